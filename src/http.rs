@@ -1,0 +1,316 @@
+//! HTTP field lists, media types and `Cache-Control`: only what the cache uses of RFC 9110 and 9111.
+
+/// A list of header fields in the order received. Names are lower-case, as Envoy delivers them;
+/// values are arbitrary bytes. `:method`, `:path`, `:authority` and `:status` are among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Headers {
+    fields: Vec<Field>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Field {
+    name: Box<[u8]>,
+    value: Box<[u8]>,
+}
+
+impl Headers {
+    /// A list without fields.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Reads the serialized pairs of the proxy-wasm ABI: a little-endian `u32` count, then a
+    /// `u32` name length and a `u32` value length per pair, then each name and value, each
+    /// followed by a NUL. `None` if the bytes are not of that shape.
+    pub fn from_pairs(serialized: &[u8]) -> Option<Self> {
+        if serialized.is_empty() {
+            return Some(Self::new());
+        }
+        let (count, mut lengths) = take_u32(serialized)?;
+        let count = usize::try_from(count).ok()?;
+        let mut data = lengths.get(count.checked_mul(8)?..)?;
+        let mut fields = Vec::with_capacity(count);
+        for _ in 0..count {
+            let (name_length, rest) = take_u32(lengths)?;
+            let (value_length, rest) = take_u32(rest)?;
+            lengths = rest;
+            let (name, rest) = take_terminated(data, name_length)?;
+            let (value, rest) = take_terminated(rest, value_length)?;
+            data = rest;
+            fields.push(Field {
+                name: name.into(),
+                value: value.into(),
+            });
+        }
+        Some(Self { fields })
+    }
+
+    /// Writes the pairs in the form that [`Headers::from_pairs`] reads.
+    pub fn to_pairs(&self) -> Vec<u8> {
+        let data: usize = self.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
+        let mut out = Vec::with_capacity(4 + 8 * self.fields.len() + data);
+        out.extend_from_slice(&length_prefix(self.fields.len()));
+        for (name, value) in self.iter() {
+            out.extend_from_slice(&length_prefix(name.len()));
+            out.extend_from_slice(&length_prefix(value.len()));
+        }
+        for (name, value) in self.iter() {
+            out.extend_from_slice(name);
+            out.push(0);
+            out.extend_from_slice(value);
+            out.push(0);
+        }
+        out
+    }
+
+    /// Appends a field.
+    pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        self.fields.push(Field {
+            name: name.as_ref().into(),
+            value: value.as_ref().into(),
+        });
+    }
+
+    /// The first value of a field.
+    pub fn get(&self, name: &str) -> Option<&[u8]> {
+        self.fields
+            .iter()
+            .find(|field| field.name.as_ref() == name.as_bytes())
+            .map(|field| field.value.as_ref())
+    }
+
+    /// All values of a field, in order.
+    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
+        self.iter()
+            .filter(move |(field, _)| *field == name.as_bytes())
+            .map(|(_, value)| value)
+    }
+
+    /// Whether a field is there at all.
+    pub fn contains(&self, name: &str) -> bool {
+        self.get(name).is_some()
+    }
+
+    /// All fields, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.fields
+            .iter()
+            .map(|field| (field.name.as_ref(), field.value.as_ref()))
+    }
+
+    /// The field's value as a decimal number, when it is there exactly once and is one.
+    pub fn number(&self, name: &str) -> Option<u64> {
+        let mut values = self.get_all(name);
+        let value = values.next()?;
+        if values.next().is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+            return None;
+        }
+        std::str::from_utf8(value).ok()?.parse().ok()
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
+        let mut headers = Self::new();
+        for (name, value) in fields {
+            headers.push(name, value);
+        }
+        headers
+    }
+}
+
+/// The essence of a media type (`type/subtype` without parameters, lower-case; WHATWG MIME).
+/// Empty when the value is not ASCII.
+pub fn media_type(content_type: &[u8]) -> String {
+    let essence = content_type
+        .split(|byte| *byte == b';')
+        .next()
+        .unwrap_or_default();
+    match std::str::from_utf8(essence) {
+        Ok(essence) if essence.is_ascii() => essence.trim().to_ascii_lowercase(),
+        _ => String::new(),
+    }
+}
+
+/// Whether a media type's essence says JSON: `application/json` or any `+json` (RFC 6839).
+pub fn is_json(essence: &str) -> bool {
+    essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
+}
+
+/// The `Cache-Control` directives of a request that this cache obeys (RFC 9111, section 5.2.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RequestDirectives {
+    /// Neither look up nor store.
+    pub no_store: bool,
+    /// Do not look up; the new answer replaces the entry.
+    pub no_cache: bool,
+    /// Only entries at most so many seconds old.
+    pub max_age: Option<u64>,
+    /// 504 instead of asking the upstream.
+    pub only_if_cached: bool,
+}
+
+impl RequestDirectives {
+    /// Reads all `cache-control` lines. Names are case-insensitive, arguments may be tokens or
+    /// quoted strings, unknown directives are passed over. A `max-age` that is not a number of
+    /// seconds cannot be met by any entry and so reads as 0.
+    pub fn parse<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut directives = Self::default();
+        for line in lines {
+            for (name, argument) in Elements(line) {
+                if name.eq_ignore_ascii_case(b"no-store") {
+                    directives.no_store = true;
+                } else if name.eq_ignore_ascii_case(b"no-cache") {
+                    directives.no_cache = true;
+                } else if name.eq_ignore_ascii_case(b"only-if-cached") {
+                    directives.only_if_cached = true;
+                } else if name.eq_ignore_ascii_case(b"max-age") {
+                    let seconds = delta_seconds(argument);
+                    directives.max_age =
+                        Some(directives.max_age.map_or(seconds, |old| old.min(seconds)));
+                }
+            }
+        }
+        directives
+    }
+}
+
+/// RFC 9111, section 1.2.2: a value too large to hold is read as 2^31.
+fn delta_seconds(argument: &[u8]) -> u64 {
+    if argument.is_empty() || !argument.iter().all(u8::is_ascii_digit) {
+        return 0;
+    }
+    std::str::from_utf8(argument)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .unwrap_or(1 << 31)
+}
+
+/// The elements of a comma-separated list of `name[=argument]`, quotes taken off the argument.
+struct Elements<'a>(&'a [u8]);
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let mut quoted = false;
+        let mut escaped = false;
+        let end = self
+            .0
+            .iter()
+            .position(|byte| {
+                let separates = *byte == b',' && !quoted;
+                let quote = *byte == b'"' && !escaped;
+                escaped = quoted && *byte == b'\\' && !escaped;
+                quoted ^= quote;
+                separates
+            })
+            .unwrap_or(self.0.len());
+        let (element, rest) = self.0.split_at_checked(end)?;
+        self.0 = rest.get(1..).unwrap_or_default();
+        let mut parts = element.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let argument = parts.next().unwrap_or_default().trim_ascii();
+        let argument = argument
+            .strip_prefix(b"\"")
+            .and_then(|inner| inner.strip_suffix(b"\""))
+            .unwrap_or(argument);
+        Some((name, argument))
+    }
+}
+
+fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
+    let (number, rest) = bytes.split_first_chunk::<4>()?;
+    Some((u32::from_le_bytes(*number), rest))
+}
+
+fn take_terminated(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
+    let (field, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
+    Some((field, rest.get(1..)?))
+}
+
+/// The ABI's lengths are 32 bits, like every address of the module that passes them.
+fn length_prefix(length: usize) -> [u8; 4] {
+    u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn directives(lines: &[&str]) -> RequestDirectives {
+        RequestDirectives::parse(lines.iter().map(|line| line.as_bytes()))
+    }
+
+    #[test]
+    fn pairs_survive_a_round_trip_with_any_bytes() {
+        let headers: Headers = [(&b"a"[..], &b"\xff\x00"[..]), (b"", b""), (b"a", b"2")]
+            .into_iter()
+            .collect();
+        assert_eq!(Headers::from_pairs(&headers.to_pairs()), Some(headers));
+    }
+
+    #[test]
+    fn cut_pairs_are_refused_at_every_length() {
+        let whole: Headers = [("content-type", "application/json"), ("x", "y")]
+            .into_iter()
+            .collect();
+        let bytes = whole.to_pairs();
+        for length in 1..bytes.len() {
+            assert_eq!(Headers::from_pairs(&bytes[..length]), None, "{length}");
+        }
+        assert_eq!(Headers::from_pairs(&[]), Some(Headers::new()));
+    }
+
+    #[test]
+    fn a_huge_count_of_pairs_is_refused_without_allocating() {
+        assert_eq!(Headers::from_pairs(&u32::MAX.to_le_bytes()), None);
+    }
+
+    #[test]
+    fn a_number_is_read_only_from_one_plain_field() {
+        let headers =
+            |values: &[&str]| -> Headers { values.iter().map(|v| ("content-length", v)).collect() };
+        assert_eq!(headers(&["17"]).number("content-length"), Some(17));
+        for odd in [&["17", "17"][..], &["+17"], &[""], &["17 "], &["0x1"], &[]] {
+            assert_eq!(headers(odd).number("content-length"), None, "{odd:?}");
+        }
+    }
+
+    #[test]
+    fn a_media_type_is_compared_without_case_and_parameters() {
+        assert_eq!(
+            media_type(b" Text/Event-Stream;charset=UTF-8"),
+            "text/event-stream"
+        );
+        assert_eq!(media_type(b"\xff"), "");
+        assert!(is_json("application/vnd.api+json"));
+        assert!(!is_json("application/jsonp"));
+    }
+
+    #[test]
+    fn directives_are_read_without_regard_to_case_lines_and_quotes() {
+        assert!(directives(&["No-Store"]).no_store);
+        assert!(directives(&["max-age=5", "only-if-cached ,no-CACHE"]).no_cache);
+        assert!(directives(&["max-age=5", "only-if-cached"]).only_if_cached);
+        assert_eq!(directives(&["max-age=\"7\""]).max_age, Some(7));
+        assert!(!directives(&["private=\"x, no-store\""]).no_store);
+        assert!(directives(&["ext=\"a\\\"b\", no-store"]).no_store);
+        assert!(!directives(&["no-storex, xno-store"]).no_store);
+    }
+
+    #[test]
+    fn a_max_age_that_cannot_be_read_matches_no_entry() {
+        assert_eq!(directives(&["max-age=soon"]).max_age, Some(0));
+        assert_eq!(directives(&["max-age"]).max_age, Some(0));
+        assert_eq!(directives(&["max-age=-1"]).max_age, Some(0));
+        assert_eq!(
+            directives(&["max-age=99999999999999999999"]).max_age,
+            Some(1 << 31)
+        );
+        assert_eq!(directives(&["max-age=9, max-age=3"]).max_age, Some(3));
+    }
+}

@@ -1,0 +1,435 @@
+//! Canonical JSON: one spelling for each JSON text, so that requests that mean
+//! the same to an upstream get the same cache key, and no others do.
+//!
+//! Source: RFC 8259 for what is accepted, without extensions. The canonical
+//! form is this project's own, not RFC 8785, which rewrites numbers and so
+//! gives `1` and `1.0` one key although some upstreams tell them apart:
+//! - no white space; object members sorted by the bytes of their canonical names;
+//! - numbers as they were written;
+//! - strings by value: the escapes are `\"`, `\\` and `\u00xx` for control
+//!   characters; surrogate pairs are joined; a lone surrogate, which no UTF-8
+//!   can hold, stays `\udxxx`; everything else is raw UTF-8.
+//!
+//! A body in which a name occurs twice in one object is refused: which of the
+//! two counts is up to the upstream, and sorting would hide their order.
+
+mod pointer;
+mod string;
+
+use memchr::memchr2;
+
+pub use self::pointer::{Pointer, PointerError};
+use self::pointer::{Token, follow};
+pub use self::string::string_value;
+use self::string::{decoded, push_char, push_unit, split_unit, unquoted};
+
+/// How deep arrays and objects may nest: `[[1]]` is 2 deep. It bounds the
+/// stack, and the work of sorting, which is at most once per level.
+pub const MAX_DEPTH: usize = 128;
+
+/// The canonical form of one JSON text.
+#[derive(Clone, Debug)]
+pub struct Canonical {
+    bytes: Vec<u8>,
+    /// The members of the top-level object, sorted.
+    members: Vec<Member>,
+}
+
+impl Canonical {
+    /// The members of the top-level object as canonical name (with its quotes)
+    /// and canonical value, sorted by name; none if the top level is no object.
+    pub fn members(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.members
+            .iter()
+            .map(|m| (m.name(&self.bytes), m.value(&self.bytes)))
+    }
+
+    /// The canonical value of a member of the top-level object. `name` is
+    /// compared with the canonical name, so it must need no escape.
+    pub fn member(&self, name: &str) -> Option<&[u8]> {
+        let at = self
+            .members
+            .binary_search_by(|m| unquoted(m.name(&self.bytes)).cmp(name.as_bytes()))
+            .ok()?;
+        Some(self.members.get(at)?.value(&self.bytes))
+    }
+
+    /// The whole canonical text. It is JSON unless an array element was
+    /// excluded, and at most three times as long as the body it was made from
+    /// (`\n` becomes `\u000a`).
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+/// Why a body has no canonical form.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotPlain {
+    /// It is not one JSON text: a syntax error, a byte order mark, nothing at
+    /// all, or something after the end.
+    Syntax,
+    /// It is not UTF-8. This is looked at first.
+    Utf8,
+    /// A name occurs twice in one object, or two names differ only in case:
+    /// Go's `encoding/json` matches names that way and takes the last one.
+    DuplicateName,
+    /// It nests deeper than [`MAX_DEPTH`].
+    TooDeep,
+}
+
+impl NotPlain {
+    /// The reason as it stands in headers, metrics and logs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Syntax => "syntax",
+            Self::Utf8 => "utf8",
+            Self::DuplicateName => "duplicate_name",
+            Self::TooDeep => "too_deep",
+        }
+    }
+}
+
+/// Gives the canonical form of `body`, without the places in `exclude`.
+///
+/// An excluded member leaves no trace. An excluded array element leaves its
+/// comma, so that `[a,b]` without `/0` is `[,b]` and differs from `[b]`. What
+/// is excluded must be plain JSON all the same. The work is O(n log n) in the
+/// bytes of the body, times its depth at worst.
+pub fn canonicalize(body: &[u8], exclude: &[Pointer]) -> Result<Canonical, NotPlain> {
+    // Everything below may split the body at ASCII bytes and stay within UTF-8.
+    str::from_utf8(body).map_err(|_| NotPlain::Utf8)?;
+    let exclude: Vec<&[Token]> = exclude.iter().map(Pointer::tokens).collect();
+    let mut writer = Writer {
+        rest: body,
+        out: Vec::with_capacity(body.len()),
+        ..Writer::default()
+    };
+    writer.value(MAX_DEPTH, &exclude)?;
+    writer.skip_space();
+    if !writer.rest.is_empty() {
+        return Err(NotPlain::Syntax);
+    }
+    writer.members.retain(|m| !m.excluded);
+    Ok(Canonical {
+        bytes: writer.out,
+        members: writer.members,
+    })
+}
+
+/// One member of an object, as offsets into [`Writer::out`]: its name with the
+/// quotes is `start..name_end`, then comes the colon, and the value up to `end`.
+#[derive(Clone, Copy, Debug)]
+struct Member {
+    start: usize,
+    name_end: usize,
+    end: usize,
+    excluded: bool,
+}
+
+impl Member {
+    fn name<'o>(&self, out: &'o [u8]) -> &'o [u8] {
+        out.get(self.start..self.name_end).unwrap_or_default()
+    }
+
+    fn value<'o>(&self, out: &'o [u8]) -> &'o [u8] {
+        let after_name = out.get(self.name_end..self.end).unwrap_or_default();
+        after_name.strip_prefix(b":").unwrap_or_default()
+    }
+}
+
+/// The state of one [`canonicalize`]: what is left to read and what is written.
+#[derive(Default)]
+struct Writer<'b> {
+    rest: &'b [u8],
+    out: Vec<u8>,
+    /// The members of all objects that are open, outermost first; at the end
+    /// those of the top-level object.
+    members: Vec<Member>,
+    /// Where an object's members are brought into order.
+    scratch: Vec<u8>,
+}
+
+impl Writer<'_> {
+    /// Reads one value. `exclude` holds what is left of the pointers that lead
+    /// through here; `levels` is how deep it may nest.
+    fn value(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+        self.skip_space();
+        match self.rest.first() {
+            Some(b'"') => self.string(),
+            Some(b'{') => self.object(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, exclude),
+            Some(b'[') => self.array(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, exclude),
+            Some(b't') => self.word(b"true"),
+            Some(b'f') => self.word(b"false"),
+            Some(b'n') => self.word(b"null"),
+            _ => self.number(),
+        }
+    }
+
+    fn object(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+        self.expect(b'{')?;
+        self.out.push(b'{');
+        let body_start = self.out.len();
+        let first = self.members.len();
+        self.skip_space();
+        let mut open = !self.take(b'}');
+        while open {
+            self.skip_space();
+            let start = self.out.len();
+            self.string()?;
+            let name_end = self.out.len();
+            self.skip_space();
+            self.expect(b':')?;
+            self.out.push(b':');
+            let name = self.out.get(start..name_end).unwrap_or_default();
+            let (excluded, below) = follow(exclude, |token| token.names(name));
+            self.value(levels, &below)?;
+            if excluded {
+                // The name stays until the object ends: it may have a duplicate.
+                self.out.truncate(name_end);
+            }
+            self.members.push(Member {
+                start,
+                name_end,
+                end: self.out.len(),
+                excluded,
+            });
+            open = self.comma_or(b'}')?;
+        }
+        self.sort_members(body_start, first)?;
+        self.out.push(b'}');
+        // The root's members stay: they are the ones a Canonical lists.
+        if body_start > 1 {
+            self.members.truncate(first);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+        self.expect(b'[')?;
+        self.out.push(b'[');
+        self.skip_space();
+        let mut open = !self.take(b']');
+        let mut index = 0_usize;
+        while open {
+            let start = self.out.len();
+            let (excluded, below) = follow(exclude, |token| token.indexes(index));
+            self.value(levels, &below)?;
+            if excluded {
+                self.out.truncate(start);
+            }
+            index = index.saturating_add(1);
+            open = self.comma_or(b']')?;
+        }
+        self.out.push(b']');
+        Ok(())
+    }
+
+    /// Brings the members from `first` on, which were written from `body_start`
+    /// on, into order, drops the excluded ones, and refuses duplicate names.
+    fn sort_members(&mut self, body_start: usize, first: usize) -> Result<(), NotPlain> {
+        let (out, scratch) = (&mut self.out, &mut self.scratch);
+        let members = self.members.get_mut(first..).unwrap_or_default();
+        let name = |m: &Member| unquoted(m.name(out));
+        // Strictly ascending names are in order and have no duplicate.
+        let in_order = members.is_sorted_by(|a, b| name(a) < name(b));
+        if !in_order {
+            members.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+            if !members.is_sorted_by(|a, b| name(a) < name(b)) {
+                return Err(NotPlain::DuplicateName);
+            }
+        }
+        if any_differ_only_in_case(members.iter().map(name)) {
+            return Err(NotPlain::DuplicateName);
+        }
+        if in_order && members.iter().all(|m| !m.excluded) {
+            return Ok(());
+        }
+        scratch.clear();
+        for member in members.iter_mut().filter(|m| !m.excluded) {
+            if !scratch.is_empty() {
+                scratch.push(b',');
+            }
+            let start = body_start.saturating_add(scratch.len());
+            scratch.extend_from_slice(member.name(out));
+            let name_end = body_start.saturating_add(scratch.len());
+            scratch.push(b':');
+            scratch.extend_from_slice(member.value(out));
+            let end = body_start.saturating_add(scratch.len());
+            *member = Member {
+                start,
+                name_end,
+                end,
+                excluded: false,
+            };
+        }
+        out.truncate(body_start);
+        out.extend_from_slice(scratch);
+        Ok(())
+    }
+
+    fn string(&mut self) -> Result<(), NotPlain> {
+        self.expect(b'"')?;
+        self.out.push(b'"');
+        loop {
+            let at = memchr2(b'"', b'\\', self.rest).ok_or(NotPlain::Syntax)?;
+            let (plain, tail) = self.rest.split_at_checked(at).ok_or(NotPlain::Syntax)?;
+            // Not `any`: without its early exit the loop is vectorised.
+            if plain
+                .iter()
+                .fold(false, |found, byte| found | (*byte < b' '))
+            {
+                return Err(NotPlain::Syntax);
+            }
+            self.out.extend_from_slice(plain);
+            self.rest = tail;
+            if self.take(b'"') {
+                self.out.push(b'"');
+                return Ok(());
+            }
+            self.expect(b'\\')?;
+            self.escape()?;
+        }
+    }
+
+    /// Reads what follows a backslash.
+    fn escape(&mut self) -> Result<(), NotPlain> {
+        let (kind, rest) = self.rest.split_first().ok_or(NotPlain::Syntax)?;
+        self.rest = rest;
+        let c = match kind {
+            b'"' | b'\\' | b'/' => char::from(*kind),
+            b'b' => '\u{8}',
+            b'f' => '\u{c}',
+            b'n' => '\n',
+            b'r' => '\r',
+            b't' => '\t',
+            b'u' => {
+                let (unit, rest) = split_unit(self.rest).ok_or(NotPlain::Syntax)?;
+                self.rest = rest;
+                match char::from_u32(u32::from(unit)) {
+                    Some(c) => c,
+                    None => return self.surrogate(unit),
+                }
+            }
+            _ => return Err(NotPlain::Syntax),
+        };
+        push_char(&mut self.out, c);
+        Ok(())
+    }
+
+    /// Joins a surrogate with the escape that follows if they are a pair. If
+    /// not, that escape is left for the next step: it may start a pair itself.
+    fn surrogate(&mut self, unit: u16) -> Result<(), NotPlain> {
+        if let Some((next, rest)) = self.rest.strip_prefix(b"\\u").and_then(split_unit)
+            && let Some(Ok(c)) = char::decode_utf16([unit, next]).next()
+        {
+            self.rest = rest;
+            push_char(&mut self.out, c);
+        } else {
+            push_unit(&mut self.out, unit);
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Result<(), NotPlain> {
+        let start = self.rest;
+        self.take(b'-');
+        if !self.take(b'0') {
+            self.digits()?;
+        }
+        if self.take(b'.') {
+            self.digits()?;
+        }
+        if self.take(b'e') || self.take(b'E') {
+            let _signed = self.take(b'+') || self.take(b'-');
+            self.digits()?;
+        }
+        let len = start.len().saturating_sub(self.rest.len());
+        self.out
+            .extend_from_slice(start.get(..len).unwrap_or_default());
+        Ok(())
+    }
+
+    /// One digit or more. Leading zeros are refused one step later: after `0`
+    /// no digit can follow.
+    fn digits(&mut self) -> Result<(), NotPlain> {
+        let len = self.rest.iter().take_while(|b| b.is_ascii_digit()).count();
+        self.rest = self
+            .rest
+            .get(len..)
+            .filter(|_| len > 0)
+            .ok_or(NotPlain::Syntax)?;
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), NotPlain> {
+        self.rest = self.rest.strip_prefix(word).ok_or(NotPlain::Syntax)?;
+        self.out.extend_from_slice(word);
+        Ok(())
+    }
+
+    /// After a member or an element: true if another one follows.
+    fn comma_or(&mut self, end: u8) -> Result<bool, NotPlain> {
+        self.skip_space();
+        if self.take(end) {
+            return Ok(false);
+        }
+        self.expect(b',')?;
+        self.out.push(b',');
+        Ok(true)
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), NotPlain> {
+        if self.take(byte) {
+            Ok(())
+        } else {
+            Err(NotPlain::Syntax)
+        }
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let after = self.rest.strip_prefix(&[byte]);
+        self.rest = after.unwrap_or(self.rest);
+        after.is_some()
+    }
+
+    fn skip_space(&mut self) {
+        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
+            self.rest = rest;
+        }
+    }
+}
+
+/// Whether two of these canonical names (without quotes) are equal when case is
+/// ignored. Only asked of names that are not equal as they stand, so most
+/// objects, all of whose names are lower-case ASCII, are done at once.
+fn any_differ_only_in_case<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) -> bool {
+    let may_fold = |b: &u8| b.is_ascii_uppercase() || !b.is_ascii() || *b == b'\\';
+    if !names.clone().flatten().any(may_fold) {
+        return false;
+    }
+    let mut folded: Vec<Vec<u8>> = names.map(folded).collect();
+    folded.sort_unstable();
+    !folded.is_sorted_by(|a, b| a < b)
+}
+
+/// One spelling for all names that differ only in case. Lower, upper, lower is
+/// what joins every pair of Unicode's simple case folding, which Go uses: `ſ`
+/// has no lower case of its own, the Kelvin sign no upper case, and `ẞ` meets
+/// `ß` only below. It joins some more (`ß` and `ss`, `ı` and `i`), which costs
+/// no more than a refusal.
+/// Lone surrogates become U+FFFD, as they do in Go.
+fn folded(name: &[u8]) -> Vec<u8> {
+    if name.iter().all(|b| b.is_ascii() && *b != b'\\') {
+        return name.to_ascii_lowercase();
+    }
+    decoded(str::from_utf8(name).unwrap_or_default())
+        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
+        .flat_map(char::to_lowercase)
+        .flat_map(char::to_uppercase)
+        .flat_map(char::to_lowercase)
+        .collect::<String>()
+        .into_bytes()
+}
+
+#[cfg(test)]
+mod tests;

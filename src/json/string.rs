@@ -1,0 +1,74 @@
+//! The canonical form of one JSON string: writing it and reading it.
+
+use std::{borrow::Cow, iter};
+
+/// The decoded value of a canonical string (with its quotes). `None` if it is
+/// no string or holds a lone surrogate. Borrowed if it has no escapes.
+pub fn string_value(canonical: &[u8]) -> Option<Cow<'_, str>> {
+    let [b'"', inner @ .., b'"'] = canonical else {
+        return None;
+    };
+    let inner = str::from_utf8(inner).ok()?;
+    if inner.contains('\\') {
+        decoded(inner).collect::<Option<String>>().map(Cow::Owned)
+    } else {
+        Some(Cow::Borrowed(inner))
+    }
+}
+
+/// The characters of a canonical string (without quotes); `None` stands for a
+/// lone surrogate.
+pub(super) fn decoded(inner: &str) -> impl Iterator<Item = Option<char>> {
+    let mut chars = inner.chars();
+    iter::from_fn(move || match chars.next()? {
+        '\\' => match chars.next()? {
+            'u' => {
+                let digits = chars.by_ref().take(4);
+                let unit = digits
+                    .filter_map(|c| c.to_digit(16))
+                    .fold(0, |unit, digit| (unit << 4) | digit);
+                Some(char::from_u32(unit))
+            }
+            c => Some(Some(c)),
+        },
+        c => Some(Some(c)),
+    })
+}
+
+/// A canonical string without its quotes.
+pub(super) fn unquoted(name: &[u8]) -> &[u8] {
+    if let [b'"', inner @ .., b'"'] = name {
+        inner
+    } else {
+        name
+    }
+}
+
+/// Splits the four hexadecimal digits of a `\u` escape off.
+pub(super) fn split_unit(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let (digits, rest) = bytes.split_first_chunk::<4>()?;
+    let unit = digits.iter().try_fold(0_u16, |unit, digit| {
+        let digit = u16::try_from(char::from(*digit).to_digit(16)?).ok()?;
+        Some((unit << 4) | digit)
+    })?;
+    Some((unit, rest))
+}
+
+/// Writes one character of a string, escaped if it must be.
+pub(super) fn push_char(out: &mut Vec<u8>, c: char) {
+    match c {
+        '"' => out.extend_from_slice(b"\\\""),
+        '\\' => out.extend_from_slice(b"\\\\"),
+        '\0'..'\u{20}' => push_unit(out, u16::try_from(u32::from(c)).unwrap_or_default()),
+        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+/// Writes one UTF-16 unit as an escape.
+pub(super) fn push_unit(out: &mut Vec<u8>, unit: u16) {
+    out.extend_from_slice(b"\\u");
+    for shift in [12, 8, 4, 0] {
+        let digit = usize::from((unit >> shift) & 0xF);
+        out.extend(b"0123456789abcdef".get(digit));
+    }
+}

@@ -1,0 +1,10 @@
+//! A proxy-wasm HTTP filter that answers repeated LLM requests from a cache inside Envoy.
+//!
+//! Two layers: a pure core (bytes, `now` and settings in, decisions out), which compiles and is
+//! tested natively, and a shell (`filter`, wasm32 only) that moves bytes between Envoy and the core
+//! and decides nothing. Modules are listed in import order; imports go down only. See
+//! ARCHITECTURE.md for the picture and the invariants.
+
+pub mod http;
+pub mod json;
+pub mod sse;
