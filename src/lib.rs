@@ -5,6 +5,10 @@
 //! and decides nothing. Modules are listed in import order; imports go down only. See
 //! ARCHITECTURE.md for the picture and the invariants.
 
+pub mod config;
+
+pub mod llm;
+
 pub mod http;
 pub mod json;
 pub mod sse;

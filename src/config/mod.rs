@@ -1,0 +1,348 @@
+//! The plugin configuration: parsed once, into types that cannot hold a wrong value.
+//!
+//! Empty is a good configuration. Unknown keys, wrong types and values out of range are errors,
+//! all of them reported at once, each with its path.
+
+mod parse;
+mod protobuf;
+mod rule;
+mod section;
+mod units;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::http::Headers;
+use crate::json::Pointer;
+use crate::llm::{Api, Finish};
+
+pub use rule::{HeaderMatch, Match, PathMatch, Pattern, Rule};
+pub use section::ConfigError;
+pub use units::{parse_duration, parse_size};
+
+/// The whole plugin configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// Hold request headers back until the lookup is done. Needs Envoy 1.35 and
+    /// `allow_on_headers_stop_iteration: true` on the plugin; without it requests would hang.
+    pub hold_headers: bool,
+    /// Bounds on what is buffered and captured.
+    pub limits: Limits,
+    /// The store in Envoy's shared data; `None` turns it off.
+    pub memory: Option<Memory>,
+    /// What clients may ask of the cache.
+    pub client: Client,
+    /// What holds where no rule matches.
+    pub settings: Rc<Settings>,
+    /// First match wins.
+    pub rules: Vec<Rule>,
+}
+
+/// Bounds on what is buffered and captured, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Larger prompts pass through uncached.
+    pub max_request_bytes: usize,
+    /// Larger answers pass through unstored.
+    pub max_response_bytes: usize,
+    /// All answers being captured by one worker together.
+    pub max_capture_bytes: usize,
+}
+
+/// The store in Envoy's shared data, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// All slots together, for all workers of the process.
+    pub max_bytes: u64,
+    /// The largest entry that is kept.
+    pub max_entry_bytes: usize,
+}
+
+/// What clients may ask of the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Client {
+    /// Whether the `Cache-Control` of requests is obeyed.
+    pub honor_cache_control: bool,
+    /// Upper bound for `x-llm-cache-ttl`.
+    pub max_ttl: Duration,
+}
+
+/// What a rule can change.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    /// Which halves of the cache are in use.
+    pub mode: Mode,
+    /// Which keys take part.
+    pub sample: Sample,
+    /// Lifetime of what is stored.
+    pub ttl: Duration,
+    /// What the key is made of.
+    pub key: KeySettings,
+    /// Which whole answers are stored.
+    pub store_if: StoreIf,
+    /// What answers look like.
+    pub respond: Respond,
+}
+
+/// Which halves of the cache are in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Look up and store.
+    ReadWrite,
+    /// Look up, never store.
+    ReadOnly,
+    /// Never look up, store.
+    WriteOnly,
+    /// Take no part: nothing is buffered, no header is added.
+    Disabled,
+}
+
+impl Mode {
+    /// Whether entries are looked up.
+    pub fn reads(self) -> bool {
+        matches!(self, Self::ReadWrite | Self::ReadOnly)
+    }
+
+    /// Whether answers are stored.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::ReadWrite | Self::WriteOnly)
+    }
+}
+
+/// The share of keys that take part, from 0 to 100 percent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Sample(f64);
+
+impl Sample {
+    /// Every key.
+    pub const ALL: Self = Self(100.0);
+
+    /// `None` if `percent` is not from 0 to 100.
+    pub fn new(percent: f64) -> Option<Self> {
+        (0.0..=100.0).contains(&percent).then_some(Self(percent))
+    }
+
+    /// Whether a key takes part, given 32 of its bits: the same key always gives the same answer,
+    /// and a key that takes part keeps doing so when the share grows.
+    pub fn takes(self, bits: u32) -> bool {
+        f64::from(bits) < self.0 / 100.0 * 4_294_967_296.0
+    }
+}
+
+/// What the key is made of beyond authority, path and body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySettings {
+    /// Who shares answers with whom.
+    pub tenant: Tenant,
+    /// Further request headers that take part, lower-case.
+    pub headers: Vec<String>,
+    /// Parts of the request body that take no part.
+    pub exclude: Vec<Pointer>,
+    /// Change it and every older entry is unreachable.
+    pub namespace: String,
+}
+
+/// Who shares answers with whom.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Tenant {
+    /// Requests with the same credentials.
+    Credentials,
+    /// Requests with the same value of this header (lower-case name). A request without it takes
+    /// no part.
+    Header(String),
+    /// Everybody.
+    Shared,
+}
+
+/// Which whole answers are stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreIf {
+    /// The accepted ways for an answer to finish.
+    pub finish: Vec<Finish>,
+    /// Whether streamed answers are stored at all.
+    pub streams: bool,
+    /// Whether answers with no content are stored.
+    pub empty: bool,
+    /// Whether streams that end cleanly but lack the API's end marker or finish reason are stored.
+    pub unmarked_end: bool,
+}
+
+/// What answers look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Respond {
+    /// Adds `x-cache-key`.
+    pub expose_key: bool,
+    /// Adds `x-accel-buffering: no` to streams, so that a proxy in front does not hold them back.
+    pub anti_buffering: bool,
+}
+
+/// The API and the settings that hold for a request.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Policy {
+    /// How the request and its answer are read.
+    pub api: Api,
+    /// What holds for them.
+    pub settings: Rc<Settings>,
+}
+
+/// What the rules say of a request whose headers are known and whose body is not.
+#[derive(Debug, PartialEq)]
+pub enum Selection {
+    /// The request takes no part, whatever its body says.
+    NoPart,
+    /// The body cannot change the outcome.
+    Decided(Policy),
+    /// A rule asks for the model: [`Config::select_with_model`] decides.
+    NeedsModel,
+}
+
+impl Config {
+    /// Parses the plugin configuration: a JSON object as text, a `google.protobuf.Struct` in its
+    /// binary form, or nothing at all.
+    ///
+    /// # Errors
+    /// Every problem found, each with its path.
+    pub fn parse(bytes: &[u8]) -> Result<Self, Vec<ConfigError>> {
+        parse::parse(bytes)
+    }
+
+    /// Finds what holds for a request, as far as its headers tell. `path` is without the query.
+    pub fn select(&self, headers: &Headers, path: &[u8]) -> Selection {
+        let mut undecided = false;
+        for rule in self.rules.iter().filter(|r| r.when.head(headers, path)) {
+            if rule.when.model.is_none() {
+                let decided = Self::policy(rule.api, path, &rule.settings);
+                return match decided {
+                    _ if undecided => Selection::NeedsModel,
+                    Some(policy) => Selection::Decided(policy),
+                    None => Selection::NoPart,
+                };
+            }
+            // A rule that could only ever say "no part" still has to be asked for the model,
+            // because the rules behind it may say something else.
+            undecided = true;
+        }
+        if undecided {
+            return Selection::NeedsModel;
+        }
+        match Self::policy(None, path, &self.settings) {
+            Some(policy) => Selection::Decided(policy),
+            None => Selection::NoPart,
+        }
+    }
+
+    /// Finds what holds for a request whose model is known; `None` if it takes no part.
+    pub fn select_with_model(
+        &self,
+        headers: &Headers,
+        path: &[u8],
+        model: Option<&str>,
+    ) -> Option<Policy> {
+        let rule = self
+            .rules
+            .iter()
+            .find(|rule| rule.when.head(headers, path) && rule.when.model(model));
+        match rule {
+            Some(rule) => Self::policy(rule.api, path, &rule.settings),
+            None => Self::policy(None, path, &self.settings),
+        }
+    }
+
+    fn policy(api: Option<Api>, path: &[u8], settings: &Rc<Settings>) -> Option<Policy> {
+        if settings.mode == Mode::Disabled {
+            return None;
+        }
+        Some(Policy {
+            api: api.or_else(|| Api::from_path(path))?,
+            settings: Rc::clone(settings),
+        })
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            hold_headers: false,
+            limits: Limits::default(),
+            memory: Some(Memory::default()),
+            client: Client::default(),
+            settings: Rc::new(Settings::default()),
+            rules: Vec::new(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_request_bytes: 1 << 20,
+            max_response_bytes: 10 << 20,
+            max_capture_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self {
+            max_bytes: 64 << 20,
+            max_entry_bytes: 1 << 20,
+        }
+    }
+}
+
+impl Default for Client {
+    fn default() -> Self {
+        Self {
+            honor_cache_control: true,
+            max_ttl: Duration::from_secs(24 * 3_600),
+        }
+    }
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            mode: Mode::ReadWrite,
+            sample: Sample::ALL,
+            ttl: Duration::from_secs(3_600),
+            key: KeySettings::default(),
+            store_if: StoreIf::default(),
+            respond: Respond::default(),
+        }
+    }
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self {
+            tenant: Tenant::Credentials,
+            headers: Vec::new(),
+            exclude: Vec::new(),
+            namespace: String::new(),
+        }
+    }
+}
+
+impl Default for StoreIf {
+    fn default() -> Self {
+        Self {
+            finish: vec![Finish::Complete],
+            streams: true,
+            empty: false,
+            unmarked_end: false,
+        }
+    }
+}
+
+impl Default for Respond {
+    fn default() -> Self {
+        Self {
+            expose_key: false,
+            anti_buffering: true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! JSON to [`Config`]: every key, its type, its range and its default.
+
+use std::ops::RangeInclusive;
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::protobuf::decode_struct;
+use super::section::{Problems, Section, one_of, word};
+use super::{
+    Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Memory, Mode, PathMatch,
+    Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant,
+};
+use crate::json::Pointer;
+use crate::llm::{Api, Finish};
+
+const MODES: [(&str, Mode); 4] = [
+    ("read_write", Mode::ReadWrite),
+    ("read_only", Mode::ReadOnly),
+    ("write_only", Mode::WriteOnly),
+    ("disabled", Mode::Disabled),
+];
+
+const FINISHES: [(&str, Finish); 3] = [
+    ("complete", Finish::Complete),
+    ("length", Finish::Length),
+    ("filtered", Finish::Filtered),
+];
+
+/// An entry that outlives a year is a file, not a cache.
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+
+/// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`), and a body is in it once.
+const BODY_BYTES: RangeInclusive<u64> = 1..=256 << 20;
+const CAPTURE_BYTES: RangeInclusive<u64> = 0..=512 << 20;
+const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
+const ENTRY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
+
+pub(super) fn parse(bytes: &[u8]) -> Result<Config, Vec<ConfigError>> {
+    let problems = Problems::default();
+    let value = read(bytes).map_err(|problem| {
+        let path = String::new();
+        vec![ConfigError { path, problem }]
+    })?;
+    let config = config(Section::new(String::new(), value, &problems));
+    problems.into_result().map(|()| config)
+}
+
+/// JSON text, a Struct in its binary form, or nothing.
+fn read(bytes: &[u8]) -> Result<Value, String> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(Value::Object(Map::new()));
+    }
+    // A Struct begins with the tag of its first field, which JSON takes for a line feed: no text
+    // that is JSON is a Struct as well.
+    serde_json::from_slice(bytes).or_else(|error| {
+        decode_struct(bytes).ok_or_else(|| format!("must be a JSON object: {error}"))
+    })
+}
+
+fn config(mut section: Section<'_>) -> Config {
+    let settings = settings(&mut section, &Settings::default());
+    let config = Config {
+        hold_headers: section.flag("hold_headers").unwrap_or(false),
+        limits: limits(&mut section),
+        memory: memory(&mut section),
+        client: client(&mut section),
+        rules: rules(&mut section, &settings),
+        settings: Rc::new(settings),
+    };
+    section.finish();
+    config
+}
+
+/// The keys that stand both at the top and in a rule, where `base` is what the top says.
+fn settings(section: &mut Section<'_>, base: &Settings) -> Settings {
+    let sample = section.number("sample", 0.0..=100.0);
+    Settings {
+        mode: section.word("mode", &MODES).unwrap_or(base.mode),
+        sample: sample.and_then(Sample::new).unwrap_or(base.sample),
+        ttl: section.duration("ttl", TTL).unwrap_or(base.ttl),
+        key: key(section, &base.key),
+        store_if: store_if(section, &base.store_if),
+        respond: respond(section, base.respond),
+    }
+}
+
+fn key(parent: &mut Section<'_>, base: &KeySettings) -> KeySettings {
+    let Some(mut section) = parent.section("key") else {
+        return base.clone();
+    };
+    let exclude = section.list("exclude", "a JSON pointer such as \"/metadata\"", |value| {
+        Pointer::parse(value.as_str()?).ok()
+    });
+    let key = KeySettings {
+        tenant: tenant(&mut section).unwrap_or_else(|| base.tenant.clone()),
+        headers: section
+            .list("headers", "a header name", header_name)
+            .unwrap_or_else(|| base.headers.clone()),
+        exclude: exclude.unwrap_or_else(|| base.exclude.clone()),
+        namespace: section
+            .text("namespace")
+            .unwrap_or_else(|| base.namespace.clone()),
+    };
+    section.finish();
+    key
+}
+
+fn tenant(section: &mut Section<'_>) -> Option<Tenant> {
+    const TENANTS: [(&str, Tenant); 2] = [
+        ("credentials", Tenant::Credentials),
+        ("shared", Tenant::Shared),
+    ];
+    let expected = "\"credentials\", \"shared\" or {header: NAME}";
+    match section.take("tenant")? {
+        Value::Object(members) => {
+            let missing = !members.contains_key("header");
+            let path = section.path_of("tenant");
+            let mut inner = Section::new(path, Value::Object(members), section.problems());
+            let name = inner.take_as("header", "a header name", header_name);
+            if missing {
+                inner.problem(
+                    "header",
+                    "is missing; it names the header that tells tenants apart",
+                );
+            }
+            inner.finish();
+            name.map(Tenant::Header)
+        }
+        value => {
+            let found = value
+                .as_str()
+                .and_then(|text| TENANTS.into_iter().find(|(name, _)| *name == text));
+            if found.is_none() {
+                section.problem("tenant", format!("must be {expected}"));
+            }
+            found.map(|(_, tenant)| tenant)
+        }
+    }
+}
+
+fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
+    let Some(mut section) = parent.section("store_if") else {
+        return base.clone();
+    };
+    let store_if = StoreIf {
+        finish: section
+            .list("finish", &one_of(&FINISHES), |value| word(value, &FINISHES))
+            .unwrap_or_else(|| base.finish.clone()),
+        streams: section.flag("streams").unwrap_or(base.streams),
+        empty: section.flag("empty").unwrap_or(base.empty),
+        unmarked_end: section.flag("unmarked_end").unwrap_or(base.unmarked_end),
+    };
+    section.finish();
+    store_if
+}
+
+fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
+    let Some(mut section) = parent.section("respond") else {
+        return base;
+    };
+    let respond = Respond {
+        expose_key: section.flag("expose_key").unwrap_or(base.expose_key),
+        anti_buffering: section
+            .flag("anti_buffering")
+            .unwrap_or(base.anti_buffering),
+    };
+    section.finish();
+    respond
+}
+
+fn limits(parent: &mut Section<'_>) -> Limits {
+    let base = Limits::default();
+    let Some(mut section) = parent.section("limits") else {
+        return base;
+    };
+    let mut bytes = |key, range, default| section.size(key, range).map_or(default, in_memory);
+    let limits = Limits {
+        max_request_bytes: bytes("max_request_bytes", BODY_BYTES, base.max_request_bytes),
+        max_response_bytes: bytes("max_response_bytes", BODY_BYTES, base.max_response_bytes),
+        max_capture_bytes: bytes("max_capture_bytes", CAPTURE_BYTES, base.max_capture_bytes),
+    };
+    section.finish();
+    limits
+}
+
+fn memory(parent: &mut Section<'_>) -> Option<Memory> {
+    let base = Memory::default();
+    let Some(mut store) = parent.section("store") else {
+        return Some(base);
+    };
+    let memory = match store.take("memory") {
+        None => Some(base),
+        Some(Value::Null) => {
+            store.problem(
+                "memory",
+                "null leaves no store; to turn the cache off, use mode: disabled",
+            );
+            None
+        }
+        Some(value) => {
+            let path = store.path_of("memory");
+            let mut section = Section::new(path, value, store.problems());
+            let memory = Memory {
+                max_bytes: section
+                    .size("max_bytes", MEMORY_BYTES)
+                    .unwrap_or(base.max_bytes),
+                max_entry_bytes: section
+                    .size("max_entry_bytes", ENTRY_BYTES)
+                    .map_or(base.max_entry_bytes, in_memory),
+            };
+            section.finish();
+            Some(memory)
+        }
+    };
+    store.finish();
+    memory
+}
+
+fn client(parent: &mut Section<'_>) -> Client {
+    let base = Client::default();
+    let Some(mut section) = parent.section("client") else {
+        return base;
+    };
+    let client = Client {
+        honor_cache_control: section
+            .word("cache_control", &[("honor", true), ("ignore", false)])
+            .unwrap_or(base.honor_cache_control),
+        max_ttl: section.duration("max_ttl", MAX_TTL).unwrap_or(base.max_ttl),
+    };
+    section.finish();
+    client
+}
+
+fn rules(parent: &mut Section<'_>, base: &Settings) -> Vec<Rule> {
+    let Some(list) = parent.list("rules", "an object", |value| {
+        value.is_object().then(|| value.clone())
+    }) else {
+        return Vec::new();
+    };
+    let path = parent.path_of("rules");
+    let rule = |(index, value)| {
+        let mut section = Section::new(format!("{path}[{index}]"), value, parent.problems());
+        let apis: Vec<_> = Api::ALL.iter().map(|api| (api.name(), *api)).collect();
+        let rule = Rule {
+            when: when(&mut section),
+            api: section.word("api", &apis),
+            settings: Rc::new(settings(&mut section, base)),
+        };
+        section.finish();
+        rule
+    };
+    list.into_iter().enumerate().map(rule).collect()
+}
+
+fn when(parent: &mut Section<'_>) -> Match {
+    let Some(mut section) = parent.section("match") else {
+        parent.problem("match", "is missing; {} matches every request");
+        return Match::default();
+    };
+    let pattern = "a string with at most one *, at its beginning or end";
+    let read_pattern = |value: &Value| Pattern::parse(value.as_str()?);
+    let when = Match {
+        host: section.take_as("host", pattern, |value| {
+            Pattern::parse(&value.as_str()?.to_ascii_lowercase())
+        }),
+        path: path(&mut section),
+        model: section.take_as("model", pattern, read_pattern),
+        headers: header_matches(&mut section),
+    };
+    section.finish();
+    when
+}
+
+fn path(section: &mut Section<'_>) -> Option<PathMatch> {
+    let matches = [
+        ("path", section.text("path").map(PathMatch::Exact)),
+        (
+            "path_prefix",
+            section.text("path_prefix").map(PathMatch::Prefix),
+        ),
+        (
+            "path_suffix",
+            section.text("path_suffix").map(PathMatch::Suffix),
+        ),
+    ];
+    let mut given = matches
+        .into_iter()
+        .filter_map(|(name, path)| Some((name, path?)));
+    let first = given.next();
+    for (name, _) in given {
+        section.problem(
+            name,
+            "only one of path, path_prefix and path_suffix can be given",
+        );
+    }
+    first.map(|(_, path)| path)
+}
+
+fn header_matches(section: &mut Section<'_>) -> Vec<HeaderMatch> {
+    let Some(value) = section.take("header") else {
+        return Vec::new();
+    };
+    let Value::Object(members) = value else {
+        section.problem("header", "must be an object of header names and values");
+        return Vec::new();
+    };
+    let mut matches = Vec::with_capacity(members.len());
+    for (name, value) in members {
+        let pattern = value.as_str().and_then(Pattern::parse);
+        match (header_name(&Value::String(name.clone())), pattern) {
+            (Some(name), Some(value)) => matches.push(HeaderMatch { name, value }),
+            (None, _) => section.problem("header", format!("{name:?} is not a header name")),
+            (_, None) => section.problem(
+                "header",
+                format!("{name:?} must have a string with at most one *, at its beginning or end"),
+            ),
+        }
+    }
+    matches
+}
+
+/// A field name (RFC 9110, section 5.1), made lower-case as Envoy delivers it.
+fn header_name(value: &Value) -> Option<String> {
+    let name = value.as_str()?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_ascii_lowercase())
+}
+
+/// The ranges of sizes held in memory end below what 32 bits hold.
+fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}

@@ -1,0 +1,201 @@
+//! `google.protobuf.Struct` in its binary form, which is how Envoy hands a Struct to a wasm plugin
+//! (`MessageUtil::anyToBytes` in Envoy's `utility.h` unwraps StringValue and BytesValue only).
+//!
+//! Source: protobuf's encoding guide and `struct.proto`.
+
+use serde_json::{Map, Number, Value};
+
+/// Deeper than any configuration of ours, shallower than any stack.
+const MAX_DEPTH: usize = 32;
+
+/// Decodes a Struct. `None` if the bytes are not one.
+pub(super) fn decode_struct(bytes: &[u8]) -> Option<Value> {
+    structure(bytes, MAX_DEPTH)
+}
+
+/// `message Struct { map<string, Value> fields = 1; }`
+fn structure(bytes: &[u8], depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let mut members = Map::new();
+    for field in Fields(bytes) {
+        let (1, Payload::Bytes(entry)) = field? else {
+            return None;
+        };
+        let mut name = "";
+        let mut member = Value::Null;
+        for field in Fields(entry) {
+            match field? {
+                (1, Payload::Bytes(text)) => name = std::str::from_utf8(text).ok()?,
+                (2, Payload::Bytes(bytes)) => member = value(bytes, depth)?,
+                _ => return None,
+            }
+        }
+        members.insert(name.to_owned(), member);
+    }
+    Some(Value::Object(members))
+}
+
+/// `message Value { oneof kind { NullValue null_value = 1; double number_value = 2;
+/// string string_value = 3; bool bool_value = 4; Struct struct_value = 5; ListValue list_value = 6;
+/// } }`
+fn value(bytes: &[u8], depth: usize) -> Option<Value> {
+    let mut value = Value::Null;
+    for field in Fields(bytes) {
+        value = match field? {
+            (1, Payload::Varint(_)) => Value::Null,
+            (2, Payload::Fixed64(bits)) => Value::Number(number(f64::from_bits(bits))?),
+            (3, Payload::Bytes(text)) => Value::String(String::from_utf8(text.into()).ok()?),
+            (4, Payload::Varint(flag)) => Value::Bool(flag != 0),
+            (5, Payload::Bytes(bytes)) => structure(bytes, depth)?,
+            (6, Payload::Bytes(bytes)) => list(bytes, depth)?,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// `message ListValue { repeated Value values = 1; }`
+fn list(bytes: &[u8], depth: usize) -> Option<Value> {
+    let depth = depth.checked_sub(1)?;
+    let elements = Fields(bytes).map(|field| match field? {
+        (1, Payload::Bytes(bytes)) => value(bytes, depth),
+        _ => None,
+    });
+    elements.collect::<Option<_>>().map(Value::Array)
+}
+
+/// A whole number reads as people wrote it, not as `1.0`.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the comparison tells whether the cast kept the number"
+)]
+fn number(double: f64) -> Option<Number> {
+    let whole = double as i64;
+    #[expect(clippy::cast_precision_loss, reason = "as above")]
+    let same = whole as f64 == double;
+    if same {
+        Some(whole.into())
+    } else {
+        Number::from_f64(double)
+    }
+}
+
+enum Payload<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+}
+
+/// The fields of a message; `None` where the bytes are not one.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = Option<(u64, Payload<'a>)>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let field = self.field();
+        if field.is_none() {
+            self.0 = &[];
+        }
+        Some(field)
+    }
+}
+
+impl<'a> Fields<'a> {
+    fn field(&mut self) -> Option<(u64, Payload<'a>)> {
+        let tag = self.varint()?;
+        let payload = match tag & 7 {
+            0 => Payload::Varint(self.varint()?),
+            1 => {
+                let (bits, rest) = self.0.split_first_chunk()?;
+                self.0 = rest;
+                Payload::Fixed64(u64::from_le_bytes(*bits))
+            }
+            2 => {
+                let length = usize::try_from(self.varint()?).ok()?;
+                let (bytes, rest) = self.0.split_at_checked(length)?;
+                self.0 = rest;
+                Payload::Bytes(bytes)
+            }
+            _ => return None,
+        };
+        Some((tag >> 3, payload))
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(number);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// What Envoy 1.40 passed for `{ttl: 1h, store: {memory: {max_bytes: 64MiB}}}`.
+    const FROM_ENVOY: &[u8] = b"\n/\n\x05store\x12&*$\n\"\n\x06memory\x12\x18*\x16\n\x14\n\tmax_bytes\x12\x07\x1a\x0564MiB\n\x0b\n\x03ttl\x12\x04\x1a\x021h";
+
+    #[test]
+    fn a_struct_from_envoy_reads_as_its_yaml() {
+        assert_eq!(
+            decode_struct(FROM_ENVOY),
+            Some(json!({"ttl": "1h", "store": {"memory": {"max_bytes": "64MiB"}}}))
+        );
+    }
+
+    #[test]
+    fn every_kind_of_value_is_read() {
+        let bytes = b"\n\x07\n\x01n\x12\x02\x08\x00\
+            \n\x0e\n\x01d\x12\x09\x11\x00\x00\x00\x00\x00\x00\x50\x40\
+            \n\x0e\n\x01h\x12\x09\x11\x00\x00\x00\x00\x00\x00\xe0\x3f\
+            \n\x07\n\x01b\x12\x02\x20\x01\
+            \n\x0b\n\x01l\x12\x062\x04\n\x02\x20\x00";
+        assert_eq!(
+            decode_struct(bytes),
+            Some(json!({"n": null, "d": 64, "h": 0.5, "b": true, "l": [false]}))
+        );
+    }
+
+    #[test]
+    fn what_is_cut_or_too_deep_is_no_struct() {
+        for length in 1..FROM_ENVOY.len() {
+            let cut = decode_struct(&FROM_ENVOY[..length]);
+            // A cut between two members leaves a Struct with fewer.
+            assert!(cut.is_none() || length == 49, "{length}");
+        }
+        let mut deep = Vec::new();
+        for _ in 0..100 {
+            let mut value = vec![0x2a];
+            varint(&mut value, deep.len());
+            value.extend_from_slice(&deep);
+            let mut entry = vec![0x12];
+            varint(&mut entry, value.len());
+            entry.extend_from_slice(&value);
+            deep = vec![0x0a];
+            varint(&mut deep, entry.len());
+            deep.extend_from_slice(&entry);
+        }
+        assert_eq!(decode_struct(&deep), None);
+    }
+
+    fn varint(out: &mut Vec<u8>, mut number: usize) {
+        while number >= 0x80 {
+            out.push(u8::try_from(number & 0x7f).unwrap() | 0x80);
+            number >>= 7;
+        }
+        out.push(u8::try_from(number).unwrap());
+    }
+}

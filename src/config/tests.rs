@@ -1,0 +1,238 @@
+use super::*;
+
+fn parse(json: &str) -> Config {
+    Config::parse(json.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"))
+}
+
+fn problems(json: &str) -> Vec<String> {
+    let problems = Config::parse(json.as_bytes()).expect_err("the configuration is wrong");
+    problems.iter().map(ToString::to_string).collect()
+}
+
+fn headers(fields: &[(&str, &str)]) -> Headers {
+    fields.iter().copied().collect()
+}
+
+#[test]
+fn nothing_at_all_is_a_good_configuration() {
+    for empty in ["", "{}", " \n", "{\"rules\": []}"] {
+        assert_eq!(parse(empty), Config::default(), "{empty:?}");
+    }
+}
+
+#[test]
+fn every_key_is_read() {
+    let config = parse(
+        r#"{
+        "mode": "read_only", "sample": 12.5, "ttl": "10m", "hold_headers": true,
+        "key": {"tenant": {"header": "X-Tenant-Id"}, "headers": ["X-Team"],
+                "exclude": ["/user"], "namespace": "v2"},
+        "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
+                     "unmarked_end": true},
+        "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
+                   "max_capture_bytes": "3MiB"},
+        "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
+        "client": {"cache_control": "ignore", "max_ttl": "2h"},
+        "respond": {"expose_key": true, "anti_buffering": false}
+    }"#,
+    );
+    let settings = Settings {
+        mode: Mode::ReadOnly,
+        sample: Sample::new(12.5).unwrap(),
+        ttl: Duration::from_secs(600),
+        key: KeySettings {
+            tenant: Tenant::Header("x-tenant-id".into()),
+            headers: vec!["x-team".into()],
+            exclude: vec![Pointer::parse("/user").unwrap()],
+            namespace: "v2".into(),
+        },
+        store_if: StoreIf {
+            finish: vec![Finish::Complete, Finish::Length],
+            streams: false,
+            empty: true,
+            unmarked_end: true,
+        },
+        respond: Respond {
+            expose_key: true,
+            anti_buffering: false,
+        },
+    };
+    assert_eq!(
+        config,
+        Config {
+            hold_headers: true,
+            limits: Limits {
+                max_request_bytes: 2 << 20,
+                max_response_bytes: 1_000,
+                max_capture_bytes: 3 << 20,
+            },
+            memory: Some(Memory {
+                max_bytes: 128 << 20,
+                max_entry_bytes: 64 << 10,
+            }),
+            client: Client {
+                honor_cache_control: false,
+                max_ttl: Duration::from_secs(7_200),
+            },
+            settings: Rc::new(settings),
+            rules: Vec::new(),
+        }
+    );
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_its_path() {
+    let told = problems(
+        r#"{
+        "mode": "readwrite", "ttl": 3600, "sample": 101, "frobnicate": 1, "collapse": {},
+        "key": {"tenant": "me", "exclude": ["user"], "headers": ["a b"], "x": 1},
+        "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
+        "limits": {"max_request_bytes": -1},
+        "store_if": {"finish": ["done"]},
+        "client": [],
+        "respond": {"expose_key": "yes"},
+        "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
+    }"#,
+    );
+    let paths: Vec<_> = told
+        .iter()
+        .map(|problem| problem.split(": ").next().unwrap())
+        .collect();
+    for path in [
+        "mode",
+        "ttl",
+        "sample",
+        "frobnicate",
+        "collapse",
+        "key.tenant",
+        "key.exclude[0]",
+        "key.headers[0]",
+        "key.x",
+        "store.memory.max_bytes",
+        "store.http",
+        "limits.max_request_bytes",
+        "store_if.finish[0]",
+        "client",
+        "respond.expose_key",
+        "rules[0].match.path_suffix",
+        "rules[1].match",
+        "rules[1].api",
+        "rules[2]",
+    ] {
+        assert!(paths.contains(&path), "{path} is not among {told:#?}");
+    }
+    let ttl = "ttl: must be a duration from 1s to 31536000s, such as \"250ms\", \"30s\", \"1h\" or \"7d\", got 3600";
+    assert!(told.iter().any(|problem| problem == ttl), "{told:#?}");
+}
+
+#[test]
+fn what_is_not_an_object_is_one_problem() {
+    for (odd, problem) in [
+        ("[]", "must be an object, got a list"),
+        ("\"x\"", "must be an object, got \"x\""),
+    ] {
+        assert_eq!(problems(odd), [problem]);
+    }
+    assert!(problems("{\"ttl\":")[0].starts_with("must be a JSON object: EOF"));
+}
+
+#[test]
+fn null_leaves_no_store_and_says_what_to_do() {
+    assert_eq!(
+        problems(r#"{"store": {"memory": null}}"#),
+        ["store.memory: null leaves no store; to turn the cache off, use mode: disabled"]
+    );
+}
+
+#[test]
+fn a_rule_changes_what_it_names_and_nothing_else() {
+    let config = parse(
+        r#"{"ttl": "2h", "key": {"namespace": "n", "tenant": "shared"},
+            "rules": [{"match": {}, "mode": "read_only", "key": {"namespace": "m"}}]}"#,
+    );
+    let rule = &config.rules[0].settings;
+    assert_eq!(rule.mode, Mode::ReadOnly);
+    assert_eq!(rule.ttl, Duration::from_secs(7_200));
+    assert_eq!(rule.key.namespace, "m");
+    assert_eq!(rule.key.tenant, Tenant::Shared);
+    assert_eq!(config.settings.key.namespace, "n");
+    assert_eq!(config.settings.mode, Mode::ReadWrite);
+}
+
+#[test]
+fn the_first_rule_that_matches_wins() {
+    let config = parse(
+        r#"{"rules": [
+            {"match": {"host": "*.internal", "path_prefix": "/a/"}, "ttl": "1m"},
+            {"match": {"host": "llm.internal"}, "ttl": "2m"},
+            {"match": {"header": {"x-tier": "gold"}, "path": "/v1/chat/completions"}, "ttl": "3m"}
+        ]}"#,
+    );
+    let ttl = |authority: &str, path: &str, tier: &str| {
+        let request = headers(&[(":authority", authority), ("x-tier", tier)]);
+        match config.select(&request, path.as_bytes()) {
+            Selection::Decided(policy) => policy.settings.ttl.as_secs() / 60,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(ttl("LLM.internal:80", "/a/chat/completions", ""), 1);
+    assert_eq!(ttl("LLM.internal:80", "/b/chat/completions", ""), 2);
+    assert_eq!(ttl("llm.internal.evil", "/v1/chat/completions", "gold"), 3);
+    assert_eq!(ttl("other", "/v1/chat/completions", "silver"), 60);
+}
+
+#[test]
+fn a_rule_for_a_model_waits_for_the_body() {
+    let config = parse(
+        r#"{"rules": [
+            {"match": {"model": "gpt-4o*"}, "ttl": "1m"},
+            {"match": {"path": "/x/chat/completions"}, "mode": "disabled"}
+        ]}"#,
+    );
+    let none = headers(&[]);
+    let path = b"/v1/chat/completions";
+    assert_eq!(config.select(&none, path), Selection::NeedsModel);
+    let ttl = |model| {
+        let policy = config.select_with_model(&none, path, model);
+        policy.map(|policy| policy.settings.ttl.as_secs())
+    };
+    assert_eq!(ttl(Some("gpt-4o-mini")), Some(60));
+    assert_eq!(ttl(Some("o3")), Some(3_600));
+    assert_eq!(ttl(None), Some(3_600));
+    let disabled = b"/x/chat/completions";
+    assert_eq!(config.select(&none, disabled), Selection::NeedsModel);
+    assert_eq!(config.select_with_model(&none, disabled, Some("o3")), None);
+}
+
+#[test]
+fn an_unknown_path_takes_part_only_under_a_rule_that_names_its_api() {
+    let config = parse(r#"{"rules": [{"match": {"path": "/ask"}, "api": "openai_chat"}]}"#);
+    let none = headers(&[]);
+    assert!(matches!(
+        config.select(&none, b"/ask"),
+        Selection::Decided(_)
+    ));
+    assert_eq!(config.select(&none, b"/other"), Selection::NoPart);
+    let disabled = parse(r#"{"mode": "disabled"}"#);
+    assert_eq!(
+        disabled.select(&none, b"/v1/chat/completions"),
+        Selection::NoPart
+    );
+}
+
+#[test]
+fn a_sample_takes_its_share_of_keys_and_keeps_them_when_it_grows() {
+    let taken = |percent: f64| {
+        let sample = Sample::new(percent).unwrap();
+        let bits = (0..10_000u32).map(|n| n.wrapping_mul(429_497));
+        bits.filter(|bits| sample.takes(*bits)).collect::<Vec<_>>()
+    };
+    assert!(taken(0.0).is_empty());
+    assert_eq!(taken(100.0).len(), 10_000);
+    assert!(Sample::ALL.takes(u32::MAX));
+    let (ten, twenty) = (taken(10.0), taken(20.0));
+    assert!((900..1_100).contains(&ten.len()), "{}", ten.len());
+    assert!(ten.iter().all(|bits| twenty.contains(bits)));
+    assert_eq!(Sample::new(-0.1), None);
+    assert_eq!(Sample::new(f64::NAN), None);
+}

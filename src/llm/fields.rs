@@ -1,0 +1,144 @@
+//! Readers for the members of an answer that a judge looks at, which build nothing: a judge wants
+//! to know whether a member says anything, not what.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{Deserialize, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+/// Whether a member says anything: it is there and not null, false, `""` or `[]`.
+///
+/// An object counts, even an empty one; so does a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Said(pub(super) bool);
+
+impl<'de> Deserialize<'de> for Said {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(SaidVisitor)
+    }
+}
+
+struct SaidVisitor;
+
+impl<'de> Visitor<'de> for SaidVisitor {
+    type Value = Said;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Said, E> {
+        Ok(Said(false))
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Said, E> {
+        Ok(Said(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Said, E> {
+        Ok(Said(!value.is_empty()))
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Said, E> {
+        Ok(Said(true))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Said, E> {
+        Ok(Said(true))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Said, E> {
+        Ok(Said(true))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said, A::Error> {
+        let mut any = false;
+        while seq.next_element::<IgnoredAny>()?.is_some() {
+            any = true;
+        }
+        Ok(Said(any))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
+        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Said(true))
+    }
+}
+
+/// A list member that may be null.
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// An object member that may be null.
+pub(super) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de> + Default,
+{
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+/// Implements `Deserialize` for an enum that stands for a string, read by `$read: fn(&str) -> Self`
+/// without allocating; null is `$null`, and any other type is an error.
+macro_rules! deserialize_word {
+    ($type:ty, $null:expr, $read:expr) => {
+        impl<'de> serde::Deserialize<'de> for $type {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                struct Word;
+                impl<'de> serde::de::Visitor<'de> for Word {
+                    type Value = $type;
+
+                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                        f.write_str("a string or null")
+                    }
+
+                    fn visit_unit<E>(self) -> Result<$type, E> {
+                        Ok($null)
+                    }
+
+                    fn visit_str<E>(self, word: &str) -> Result<$type, E> {
+                        Ok($read(word))
+                    }
+                }
+                d.deserialize_any(Word)
+            }
+        }
+    };
+}
+
+pub(super) use deserialize_word;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_says_something_unless_it_is_null_false_or_empty() {
+        for (json, said) in [
+            ("null", false),
+            ("false", false),
+            ("true", true),
+            ("\"\"", false),
+            ("\"x\"", true),
+            ("\"\\u0041\"", true),
+            ("[]", false),
+            ("[null]", true),
+            ("{}", true),
+            ("{\"a\":[1]}", true),
+            ("0", true),
+            ("-1.5e3", true),
+        ] {
+            assert_eq!(
+                serde_json::from_str::<Said>(json).unwrap().0,
+                said,
+                "{json}"
+            );
+        }
+        assert!(serde_json::from_str::<Said>("[1,").is_err());
+    }
+}

@@ -1,0 +1,254 @@
+use super::*;
+use crate::json::canonicalize;
+use crate::llm::{Api, Framing, Judge};
+
+fn ask(body: &str) -> Result<Ask, Unfit> {
+    read(&canonicalize(body.as_bytes(), &[]).unwrap())
+}
+
+fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
+    let text: String = events
+        .iter()
+        .map(|data| format!("data: {data}\n\n"))
+        .collect();
+    judge_sse(choices, text.as_bytes())
+}
+
+fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
+    let ask = Ask {
+        wire: Wire::Unknown,
+        choices,
+    };
+    let mut judge = Judge::new(Api::OpenaiChat, Framing::Sse, &ask);
+    judge.feed(bytes)?;
+    judge.finish(bytes)
+}
+
+const ROLE: &str = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
+const TEXT: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish_reason":null}]}"#;
+const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
+const USAGE: &str = r#"{"choices":[],"usage":{"total_tokens":3}}"#;
+const DONE: &str = "[DONE]";
+
+const WHOLE: Answer = Answer {
+    finish: Finish::Complete,
+    empty: false,
+    marked_end: true,
+};
+
+#[test]
+fn a_stream_with_finish_and_end_marker_is_whole() {
+    assert_eq!(stream_of(1, &[ROLE, TEXT, STOP, USAGE, DONE]), Ok(WHOLE));
+}
+
+#[test]
+fn neither_finish_nor_end_marker_alone_marks_the_end() {
+    for events in [&[TEXT, STOP][..], &[TEXT, DONE]] {
+        let answer = stream_of(1, events).unwrap();
+        assert!(!answer.marked_end, "{events:?}");
+    }
+}
+
+#[test]
+fn an_error_anywhere_is_a_fault() {
+    let error = r#"{"error":{"message":"overloaded"}}"#;
+    let with_choices =
+        r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}],"error":{"code":400}}"#;
+    let old_vllm = r#"{"object":"error","message":"boom"}"#;
+    for bad in [error, with_choices, old_vllm] {
+        for events in [&[bad][..], &[TEXT, bad, DONE], &[TEXT, STOP, DONE, bad]] {
+            assert_eq!(stream_of(1, events), Err(Fault::Error), "{events:?}");
+        }
+    }
+    let named = b"data: {\"choices\":[]}\n\nevent: error\ndata: {\"oops\":1}\n\n";
+    assert_eq!(judge_sse(1, named), Err(Fault::Error));
+    // `"error": null` is how some say that there is none.
+    let none =
+        r#"{"error":null,"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
+    assert_eq!(stream_of(1, &[none, DONE]), Ok(WHOLE));
+}
+
+#[test]
+fn a_finish_that_is_not_known_is_a_fault() {
+    for reason in [
+        "abort",
+        "error",
+        "insufficient_system_resource",
+        "STOP",
+        "new",
+    ] {
+        let last = STOP.replace("stop", reason);
+        assert_eq!(
+            stream_of(1, &[TEXT, &last, DONE]),
+            Err(Fault::UnknownFinish),
+            "{reason}"
+        );
+    }
+    let number = STOP.replace("\"stop\"", "1");
+    assert_eq!(stream_of(1, &[TEXT, &number, DONE]), Err(Fault::Malformed));
+}
+
+#[test]
+fn the_worst_finish_of_all_choices_counts() {
+    let second = |reason: &str| {
+        format!(
+            r#"{{"choices":[{{"index":1,"delta":{{"content":"b"}},"finish_reason":"{reason}"}}]}}"#
+        )
+    };
+    let finish = |reason: &str| {
+        let answer = stream_of(2, &[TEXT, &second(reason), STOP, DONE]);
+        answer.map(|answer| answer.finish)
+    };
+    assert_eq!(finish("tool_calls"), Ok(Finish::Complete));
+    assert_eq!(finish("length"), Ok(Finish::Length));
+    assert_eq!(finish("content_filter"), Ok(Finish::Filtered));
+}
+
+#[test]
+fn a_null_after_the_finish_takes_nothing_back() {
+    let after =
+        r#"{"choices":[{"index":0,"delta":{"content":""},"finish_reason":null}],"usage":{}}"#;
+    assert_eq!(stream_of(1, &[TEXT, STOP, after, DONE]), Ok(WHOLE));
+}
+
+#[test]
+fn choices_that_were_asked_for_must_be_there() {
+    assert_eq!(stream_of(2, &[TEXT, STOP, DONE]), Err(Fault::Choices));
+    assert_eq!(stream_of(1, &[USAGE, DONE]), Err(Fault::Choices));
+    assert_eq!(stream_of(1, &[]), Err(Fault::Choices));
+    let many: String = (0..2_000)
+        .map(|index| format!("data: {{\"choices\":[{{\"index\":{index}}}]}}\n\n"))
+        .collect();
+    assert_eq!(judge_sse(1, many.as_bytes()), Err(Fault::Choices));
+}
+
+#[test]
+fn an_answer_that_says_nothing_is_empty() {
+    assert!(stream_of(1, &[ROLE, STOP, DONE]).unwrap().empty);
+    let reasoning = r#"{"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}"#;
+    assert!(stream_of(1, &[reasoning, STOP, DONE]).unwrap().empty);
+    let tool = r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0}]}}]}"#;
+    assert!(!stream_of(1, &[tool, STOP, DONE]).unwrap().empty);
+}
+
+#[test]
+fn a_refusal_counts_as_filtered() {
+    let refusal = r#"{"choices":[{"index":0,"delta":{"refusal":"I can't"}}]}"#;
+    let answer = stream_of(1, &[refusal, STOP, DONE]).unwrap();
+    assert_eq!((answer.finish, answer.empty), (Finish::Filtered, false));
+}
+
+#[test]
+fn what_is_not_an_event_stream_is_a_fault() {
+    let whole = "data: {\"choices\":[]}\n\n";
+    for (rest, fault) in [
+        ("{\"error\":1}\n", Fault::StrayLines),
+        ("{\"error\":1}", Fault::StrayLines),
+        ("data: {\"choices\"", Fault::Pending),
+        ("data: [DONE]", Fault::Pending),
+        ("data: [DONE]\n", Fault::Pending),
+        ("data: not json\n\n", Fault::Malformed),
+        ("data: [DONE]\n\ndata: {}\n\n", Fault::AfterEnd),
+    ] {
+        let bytes = format!("{whole}{rest}");
+        assert_eq!(judge_sse(0, bytes.as_bytes()), Err(fault), "{rest}");
+    }
+    assert_eq!(
+        judge_sse(1, b"data: {\"a\":\"\xff\"}\n\n"),
+        Err(Fault::Malformed)
+    );
+}
+
+#[test]
+fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
+    let whole = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},"finish_reason":"stop"}],"usage":{}}"#;
+    assert_eq!(judge(whole.as_bytes(), 1), Ok(WHOLE));
+    let blank_lines = format!("\n\n\n{whole}\n");
+    assert_eq!(judge(blank_lines.as_bytes(), 1), Ok(WHOLE));
+    assert_eq!(judge(whole.as_bytes(), 2), Err(Fault::Choices));
+    for length in 0..whole.len() {
+        assert_eq!(judge(&whole.as_bytes()[..length], 1), Err(Fault::Malformed));
+    }
+    for (from, to, expected) in [
+        ("\"choices\"", "\"error\":{},\"choices\"", Err(Fault::Error)),
+        ("stop", "abort", Err(Fault::UnknownFinish)),
+        ("\"Hi\"", "\"\u{7}\"", Err(Fault::Malformed)),
+        ("}],", "}],}", Err(Fault::Malformed)),
+        ("[{", "[{\"finish_reason\":\"stop\",", Err(Fault::Malformed)),
+        (
+            "\"stop\"",
+            "null",
+            Ok(Answer {
+                marked_end: false,
+                ..WHOLE
+            }),
+        ),
+        (
+            "\"Hi\"",
+            "null",
+            Ok(Answer {
+                empty: true,
+                ..WHOLE
+            }),
+        ),
+        (
+            "stop",
+            "length",
+            Ok(Answer {
+                finish: Finish::Length,
+                ..WHOLE
+            }),
+        ),
+    ] {
+        let changed = whole.replacen(from, to, 1);
+        assert_eq!(judge(changed.as_bytes(), 1), expected, "{changed}");
+    }
+    let invalid = whole.replace("Hi", "\u{1}\u{1}").into_bytes();
+    let invalid: Vec<_> = invalid
+        .iter()
+        .map(|b| if *b == 1 { 0xff } else { *b })
+        .collect();
+    assert_eq!(judge(&invalid, 1), Err(Fault::Malformed));
+}
+
+#[test]
+fn what_a_request_asks_for_is_read_from_its_canonical_body() {
+    let wire = |body: &str| ask(body).map(|ask| ask.wire);
+    assert_eq!(wire("{}"), Ok(Wire::Json));
+    assert_eq!(wire(r#"{"stream":null}"#), Ok(Wire::Json));
+    assert_eq!(
+        wire(r#"{"stream":false,"stream_options":7}"#),
+        Ok(Wire::Json)
+    );
+    assert_eq!(wire(r#"{"stream":true}"#), Ok(Wire::Stream(Box::default())));
+    assert_eq!(
+        wire(r#"{"stream":true,"stream_options":{ "include_usage": true }}"#),
+        Ok(Wire::Stream(br#"{"include_usage":true}"#[..].into()))
+    );
+    for unclear in [
+        r#"{"stream":"true"}"#,
+        r#"{"stream":1}"#,
+        r#"{"stream":true,"stream_options":[]}"#,
+    ] {
+        assert_eq!(wire(unclear), Err(Unfit::UnclearWire), "{unclear}");
+    }
+    assert_eq!(ask(r#"{"n":3}"#).map(|ask| ask.choices), Ok(3));
+    assert_eq!(ask(r#"{"n":"x"}"#).map(|ask| ask.choices), Ok(1));
+}
+
+#[test]
+fn tools_that_the_provider_runs_are_not_cached() {
+    for unfit in [
+        r#"{"web_search_options":{}}"#,
+        r#"{"tools":[{"type":"function","function":{}},{"type":"openrouter:web_search"}]}"#,
+    ] {
+        assert_eq!(ask(unfit), Err(Unfit::ServerTools), "{unfit}");
+    }
+    for fine in [
+        r#"{"web_search_options":null,"tools":null}"#,
+        r#"{"tools":[{"type":"function","function":{}},{"type":"custom"},{}]}"#,
+        r#"{"tools":"nonsense"}"#,
+    ] {
+        assert!(ask(fine).is_ok(), "{fine}");
+    }
+}
