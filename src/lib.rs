@@ -7,6 +7,7 @@
 
 pub mod config;
 
+pub mod cache;
 pub mod llm;
 
 pub mod http;

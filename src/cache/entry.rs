@@ -1,0 +1,196 @@
+//! A cache entry: a key and the answer stored for it, as bytes in any store.
+//!
+//! ```text
+//! "LLMC"  version u8  wire u8  status u16  created u64  lifetime u64  key [32]
+//! stream_options: length u32, bytes
+//! headers: count u32, then per header: name length u32, name, value length u32, value
+//! body: length u32, bytes
+//! checksum u32 (CRC-32/ISO-HDLC of everything before it)
+//! ```
+//! Numbers are little-endian; times are milliseconds, `created` since 1970. The store may hand
+//! back any bytes at all: whatever is not exactly an entry under the key asked for is a fault,
+//! and a fault is a miss.
+
+use super::CacheKey;
+use crate::http::Headers;
+
+const MAGIC: [u8; 4] = *b"LLMC";
+
+/// Raised whenever the layout or its meaning changes; `tests/golden/entry.hex` changes with it.
+const FORMAT_VERSION: u8 = 1;
+
+/// An answer as it was stored.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// The form in which it was stored.
+    pub wire: StoredWire,
+    /// Its status code.
+    pub status: u16,
+    /// When it was received, in milliseconds since 1970.
+    pub created: u64,
+    /// How long it may be served, in milliseconds.
+    pub lifetime: u64,
+    /// Its stored headers.
+    pub headers: Headers,
+    /// The whole encoded entry; the body is a part of it, which is never copied out.
+    bytes: Vec<u8>,
+    body: std::ops::Range<usize>,
+}
+
+/// The form in which an answer was stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredWire {
+    /// One JSON document.
+    Json,
+    /// A stream, with the canonical `stream_options` of the request that it answered.
+    Stream(Box<[u8]>),
+}
+
+/// Why bytes are not the entry that was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryFault {
+    /// Not an entry, or one of another format version.
+    Foreign,
+    /// An entry for another key.
+    OtherKey,
+    /// Cut off, lengthened or changed.
+    Corrupt,
+}
+
+/// Encodes an answer. `None` if a part is longer than 32 bits tell.
+pub fn encode(
+    key: &CacheKey,
+    wire: &StoredWire,
+    status: u16,
+    created: u64,
+    lifetime: u64,
+    headers: &Headers,
+    body: &[u8],
+) -> Option<Vec<u8>> {
+    let (wire, stream_options) = match wire {
+        StoredWire::Json => (0, &[][..]),
+        StoredWire::Stream(options) => (1, options.as_ref()),
+    };
+    let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
+    let mut out = Vec::with_capacity(72 + stream_options.len() + header_bytes + body.len());
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[FORMAT_VERSION, wire]);
+    out.extend_from_slice(&status.to_le_bytes());
+    out.extend_from_slice(&created.to_le_bytes());
+    out.extend_from_slice(&lifetime.to_le_bytes());
+    out.extend_from_slice(key.as_bytes());
+    put(&mut out, stream_options)?;
+    let count = u32::try_from(headers.iter().count()).ok()?;
+    out.extend_from_slice(&count.to_le_bytes());
+    for (name, value) in headers.iter() {
+        put(&mut out, name)?;
+        put(&mut out, value)?;
+    }
+    put(&mut out, body)?;
+    let checksum = crc32fast::hash(&out);
+    out.extend_from_slice(&checksum.to_le_bytes());
+    Some(out)
+}
+
+impl Entry {
+    /// Decodes the entry for `key`.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the bytes: to the caller they are a miss.
+    pub fn decode(key: &CacheKey, bytes: Vec<u8>) -> Result<Self, EntryFault> {
+        let mut fields = Fields(&bytes);
+        if fields.array().ok_or(EntryFault::Foreign)? != MAGIC
+            || fields.array().ok_or(EntryFault::Foreign)? != [FORMAT_VERSION]
+        {
+            return Err(EntryFault::Foreign);
+        }
+        let (checked, checksum) = bytes.split_last_chunk().ok_or(EntryFault::Corrupt)?;
+        if crc32fast::hash(checked) != u32::from_le_bytes(*checksum) {
+            return Err(EntryFault::Corrupt);
+        }
+        let [wire] = fields.array().ok_or(EntryFault::Corrupt)?;
+        let status = fields.array().ok_or(EntryFault::Corrupt)?;
+        let created = fields.array().ok_or(EntryFault::Corrupt)?;
+        let lifetime = fields.array().ok_or(EntryFault::Corrupt)?;
+        if fields.array().ok_or(EntryFault::Corrupt)? != *key.as_bytes() {
+            return Err(EntryFault::OtherKey);
+        }
+        let stream_options = fields.sized().ok_or(EntryFault::Corrupt)?;
+        let headers = fields.headers().ok_or(EntryFault::Corrupt)?;
+        let body_length = fields.sized().ok_or(EntryFault::Corrupt)?.len();
+        // The body is the last field before the checksum, and nothing follows.
+        if fields.0.len() != size_of::<u32>() {
+            return Err(EntryFault::Corrupt);
+        }
+        let end = checked.len();
+        let body = end.saturating_sub(body_length)..end;
+        let status = u16::from_le_bytes(status);
+        // Envoy puts both on the wire as they are.
+        let sendable = headers.iter().all(|(_, value)| is_field_value(value));
+        if !(200..600).contains(&status) || !sendable {
+            return Err(EntryFault::Corrupt);
+        }
+        let wire = match wire {
+            0 if stream_options.is_empty() => StoredWire::Json,
+            1 => StoredWire::Stream(stream_options.into()),
+            _ => return Err(EntryFault::Corrupt),
+        };
+        Ok(Self {
+            wire,
+            status,
+            created: u64::from_le_bytes(created),
+            lifetime: u64::from_le_bytes(lifetime),
+            headers,
+            body,
+            bytes,
+        })
+    }
+
+    /// The stored body, byte for byte as the upstream sent it.
+    pub fn body(&self) -> &[u8] {
+        self.bytes.get(self.body.clone()).unwrap_or_default()
+    }
+}
+
+/// Takes fields off the front of an encoded entry.
+struct Fields<'a>(&'a [u8]);
+
+impl<'a> Fields<'a> {
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        let (array, rest) = self.0.split_first_chunk()?;
+        self.0 = rest;
+        Some(*array)
+    }
+
+    fn sized(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(u32::from_le_bytes(self.array()?)).ok()?;
+        let (field, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(field)
+    }
+
+    fn headers(&mut self) -> Option<Headers> {
+        let mut headers = Headers::new();
+        for _ in 0..u32::from_le_bytes(self.array()?) {
+            let name = self.sized()?;
+            headers.push(name, self.sized()?);
+        }
+        Some(headers)
+    }
+}
+
+/// RFC 9110, section 5.5: no control characters but the tab.
+fn is_field_value(value: &[u8]) -> bool {
+    let is_allowed = |byte: &u8| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f);
+    value.iter().all(is_allowed)
+}
+
+fn put(out: &mut Vec<u8>, field: &[u8]) -> Option<()> {
+    let length = u32::try_from(field.len()).ok()?;
+    out.extend_from_slice(&length.to_le_bytes());
+    out.extend_from_slice(field);
+    Some(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Freshness and age, pure in `now` (RFC 9111, section 4.2).
+
+/// How far the clock of whoever stored an entry may be ahead of ours, in milliseconds. What comes
+/// from further in the future would outlive its lifetime by as much.
+const MAX_CLOCK_SKEW_MS: u64 = 60_000;
+
+/// Whether an entry may be served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// It may.
+    Fresh {
+        /// Seconds since the answer was received.
+        age: u64,
+        /// Seconds until it expires.
+        ttl: u64,
+    },
+    /// Its lifetime is over.
+    Expired,
+    /// It was stored too far in the future to be trusted.
+    FromTheFuture,
+}
+
+/// The freshness at `now` of what was created at `created` and lives for `lifetime`; all in
+/// milliseconds, the first two since 1970.
+pub fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
+    if created > now.saturating_add(MAX_CLOCK_SKEW_MS) {
+        return Freshness::FromTheFuture;
+    }
+    let age = now.saturating_sub(created);
+    match lifetime.checked_sub(age) {
+        None | Some(0) => Freshness::Expired,
+        Some(left) => Freshness::Fresh {
+            age: age / 1_000,
+            ttl: left / 1_000,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_fresh_until_its_last_millisecond() {
+        let fresh = |age, ttl| Freshness::Fresh { age, ttl };
+        assert_eq!(freshness(10_000, 10_000, 5_000), fresh(0, 5));
+        assert_eq!(freshness(14_999, 10_000, 5_000), fresh(4, 0));
+        assert_eq!(freshness(15_000, 10_000, 5_000), Freshness::Expired);
+        assert_eq!(freshness(u64::MAX, 0, 5_000), Freshness::Expired);
+        assert_eq!(freshness(10_000, 10_000, 0), Freshness::Expired);
+    }
+
+    #[test]
+    fn a_clock_that_is_a_little_ahead_is_forgiven_and_one_far_ahead_is_not() {
+        let fresh = Freshness::Fresh { age: 0, ttl: 5 };
+        assert_eq!(freshness(10_000, 70_000, 5_000), fresh);
+        assert_eq!(freshness(10_000, 70_001, 5_000), Freshness::FromTheFuture);
+        assert_eq!(freshness(0, u64::MAX, u64::MAX), Freshness::FromTheFuture);
+    }
+}

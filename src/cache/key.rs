@@ -1,0 +1,220 @@
+//! The cache key: a digest of everything in a request that may change its answer.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+use crate::config::{KeySettings, Tenant};
+use crate::http::Headers;
+use crate::json::Canonical;
+use crate::llm::{Api, Ask};
+
+/// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
+const FORMAT_VERSION: u64 = 1;
+
+/// Where clients put their credentials: OpenAI and most others, Anthropic, Azure, Gemini.
+const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+/// Request headers that steer what a provider answers, and so take part in every key.
+const HEADERS: [&str; 14] = [
+    "anthropic-beta",
+    "anthropic-version",
+    "api-version",
+    "azureml-model-deployment",
+    "extra-parameters",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "x-ai-eg-model",
+    "x-amzn-bedrock-guardrailidentifier",
+    "x-amzn-bedrock-guardrailversion",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-goog-user-project",
+];
+
+/// SHA-256 of a request's [`KeyParts`]. Equal keys mean equal requests; nothing of the request can
+/// be read from it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CacheKey([u8; 32]);
+
+/// Everything that a key is made of, and what is left out.
+#[derive(Debug)]
+pub struct KeyParts<'a> {
+    /// What the configuration says of keys.
+    pub settings: &'a KeySettings,
+    /// The request's headers, pseudo-headers included.
+    pub headers: &'a Headers,
+    /// How the request is read.
+    pub api: Api,
+    /// The request's body.
+    pub body: Body<'a>,
+    /// Which form of the answer is asked for.
+    pub ask: &'a Ask,
+}
+
+/// A request's body as the key sees it.
+#[derive(Debug)]
+pub enum Body<'a> {
+    /// Equal for bodies that every parser reads alike.
+    Canonical(&'a Canonical),
+    /// For a body that is not plainly JSON: all its bytes.
+    Raw(&'a [u8]),
+}
+
+/// The request lacks the header that tells tenants apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoTenant;
+
+impl CacheKey {
+    /// Length of a key in bytes.
+    pub const LENGTH: usize = 32;
+
+    /// The key of a request.
+    ///
+    /// # Errors
+    /// If the request lacks the header that tells tenants apart.
+    pub fn new(parts: &KeyParts<'_>) -> Result<Self, NoTenant> {
+        let KeyParts {
+            settings:
+                KeySettings {
+                    tenant,
+                    headers: extra_headers,
+                    // Has had its effect: the canonical body lacks what it names.
+                    exclude: _,
+                    namespace,
+                },
+            headers,
+            api,
+            body,
+            // The wire (stream or not) is left out because one entry serves both, and the number
+            // of choices because it is in the body.
+            ask: _,
+        } = parts;
+        let mut fields = Fields(Sha256::new());
+        fields.number(FORMAT_VERSION);
+        fields.bytes(namespace.as_bytes());
+        fields.tenant(tenant, headers)?;
+        fields.bytes(headers.get(":authority").unwrap_or_default());
+        // With its query, byte for byte as it goes to the upstream.
+        fields.bytes(headers.get(":path").unwrap_or_default());
+        fields.bytes(api.name().as_bytes());
+        fields.number(length(HEADERS.len().saturating_add(extra_headers.len())));
+        for name in HEADERS
+            .into_iter()
+            .chain(extra_headers.iter().map(String::as_str))
+        {
+            fields.header(name, headers);
+        }
+        match body {
+            Body::Canonical(json) => {
+                fields.number(0);
+                let wire = api.wire_members();
+                let keyed = |name: &[u8]| !wire.iter().any(|member| is_name(name, member));
+                if json.as_bytes().starts_with(b"{") {
+                    for (name, value) in json.members().filter(|(name, _)| keyed(name)) {
+                        fields.bytes(name);
+                        fields.bytes(value);
+                    }
+                } else {
+                    fields.bytes(json.as_bytes());
+                }
+            }
+            Body::Raw(bytes) => {
+                fields.number(1);
+                fields.bytes(bytes);
+            }
+        }
+        Ok(Self(fields.0.finalize().into()))
+    }
+
+    /// A key read from where it was stored.
+    pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
+        Self(bytes)
+    }
+
+    /// The digest.
+    pub fn as_bytes(&self) -> &[u8; Self::LENGTH] {
+        &self.0
+    }
+
+    /// 32 bits that choose whether the key takes part in a sample.
+    pub fn sample_bits(&self) -> u32 {
+        // The last ones: the store places entries by the first.
+        let [.., a, b, c, d] = self.0;
+        u32::from_le_bytes([a, b, c, d])
+    }
+}
+
+impl fmt::Display for CacheKey {
+    /// Lower-case hex.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CacheKey({self})")
+    }
+}
+
+/// Feeds fields to the digest, each with its length before it, so that no two lists of fields feed
+/// the same bytes.
+struct Fields(Sha256);
+
+impl Fields {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_le_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(length(bytes.len()));
+        self.0.update(bytes);
+    }
+
+    /// A header's name and all its values: an absent header differs from an empty one.
+    fn header(&mut self, name: &str, headers: &Headers) {
+        self.bytes(name.as_bytes());
+        self.number(length(headers.get_all(name).count()));
+        for value in headers.get_all(name) {
+            self.bytes(value);
+        }
+    }
+
+    fn tenant(&mut self, tenant: &Tenant, headers: &Headers) -> Result<(), NoTenant> {
+        match tenant {
+            Tenant::Shared => self.number(0),
+            Tenant::Credentials => {
+                self.number(1);
+                for name in CREDENTIALS {
+                    self.header(name, headers);
+                }
+            }
+            Tenant::Header(name) => {
+                if !headers.contains(name) {
+                    return Err(NoTenant);
+                }
+                self.number(2);
+                self.header(name, headers);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a canonical member name, quotes included, is this plain word.
+fn is_name(canonical: &[u8], word: &str) -> bool {
+    canonical
+        .strip_prefix(b"\"")
+        .and_then(|rest| rest.strip_suffix(b"\""))
+        == Some(word.as_bytes())
+}
+
+fn length(length: usize) -> u64 {
+    // No platform has more than 64 bits of address.
+    u64::try_from(length).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,11 @@
+//! Caching proper: keys, entries, freshness and `Cache-Status`, pure in bytes and `now`.
+
+mod entry;
+mod freshness;
+mod key;
+mod status;
+
+pub use entry::{Entry, EntryFault, StoredWire, encode};
+pub use freshness::{Freshness, freshness};
+pub use key::{Body, CacheKey, KeyParts};
+pub use status::{CacheStatus, Forward};
