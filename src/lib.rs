@@ -9,6 +9,7 @@ pub mod config;
 
 pub mod cache;
 pub mod llm;
+pub mod store;
 
 pub mod http;
 pub mod json;

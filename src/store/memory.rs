@@ -1,0 +1,360 @@
+//! The store in Envoy's shared data, shared by all workers of the process.
+//!
+//! Shared data never deletes, evicts or bounds anything. So the store uses a fixed set of names:
+//! `llm-cache/<set>` is the head of a set and `llm-cache/<set>/<way>` one of its slots. An entry
+//! longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots of consecutive sets;
+//! if one of them is gone, so is the entry. Each segment ends with a trailer that names the full
+//! key, so that a slot proves whose it is:
+//! ```text
+//! piece of the entry  key [32]  index u16  segments u16  entry length u32  "SL"  version u8
+//! ```
+//! The trailer stands behind the piece so that taking it off moves nothing.
+//!
+//! A writer first claims its slot in the head, by compare-and-set, and then writes the slot, by
+//! compare-and-set on the version that it saw before its claim. So what the slots of a set hold
+//! is never more than what its head accounts for, whoever writes at the same time; a writer that
+//! loses the second race empties the slot, which costs an entry and no bytes.
+
+use std::cell::Cell;
+
+use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
+use super::{HostFault, SetFault, SharedData, Version, Versioned};
+
+/// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
+/// room from several sets instead of emptying one.
+const SEGMENT_BYTES: usize = 256 << 10;
+
+/// Raised whenever the trailer or the order of segments changes.
+const MAGIC: [u8; 3] = [b'S', b'L', 1];
+const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
+
+/// How often a writer tries again when another worker was first.
+const MAX_TRIES: usize = 8;
+
+/// Under this name is the number of sets that the latest configuration gave the store.
+const GEOMETRY: &str = "llm-cache/sets";
+
+/// A version that no value has before shared data was set four thousand million times: setting
+/// with it creates a name and changes nothing under a name that exists.
+const IF_ABSENT: Version = Version(u32::MAX);
+
+/// The store in Envoy's shared data.
+#[derive(Debug)]
+pub struct MemoryStore {
+    /// Sets in use. Another configuration under the same `vm_id` may have changed it since.
+    sets: Cell<u32>,
+    max_entry_bytes: usize,
+}
+
+/// Why an entry was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InsertFault {
+    /// Longer than `max_entry_bytes`, or than the whole store.
+    TooLarge,
+    /// Other workers were faster, again and again.
+    Contended,
+    /// The host did not answer as it should.
+    Host,
+}
+
+impl From<HostFault> for InsertFault {
+    fn from(_: HostFault) -> Self {
+        Self::Host
+    }
+}
+
+impl MemoryStore {
+    /// Opens the store with room for `max_bytes`, at least 1 MiB, and empties what an earlier,
+    /// larger configuration used beyond that.
+    ///
+    /// Plugins with the same `vm_id` share one store; the size configured last holds for all.
+    pub fn open(shared: &impl SharedData, max_bytes: u64, max_entry_bytes: usize) -> Self {
+        let sets = u32::try_from(max_bytes / SET_BYTES)
+            .unwrap_or(u32::MAX)
+            .max(1);
+        let before = read_geometry(shared).unwrap_or(sets);
+        // If the host refuses, lookups and inserts will say so.
+        let _unset = shared.set(GEOMETRY, &sets.to_le_bytes(), None);
+        for set in sets..before {
+            empty_set(shared, set);
+        }
+        Self {
+            sets: Cell::new(sets),
+            max_entry_bytes,
+        }
+    }
+
+    /// The entry under a key, not yet verified: any bytes may come back.
+    ///
+    /// # Errors
+    /// [`HostFault`] if the host does not answer as it should.
+    pub fn lookup(
+        &self,
+        shared: &impl SharedData,
+        key: &[u8; 32],
+    ) -> Result<Option<Vec<u8>>, HostFault> {
+        let Some((mut entry, first)) = self.read_segment(shared, key, 0)? else {
+            return Ok(None);
+        };
+        for index in 1..first.segments {
+            match self.read_segment(shared, key, index)? {
+                Some((piece, trailer)) if trailer.same_entry(&first) => {
+                    entry.extend_from_slice(&piece);
+                }
+                _ => return Ok(None),
+            }
+        }
+        Ok((u32::try_from(entry.len()) == Ok(first.entry_bytes)).then_some(entry))
+    }
+
+    /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
+    /// made room for it.
+    ///
+    /// # Errors
+    /// Why it was not stored. What was stored under the key before may be gone.
+    pub fn insert(
+        &self,
+        shared: &impl SharedData,
+        key: &[u8; 32],
+        entry: &[u8],
+        now: u32,
+        expires: u32,
+    ) -> Result<u32, InsertFault> {
+        if let Some(sets) = read_geometry(shared) {
+            self.sets.set(sets);
+        }
+        let entry_bytes = u32::try_from(entry.len()).map_err(|_| InsertFault::TooLarge)?;
+        let pieces: Vec<_> = entry.chunks(SEGMENT_BYTES).collect();
+        let segments = u16::try_from(pieces.len()).map_err(|_| InsertFault::TooLarge)?;
+        if entry.len() > self.max_entry_bytes || !self.holds(pieces.len()) {
+            return Err(InsertFault::TooLarge);
+        }
+        let mut evicted: u32 = 0;
+        // The first segment comes last: as long as it is missing, nobody looks for the others.
+        for (index, piece) in (0..segments).zip(pieces).rev() {
+            let trailer = Trailer {
+                key: *key,
+                index,
+                segments,
+                entry_bytes,
+            };
+            let mut value = Vec::with_capacity(piece.len() + TRAILER_BYTES);
+            value.extend_from_slice(piece);
+            trailer.encode(&mut value);
+            let place = self.place_of(key, index);
+            evicted = evicted.saturating_add(place.write(shared, &value, now, expires)?);
+        }
+        Ok(evicted)
+    }
+
+    /// Whether so many segments fit, spread over all sets.
+    fn holds(&self, segments: usize) -> bool {
+        let sets = usize::try_from(self.sets.get()).unwrap_or(usize::MAX);
+        let per_set = u64::try_from(segments.div_ceil(sets.max(1))).unwrap_or(u64::MAX);
+        let largest = (SEGMENT_BYTES + TRAILER_BYTES) as u64;
+        per_set <= 1 || per_set.saturating_mul(largest) <= SET_SLOT_BYTES
+    }
+
+    fn read_segment(
+        &self,
+        shared: &impl SharedData,
+        key: &[u8; 32],
+        index: u16,
+    ) -> Result<Option<(Vec<u8>, Trailer)>, HostFault> {
+        let place = self.place_of(key, index);
+        let Some(mut value) = place.read(shared)? else {
+            return Ok(None);
+        };
+        let Some((piece_bytes, trailer)) = Trailer::decode(&value) else {
+            return Ok(None);
+        };
+        if trailer.key != *key || trailer.index != index {
+            return Ok(None);
+        }
+        value.truncate(piece_bytes);
+        Ok(Some((value, trailer)))
+    }
+
+    /// Where a segment goes: the key chooses the set of the first, the others follow round robin.
+    fn place_of(&self, key: &[u8; 32], index: u16) -> Place {
+        let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
+        let tag = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
+        let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+        let set = first.wrapping_add(u64::from(index)) % u64::from(self.sets.get().max(1));
+        Place {
+            // Below the number of sets, which has 32 bits.
+            set: u32::try_from(set).unwrap_or(0),
+            // Segments of one entry may share a set: each needs a tag of its own.
+            tag: tag.wrapping_add(u64::from(index)),
+        }
+    }
+}
+
+/// Where a value is or goes to: a set, and what tells it apart there.
+struct Place {
+    set: u32,
+    tag: u64,
+}
+
+impl Place {
+    fn read(&self, shared: &impl SharedData) -> Result<Option<Vec<u8>>, HostFault> {
+        let name = head_name(self.set);
+        let Some(Versioned { value, version }) = shared.get(&name)? else {
+            return Ok(None);
+        };
+        let Some(mut head) = SetHead::decode(&value) else {
+            return Ok(None);
+        };
+        let Some(way) = head.find(self.tag) else {
+            return Ok(None);
+        };
+        if head.touch(self.tag) {
+            // Recency is advice: whoever changed the head meanwhile knows better.
+            let _lost = shared.set(&name, &head.encode(), Some(version));
+        }
+        let slot = shared.get(&slot_name(self.set, way))?;
+        Ok(slot.map(|slot| slot.value))
+    }
+
+    fn write(
+        &self,
+        shared: &impl SharedData,
+        value: &[u8],
+        now: u32,
+        expires: u32,
+    ) -> Result<u32, InsertFault> {
+        let bytes = u32::try_from(value.len()).map_err(|_| InsertFault::TooLarge)?;
+        let name = head_name(self.set);
+        for _ in 0..MAX_TRIES {
+            let old = get_or_create(shared, &name)?;
+            let mut head = if old.value.is_empty() {
+                SetHead::default()
+            } else if let Some(head) = SetHead::decode(&old.value) {
+                head
+            } else {
+                // What the slots hold is unknown, so none of it may count as free room.
+                empty_slots(shared, self.set, 0..=u8::MAX);
+                SetHead::default()
+            };
+            let Placement {
+                way,
+                emptied,
+                evicted,
+            } = head
+                .place(self.tag, bytes, expires, now)
+                .ok_or(InsertFault::TooLarge)?;
+            let slot = slot_name(self.set, way);
+            let seen = get_or_create(shared, &slot)?.version;
+            match shared.set(&name, &head.encode(), Some(old.version)) {
+                Ok(()) => {}
+                Err(SetFault::VersionMismatch) => continue,
+                Err(SetFault::Host) => return Err(InsertFault::Host),
+            }
+            empty_slots(shared, self.set, emptied);
+            return match shared.set(&slot, value, Some(seen)) {
+                Ok(()) => Ok(evicted),
+                Err(fault) => {
+                    empty_slots(shared, self.set, [way]);
+                    Err(match fault {
+                        SetFault::VersionMismatch => InsertFault::Contended,
+                        SetFault::Host => InsertFault::Host,
+                    })
+                }
+            };
+        }
+        Err(InsertFault::Contended)
+    }
+}
+
+/// What stands behind the piece of an entry in a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Trailer {
+    key: [u8; 32],
+    index: u16,
+    segments: u16,
+    entry_bytes: u32,
+}
+
+impl Trailer {
+    fn encode(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.key);
+        out.extend_from_slice(&self.index.to_le_bytes());
+        out.extend_from_slice(&self.segments.to_le_bytes());
+        out.extend_from_slice(&self.entry_bytes.to_le_bytes());
+        out.extend_from_slice(&MAGIC);
+    }
+
+    /// The trailer, and the length of the piece before it.
+    fn decode(value: &[u8]) -> Option<(usize, Self)> {
+        let value = value.strip_suffix(&MAGIC)?;
+        let (value, entry_bytes) = value.split_last_chunk()?;
+        let (value, segments) = value.split_last_chunk()?;
+        let (value, index) = value.split_last_chunk()?;
+        let (piece, key) = value.split_last_chunk()?;
+        let trailer = Self {
+            key: *key,
+            index: u16::from_le_bytes(*index),
+            segments: u16::from_le_bytes(*segments),
+            entry_bytes: u32::from_le_bytes(*entry_bytes),
+        };
+        Some((piece.len(), trailer))
+    }
+
+    fn same_entry(&self, first: &Self) -> bool {
+        self.segments == first.segments && self.entry_bytes == first.entry_bytes
+    }
+}
+
+fn read_geometry(shared: &impl SharedData) -> Option<u32> {
+    let value = shared.get(GEOMETRY).ok()??.value;
+    Some(u32::from_le_bytes(value.try_into().ok()?).max(1))
+}
+
+/// The value under a name, which is there afterwards; empty if it was not there before.
+fn get_or_create(shared: &impl SharedData, name: &str) -> Result<Versioned, HostFault> {
+    if let Some(found) = shared.get(name)? {
+        return Ok(found);
+    }
+    match shared.set(name, &[], Some(IF_ABSENT)) {
+        // Somebody else created it: as good.
+        Ok(()) | Err(SetFault::VersionMismatch) => {}
+        Err(SetFault::Host) => return Err(HostFault),
+    }
+    shared.get(name)?.ok_or(HostFault)
+}
+
+/// Empties a set that the store does not use any more.
+fn empty_set(shared: &impl SharedData, set: u32) {
+    let name = head_name(set);
+    let Ok(Some(head)) = shared.get(&name) else {
+        return;
+    };
+    if head.value.is_empty() {
+        return;
+    }
+    match SetHead::decode(&head.value) {
+        Some(head) => empty_slots(shared, set, head.ways()),
+        None => empty_slots(shared, set, 0..=u8::MAX),
+    }
+    let _unset = shared.set(&name, &[], None);
+}
+
+/// Frees the bytes of slots; their names stay. A slot that the host refuses to empty keeps its
+/// bytes until it is written again.
+fn empty_slots(shared: &impl SharedData, set: u32, ways: impl IntoIterator<Item = u8>) {
+    for way in ways {
+        let _unset = shared.set(&slot_name(set, way), &[], None);
+    }
+}
+
+fn head_name(set: u32) -> String {
+    format!("llm-cache/{set}")
+}
+
+fn slot_name(set: u32, way: u8) -> String {
+    const { assert!(WAYS == 256, "a way is one byte") };
+    format!("llm-cache/{set}/{way}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,350 @@
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+
+use super::*;
+
+const NOW: u32 = 1_000;
+const LATER: u32 = 2_000;
+const MIB: u64 = 1 << 20;
+
+/// Shared data as proxy-wasm-cpp-host has it (`shared_data.cc`): one counter for all versions.
+#[derive(Default)]
+struct FakeSharedData {
+    values: RefCell<BTreeMap<String, (Vec<u8>, u32)>>,
+    last_version: Cell<u32>,
+    calls: Cell<usize>,
+    /// What another worker does before the call with this number.
+    interruption: RefCell<Option<(usize, Interruption)>>,
+    refuses: Cell<bool>,
+}
+
+type Interruption = Box<dyn FnOnce(&FakeSharedData)>;
+
+impl FakeSharedData {
+    fn interrupt(&self) {
+        let call = self.calls.get();
+        self.calls.set(call + 1);
+        let due = self
+            .interruption
+            .borrow_mut()
+            .take_if(|(at, _)| *at == call)
+            .map(|(_, interruption)| interruption);
+        if let Some(interruption) = due {
+            interruption(self);
+        }
+    }
+
+    fn put(&self, name: &str, value: &[u8]) {
+        self.set(name, value, None).unwrap();
+    }
+
+    fn slot_bytes(&self, set: u32) -> u64 {
+        let prefix = format!("llm-cache/{set}/");
+        let values = self.values.borrow();
+        let slots = values.iter().filter(|(name, _)| name.starts_with(&prefix));
+        slots.map(|(_, (value, _))| value.len() as u64).sum()
+    }
+
+    fn bytes(&self) -> u64 {
+        self.values
+            .borrow()
+            .values()
+            .map(|(value, _)| value.len() as u64)
+            .sum()
+    }
+}
+
+impl SharedData for FakeSharedData {
+    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
+        self.interrupt();
+        if self.refuses.get() {
+            return Err(HostFault);
+        }
+        let values = self.values.borrow();
+        Ok(values.get(name).map(|(value, version)| Versioned {
+            value: value.clone(),
+            version: Version(*version),
+        }))
+    }
+
+    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
+        self.interrupt();
+        if self.refuses.get() {
+            return Err(SetFault::Host);
+        }
+        let mut values = self.values.borrow_mut();
+        if let (Some((_, current)), Some(Version(expected))) = (values.get(name), version)
+            && *current != expected
+        {
+            return Err(SetFault::VersionMismatch);
+        }
+        let next = self.last_version.get() + 1;
+        self.last_version.set(next);
+        values.insert(name.to_owned(), (value.to_owned(), next));
+        Ok(())
+    }
+}
+
+fn key(number: u64) -> [u8; 32] {
+    let mut key = [0; 32];
+    // Spread as a digest would be.
+    let mut state = number.wrapping_add(1);
+    for byte in &mut key {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        *byte = (state >> 24) as u8;
+    }
+    key
+}
+
+/// An entry whose bytes tell its number.
+fn entry(number: u64, length: usize) -> Vec<u8> {
+    number
+        .to_le_bytes()
+        .into_iter()
+        .cycle()
+        .take(length)
+        .collect()
+}
+
+fn open(shared: &FakeSharedData, max_bytes: u64) -> MemoryStore {
+    MemoryStore::open(shared, max_bytes, 64 << 20)
+}
+
+fn insert(
+    store: &MemoryStore,
+    shared: &FakeSharedData,
+    number: u64,
+    length: usize,
+) -> Result<u32, InsertFault> {
+    store.insert(shared, &key(number), &entry(number, length), NOW, LATER)
+}
+
+#[test]
+fn an_entry_of_any_length_comes_back_as_it_was() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, 8 * MIB);
+    let segment = SEGMENT_BYTES;
+    for length in [
+        1,
+        100,
+        segment - 1,
+        segment,
+        segment + 1,
+        3 * segment,
+        4_000_000,
+    ] {
+        insert(&store, &shared, 1, length).unwrap();
+        let found = store.lookup(&shared, &key(1)).unwrap();
+        assert_eq!(found, Some(entry(1, length)), "{length}");
+    }
+    assert_eq!(store.lookup(&shared, &key(2)), Ok(None));
+}
+
+#[test]
+fn whatever_arrives_the_bytes_stay_within_the_bound() {
+    for mib in [1, 3] {
+        let shared = FakeSharedData::default();
+        let store = open(&shared, mib * MIB);
+        let mut random = 7_u64;
+        for number in 0..3_000 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let length = match random >> 60 {
+                0 => (random >> 40) % 900_000,
+                _ => (random >> 40) % 9_000,
+            };
+            let _refused = insert(&store, &shared, number, length as usize + 1);
+            assert!(shared.bytes() <= mib * MIB, "after {number}");
+        }
+    }
+}
+
+#[test]
+fn names_are_as_many_as_the_store_has_slots() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    for number in 0..5_000 {
+        insert(&store, &shared, number, 10).unwrap();
+    }
+    assert_eq!(shared.values.borrow().len(), 1 + 1 + WAYS);
+}
+
+#[test]
+fn an_entry_in_use_outlives_many_that_are_not() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    insert(&store, &shared, 0, 2_000).unwrap();
+    for number in 1..5_000 {
+        insert(&store, &shared, number, 2_000).unwrap();
+        let found = store.lookup(&shared, &key(0)).unwrap();
+        assert!(found.is_some(), "lost after {number}");
+    }
+    assert_eq!(store.lookup(&shared, &key(1)), Ok(None));
+    assert!(store.lookup(&shared, &key(4_999)).unwrap().is_some());
+}
+
+#[test]
+fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    insert(&store, &shared, 1, 1_000).unwrap();
+    assert_eq!(
+        insert(&store, &shared, 2, 2_000_000),
+        Err(InsertFault::TooLarge)
+    );
+    let small = MemoryStore::open(&shared, MIB, 100);
+    assert_eq!(insert(&small, &shared, 2, 101), Err(InsertFault::TooLarge));
+    assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+}
+
+#[test]
+fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, 4 * MIB);
+    insert(&store, &shared, 1, 3 * SEGMENT_BYTES).unwrap();
+    let slots: Vec<_> = shared
+        .values
+        .borrow()
+        .iter()
+        .filter(|(name, (value, _))| name.matches('/').count() == 2 && !value.is_empty())
+        .map(|(name, (value, _))| (name.clone(), value.clone()))
+        .collect();
+    assert_eq!(slots.len(), 3);
+    for (name, whole) in &slots {
+        for damaged in [&[][..], &whole[1..], &slots[0].1, &slots[1].1, b"garbage"] {
+            if damaged == whole {
+                continue;
+            }
+            shared.put(name, damaged);
+            assert_eq!(store.lookup(&shared, &key(1)), Ok(None), "{name}");
+        }
+        shared.put(name, whole);
+        assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+    }
+}
+
+#[test]
+fn the_full_key_is_compared_when_only_its_tag_is_the_same() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    insert(&store, &shared, 1, 100).unwrap();
+    let mut other = key(1);
+    other[31] ^= 1;
+    assert_eq!(store.lookup(&shared, &other), Ok(None));
+}
+
+#[test]
+fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    for number in 0..100 {
+        insert(&store, &shared, number, 9_000).unwrap();
+    }
+    shared.put("llm-cache/0", b"SH\x02 from another version");
+    assert_eq!(store.lookup(&shared, &key(99)), Ok(None));
+    insert(&store, &shared, 200, 100).unwrap();
+    assert!(store.lookup(&shared, &key(200)).unwrap().is_some());
+    assert!(shared.slot_bytes(0) < 200, "{}", shared.slot_bytes(0));
+}
+
+#[test]
+fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it() {
+    let shared = FakeSharedData::default();
+    let old = open(&shared, 8 * MIB);
+    for number in 0..2_000 {
+        insert(&old, &shared, number, 4_000).unwrap();
+    }
+    assert!(shared.bytes() > 6 * MIB);
+    let new = open(&shared, 2 * MIB);
+    assert!(shared.bytes() <= 2 * MIB);
+    for number in 2_000..4_000 {
+        insert(&old, &shared, number, 4_000).unwrap();
+    }
+    assert!(shared.bytes() <= 2 * MIB);
+    assert!(new.lookup(&shared, &key(3_999)).unwrap().is_some());
+    assert!(old.lookup(&shared, &key(3_999)).unwrap().is_some());
+}
+
+#[test]
+fn opening_the_store_again_keeps_what_is_in_it() {
+    let shared = FakeSharedData::default();
+    insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
+    let again = open(&shared, 8 * MIB);
+    assert!(again.lookup(&shared, &key(1)).unwrap().is_some());
+}
+
+#[test]
+fn a_host_that_refuses_is_a_fault_and_no_panic() {
+    let shared = FakeSharedData::default();
+    shared.refuses.set(true);
+    let store = open(&shared, MIB);
+    assert_eq!(store.lookup(&shared, &key(1)), Err(HostFault));
+    assert_eq!(insert(&store, &shared, 1, 100), Err(InsertFault::Host));
+}
+
+/// Two workers write; the second does all its work between two host calls of the first, at every
+/// such place. Whoever wins, nobody ever reads what he did not ask for, and the set never holds
+/// more than its bytes.
+#[test]
+fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
+    // Each needs more than half of a set, so that they fight for room as well.
+    let large = 200_000;
+    for (mine, other) in [(1, 1), (1, 2)] {
+        for before in [0, 4] {
+            for at in 0..40 {
+                let shared = FakeSharedData::default();
+                let store = open(&shared, MIB);
+                for number in 10..10 + before {
+                    insert(&store, &shared, number, large).unwrap();
+                }
+                shared.calls.set(0);
+                *shared.interruption.borrow_mut() = Some((
+                    at,
+                    Box::new(move |shared: &FakeSharedData| {
+                        let store = open(shared, MIB);
+                        for number in [other, 3, 4, 5] {
+                            let _lost = insert(&store, shared, number, large);
+                        }
+                        assert!(shared.slot_bytes(0) <= SET_SLOT_BYTES);
+                    }),
+                ));
+                let _lost = insert(&store, &shared, mine, large);
+                assert!(shared.slot_bytes(0) <= SET_SLOT_BYTES, "at call {at}");
+                for number in 1..20 {
+                    let found = store.lookup(&shared, &key(number)).unwrap();
+                    let expected = entry(number, large);
+                    assert!(found.is_none_or(|found| found == expected), "at call {at}");
+                }
+            }
+        }
+    }
+}
+
+/// A host on which somebody else has always just changed the head of the set.
+struct AlwaysLate(FakeSharedData);
+
+impl SharedData for AlwaysLate {
+    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
+        self.0.get(name)
+    }
+
+    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
+        if name == "llm-cache/0" && version.is_some() {
+            return Err(SetFault::VersionMismatch);
+        }
+        self.0.set(name, value, version)
+    }
+}
+
+#[test]
+fn a_writer_who_is_always_late_gives_up_and_writes_no_slot() {
+    let shared = AlwaysLate(FakeSharedData::default());
+    shared.0.put("llm-cache/0", b"");
+    let store = MemoryStore::open(&shared, MIB, 64 << 20);
+    let late = store.insert(&shared, &key(1), &entry(1, 100), NOW, LATER);
+    assert_eq!(late, Err(InsertFault::Contended));
+    assert_eq!(shared.0.slot_bytes(0), 0);
+}

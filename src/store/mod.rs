@@ -1,0 +1,50 @@
+//! Where entries live. Pure: bytes in, bytes out; a host lends its means as a trait.
+
+mod memory;
+mod set;
+
+pub use memory::{InsertFault, MemoryStore};
+
+/// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
+/// of the process share, that grows with every new name and never forgets one.
+pub trait SharedData {
+    /// The value under a name, and the number that stands for this version of it.
+    ///
+    /// # Errors
+    /// [`HostFault`] if the host does not answer as it should.
+    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault>;
+
+    /// Sets the value under a name: always, or only if its version is still the one given. A name
+    /// that does not exist is created whatever version is given (proxy-wasm-cpp-host,
+    /// `shared_data.cc`).
+    ///
+    /// # Errors
+    /// [`SetFault::VersionMismatch`] if somebody else was first.
+    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault>;
+}
+
+/// Stands for one version of a value; never 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Version(pub u32);
+
+/// A value and its version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Versioned {
+    /// The value.
+    pub value: Vec<u8>,
+    /// Its version.
+    pub version: Version,
+}
+
+/// The host did not answer as it should: the capability is restricted, say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostFault;
+
+/// Why a value was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SetFault {
+    /// The value has another version by now.
+    VersionMismatch,
+    /// The host did not answer as it should.
+    Host,
+}
