@@ -5,6 +5,8 @@
 //! and decides nothing. Modules are listed in import order; imports go down only. See
 //! ARCHITECTURE.md for the picture and the invariants.
 
+pub mod exchange;
+
 pub mod config;
 
 pub mod cache;

@@ -1,0 +1,137 @@
+//! The whole contract with the host: what it tells an exchange, and what it is told to do.
+
+use crate::cache::{CacheKey, Entry};
+use crate::http::Headers;
+
+use super::{AnswerResult, RequestResult};
+
+/// What happened to an exchange.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The request's headers came.
+    RequestHeaders {
+        /// Pseudo-headers included.
+        headers: Headers,
+        /// No body follows.
+        end_of_stream: bool,
+    },
+    /// More of the request's body came.
+    RequestBody {
+        /// Bytes of the body that are held now, those just come included.
+        held: usize,
+        /// The body is complete.
+        end_of_stream: bool,
+    },
+    /// The request's trailers came, and so its body is complete.
+    RequestTrailers,
+    /// Answers [`Output::ReadRequestBody`]: the whole body, or `None` if the host cannot give it.
+    RequestBodyRead(Option<&'a [u8]>),
+    /// Answers [`Output::LookUp`].
+    LookedUp {
+        /// What the store has under the key, not verified; `Ok(None)` if nothing.
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// The host could not carry out [`Output::Reply`].
+    ReplyFailed,
+    /// The response's headers came.
+    ResponseHeaders {
+        /// `:status` included.
+        headers: &'a Headers,
+        /// The upstream sent them, and not Envoy or one of its filters.
+        via_upstream: bool,
+        /// No body follows.
+        end_of_stream: bool,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// More of the response's body came, and is on its way to the client.
+    ResponseBody {
+        /// The bytes just come, or `None` if the host cannot give them. Only looked at while
+        /// [`Exchange::captures_response`](super::Exchange::captures_response).
+        chunk: Option<&'a [u8]>,
+        /// The response is complete.
+        end_of_stream: bool,
+    },
+    /// The response's trailers came, and so its body is complete.
+    ResponseTrailers,
+    /// Answers [`Output::Insert`].
+    Inserted(Result<(), StoreFault>),
+    /// The stream is over, whether or not the response came to its end.
+    Closed,
+}
+
+/// What the host is to do. Whether it holds the request back is not among these: it asks
+/// [`Exchange::holds_request`](super::Exchange::holds_request).
+#[derive(Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Answer with [`Input::RequestBodyRead`], at once.
+    ReadRequestBody,
+    /// Look the key up and answer with [`Input::LookedUp`].
+    LookUp(CacheKey),
+    /// Answer the client; the request goes no further.
+    Reply(Reply),
+    /// Set a header of the response, whatever its values were.
+    SetHeader(&'static str, String),
+    /// Add a header to the response, beside those of its name.
+    AddHeader(&'static str, String),
+    /// Store an entry and answer with [`Input::Inserted`].
+    Insert {
+        /// Where.
+        key: CacheKey,
+        /// What: an encoded entry.
+        entry: Vec<u8>,
+        /// When it was created, in milliseconds since 1970.
+        created: u64,
+        /// How long it is of use, in milliseconds.
+        lifetime: u64,
+    },
+    /// Count how a request went. At most once per exchange.
+    CountRequest(RequestResult),
+    /// Count what became of an answer that might have been stored. At most once per exchange.
+    CountAnswer(AnswerResult),
+}
+
+/// An answer by the cache itself.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Reply {
+    /// Its status code.
+    pub status: u16,
+    /// Its headers, without `:status` and `content-length`.
+    pub headers: Headers,
+    /// Its body.
+    pub body: ReplyBody,
+    /// Envoy's `response_code_details`.
+    pub details: &'static str,
+}
+
+/// The body of a [`Reply`].
+#[derive(Debug, PartialEq, Eq)]
+pub enum ReplyBody {
+    /// A stored one, lent from the entry that it is a part of.
+    Stored(Entry),
+    /// One of our own.
+    Own(&'static str),
+}
+
+impl ReplyBody {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Stored(entry) => entry.body(),
+            Self::Own(text) => text.as_bytes(),
+        }
+    }
+}
+
+/// Why a store did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// The entry is too large for it.
+    TooLarge,
+    /// Other workers were faster, again and again.
+    Contended,
+    /// It does not answer as it should.
+    Unavailable,
+}

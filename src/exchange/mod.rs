@@ -1,0 +1,85 @@
+//! One request and its response: a state machine without I/O. The host tells it what happened
+//! ([`Input`]) and does what it says ([`Output`]).
+
+mod capture;
+mod input;
+mod reason;
+mod state;
+
+use std::mem;
+use std::rc::Rc;
+
+use crate::config::Config;
+
+pub use capture::CaptureBudget;
+pub use input::{Input, Output, Reply, ReplyBody, StoreFault};
+pub use reason::{AnswerResult, Bypass, Miss, NotStored, RequestResult};
+
+use state::State;
+
+/// What exchanges share: the configuration, and what their worker may capture.
+#[derive(Debug)]
+pub struct Worker {
+    /// The configuration that holds for exchanges begun under it.
+    pub config: Config,
+    /// What all captures together may hold.
+    pub budget: CaptureBudget,
+}
+
+impl Worker {
+    /// A worker without exchanges.
+    pub fn new(config: Config) -> Self {
+        let budget = CaptureBudget::new(config.limits.max_capture_bytes);
+        Self { config, budget }
+    }
+}
+
+/// One request and its response.
+#[derive(Debug)]
+pub struct Exchange {
+    worker: Rc<Worker>,
+    state: State,
+}
+
+impl Exchange {
+    /// An exchange whose request is still to come.
+    pub fn new(worker: Rc<Worker>) -> Self {
+        Self {
+            worker,
+            state: State::Start,
+        }
+    }
+
+    /// Takes what happened and appends what is to be done, in order. Total: whatever the input and
+    /// whenever it comes, the worst outcome is that this exchange is not cached.
+    pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+        let state = mem::replace(&mut self.state, State::Over);
+        self.state = state.handle(input, &self.worker, out);
+    }
+
+    /// Whether the request's body must not go further for now.
+    pub fn holds_request(&self) -> bool {
+        matches!(
+            self.state,
+            State::Collecting(_) | State::LookingUp(_) | State::Replied
+        )
+    }
+
+    /// Whether the request's headers must not go further for now.
+    pub fn holds_request_headers(&self) -> bool {
+        self.worker.config.hold_headers && self.holds_request()
+    }
+
+    /// Whether the exchange waits for a response that it did not give itself.
+    pub fn awaits_response(&self) -> bool {
+        matches!(self.state, State::Forwarded(_))
+    }
+
+    /// Whether the exchange wants the response's bytes.
+    pub fn captures_response(&self) -> bool {
+        matches!(self.state, State::Capturing(_))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! Every "no" has a reason, and the same word serves header, metric and log.
+
+use crate::llm::{Fault, Unfit};
+
+use super::StoreFault;
+
+/// Why a request that takes part is not looked up. Its answer is not stored either, but for
+/// [`Bypass::WriteOnly`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bypass {
+    /// The body is longer than `limits.max_request_bytes`.
+    RequestTooLarge,
+    /// The body collected is not as long as `content-length` says, or cannot be read.
+    BodyIncomplete,
+    /// The client asked for it: `cache-control: no-store`.
+    NoStore,
+    /// The key is not in the sample.
+    Sample,
+    /// The header that tells tenants apart is missing.
+    NoTenant,
+    /// `x-llm-cache-ttl` is not a duration.
+    InvalidTtl,
+    /// The mode does not read.
+    WriteOnly,
+    /// The answer must not come from a cache.
+    Unfit(Unfit),
+}
+
+impl Bypass {
+    /// The word for header, metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RequestTooLarge => "request_too_large",
+            Self::BodyIncomplete => "body_incomplete",
+            Self::NoStore => "no_store",
+            Self::Sample => "sample",
+            Self::NoTenant => "no_tenant",
+            Self::InvalidTtl => "invalid_ttl",
+            Self::WriteOnly => "write_only",
+            Self::Unfit(unfit) => unfit.as_str(),
+        }
+    }
+}
+
+/// Why a request that might have been answered from the cache was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Miss {
+    /// There was no entry.
+    Absent,
+    /// The entry had expired.
+    Expired,
+    /// The entry is in a form that this request did not ask for.
+    Wire,
+    /// The entry is older than the request's `max-age`, or the request said `no-cache`.
+    RequestDirective,
+    /// What was found is not an entry for this key: of another version, corrupt, or from a clock
+    /// far ahead of ours.
+    Unusable,
+    /// The store does not answer as it should.
+    Store,
+}
+
+impl Miss {
+    /// The word for metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Absent => "absent",
+            Self::Expired => "expired",
+            Self::Wire => "wire",
+            Self::RequestDirective => "request_directive",
+            Self::Unusable => "unusable_entry",
+            Self::Store => "store_unavailable",
+        }
+    }
+}
+
+/// Why an answer was not stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotStored {
+    /// `x-llm-cache-ttl: 0s`, or a `client.max_ttl` of 0.
+    ZeroTtl,
+    /// Envoy or one of its filters answered, not the upstream.
+    LocalReply,
+    /// The status is not 200.
+    Status,
+    /// Not a content type that the API answers in.
+    ContentType,
+    /// Compressed, and so not to be judged.
+    ContentEncoding,
+    /// The answer is in a form that the request did not ask for.
+    Wire,
+    /// Streams are not stored: `store_if.streams`.
+    Streams,
+    /// Longer than `limits.max_response_bytes`.
+    ResponseTooLarge,
+    /// The worker captures too much already: `limits.max_capture_bytes`.
+    CaptureLimit,
+    /// A chunk could not be read.
+    Unreadable,
+    /// Not as long as `content-length` says.
+    Length,
+    /// The stream was cut off: by the upstream, the client or a timeout.
+    Aborted,
+    /// The answer is not whole.
+    Fault(Fault),
+    /// The end marker or a finish reason is missing.
+    UnmarkedEnd,
+    /// Cut off by a limit on tokens.
+    FinishLength,
+    /// Replaced by a filter or a refusal.
+    FinishFiltered,
+    /// Complete, which `store_if.finish` does not name.
+    FinishComplete,
+    /// Says nothing.
+    Empty,
+    /// The store refused it.
+    Store(StoreFault),
+}
+
+impl NotStored {
+    /// The word for metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ZeroTtl => "zero_ttl",
+            Self::LocalReply => "local_reply",
+            Self::Status => "status",
+            Self::ContentType => "content_type",
+            Self::ContentEncoding => "content_encoding",
+            Self::Wire => "wire",
+            Self::Streams => "streams",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::CaptureLimit => "capture_limit",
+            Self::Unreadable => "unreadable",
+            Self::Length => "length",
+            Self::Aborted => "aborted",
+            Self::Fault(fault) => fault.as_str(),
+            Self::UnmarkedEnd => "unmarked_end",
+            Self::FinishLength => "finish_length",
+            Self::FinishFiltered => "finish_filtered",
+            Self::FinishComplete => "finish_complete",
+            Self::Empty => "empty",
+            Self::Store(StoreFault::TooLarge) => "entry_too_large",
+            Self::Store(StoreFault::Contended) => "store_contended",
+            Self::Store(StoreFault::Unavailable) => "store_unavailable",
+        }
+    }
+}
+
+/// How a request that takes part went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestResult {
+    /// Answered from the cache.
+    Hit,
+    /// Not answered from the cache.
+    Miss(Miss),
+    /// Kept out of the cache.
+    Bypass(Bypass),
+}
+
+impl RequestResult {
+    /// The words for the metric: the result, and its reason if it has one.
+    pub fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Hit => ("hit", None),
+            Self::Miss(miss) => ("miss", Some(miss.as_str())),
+            Self::Bypass(bypass) => ("bypass", Some(bypass.as_str())),
+        }
+    }
+}
+
+/// What became of an answer that might have been stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerResult {
+    /// It was stored.
+    Stored,
+    /// It was not.
+    NotStored(NotStored),
+}
+
+impl AnswerResult {
+    /// The words for the metric: the result, and its reason if it has one.
+    pub fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Stored => ("stored", None),
+            Self::NotStored(reason) => ("not_stored", Some(reason.as_str())),
+        }
+    }
+}

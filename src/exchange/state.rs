@@ -1,0 +1,698 @@
+//! The states of an exchange and all its transitions.
+//!
+//! ```text
+//!                  request headers
+//!  Start ────────────────────────────────► Over      takes no part: nothing is touched
+//!    │ takes part                            ▲
+//!    ▼                                       │
+//!  Collecting ──── too large, unfit ... ───┐ │
+//!    │ body complete: key                  │ │
+//!    ▼                                     ▼ │ response headers: not to be stored
+//!  LookingUp ──────── miss ─────────► Forwarded
+//!    │                                       │ response headers: may be stored
+//!    │ hit, 504                              ▼
+//!    ▼                                  Capturing ──── judged, too large, cut off ──► Over
+//!  Replied                                   │ whole
+//!                                            ▼
+//!                                         Storing ──── result ──► Over
+//! ```
+//! `no-cache` and `mode: write_only` go from Collecting to Forwarded without a lookup, and
+//! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from
+//! everywhere to Over.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::cache::{
+    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, StoredWire, encode, freshness,
+};
+use crate::config::{Policy, Respond, Selection, Settings, StoreIf, parse_duration};
+use crate::http::{self, Headers, RequestDirectives};
+use crate::json;
+use crate::llm::{Answer, Api, Ask, Finish, Framing, Judge, Wire};
+
+use super::capture::Capture;
+use super::{
+    AnswerResult, Bypass, Input, Miss, NotStored, Output, Reply, ReplyBody, RequestResult, Worker,
+};
+
+/// The name of the memory store in `Cache-Status`.
+const MEMORY: &str = "memory";
+
+/// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
+/// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
+const STORED_HEADERS: [&str; 5] = [
+    "cache-control",
+    "content-language",
+    "content-type",
+    "openai-model",
+    "openai-version",
+];
+
+/// Headers by which a request means another method than its own.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+/// Where an exchange is.
+#[derive(Debug)]
+pub(super) enum State {
+    /// Nothing has come yet.
+    Start,
+    /// The request's body is being held until it is complete.
+    Collecting(Box<Collecting>),
+    /// The store is being asked.
+    LookingUp(Box<LookingUp>),
+    /// The cache has answered; what follows is its own reply passing by.
+    Replied,
+    /// The request has gone on to the upstream.
+    Forwarded(Box<Forwarded>),
+    /// The answer passes, and a copy of it is kept.
+    Capturing(Box<Capturing>),
+    /// The answer has passed and was handed to the store.
+    Storing,
+    /// Nothing more is to be done.
+    Over,
+}
+
+#[derive(Debug)]
+pub(super) struct Collecting {
+    headers: Headers,
+    selection: Selection,
+    directives: RequestDirectives,
+    /// What `x-llm-cache-ttl` says.
+    requested_ttl: Option<Duration>,
+}
+
+#[derive(Debug)]
+pub(super) struct LookingUp {
+    request: Keyed,
+    directives: RequestDirectives,
+}
+
+/// A request that has a key, and so an answer that may be stored.
+#[derive(Debug)]
+struct Keyed {
+    key: CacheKey,
+    api: Api,
+    settings: Rc<Settings>,
+    ask: Ask,
+    ttl: Duration,
+}
+
+#[derive(Debug)]
+pub(super) struct Forwarded {
+    status: CacheStatus,
+    respond: Respond,
+    /// The request, if its answer may be stored.
+    storable: Option<Keyed>,
+    /// The request's key, if it got as far.
+    key: Option<CacheKey>,
+}
+
+#[derive(Debug)]
+pub(super) struct Capturing {
+    request: Keyed,
+    wire: StoredWire,
+    headers: Headers,
+    /// When the response's headers came, in milliseconds since 1970.
+    created: u64,
+    content_length: Option<u64>,
+    judge: Judge,
+    capture: Capture,
+}
+
+impl State {
+    pub(super) fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
+        match (self, input) {
+            (state, Input::Closed) => state.close(out),
+            (
+                Self::Start,
+                Input::RequestHeaders {
+                    headers,
+                    end_of_stream,
+                },
+            ) if !end_of_stream => start(headers, worker, out),
+            (
+                Self::Collecting(collecting),
+                Input::RequestBody {
+                    held,
+                    end_of_stream,
+                },
+            ) => collecting.body(held, end_of_stream, worker, out),
+            (Self::Collecting(collecting), Input::RequestTrailers) => {
+                out.push(Output::ReadRequestBody);
+                Self::Collecting(collecting)
+            }
+            (Self::Collecting(collecting), Input::RequestBodyRead(body)) => {
+                collecting.body_read(body, worker, out)
+            }
+            (Self::LookingUp(looking_up), Input::LookedUp { found, now }) => {
+                looking_up.looked_up(found, now, out)
+            }
+            (
+                Self::Forwarded(forwarded),
+                Input::ResponseHeaders {
+                    headers,
+                    via_upstream,
+                    end_of_stream,
+                    now,
+                },
+            ) => forwarded.response_headers(headers, via_upstream, end_of_stream, now, worker, out),
+            (
+                Self::Capturing(capturing),
+                Input::ResponseBody {
+                    chunk,
+                    end_of_stream,
+                },
+            ) => capturing.chunk(chunk, end_of_stream, out),
+            (Self::Capturing(capturing), Input::ResponseTrailers) => capturing.conclude(out),
+            (Self::Storing, Input::Inserted(result)) => {
+                out.push(Output::CountAnswer(match result {
+                    Ok(()) => AnswerResult::Stored,
+                    Err(fault) => AnswerResult::NotStored(NotStored::Store(fault)),
+                }));
+                Self::Over
+            }
+            // Better a second opinion from the upstream than a request that hangs.
+            (Self::Replied, Input::ReplyFailed) => Self::Over,
+            // What is left concerns nobody: bytes of answers that are not captured, above all.
+            (state, _) => state,
+        }
+    }
+
+    fn close(self, out: &mut Vec<Output>) -> Self {
+        let storable = match &self {
+            Self::Forwarded(forwarded) => forwarded.storable.is_some(),
+            Self::Capturing(_) => true,
+            _ => false,
+        };
+        if storable {
+            out.push(not_stored(NotStored::Aborted));
+        }
+        Self::Over
+    }
+}
+
+fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
+    if !may_take_part(&headers) {
+        return State::Over;
+    }
+    let selection = worker.config.select(&headers, path(&headers));
+    if selection == Selection::NoPart {
+        return State::Over;
+    }
+    let directives = if worker.config.client.honor_cache_control {
+        RequestDirectives::parse(headers.get_all("cache-control"))
+    } else {
+        RequestDirectives::default()
+    };
+    let ttl = headers.get("x-llm-cache-ttl");
+    let requested_ttl =
+        ttl.and_then(|ttl| parse_duration(std::str::from_utf8(ttl).ok()?.trim_ascii()));
+    let mut collecting = Box::new(Collecting {
+        selection,
+        directives,
+        requested_ttl,
+        headers,
+    });
+    let too_large = collecting
+        .content_length()
+        .is_some_and(|length| length > max_request_bytes(worker));
+    if too_large {
+        collecting.bypass(Bypass::RequestTooLarge, worker, out)
+    } else if directives.no_store {
+        collecting.bypass(Bypass::NoStore, worker, out)
+    } else if collecting.headers.contains("x-llm-cache-ttl") && requested_ttl.is_none() {
+        collecting.bypass(Bypass::InvalidTtl, worker, out)
+    } else {
+        State::Collecting(collecting)
+    }
+}
+
+/// Whether the request's headers leave a way into the cache: a plain POST of plain JSON.
+fn may_take_part(headers: &Headers) -> bool {
+    let absent = |name: &&str| !headers.contains(name);
+    headers.get(":method") == Some(b"POST")
+        && headers
+            .get("content-type")
+            .is_none_or(|value| http::is_json(&http::media_type(value)))
+        && headers
+            .get_all("content-encoding")
+            .all(|coding| coding.eq_ignore_ascii_case(b"identity"))
+        && ["range", "upgrade"].iter().all(absent)
+        && METHOD_OVERRIDES.iter().all(absent)
+}
+
+/// The path without its query.
+fn path(headers: &Headers) -> &[u8] {
+    let path = headers.get(":path").unwrap_or_default();
+    path.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+fn max_request_bytes(worker: &Worker) -> u64 {
+    // The limit's range ends below 32 bits.
+    u64::try_from(worker.config.limits.max_request_bytes).unwrap_or(u64::MAX)
+}
+
+impl Collecting {
+    fn content_length(&self) -> Option<u64> {
+        self.headers.number("content-length")
+    }
+
+    fn body(
+        mut self: Box<Self>,
+        held: usize,
+        end_of_stream: bool,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        if held > worker.config.limits.max_request_bytes {
+            return self.bypass(Bypass::RequestTooLarge, worker, out);
+        }
+        if end_of_stream {
+            out.push(Output::ReadRequestBody);
+        }
+        State::Collecting(self)
+    }
+
+    fn body_read(mut self, body: Option<&[u8]>, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let Some(body) = body.filter(|body| self.is_complete(body)) else {
+            return self.bypass(Bypass::BodyIncomplete, worker, out);
+        };
+        // An empty POST asks an LLM for nothing.
+        if body.is_empty() {
+            return State::Over;
+        }
+        let Some(Policy { api, settings }) = self.decide(body, worker) else {
+            return State::Over;
+        };
+        let canonical = json::canonicalize(body, &settings.key.exclude).ok();
+        self.selection = Selection::Decided(Policy {
+            api,
+            settings: Rc::clone(&settings),
+        });
+        let ask = match api.read(canonical.as_ref()) {
+            Ok(ask) => ask,
+            Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
+        };
+        let key = CacheKey::new(&KeyParts {
+            settings: &settings.key,
+            headers: &self.headers,
+            api,
+            body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            ask: &ask,
+        });
+        let Ok(key) = key else {
+            return self.bypass(Bypass::NoTenant, worker, out);
+        };
+        if !settings.sample.takes(key.sample_bits()) {
+            return self.bypass(Bypass::Sample, worker, out);
+        }
+        let ttl = self.requested_ttl.map_or(settings.ttl, |requested| {
+            requested.min(worker.config.client.max_ttl)
+        });
+        let reads = settings.mode.reads();
+        let looking_up = Box::new(LookingUp {
+            request: Keyed {
+                key,
+                api,
+                settings,
+                ask,
+                ttl,
+            },
+            directives: self.directives,
+        });
+        if !reads {
+            out.push(Output::CountRequest(RequestResult::Bypass(
+                Bypass::WriteOnly,
+            )));
+            let detail = Some(Bypass::WriteOnly.as_str());
+            looking_up.forward(Forward::Bypass, detail, out)
+        } else if self.directives.no_cache {
+            looking_up.miss(Miss::RequestDirective, out)
+        } else {
+            out.push(Output::LookUp(key));
+            State::LookingUp(looking_up)
+        }
+    }
+
+    /// Keys are made of whole bodies only: on Envoy before 1.32 the last chunk could be missing.
+    fn is_complete(&self, body: &[u8]) -> bool {
+        self.content_length()
+            .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
+    }
+
+    fn decide(&mut self, body: &[u8], worker: &Worker) -> Option<Policy> {
+        match std::mem::replace(&mut self.selection, Selection::NoPart) {
+            Selection::NoPart => None,
+            Selection::Decided(policy) => Some(policy),
+            Selection::NeedsModel => {
+                let canonical = json::canonicalize(body, &[]).ok();
+                let model = canonical
+                    .as_ref()
+                    .and_then(|body| json::string_value(body.member("model")?));
+                let path = path(&self.headers);
+                worker
+                    .config
+                    .select_with_model(&self.headers, path, model.as_deref())
+            }
+        }
+    }
+
+    fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
+        out.push(Output::CountRequest(RequestResult::Bypass(reason)));
+        let status = CacheStatus::Forwarded {
+            because: Forward::Bypass,
+            detail: Some(reason.as_str()),
+        };
+        let respond = match &self.selection {
+            Selection::Decided(policy) => policy.settings.respond,
+            Selection::NoPart | Selection::NeedsModel => worker.config.settings.respond,
+        };
+        if self.directives.only_if_cached {
+            return refuse(out);
+        }
+        State::Forwarded(Box::new(Forwarded {
+            status,
+            respond,
+            storable: None,
+            key: None,
+        }))
+    }
+}
+
+impl LookingUp {
+    fn looked_up(
+        self,
+        found: Result<Option<Vec<u8>>, super::StoreFault>,
+        now: u64,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let bytes = match found {
+            Err(_) => return self.miss(Miss::Store, out),
+            Ok(None) => return self.miss(Miss::Absent, out),
+            Ok(Some(bytes)) => bytes,
+        };
+        let Ok(entry) = Entry::decode(&self.request.key, bytes) else {
+            return self.miss(Miss::Unusable, out);
+        };
+        let (age, ttl) = match freshness(now, entry.created, entry.lifetime) {
+            Freshness::Fresh { age, ttl } => (age, ttl),
+            Freshness::Expired => return self.miss(Miss::Expired, out),
+            Freshness::FromTheFuture => return self.miss(Miss::Unusable, out),
+        };
+        if !fits(&self.request.ask.wire, &entry.wire) {
+            return self.miss(Miss::Wire, out);
+        }
+        if self.directives.max_age.is_some_and(|max_age| age > max_age) {
+            return self.miss(Miss::RequestDirective, out);
+        }
+        out.push(Output::CountRequest(RequestResult::Hit));
+        out.push(Output::Reply(self.hit(entry, age, ttl)));
+        State::Replied
+    }
+
+    fn hit(&self, entry: Entry, age: u64, ttl: u64) -> Reply {
+        let status = CacheStatus::Hit { ttl, store: MEMORY };
+        // A foreign store may have planted other headers than we ever stored.
+        let stored = |name: &[u8]| STORED_HEADERS.iter().any(|known| known.as_bytes() == name);
+        let mut headers: Headers = entry.headers.iter().filter(|(n, _)| stored(n)).collect();
+        let respond = self.request.settings.respond;
+        for (name, value) in own_headers(&status, respond, Some(&self.request.key)) {
+            headers.push(name, value);
+        }
+        headers.push("age", age.to_string());
+        if respond.anti_buffering && matches!(entry.wire, StoredWire::Stream(_)) {
+            headers.push("x-accel-buffering", "no");
+        }
+        Reply {
+            status: entry.status,
+            headers,
+            body: ReplyBody::Stored(entry),
+            details: "llm_cache_hit",
+        }
+    }
+
+    fn miss(self, miss: Miss, out: &mut Vec<Output>) -> State {
+        out.push(Output::CountRequest(RequestResult::Miss(miss)));
+        let (because, detail) = match miss {
+            Miss::Absent => (Forward::UriMiss, None),
+            Miss::Expired => (Forward::Stale, None),
+            Miss::RequestDirective => (Forward::Request, None),
+            Miss::Wire | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
+        };
+        self.forward(because, detail, out)
+    }
+
+    fn forward(
+        self,
+        because: Forward,
+        detail: Option<&'static str>,
+        out: &mut Vec<Output>,
+    ) -> State {
+        if self.directives.only_if_cached {
+            return refuse(out);
+        }
+        let request = self.request;
+        let key = Some(request.key);
+        let respond = request.settings.respond;
+        let storable = if !request.settings.mode.writes() {
+            None
+        } else if request.ttl.is_zero() {
+            out.push(not_stored(NotStored::ZeroTtl));
+            None
+        } else {
+            Some(request)
+        };
+        State::Forwarded(Box::new(Forwarded {
+            status: CacheStatus::Forwarded { because, detail },
+            respond,
+            storable,
+            key,
+        }))
+    }
+}
+
+/// Whether a stored answer is in the form asked for.
+fn fits(asked: &Wire, stored: &StoredWire) -> bool {
+    match (asked, stored) {
+        (Wire::Unknown, _) | (Wire::Json, StoredWire::Json) => true,
+        (Wire::Stream(asked), StoredWire::Stream(stored)) => asked == stored,
+        (Wire::Json, StoredWire::Stream(_)) | (Wire::Stream(_), StoredWire::Json) => false,
+    }
+}
+
+/// RFC 9111, section 5.2.1.7: 504 for `only-if-cached` without a stored response.
+fn refuse(out: &mut Vec<Output>) -> State {
+    const ONLY_IF_CACHED: &str = "only_if_cached";
+    let status = CacheStatus::Refused {
+        detail: ONLY_IF_CACHED,
+    };
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("x-cache", status.x_cache().to_owned()),
+        ("cache-status", status.to_string()),
+    ];
+    out.push(Output::Reply(Reply {
+        status: 504,
+        headers: headers.into_iter().collect(),
+        body: ReplyBody::Own(
+            r#"{"error":{"message":"The request said only-if-cached, and the cache has no answer to it.","type":"cache_error","param":null,"code":"only_if_cached"}}"#,
+        ),
+        details: "llm_cache_only_if_cached",
+    }));
+    State::Replied
+}
+
+/// The headers that tell how the cache handled a request.
+fn own_headers(
+    status: &CacheStatus,
+    respond: Respond,
+    key: Option<&CacheKey>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let key = key.filter(|_| respond.expose_key);
+    [
+        ("x-cache", status.x_cache().to_owned()),
+        ("cache-status", status.to_string()),
+    ]
+    .into_iter()
+    .chain(key.map(|key| ("x-cache-key", key.to_string())))
+}
+
+impl Forwarded {
+    fn response_headers(
+        self,
+        headers: &Headers,
+        via_upstream: bool,
+        end_of_stream: bool,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let framing = headers
+            .get("content-type")
+            .and_then(|value| Framing::from_media_type(&http::media_type(value)));
+        for (name, value) in own_headers(&self.status, self.respond, self.key.as_ref()) {
+            out.push(match name {
+                // Caches behind us have their say in the same list (RFC 9211, section 2).
+                "cache-status" => Output::AddHeader(name, value),
+                _ => Output::SetHeader(name, value),
+            });
+        }
+        if self.respond.anti_buffering && framing.is_some_and(Framing::is_stream) {
+            out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
+        }
+        let Some(request) = self.storable else {
+            return State::Over;
+        };
+        match Capturing::begin(request, headers, via_upstream, framing, now, worker) {
+            Err(reason) => {
+                out.push(not_stored(reason));
+                State::Over
+            }
+            Ok(capturing) if end_of_stream => capturing.conclude(out),
+            Ok(capturing) => State::Capturing(Box::new(capturing)),
+        }
+    }
+}
+
+impl Capturing {
+    fn begin(
+        request: Keyed,
+        headers: &Headers,
+        via_upstream: bool,
+        framing: Option<Framing>,
+        now: u64,
+        worker: &Worker,
+    ) -> Result<Self, NotStored> {
+        if !via_upstream {
+            return Err(NotStored::LocalReply);
+        }
+        if headers.get(":status") != Some(b"200") {
+            return Err(NotStored::Status);
+        }
+        let framing = framing.ok_or(NotStored::ContentType)?;
+        if framing.is_stream() && !request.settings.store_if.streams {
+            return Err(NotStored::Streams);
+        }
+        let mut codings = headers.get_all("content-encoding");
+        if !codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
+            return Err(NotStored::ContentEncoding);
+        }
+        let wire = match (&request.ask.wire, framing) {
+            (Wire::Json | Wire::Unknown, Framing::Json) => StoredWire::Json,
+            (Wire::Stream(options), Framing::Sse) => StoredWire::Stream(options.clone()),
+            (Wire::Unknown, Framing::Sse) => StoredWire::Stream(Box::default()),
+            (Wire::Json, Framing::Sse) | (Wire::Stream(_), Framing::Json) => {
+                return Err(NotStored::Wire);
+            }
+        };
+        let mut capture = Capture::new(&worker.budget, worker.config.limits.max_response_bytes);
+        let content_length = headers.number("content-length");
+        if let Some(length) = content_length {
+            capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
+        }
+        let stored = |name| headers.get(name).map(|value| (name, value));
+        Ok(Self {
+            wire,
+            headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
+            created: now,
+            content_length,
+            judge: Judge::new(request.api, framing, &request.ask),
+            capture,
+            request,
+        })
+    }
+
+    fn chunk(
+        mut self: Box<Self>,
+        chunk: Option<&[u8]>,
+        end_of_stream: bool,
+        out: &mut Vec<Output>,
+    ) -> State {
+        match self.take(chunk) {
+            Err(reason) => {
+                out.push(not_stored(reason));
+                State::Over
+            }
+            Ok(()) if end_of_stream => self.conclude(out),
+            Ok(()) => State::Capturing(self),
+        }
+    }
+
+    fn take(&mut self, chunk: Option<&[u8]>) -> Result<(), NotStored> {
+        let chunk = chunk.ok_or(NotStored::Unreadable)?;
+        self.capture.push(chunk)?;
+        self.judge.feed(chunk).map_err(NotStored::Fault)
+    }
+
+    /// The response came to its end: it is stored if it is whole and wanted.
+    fn conclude(self, out: &mut Vec<Output>) -> State {
+        match self.into_entry() {
+            Ok(insert) => {
+                out.push(insert);
+                State::Storing
+            }
+            Err(reason) => {
+                out.push(not_stored(reason));
+                State::Over
+            }
+        }
+    }
+
+    fn into_entry(self) -> Result<Output, NotStored> {
+        let body = self.capture.bytes();
+        let all_there = self
+            .content_length
+            .is_none_or(|length| usize::try_from(length) == Ok(body.len()));
+        if !all_there {
+            return Err(NotStored::Length);
+        }
+        let answer = self.judge.finish(body).map_err(NotStored::Fault)?;
+        let Keyed { settings, ttl, .. } = &self.request;
+        is_wanted(&settings.store_if, answer)?;
+        let key = self.request.key;
+        // Lifetimes are configured in days at the most.
+        let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let entry = encode(
+            &key,
+            &self.wire,
+            200,
+            self.created,
+            lifetime,
+            &self.headers,
+            body,
+        );
+        Ok(Output::Insert {
+            key,
+            entry: entry.ok_or(NotStored::ResponseTooLarge)?,
+            created: self.created,
+            lifetime,
+        })
+    }
+}
+
+/// Whether the configuration wants a whole answer like this stored.
+fn is_wanted(store_if: &StoreIf, answer: Answer) -> Result<(), NotStored> {
+    if !answer.marked_end && !store_if.unmarked_end {
+        return Err(NotStored::UnmarkedEnd);
+    }
+    if !store_if.finish.contains(&answer.finish) {
+        return Err(match answer.finish {
+            Finish::Complete => NotStored::FinishComplete,
+            Finish::Length => NotStored::FinishLength,
+            Finish::Filtered => NotStored::FinishFiltered,
+        });
+    }
+    if answer.empty && !store_if.empty {
+        return Err(NotStored::Empty);
+    }
+    Ok(())
+}
+
+fn not_stored(reason: NotStored) -> Output {
+    Output::CountAnswer(AnswerResult::NotStored(reason))
+}

@@ -1,0 +1,817 @@
+//! Life cycles: what comes in, and what must be done about it.
+
+use super::*;
+use crate::cache::CacheKey;
+use crate::http::Headers;
+
+const NOW: u64 = 1_700_000_000_000;
+const JSON: &str = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
+const STREAM: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
+const ASK_JSON: &str = r#"{"model":"m","messages":[]}"#;
+const ASK_STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
+
+type Fields = Vec<(&'static str, String)>;
+
+fn worker(config: &str) -> Rc<Worker> {
+    Rc::new(Worker::new(Config::parse(config.as_bytes()).unwrap()))
+}
+
+fn headers(fields: &Fields) -> Headers {
+    fields.iter().map(|(name, value)| (name, value)).collect()
+}
+
+fn post(extra: &[(&'static str, &str)]) -> Fields {
+    let base = [
+        (":method", "POST"),
+        (":path", "/v1/chat/completions"),
+        (":authority", "api.example"),
+        ("content-type", "application/json"),
+        ("authorization", "Bearer k"),
+    ];
+    let own = base
+        .iter()
+        .filter(|(n, _)| extra.iter().all(|(e, _)| e != n));
+    own.chain(extra)
+        .map(|(n, v)| (*n, (*v).to_owned()))
+        .collect()
+}
+
+fn ok(content_type: &str, extra: &[(&'static str, &str)]) -> Fields {
+    let base = [(":status", "200"), ("content-type", content_type)];
+    let own = base
+        .iter()
+        .filter(|(n, _)| extra.iter().all(|(e, _)| e != n));
+    own.chain(extra)
+        .map(|(n, v)| (*n, (*v).to_owned()))
+        .collect()
+}
+
+/// An exchange and a host around it that knows one entry.
+struct Host {
+    exchange: Exchange,
+    stored: Option<(CacheKey, Vec<u8>)>,
+    now: u64,
+    seen: Vec<Output>,
+    reply: Option<Reply>,
+}
+
+impl Host {
+    fn new(worker: &Rc<Worker>) -> Self {
+        Self {
+            exchange: Exchange::new(Rc::clone(worker)),
+            stored: None,
+            now: NOW,
+            seen: Vec::new(),
+            reply: None,
+        }
+    }
+
+    fn step(&mut self, input: Input<'_>) -> Vec<Output> {
+        let mut out = Vec::new();
+        self.exchange.handle(input, &mut out);
+        out
+    }
+
+    /// Carries out what it is told, as a host does.
+    fn carry_out(&mut self, outputs: Vec<Output>, body: &str) {
+        for output in outputs {
+            let more = match output {
+                Output::ReadRequestBody => self.step(Input::RequestBodyRead(Some(body.as_bytes()))),
+                Output::LookUp(key) => {
+                    let stored = self.stored.as_ref().filter(|(stored, _)| *stored == key);
+                    let found = Ok(stored.map(|(_, entry)| entry.clone()));
+                    let now = self.now;
+                    self.step(Input::LookedUp { found, now })
+                }
+                Output::Insert { key, entry, .. } => {
+                    self.stored = Some((key, entry));
+                    self.step(Input::Inserted(Ok(())))
+                }
+                Output::Reply(reply) => {
+                    self.reply = Some(reply);
+                    Vec::new()
+                }
+                seen => {
+                    self.seen.push(seen);
+                    Vec::new()
+                }
+            };
+            self.carry_out(more, body);
+        }
+    }
+
+    fn request(&mut self, fields: &Fields, body: &str) {
+        let headers = headers(fields);
+        let end_of_stream = false;
+        let out = self.step(Input::RequestHeaders {
+            headers,
+            end_of_stream,
+        });
+        self.carry_out(out, body);
+        if self.exchange.holds_request() {
+            let out = self.step(Input::RequestBody {
+                held: body.len(),
+                end_of_stream: true,
+            });
+            self.carry_out(out, body);
+        }
+    }
+
+    fn response_headers(&mut self, fields: &Fields, via_upstream: bool) {
+        let now = self.now;
+        let out = self.step(Input::ResponseHeaders {
+            headers: &headers(fields),
+            via_upstream,
+            end_of_stream: false,
+            now,
+        });
+        self.carry_out(out, "");
+    }
+
+    fn response_body(&mut self, chunk: &str, end_of_stream: bool) {
+        let chunk = Some(chunk.as_bytes());
+        let out = self.step(Input::ResponseBody {
+            chunk,
+            end_of_stream,
+        });
+        self.carry_out(out, "");
+    }
+
+    fn close(&mut self) {
+        let out = self.step(Input::Closed);
+        self.carry_out(out, "");
+    }
+
+    fn header(&self, wanted: &str) -> Option<String> {
+        if let Some(reply) = &self.reply {
+            let value = reply.headers.get(wanted)?;
+            return Some(String::from_utf8(value.to_vec()).unwrap());
+        }
+        self.seen.iter().find_map(|output| match output {
+            Output::SetHeader(name, value) | Output::AddHeader(name, value) if *name == wanted => {
+                Some(value.clone())
+            }
+            _ => None,
+        })
+    }
+
+    fn answer_result(&self) -> Option<AnswerResult> {
+        let mut results = self.seen.iter().filter_map(|output| match output {
+            Output::CountAnswer(result) => Some(*result),
+            _ => None,
+        });
+        let first = results.next();
+        assert_eq!(results.next(), None, "counted twice");
+        first
+    }
+
+    fn request_result(&self) -> Option<RequestResult> {
+        let mut results = self.seen.iter().filter_map(|output| match output {
+            Output::CountRequest(result) => Some(*result),
+            _ => None,
+        });
+        let first = results.next();
+        assert_eq!(results.next(), None, "counted twice");
+        first
+    }
+}
+
+/// A whole exchange with the upstream.
+fn miss(worker: &Rc<Worker>, request: &Fields, ask: &str, response: &Fields, body: &str) -> Host {
+    let mut host = Host::new(worker);
+    host.request(request, ask);
+    host.response_headers(response, true);
+    host.response_body(body, true);
+    host.close();
+    host
+}
+
+fn json_miss(worker: &Rc<Worker>) -> Host {
+    let response = ok("application/json", &[]);
+    miss(worker, &post(&[]), ASK_JSON, &response, JSON)
+}
+
+/// A request after `first`, against what `first` stored.
+fn again(worker: &Rc<Worker>, first: Host, request: &Fields, ask: &str, later: u64) -> Host {
+    let mut host = Host::new(worker);
+    host.stored = first.stored;
+    host.now = NOW + later;
+    host.request(request, ask);
+    host
+}
+
+fn stored(worker: &Rc<Worker>, response: &Fields, body: &str) -> AnswerResult {
+    let host = miss(worker, &post(&[]), ASK_JSON, response, body);
+    host.answer_result().expect("the answer might be stored")
+}
+
+fn not_stored(reason: NotStored) -> AnswerResult {
+    AnswerResult::NotStored(reason)
+}
+
+#[test]
+fn a_json_answer_is_stored_and_served_again() {
+    let worker = worker("{}");
+    let first = json_miss(&worker);
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    assert_eq!(first.header("x-cache").unwrap(), "MISS");
+    assert_eq!(
+        first.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=uri-miss"
+    );
+    let second = again(&worker, first, &post(&[]), ASK_JSON, 61_000);
+    assert_eq!(second.request_result(), Some(RequestResult::Hit));
+    assert!(second.exchange.holds_request());
+    let reply = second.reply.as_ref().unwrap();
+    assert_eq!(
+        (reply.status, reply.body.as_bytes()),
+        (200, JSON.as_bytes())
+    );
+    assert_eq!(second.header("content-type").unwrap(), "application/json");
+    assert_eq!(second.header("x-cache").unwrap(), "HIT");
+    assert_eq!(second.header("age").unwrap(), "61");
+    assert_eq!(
+        second.header("cache-status").unwrap(),
+        "envoy-llm-cache; hit; ttl=3539; detail=memory"
+    );
+}
+
+#[test]
+fn a_stream_is_captured_chunk_by_chunk_and_replayed_byte_for_byte() {
+    let worker = worker("{}");
+    let mut first = Host::new(&worker);
+    first.request(&post(&[]), ASK_STREAM);
+    first.response_headers(&ok("text/event-stream; charset=utf-8", &[]), true);
+    for chunk in STREAM.as_bytes().chunks(5) {
+        assert!(first.exchange.captures_response());
+        first.response_body(std::str::from_utf8(chunk).unwrap(), false);
+    }
+    first.response_body("", true);
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    assert_eq!(first.header("x-accel-buffering").unwrap(), "no");
+    assert_eq!(worker.budget.left(), 64 << 20, "the copy is given back");
+    let second = again(&worker, first, &post(&[]), ASK_STREAM, 0);
+    let reply = second.reply.as_ref().unwrap();
+    assert_eq!(reply.body.as_bytes(), STREAM.as_bytes());
+    assert_eq!(second.header("x-accel-buffering").unwrap(), "no");
+}
+
+#[test]
+fn a_stream_and_a_json_answer_do_not_serve_each_other() {
+    let worker = worker("{}");
+    let event_stream = ok("text/event-stream", &[]);
+    let stream = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
+    let wire = Some(RequestResult::Miss(Miss::Wire));
+    let cross = again(&worker, stream(), &post(&[]), ASK_JSON, 0);
+    assert_eq!(cross.request_result(), wire);
+    let cross = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
+    assert_eq!(cross.request_result(), wire);
+    let usage =
+        r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
+    let cross = again(&worker, stream(), &post(&[]), usage, 0);
+    assert_eq!(cross.request_result(), wire);
+}
+
+#[test]
+fn requests_that_take_no_part_are_not_touched() {
+    let worker = worker(r#"{"rules":[{"match":{"model":"off"},"mode":"disabled"}]}"#);
+    let no_part: &[&[(&'static str, &str)]] = &[
+        &[(":method", "GET")],
+        &[(":path", "/v1/models")],
+        &[("content-type", "application/x-www-form-urlencoded")],
+        &[("content-encoding", "gzip")],
+        &[("range", "bytes=0-1")],
+        &[("upgrade", "websocket")],
+        &[("content-type", "application/grpc")],
+        &[("x-http-method-override", "DELETE")],
+    ];
+    for extra in no_part {
+        let mut host = Host::new(&worker);
+        host.request(&post(extra), ASK_JSON);
+        assert!(!host.exchange.holds_request(), "{extra:?}");
+        assert!(!host.exchange.awaits_response(), "{extra:?}");
+        assert!(host.seen.is_empty(), "{extra:?}");
+    }
+    for body in ["", r#"{"model":"off"}"#] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), body);
+        assert!(
+            !host.exchange.holds_request() && host.seen.is_empty(),
+            "{body}"
+        );
+    }
+}
+
+#[test]
+fn a_request_that_is_kept_out_says_why() {
+    let worker = worker(
+        r#"{"limits": {"max_request_bytes": "1KiB"},
+            "rules": [{"match": {"path_prefix": "/t/"}, "key": {"tenant": {"header": "x-t"}}},
+                      {"match": {"path_prefix": "/s/"}, "sample": 0}]}"#,
+    );
+    let long = format!("[{}]", " ".repeat(1_100));
+    let cases: &[(&[(&'static str, &str)], &str, Bypass)] = &[
+        (
+            &[("content-length", "1025")],
+            ASK_JSON,
+            Bypass::RequestTooLarge,
+        ),
+        (&[], &long, Bypass::RequestTooLarge),
+        (
+            &[("content-length", "28")],
+            ASK_JSON,
+            Bypass::BodyIncomplete,
+        ),
+        (&[("cache-control", "no-store")], ASK_JSON, Bypass::NoStore),
+        (&[("x-llm-cache-ttl", "soon")], ASK_JSON, Bypass::InvalidTtl),
+        (&[("x-llm-cache-ttl", "")], ASK_JSON, Bypass::InvalidTtl),
+        (
+            &[(":path", "/t/chat/completions")],
+            ASK_JSON,
+            Bypass::NoTenant,
+        ),
+        (
+            &[(":path", "/s/chat/completions")],
+            ASK_JSON,
+            Bypass::Sample,
+        ),
+        (
+            &[],
+            r#"{"stream":"yes"}"#,
+            Bypass::Unfit(crate::llm::Unfit::UnclearWire),
+        ),
+        (
+            &[],
+            r#"{"web_search_options":{}}"#,
+            Bypass::Unfit(crate::llm::Unfit::ServerTools),
+        ),
+    ];
+    for (extra, body, reason) in cases {
+        let mut host = Host::new(&worker);
+        host.request(&post(extra), body);
+        assert!(!host.exchange.holds_request(), "{reason:?}");
+        host.response_headers(&ok("application/json", &[]), true);
+        assert!(!host.exchange.captures_response(), "{reason:?}");
+        assert_eq!(host.request_result(), Some(RequestResult::Bypass(*reason)));
+        assert_eq!(host.answer_result(), None, "{reason:?}");
+        assert_eq!(host.header("x-cache").unwrap(), "BYPASS");
+        let status = format!("envoy-llm-cache; fwd=bypass; detail={}", reason.as_str());
+        assert_eq!(host.header("cache-status").unwrap(), status);
+    }
+}
+
+#[test]
+fn a_body_that_grows_over_the_limit_is_let_go_before_it_is_complete() {
+    let worker = worker(r#"{"limits": {"max_request_bytes": "1KiB"}}"#);
+    let mut host = Host::new(&worker);
+    let out = host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    assert!(out.is_empty() && host.exchange.holds_request());
+    let grow = |host: &mut Host, held| {
+        let end_of_stream = false;
+        host.step(Input::RequestBody {
+            held,
+            end_of_stream,
+        });
+    };
+    grow(&mut host, 1_024);
+    assert!(host.exchange.holds_request());
+    grow(&mut host, 1_025);
+    assert!(!host.exchange.holds_request());
+}
+
+#[test]
+fn request_trailers_complete_the_body() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    host.step(Input::RequestBody {
+        held: ASK_JSON.len(),
+        end_of_stream: false,
+    });
+    let out = host.step(Input::RequestTrailers);
+    assert_eq!(out, [Output::ReadRequestBody]);
+    host.carry_out(out, ASK_JSON);
+    assert!(!host.exchange.holds_request() && host.exchange.awaits_response());
+}
+
+#[test]
+fn headers_are_held_only_where_the_configuration_says_so() {
+    for (config, held) in [("{}", false), (r#"{"hold_headers": true}"#, true)] {
+        let mut host = Host::new(&worker(config));
+        host.step(Input::RequestHeaders {
+            headers: headers(&post(&[])),
+            end_of_stream: false,
+        });
+        assert_eq!(host.exchange.holds_request_headers(), held);
+        assert!(host.exchange.holds_request());
+    }
+}
+
+#[test]
+fn directives_of_the_request_are_obeyed() {
+    let worker = worker("{}");
+    let control = |value: &str| post(&[("cache-control", value)]);
+    let stored = || json_miss(&worker);
+    let fresh_enough = again(&worker, stored(), &control("max-age=10"), ASK_JSON, 10_999);
+    assert_eq!(fresh_enough.request_result(), Some(RequestResult::Hit));
+    let directive = Some(RequestResult::Miss(Miss::RequestDirective));
+    let too_old = again(&worker, stored(), &control("max-age=10"), ASK_JSON, 11_000);
+    assert_eq!(too_old.request_result(), directive);
+    let mut refresh = again(&worker, stored(), &control("no-cache"), ASK_JSON, 5_000);
+    assert_eq!(refresh.request_result(), directive);
+    refresh.response_headers(&ok("application/json", &[]), true);
+    refresh.response_body(JSON, true);
+    assert_eq!(refresh.answer_result(), Some(AnswerResult::Stored));
+    assert_eq!(
+        refresh.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=request"
+    );
+}
+
+#[test]
+fn only_if_cached_never_reaches_the_upstream() {
+    let worker = worker("{}");
+    for control in [
+        "only-if-cached",
+        "only-if-cached, no-store",
+        "only-if-cached, no-cache",
+    ] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("cache-control", control)]), ASK_JSON);
+        assert!(host.exchange.holds_request(), "{control}");
+        let reply = host.reply.as_ref().unwrap();
+        assert_eq!(reply.status, 504);
+        serde_json::from_slice::<serde_json::Value>(reply.body.as_bytes()).unwrap();
+        assert_eq!(
+            host.header("cache-status").unwrap(),
+            "envoy-llm-cache; detail=only_if_cached"
+        );
+    }
+    let control = post(&[("cache-control", "only-if-cached")]);
+    let hit = again(&worker, json_miss(&worker), &control, ASK_JSON, 0);
+    assert_eq!(hit.request_result(), Some(RequestResult::Hit));
+}
+
+#[test]
+fn directives_can_be_ignored_by_configuration() {
+    let worker = worker(r#"{"client": {"cache_control": "ignore"}}"#);
+    let control = post(&[("cache-control", "no-store, only-if-cached")]);
+    let hit = again(&worker, json_miss(&worker), &control, ASK_JSON, 0);
+    assert_eq!(hit.request_result(), Some(RequestResult::Hit));
+}
+
+#[test]
+fn a_lifetime_asked_for_is_kept_within_its_bound() {
+    let worker = worker(r#"{"client": {"max_ttl": "10m"}}"#);
+    let result = |ttl: &str, later: u64| {
+        let request = post(&[("x-llm-cache-ttl", ttl)]);
+        let response = ok("application/json", &[]);
+        let first = miss(&worker, &request, ASK_JSON, &response, JSON);
+        again(&worker, first, &post(&[]), ASK_JSON, later).request_result()
+    };
+    let expired = Some(RequestResult::Miss(Miss::Expired));
+    assert_eq!(result("5s", 4_999), Some(RequestResult::Hit));
+    assert_eq!(result("5s", 5_000), expired);
+    assert_eq!(result("7d", 599_999), Some(RequestResult::Hit));
+    assert_eq!(result("7d", 600_000), expired);
+    let never = miss(
+        &worker,
+        &post(&[("x-llm-cache-ttl", "0s")]),
+        ASK_JSON,
+        &ok("application/json", &[]),
+        JSON,
+    );
+    assert_eq!(never.answer_result(), Some(not_stored(NotStored::ZeroTtl)));
+}
+
+#[test]
+fn modes_read_and_write_what_they_say() {
+    let read_write = worker("{}");
+    let read_only = worker(r#"{"mode": "read_only"}"#);
+    let write_only = worker(r#"{"mode": "write_only"}"#);
+    let hit = again(&read_only, json_miss(&read_write), &post(&[]), ASK_JSON, 0);
+    assert_eq!(hit.request_result(), Some(RequestResult::Hit));
+    let unwritten = json_miss(&read_only);
+    assert_eq!((unwritten.answer_result(), unwritten.stored), (None, None));
+    let unread = again(&write_only, json_miss(&read_write), &post(&[]), ASK_JSON, 0);
+    assert_eq!(
+        unread.request_result(),
+        Some(RequestResult::Bypass(Bypass::WriteOnly))
+    );
+    assert_eq!(
+        json_miss(&write_only).answer_result(),
+        Some(AnswerResult::Stored)
+    );
+}
+
+#[test]
+fn an_answer_is_stored_only_when_everything_speaks_for_it() {
+    let worker = worker(r#"{"limits": {"max_response_bytes": "1KiB"}}"#);
+    let json = |extra: &[(&'static str, &str)]| ok("application/json", extra);
+    let long = format!("{JSON}{}", " ".repeat(1_024));
+    for (response, body, reason) in [
+        (json(&[(":status", "201")]), JSON, NotStored::Status),
+        (json(&[(":status", "429")]), JSON, NotStored::Status),
+        (ok("text/html", &[]), JSON, NotStored::ContentType),
+        (ok("", &[]), JSON, NotStored::ContentType),
+        (
+            json(&[("content-encoding", "gzip")]),
+            JSON,
+            NotStored::ContentEncoding,
+        ),
+        (ok("text/event-stream", &[]), STREAM, NotStored::Wire),
+        (
+            json(&[("content-length", "2000")]),
+            JSON,
+            NotStored::ResponseTooLarge,
+        ),
+        (json(&[]), &long, NotStored::ResponseTooLarge),
+        (json(&[("content-length", "7")]), JSON, NotStored::Length),
+        (
+            json(&[]),
+            "{",
+            NotStored::Fault(crate::llm::Fault::Malformed),
+        ),
+        (
+            json(&[]),
+            "",
+            NotStored::Fault(crate::llm::Fault::Malformed),
+        ),
+        (
+            json(&[]),
+            &JSON.replace("\"stop\"", "null"),
+            NotStored::UnmarkedEnd,
+        ),
+        (
+            json(&[]),
+            &JSON.replace("stop", "length"),
+            NotStored::FinishLength,
+        ),
+        (
+            json(&[]),
+            &JSON.replace("stop", "content_filter"),
+            NotStored::FinishFiltered,
+        ),
+        (json(&[]), &JSON.replace("\"Hi\"", "\"\""), NotStored::Empty),
+    ] {
+        let result = stored(&worker, &response, body);
+        assert_eq!(result, not_stored(reason), "{response:?} {body}");
+        assert_eq!(worker.budget.left(), 64 << 20);
+    }
+}
+
+#[test]
+fn the_configuration_may_want_other_answers() {
+    let worker = worker(
+        r#"{"store_if": {"finish": ["length", "filtered"], "empty": true, "unmarked_end": true}}"#,
+    );
+    let json = ok("application/json", &[]);
+    let length = JSON.replace("stop", "length");
+    let empty = length.replace("\"Hi\"", "\"\"");
+    assert_eq!(stored(&worker, &json, &length), AnswerResult::Stored);
+    assert_eq!(stored(&worker, &json, &empty), AnswerResult::Stored);
+    assert_eq!(
+        stored(&worker, &json, JSON),
+        not_stored(NotStored::FinishComplete)
+    );
+}
+
+#[test]
+fn streams_can_be_kept_out_by_configuration() {
+    let worker = worker(r#"{"store_if": {"streams": false}}"#);
+    let event_stream = ok("text/event-stream", &[]);
+    let host = miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
+    assert_eq!(host.answer_result(), Some(not_stored(NotStored::Streams)));
+}
+
+#[test]
+fn what_envoy_answers_itself_is_not_stored() {
+    let mut host = Host::new(&worker("{}"));
+    host.request(&post(&[]), ASK_JSON);
+    host.response_headers(&ok("application/json", &[]), false);
+    assert_eq!(
+        host.answer_result(),
+        Some(not_stored(NotStored::LocalReply))
+    );
+}
+
+#[test]
+fn what_never_ends_is_not_stored() {
+    let worker = worker("{}");
+    for chunks in 0..2 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.response_headers(&ok("application/json", &[]), true);
+        for _ in 0..chunks {
+            host.response_body(JSON, false);
+        }
+        host.close();
+        assert_eq!(host.answer_result(), Some(not_stored(NotStored::Aborted)));
+        assert_eq!(worker.budget.left(), 64 << 20);
+    }
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.close();
+    assert_eq!(host.answer_result(), Some(not_stored(NotStored::Aborted)));
+}
+
+#[test]
+fn a_capture_ends_as_soon_as_the_answer_cannot_be_whole() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_STREAM);
+    host.response_headers(&ok("text/event-stream", &[]), true);
+    host.response_body("data: {\"error\":{}}\n\n", false);
+    assert!(!host.exchange.captures_response());
+    assert_eq!(worker.budget.left(), 64 << 20);
+    let error = NotStored::Fault(crate::llm::Fault::Error);
+    assert_eq!(host.answer_result(), Some(not_stored(error)));
+}
+
+#[test]
+fn a_worker_that_captures_too_much_stores_less_and_serves_all_the_same() {
+    let worker = worker(r#"{"limits": {"max_capture_bytes": 100}}"#);
+    let host = json_miss(&worker);
+    assert_eq!(
+        host.answer_result(),
+        Some(not_stored(NotStored::CaptureLimit))
+    );
+}
+
+#[test]
+fn a_chunk_or_a_body_that_cannot_be_read_ends_caching_and_nothing_else() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.response_headers(&ok("application/json", &[]), true);
+    let out = host.step(Input::ResponseBody {
+        chunk: None,
+        end_of_stream: false,
+    });
+    host.carry_out(out, "");
+    assert_eq!(
+        host.answer_result(),
+        Some(not_stored(NotStored::Unreadable))
+    );
+    let mut host = Host::new(&worker);
+    host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    host.step(Input::RequestBodyRead(None));
+    assert!(!host.exchange.holds_request());
+}
+
+#[test]
+fn any_bytes_from_the_store_are_an_entry_or_a_miss() {
+    let worker = worker("{}");
+    let (key, entry) = json_miss(&worker).stored.unwrap();
+    let mut odd: Vec<Vec<u8>> = (0..entry.len()).map(|end| entry[..end].to_vec()).collect();
+    odd.push(b"garbage".to_vec());
+    for bytes in odd {
+        let mut host = Host::new(&worker);
+        host.stored = Some((key, bytes));
+        host.request(&post(&[]), ASK_JSON);
+        assert_eq!(
+            host.request_result(),
+            Some(RequestResult::Miss(Miss::Unusable))
+        );
+    }
+}
+
+#[test]
+fn a_store_that_fails_costs_a_miss() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
+    let found = Err(StoreFault::Unavailable);
+    let out = host.step(Input::LookedUp { found, now: NOW });
+    host.carry_out(out, "");
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::Store))
+    );
+    assert!(host.exchange.awaits_response());
+}
+
+#[test]
+fn a_reply_that_the_host_cannot_send_goes_to_the_upstream_instead() {
+    let worker = worker("{}");
+    let mut host = again(&worker, json_miss(&worker), &post(&[]), ASK_JSON, 0);
+    assert!(host.exchange.holds_request());
+    host.step(Input::ReplyFailed);
+    assert!(!host.exchange.holds_request());
+}
+
+#[test]
+fn only_headers_of_the_answer_itself_are_stored() {
+    let worker = worker("{}");
+    let response = ok(
+        "application/json",
+        &[
+            ("set-cookie", "a=b"),
+            ("x-request-id", "r"),
+            ("x-ratelimit-remaining-tokens", "1"),
+            ("date", "today"),
+            ("openai-version", "2020-10-01"),
+        ],
+    );
+    let first = miss(&worker, &post(&[]), ASK_JSON, &response, JSON);
+    let second = again(&worker, first, &post(&[]), ASK_JSON, 0);
+    let reply = second.reply.unwrap();
+    let names: Vec<_> = reply
+        .headers
+        .iter()
+        .map(|(name, _)| String::from_utf8(name.to_vec()).unwrap())
+        .collect();
+    assert_eq!(
+        names,
+        [
+            "content-type",
+            "openai-version",
+            "x-cache",
+            "cache-status",
+            "age"
+        ]
+    );
+}
+
+#[test]
+fn the_key_is_shown_only_when_asked_for() {
+    for (config, shown) in [
+        ("{}", false),
+        (r#"{"respond": {"expose_key": true}}"#, true),
+    ] {
+        let worker = worker(config);
+        let first = json_miss(&worker);
+        assert_eq!(first.header("x-cache-key").is_some(), shown);
+        let second = again(&worker, first, &post(&[]), ASK_JSON, 0);
+        assert_eq!(second.header("x-cache-key").is_some(), shown);
+    }
+}
+
+/// Whatever a host tells, in whatever order, nothing panics, nothing is counted twice, and a
+/// request is never held once its exchange is over.
+#[test]
+fn the_machine_is_total() {
+    let worker = worker("{}");
+    let request = post(&[]);
+    let response = ok("application/json", &[]);
+    let response = headers(&response);
+    let mut random = 1_u64;
+    for _ in 0..20_000 {
+        let mut host = Host::new(&worker);
+        for _ in 0..8 {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            let end_of_stream = random >> 63 == 1;
+            let input = match (random >> 40) % 11 {
+                0 => Input::RequestHeaders {
+                    headers: headers(&request),
+                    end_of_stream,
+                },
+                1 => Input::RequestBody {
+                    held: 10,
+                    end_of_stream,
+                },
+                2 => Input::RequestTrailers,
+                3 => Input::RequestBodyRead(Some(ASK_JSON.as_bytes())),
+                4 => Input::LookedUp {
+                    found: Ok(None),
+                    now: NOW,
+                },
+                5 => Input::ResponseHeaders {
+                    headers: &response,
+                    via_upstream: true,
+                    end_of_stream,
+                    now: NOW,
+                },
+                6 => Input::ResponseBody {
+                    chunk: Some(JSON.as_bytes()),
+                    end_of_stream,
+                },
+                7 => Input::ResponseTrailers,
+                8 => Input::Inserted(Ok(())),
+                9 => Input::ReplyFailed,
+                _ => Input::Closed,
+            };
+            let out = host.step(input);
+            host.seen.extend(out);
+        }
+        host.close();
+        let _counted_once = (host.answer_result(), host.request_result());
+        assert!(!host.exchange.holds_request());
+    }
+    assert_eq!(worker.budget.left(), 64 << 20);
+}
