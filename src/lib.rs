@@ -5,6 +5,9 @@
 //! and decides nothing. Modules are listed in import order; imports go down only. See
 //! ARCHITECTURE.md for the picture and the invariants.
 
+#[cfg(target_arch = "wasm32")]
+mod filter;
+
 pub mod exchange;
 
 pub mod config;

@@ -1,0 +1,354 @@
+//! The only file that calls the host.
+//!
+//! The SDK's wrappers panic on values that are not UTF-8 and on statuses that they do not expect,
+//! and a panic takes down every stream on the worker. So these are thin wrappers over the raw ABI
+//! (proxy-wasm ABI 0.2.1), each of which returns an error instead.
+#![expect(unsafe_code, reason = "the ABI is C functions that return pointers")]
+
+use log::{Level, LevelFilter, Log, Metadata, Record};
+
+use crate::http::Headers;
+use crate::store::{HostFault, SetFault, SharedData, Version, Versioned};
+
+const STATUS_OK: u32 = 0;
+const STATUS_NOT_FOUND: u32 = 1;
+const STATUS_CAS_MISMATCH: u32 = 8;
+
+const BUFFER_HTTP_REQUEST_BODY: u32 = 0;
+const BUFFER_HTTP_RESPONSE_BODY: u32 = 1;
+const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
+
+const MAP_HTTP_REQUEST_HEADERS: u32 = 0;
+const MAP_HTTP_RESPONSE_HEADERS: u32 = 2;
+
+const METRIC_COUNTER: u32 = 0;
+
+const LOG_CRITICAL: u32 = 5;
+
+/// "This is no gRPC answer".
+const NO_GRPC_STATUS: i32 = -1;
+
+// Statuses and enumerations are plain numbers here: a number that a Rust enumeration does not
+// know would be undefined behaviour.
+#[link(wasm_import_module = "env")]
+unsafe extern "C" {
+    fn proxy_log(level: u32, message: *const u8, message_size: usize) -> u32;
+    fn proxy_get_log_level(level: *mut u32) -> u32;
+    fn proxy_get_current_time_nanoseconds(time: *mut u64) -> u32;
+    fn proxy_get_property(
+        path: *const u8,
+        path_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+    ) -> u32;
+    fn proxy_get_buffer_bytes(
+        buffer: u32,
+        start: usize,
+        max_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> u32;
+    fn proxy_get_header_map_pairs(map: u32, data: *mut *mut u8, size: *mut usize) -> u32;
+    fn proxy_replace_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_add_header_map_value(
+        map: u32,
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_send_local_response(
+        status: u32,
+        details: *const u8,
+        details_size: usize,
+        body: *const u8,
+        body_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        grpc_status: i32,
+    ) -> u32;
+    fn proxy_get_shared_data(
+        name: *const u8,
+        name_size: usize,
+        value: *mut *mut u8,
+        value_size: *mut usize,
+        version: *mut u32,
+    ) -> u32;
+    fn proxy_set_shared_data(
+        name: *const u8,
+        name_size: usize,
+        value: *const u8,
+        value_size: usize,
+        version: u32,
+    ) -> u32;
+    fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+}
+
+/// Milliseconds since 1970. Legal in every callback.
+pub(super) fn now() -> Result<u64, HostFault> {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one u64 to a place that is ours.
+    check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
+    Ok(nanoseconds / 1_000_000)
+}
+
+/// The plugin configuration. Legal in `on_configure`.
+pub(super) fn plugin_configuration() -> Result<Vec<u8>, HostFault> {
+    buffer(BUFFER_PLUGIN_CONFIGURATION, usize::MAX)
+}
+
+/// The request body that is held. Legal in the request's body and trailers callbacks.
+pub(super) fn request_body() -> Result<Vec<u8>, HostFault> {
+    buffer(BUFFER_HTTP_REQUEST_BODY, usize::MAX)
+}
+
+/// The chunk of the response body that is passing. Legal in the response's body callback.
+pub(super) fn response_chunk(size: usize) -> Result<Vec<u8>, HostFault> {
+    buffer(BUFFER_HTTP_RESPONSE_BODY, size)
+}
+
+/// Legal in the request's headers callback.
+pub(super) fn request_headers() -> Result<Headers, HostFault> {
+    headers(MAP_HTTP_REQUEST_HEADERS)
+}
+
+/// Legal in the response's headers callback.
+pub(super) fn response_headers() -> Result<Headers, HostFault> {
+    headers(MAP_HTTP_RESPONSE_HEADERS)
+}
+
+/// Sets a header of the response, whatever its values were. Legal in the response's headers
+/// callback.
+pub(super) fn set_response_header(name: &str, value: &str) -> Result<(), HostFault> {
+    // SAFETY: the host reads both strings during the call.
+    check(unsafe {
+        proxy_replace_header_map_value(
+            MAP_HTTP_RESPONSE_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Adds a header to the response. Legal in the response's headers callback.
+pub(super) fn add_response_header(name: &str, value: &str) -> Result<(), HostFault> {
+    // SAFETY: the host reads both strings during the call.
+    check(unsafe {
+        proxy_add_header_map_value(
+            MAP_HTTP_RESPONSE_HEADERS,
+            name.as_ptr(),
+            name.len(),
+            value.as_ptr(),
+            value.len(),
+        )
+    })
+}
+
+/// Answers the request of the current context. Envoy adds `content-length`, `date` and `server`.
+/// Legal until response headers have gone out; it overrides what the callback returns, and so
+/// must concern the stream whose callback is running.
+pub(super) fn send_local_response(
+    status: u16,
+    details: &str,
+    headers: &Headers,
+    body: &[u8],
+) -> Result<(), HostFault> {
+    let headers = headers.to_pairs();
+    // SAFETY: the host reads all of them during the call.
+    check(unsafe {
+        proxy_send_local_response(
+            u32::from(status),
+            details.as_ptr(),
+            details.len(),
+            body.as_ptr(),
+            body.len(),
+            headers.as_ptr(),
+            headers.len(),
+            NO_GRPC_STATUS,
+        )
+    })
+}
+
+/// Whether the response comes from the upstream, and not from Envoy or one of its filters. Legal
+/// in the response's callbacks.
+pub(super) fn is_via_upstream() -> bool {
+    property(b"response\0code_details").is_ok_and(|details| details == b"via_upstream")
+}
+
+/// Defines a counter. Legal from `on_configure` on.
+pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
+    let mut id = 0;
+    // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
+    check(unsafe { proxy_define_metric(METRIC_COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
+}
+
+/// Adds one to a counter.
+pub(super) fn count(id: u32) -> Result<(), HostFault> {
+    // SAFETY: only numbers are passed.
+    check(unsafe { proxy_increment_metric(id, 1) })
+}
+
+/// Envoy's shared data. Legal in every callback.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct HostSharedData;
+
+impl SharedData for HostSharedData {
+    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
+        let mut data = std::ptr::null_mut();
+        let mut size = 0;
+        let mut version = 0;
+        // SAFETY: the host reads the name during the call and writes to places that are ours.
+        let status = unsafe {
+            proxy_get_shared_data(
+                name.as_ptr(),
+                name.len(),
+                &raw mut data,
+                &raw mut size,
+                &raw mut version,
+            )
+        };
+        match status {
+            STATUS_OK => Ok(Some(Versioned {
+                // SAFETY: the host has just allocated it for this call.
+                value: unsafe { take(data, size) },
+                version: Version(version),
+            })),
+            STATUS_NOT_FOUND => Ok(None),
+            _ => Err(HostFault),
+        }
+    }
+
+    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
+        let version = version.map_or(0, |Version(version)| version);
+        // SAFETY: the host reads name and value during the call.
+        let status = unsafe {
+            proxy_set_shared_data(
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+                version,
+            )
+        };
+        match status {
+            STATUS_OK => Ok(()),
+            STATUS_CAS_MISMATCH => Err(SetFault::VersionMismatch),
+            _ => Err(SetFault::Host),
+        }
+    }
+}
+
+/// Sends what is logged to Envoy's log, and a panic's message too. Legal in `_initialize`.
+pub(super) fn install_logger() {
+    static LOGGER: Logger = Logger;
+    // Fails only if there is one already.
+    let _already = log::set_logger(&LOGGER);
+    std::panic::set_hook(Box::new(|panic| log(LOG_CRITICAL, &panic.to_string())));
+}
+
+/// Logs what Envoy would print, and formats nothing else. Legal from `on_vm_start` on.
+pub(super) fn adopt_log_level() {
+    let mut level = 0;
+    // SAFETY: the host writes one u32 to a place that is ours.
+    let status = unsafe { proxy_get_log_level(&raw mut level) };
+    log::set_max_level(match (status, level) {
+        (STATUS_OK, 0) => LevelFilter::Trace,
+        (STATUS_OK, 1) => LevelFilter::Debug,
+        (STATUS_OK, 2) => LevelFilter::Info,
+        (STATUS_OK, 3) => LevelFilter::Warn,
+        _ => LevelFilter::Error,
+    });
+}
+
+struct Logger;
+
+impl Log for Logger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= log::max_level()
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.enabled(record.metadata()) {
+            let level = match record.level() {
+                Level::Trace => 0,
+                Level::Debug => 1,
+                Level::Info => 2,
+                Level::Warn => 3,
+                Level::Error => 4,
+            };
+            log(level, &record.args().to_string());
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+fn log(level: u32, message: &str) {
+    // SAFETY: the host reads the message during the call. There is nobody to tell of a failure.
+    let _status = unsafe { proxy_log(level, message.as_ptr(), message.len()) };
+}
+
+fn headers(map: u32) -> Result<Headers, HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host writes to places that are ours.
+    check(unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) })?;
+    // SAFETY: the host has just allocated it for this call.
+    let pairs = unsafe { take(data, size) };
+    Headers::from_pairs(&pairs).ok_or(HostFault)
+}
+
+/// `path` is the property's path, its parts separated by NUL.
+fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host reads the path during the call and writes to places that are ours.
+    check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
+    // SAFETY: the host has just allocated it for this call.
+    Ok(unsafe { take(data, size) })
+}
+
+/// At most `max_size` bytes of a buffer, from its start. A buffer that does not exist is empty.
+fn buffer(buffer: u32, max_size: usize) -> Result<Vec<u8>, HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host writes to places that are ours.
+    let status =
+        unsafe { proxy_get_buffer_bytes(buffer, 0, max_size, &raw mut data, &raw mut size) };
+    match status {
+        // SAFETY: the host has just allocated it for this call.
+        STATUS_OK => Ok(unsafe { take(data, size) }),
+        STATUS_NOT_FOUND => Ok(Vec::new()),
+        _ => Err(HostFault),
+    }
+}
+
+fn check(status: u32) -> Result<(), HostFault> {
+    match status {
+        STATUS_OK => Ok(()),
+        _ => Err(HostFault),
+    }
+}
+
+/// Takes over what the host allocated through the SDK's `proxy_on_memory_allocate`.
+///
+/// # Safety
+/// `data` is null or was allocated there with exactly `size` bytes, and is passed once.
+unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
+    if data.is_null() {
+        Vec::new()
+    } else {
+        // SAFETY: the allocator is the global one, length and capacity are the allocated size.
+        unsafe { Vec::from_raw_parts(data, size, size) }
+    }
+}

@@ -1,0 +1,203 @@
+//! One per request: turns callbacks into [`Input`] and carries out [`Output`].
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+
+use crate::cache::CacheKey;
+use crate::exchange::{Exchange, Input, Output, Reply, StoreFault};
+use crate::store::{HostFault, InsertFault};
+
+use super::host::{self, HostSharedData};
+use super::root_context::Shared;
+
+#[derive(Debug)]
+pub(super) struct Http {
+    shared: Rc<Shared>,
+    exchange: Exchange,
+}
+
+impl Http {
+    pub(super) fn new(shared: Rc<Shared>) -> Self {
+        let exchange = Exchange::new(Rc::clone(&shared.worker));
+        Self { shared, exchange }
+    }
+
+    /// Tells the exchange what happened and does what it says. What it says may have an answer,
+    /// which is the next thing that happens.
+    fn step(&mut self, input: Input<'_>) {
+        let mut outputs = Vec::new();
+        self.exchange.handle(input, &mut outputs);
+        for output in outputs {
+            self.perform(output);
+        }
+    }
+
+    fn perform(&mut self, output: Output) {
+        match output {
+            Output::ReadRequestBody => {
+                let body = host::request_body();
+                self.step(Input::RequestBodyRead(body.as_deref().ok()));
+            }
+            Output::LookUp(key) => {
+                let found = self.look_up(&key);
+                self.step(Input::LookedUp { found, now: now() });
+            }
+            Output::Reply(reply) => {
+                if send(&reply).is_err() {
+                    self.step(Input::ReplyFailed);
+                }
+            }
+            // A response without our headers is better than none.
+            Output::SetHeader(name, value) => {
+                let _unset = host::set_response_header(name, &value);
+            }
+            Output::AddHeader(name, value) => {
+                let _unset = host::add_response_header(name, &value);
+            }
+            Output::Insert {
+                key,
+                entry,
+                created,
+                lifetime,
+            } => {
+                let result = self.insert(&key, &entry, created, lifetime);
+                self.step(Input::Inserted(result));
+            }
+            Output::CountRequest(result) => self.shared.metrics.count_request(result),
+            Output::CountAnswer(result) => self.shared.metrics.count_answer(result),
+        }
+    }
+
+    fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
+        let Some(store) = &self.shared.store else {
+            return Ok(None);
+        };
+        store
+            .lookup(&HostSharedData, key.as_bytes())
+            .map_err(|HostFault| StoreFault::Unavailable)
+    }
+
+    fn insert(
+        &self,
+        key: &CacheKey,
+        entry: &[u8],
+        created: u64,
+        lifetime: u64,
+    ) -> Result<(), StoreFault> {
+        let Some(store) = &self.shared.store else {
+            return Err(StoreFault::Unavailable);
+        };
+        let expires = seconds(created.saturating_add(lifetime));
+        let inserted = store.insert(
+            &HostSharedData,
+            key.as_bytes(),
+            entry,
+            seconds(now()),
+            expires,
+        );
+        match inserted {
+            Ok(_evicted) => Ok(()),
+            Err(InsertFault::TooLarge) => Err(StoreFault::TooLarge),
+            Err(InsertFault::Contended) => Err(StoreFault::Contended),
+            Err(InsertFault::Host) => Err(StoreFault::Unavailable),
+        }
+    }
+}
+
+impl Context for Http {}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        if let Ok(headers) = host::request_headers() {
+            self.step(Input::RequestHeaders {
+                headers,
+                end_of_stream,
+            });
+        }
+        pause_if(self.exchange.holds_request_headers())
+    }
+
+    fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
+        if self.exchange.holds_request() {
+            self.step(Input::RequestBody {
+                held,
+                end_of_stream,
+            });
+        }
+        pause_if(self.exchange.holds_request())
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        if self.exchange.holds_request() {
+            self.step(Input::RequestTrailers);
+        }
+        pause_if(self.exchange.holds_request())
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        if self.exchange.awaits_response()
+            && let Ok(headers) = host::response_headers()
+        {
+            self.step(Input::ResponseHeaders {
+                headers: &headers,
+                via_upstream: host::is_via_upstream(),
+                end_of_stream,
+                now: now(),
+            });
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        if self.exchange.captures_response() {
+            let chunk = match size {
+                0 => Ok(Vec::new()),
+                size => host::response_chunk(size),
+            };
+            self.step(Input::ResponseBody {
+                chunk: chunk.as_deref().ok(),
+                end_of_stream,
+            });
+        }
+        Action::Continue
+    }
+
+    fn on_http_response_trailers(&mut self, _count: usize) -> Action {
+        self.step(Input::ResponseTrailers);
+        Action::Continue
+    }
+
+    fn on_log(&mut self) {
+        self.step(Input::Closed);
+    }
+}
+
+fn send(reply: &Reply) -> Result<(), HostFault> {
+    host::send_local_response(
+        reply.status,
+        reply.details,
+        &reply.headers,
+        reply.body.as_bytes(),
+    )
+}
+
+/// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
+/// stored are expired.
+fn now() -> u64 {
+    host::now().unwrap_or(0)
+}
+
+/// Seconds since 1970 in the 32 bits of the store, which last until 2106.
+fn seconds(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds / 1_000).unwrap_or(u32::MAX)
+}
+
+fn pause_if(holds: bool) -> Action {
+    if holds {
+        Action::Pause
+    } else {
+        Action::Continue
+    }
+}
