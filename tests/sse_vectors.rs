@@ -7,7 +7,6 @@
     clippy::panic,
     clippy::print_stdout,
     unreachable_pub,
-    dead_code,
     reason = "a test fails by panicking"
 )]
 

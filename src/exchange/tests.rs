@@ -12,6 +12,9 @@ const ASK_STREAM: &str = r#"{"model":"m","messages":[],"stream":true}"#;
 
 type Fields = Vec<(&'static str, String)>;
 
+/// Fields that a test adds to a message, or puts in the place of its own.
+type Extra<'a> = &'a [(&'static str, &'a str)];
+
 fn worker(config: &str) -> Rc<Worker> {
     Rc::new(Worker::new(Config::parse(config.as_bytes()).unwrap()))
 }
@@ -20,7 +23,7 @@ fn headers(fields: &Fields) -> Headers {
     fields.iter().map(|(name, value)| (name, value)).collect()
 }
 
-fn post(extra: &[(&'static str, &str)]) -> Fields {
+fn post(extra: Extra<'_>) -> Fields {
     let base = [
         (":method", "POST"),
         (":path", "/v1/chat/completions"),
@@ -36,7 +39,7 @@ fn post(extra: &[(&'static str, &str)]) -> Fields {
         .collect()
 }
 
-fn ok(content_type: &str, extra: &[(&'static str, &str)]) -> Fields {
+fn ok(content_type: &str, extra: Extra<'_>) -> Fields {
     let base = [(":status", "200"), ("content-type", content_type)];
     let own = base
         .iter()
@@ -275,7 +278,7 @@ fn a_stream_and_a_json_answer_do_not_serve_each_other() {
 #[test]
 fn requests_that_take_no_part_are_not_touched() {
     let worker = worker(r#"{"rules":[{"match":{"model":"off"},"mode":"disabled"}]}"#);
-    let no_part: &[&[(&'static str, &str)]] = &[
+    let no_part: &[Extra<'_>] = &[
         &[(":method", "GET")],
         &[(":path", "/v1/models")],
         &[("content-type", "application/x-www-form-urlencoded")],
@@ -310,7 +313,7 @@ fn a_request_that_is_kept_out_says_why() {
                       {"match": {"path_prefix": "/s/"}, "sample": 0}]}"#,
     );
     let long = format!("[{}]", " ".repeat(1_100));
-    let cases: &[(&[(&'static str, &str)], &str, Bypass)] = &[
+    let cases: &[(Extra<'_>, &str, Bypass)] = &[
         (
             &[("content-length", "1025")],
             ASK_JSON,
@@ -513,7 +516,7 @@ fn modes_read_and_write_what_they_say() {
 #[test]
 fn an_answer_is_stored_only_when_everything_speaks_for_it() {
     let worker = worker(r#"{"limits": {"max_response_bytes": "1KiB"}}"#);
-    let json = |extra: &[(&'static str, &str)]| ok("application/json", extra);
+    let json = |extra: Extra<'_>| ok("application/json", extra);
     let long = format!("{JSON}{}", " ".repeat(1_024));
     for (response, body, reason) in [
         (json(&[(":status", "201")]), JSON, NotStored::Status),

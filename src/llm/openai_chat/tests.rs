@@ -2,8 +2,12 @@ use super::*;
 use crate::json::canonicalize;
 use crate::llm::{Api, Framing, Judge};
 
+fn canonical(body: &str) -> Canonical {
+    canonicalize(body.as_bytes(), &[]).unwrap()
+}
+
 fn ask(body: &str) -> Result<Ask, Unfit> {
-    read(&canonicalize(body.as_bytes(), &[]).unwrap())
+    read(&canonical(body))
 }
 
 fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
