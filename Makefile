@@ -1,0 +1,56 @@
+SHELL := /bin/bash
+PYTHON ?= python3
+TARGET := wasm32-wasip1
+WASM := target/$(TARGET)/release/envoy_llm_cache.wasm
+VENV := target/venv
+VENV_READY := $(VENV)/.ready
+NODE_READY := target/node/.ready
+PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
+UPSTREAM ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo run test lint clean rust-target
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: rust-target ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
+	cargo build --release --locked --target $(TARGET)
+
+demo: build $(VENV_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1 leaves it running)
+	$(PY) -m harness.demo
+
+run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make run UPSTREAM=https://api.openai.com
+	$(PY) -m harness.run '$(UPSTREAM)'
+
+# The tests on a real Envoy come last, so that the last line says how many passed.
+test: build $(VENV_READY) $(NODE_READY) ## everything that must pass
+	cargo test --locked
+	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
+
+lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --target $(TARGET) -- -D warnings
+	$(VENV)/bin/ruff check --config tests/ruff.toml tests
+
+clean: ## remove all that was built or downloaded
+	rm -rf target
+
+rust-target:
+	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
+
+# A venv that failed half way has no stamp, and is made anew.
+$(VENV_READY): tests/requirements.txt
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(NODE_READY): tests/clients/package.json
+	@command -v npm >/dev/null || { echo "npm is missing; the tests need Node 20 or later" >&2; exit 1; }
+	mkdir -p target/node
+	cp $< target/node/package.json
+	npm install --prefix target/node --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@

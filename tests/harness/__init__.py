@@ -1,0 +1,1 @@
+"""Everything that drives a real Envoy: binary, process, stand-in provider, raw clients."""
