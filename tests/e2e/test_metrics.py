@@ -1,0 +1,66 @@
+"""What the filter counts, and how Prometheus gets it."""
+
+import http.client
+
+from chats import chat
+from harness.envoy import Envoy
+from harness.http1 import fetch
+
+
+def test_each_outcome_is_counted_once_with_its_reason(envoys, workers, prompt):
+    with Envoy(envoys.config(), workers) as envoy:
+        one = chat(prompt())
+        for _ in range(3):
+            fetch(envoy.port, one)
+        fetch(envoy.port, chat(prompt()), standin="err=500")
+        fetch(envoy.port, chat(prompt(), True), standin="cut=100;pace=0")
+        fetch(envoy.port, one, headers={"cache-control": "no-store"})
+        fetch(envoy.port, one, headers={"cache-control": "no-cache"})
+        fetch(envoy.port, None, "/v1/models", "GET")
+        counted = {name: value for name, value in envoy.cache_counters().items() if value}
+        assert counted == {
+            "llm_cache_requests.result.hit": 2,
+            "llm_cache_requests.result.miss.reason.absent": 3,
+            "llm_cache_requests.result.miss.reason.request_directive": 1,
+            "llm_cache_requests.result.bypass.reason.no_store": 1,
+            "llm_cache_answers.result.stored": 2,
+            "llm_cache_answers.result.not_stored.reason.status": 1,
+            "llm_cache_answers.result.not_stored.reason.aborted": 1,
+        }
+        lines = envoy.admin("/stats/prometheus").splitlines()
+        for line in ('llm_cache_requests{result="hit"} 2',
+                     'llm_cache_requests{reason="absent",result="miss"} 3',
+                     'llm_cache_requests{reason="no_store",result="bypass"} 1',
+                     'llm_cache_answers{result="stored"} 2',
+                     'llm_cache_answers{reason="status",result="not_stored"} 1'):
+            assert any(sorted_labels(other) == line for other in lines), line
+
+
+def sorted_labels(line: str) -> str:
+    name, brace, rest = line.partition("{")
+    if not brace:
+        return line
+    labels, _, value = rest.rpartition("}")
+    return name + "{" + ",".join(sorted(labels.split(","))) + "}" + value
+
+
+def test_prompts_answers_and_credentials_reach_no_log_and_no_metric(envoys, prompt):
+    """Also not when everything is logged."""
+    secrets = ("sk-very-secret", "very secret prompt")
+    with Envoy(envoys.config()) as envoy:
+        envoy_log_level(envoy, "trace")
+        body = chat(secrets[1])
+        for standin in ("", "", "err=500", "cut=50"):
+            fetch(envoy.port, body, standin=standin,
+                  headers={"authorization": f"Bearer {secrets[0]}"})
+        ours = [line for line in envoy.log().splitlines() if "[wasm]" in line or "wasm log" in line]
+        for text in ["\n".join(ours), envoy.admin("/stats"), envoy.access_log()]:
+            for secret in secrets:
+                assert secret not in text
+
+
+def envoy_log_level(envoy: Envoy, level: str) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.admin_port, timeout=60)
+    connection.request("POST", f"/logging?wasm={level}")
+    assert connection.getresponse().status == 200
+    connection.close()

@@ -1,0 +1,170 @@
+"""The first answer comes from the upstream, the second from the cache, with the same bytes."""
+
+import gzip
+
+import pytest
+from asserts import upstream_asked
+from chats import chat
+from harness.http1 import Http1Connection, fetch
+
+RECORDED_STREAMS = [
+    "openai-chat/chat_streaming.sse",
+    "openai-chat/completion_stream_multiple_choices_exclude_usage.sse",
+    "openai-chat/complex_agent_run_in_flow.sse",
+    "openai-chat/tools_streaming_variant_d_1.sse",
+    "azure-chat/chat_streaming.sse",
+    "deepseek-chat/deepseek_model_thinking_stream.sse",
+    "mistral-chat/mistral_model_thinking_part_iter.sse",
+    "openrouter-chat/openrouter_stream_with_native_options.sse",
+    "derived/openai_bom.sse",
+    "derived/openai_cr_only.sse",
+    "derived/openai_crlf.sse",
+]
+RECORDED_ANSWERS = [
+    "azure-chat/chat.json",
+    "deepseek-chat/vercel_deepseek_tool_call.json",
+    "openai-chat/open_ai_function_calls.json",
+    "openrouter-chat/openrouter_tool_calling.json",
+]
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_the_second_of_two_equal_requests_is_a_hit_with_the_same_bytes(
+        envoy, standin, prompt, stream):
+    body = chat(prompt(), stream)
+    miss = fetch(envoy.port, body, standin="pace=0")
+    with upstream_asked(standin, 0):
+        hit = fetch(envoy.port, body)
+    assert (miss.status, miss.cache, miss.ending) == (200, "MISS", "whole")
+    assert (hit.status, hit.cache, hit.ending) == (200, "HIT", "whole")
+    assert hit.body == miss.body
+    assert miss.header("cache-status") == "envoy-llm-cache; fwd=uri-miss"
+    assert hit.header("cache-status").startswith("envoy-llm-cache; hit; ttl=")
+    assert hit.header("cache-status").endswith("; detail=memory")
+    assert int(hit.header("age")) >= 0
+    assert miss.header("age") is None
+    assert hit.header("content-type") == miss.header("content-type")
+    assert hit.header("content-length") == str(len(hit.body))
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_other_questions_get_answers_of_their_own(envoy, prompt, stream):
+    one, two = chat(prompt(), stream), chat(prompt(), stream)
+    first, second = (fetch(envoy.port, body, standin="pace=0") for body in (one, two))
+    assert first.body != second.body
+    assert fetch(envoy.port, one).body == first.body
+    assert fetch(envoy.port, two).body == second.body
+
+
+@pytest.mark.parametrize("name", RECORDED_STREAMS + RECORDED_ANSWERS)
+def test_a_recorded_answer_is_replayed_byte_for_byte(single, recorded, prompt, name):
+    stream = name.endswith(".sse")
+    body = chat(prompt(), stream)
+    miss = fetch(single.port, body, standin=f"fixture={name};split=97;pace=0")
+    hit = fetch(single.port, body)
+    assert (miss.cache, hit.cache) == ("MISS", "HIT")
+    assert miss.body == (recorded / name).read_bytes()
+    assert hit.body == miss.body
+
+
+def test_an_answer_with_several_choices_is_replayed(single, prompt):
+    for stream in (False, True):
+        body = chat(prompt(), stream, n=3)
+        miss, hit = (fetch(single.port, body, standin="pace=0") for _ in range(2))
+        assert (miss.cache, hit.cache) == ("MISS", "HIT")
+        assert hit.body == miss.body
+
+
+def test_an_answer_larger_than_one_slots_fair_share_is_replayed(single, prompt):
+    body = chat(prompt())
+    miss, hit = (fetch(single.port, body, standin="size=900000") for _ in range(2))
+    assert (miss.cache, hit.cache) == ("MISS", "HIT")
+    assert len(hit.body) > 900_000
+    assert hit.body == miss.body
+
+
+def test_what_one_worker_stored_every_worker_serves(envoys, standin, prompt):
+    envoy = envoys.shared(envoys.config(), workers=4)
+    body = chat(prompt(), stream=True)
+    miss = fetch(envoy.port, body, standin="pace=0")
+    pattern = "listener.*worker_.*downstream_cx_total"
+    before = envoy.stats(pattern)
+    with upstream_asked(standin, 0):
+        for _ in range(60):
+            hit = fetch(envoy.port, body)
+            assert (hit.cache, hit.body) == ("HIT", miss.body)
+    busy = [name for name, count in envoy.stats(pattern).items() if count > before[name]]
+    assert len(busy) == 4, "connections have to land on every worker for this to show anything"
+
+
+def test_a_streaming_request_is_not_answered_from_a_whole_answer_nor_the_other_way_round(
+        single, standin, prompt):
+    text = prompt()
+    assert fetch(single.port, chat(text, False)).cache == "MISS"
+    with upstream_asked(standin, 1):
+        stream = fetch(single.port, chat(text, True), standin="pace=0")
+    assert stream.cache == "MISS"
+    assert stream.header("content-type").startswith("text/event-stream")
+    with upstream_asked(standin, 1):
+        whole = fetch(single.port, chat(text, False))
+    assert whole.cache == "MISS"
+    assert whole.header("content-type") == "application/json"
+
+
+def test_the_access_log_tells_a_hit_by_its_response_code_details(single, prompt):
+    body = chat(prompt())
+    path = "/v1/chat/completions?details"
+    with Http1Connection(single.port) as connection:
+        assert connection.ask(body, path).cache == "MISS"
+        assert connection.ask(body, path).cache == "HIT"
+
+    def lines():
+        return [line for line in single.access_log().splitlines() if path in line]
+    single.wait_until(lambda: len(lines()) == 2, "both lines of the access log")
+    assert "x-cache=MISS details=via_upstream" in lines()[0]
+    assert "x-cache=HIT details=llm_cache_hit" in lines()[1]
+
+
+def test_only_harmless_headers_of_the_stored_answer_are_replayed(single, prompt):
+    body = chat(prompt())
+    standin = ("header=set-cookie:session=1;header=openai-processing-ms:12;"
+               "header=x-ratelimit-remaining-requests:3;header=openai-version:2020-10-01;"
+               "header=x-request-id:abc;header=cf-ray:123")
+    miss = fetch(single.port, body, standin=standin)
+    hit = fetch(single.port, body)
+    assert (miss.cache, hit.cache) == ("MISS", "HIT")
+    assert miss.header("set-cookie") == "session=1"
+    assert miss.header("x-ratelimit-remaining-requests") == "3"
+    for name in ("set-cookie", "x-request-id", "x-ratelimit-remaining-requests", "cf-ray",
+                 "transfer-encoding", "connection"):
+        assert hit.header(name) is None, name
+
+
+def test_a_stream_asks_proxies_in_front_not_to_hold_it_back(single, envoys, prompt):
+    body = chat(prompt(), stream=True)
+    for cache in ("MISS", "HIT"):
+        answer = fetch(single.port, body, standin="pace=0")
+        assert (answer.cache, answer.header("x-accel-buffering")) == (cache, "no")
+    assert fetch(single.port, chat(prompt())).header("x-accel-buffering") is None
+    quiet = envoys.configured({"respond": {"anti_buffering": False}})
+    for _ in range(2):
+        assert fetch(quiet.port, body, standin="pace=0").header("x-accel-buffering") is None
+
+
+def test_the_key_is_shown_only_when_asked_for(single, envoys, prompt):
+    body = chat(prompt())
+    assert fetch(single.port, body).header("x-cache-key") is None
+    open_ = envoys.configured({"respond": {"expose_key": True}})
+    keys = {fetch(open_.port, body).header("x-cache-key") for _ in range(2)}
+    assert len(keys) == 1
+    key = keys.pop()
+    assert len(key) == 64
+    assert set(key) <= set("0123456789abcdef")
+
+
+def test_an_answer_in_a_content_coding_passes_and_is_not_stored(single, prompt):
+    text = prompt()
+    answer = fetch(single.port, chat(text), standin="gzip")
+    assert answer.header("content-encoding") == "gzip"
+    assert text in gzip.decompress(answer.body).decode()
+    assert fetch(single.port, chat(text)).cache == "MISS"

@@ -1,0 +1,114 @@
+"""What an operator takes away works: the YAML of envoy/, `make demo`, `make run`."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+import yaml
+from chats import chat
+from harness import demo, run
+from harness.envoy import EXAMPLE, ROOT, WASM, Config, Envoy, validate
+from harness.http1 import Answer, fetch
+
+ENVOY_FOLDER = EXAMPLE.parent
+
+
+def test_the_shortest_filter_works_in_an_existing_envoy(envoys, prompt):
+    config = envoys.config().without("envoy_llm_cache").without("envoy.filters.http.buffer")
+    filters = yaml.safe_load((ENVOY_FOLDER / "filter.yaml").read_text())
+    config.http_filters[:0] = filters
+    config.plugin["vm_config"]["code"]["local"]["filename"] = str(WASM)
+    envoy = envoys.shared(config)
+    body = chat(prompt())
+    assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize("name", ["istio.yaml", "envoy-gateway.yaml"])
+def test_the_kubernetes_files_hold_filters_that_envoy_takes(envoys, prompt, name):
+    """Nothing here runs Kubernetes; the Envoy configuration inside of them is what is run."""
+    found = []
+
+    def look(node):
+        if isinstance(node, dict):
+            if str(node.get("name", "")).startswith("envoy") and "typed_config" in node:
+                found.append(node)
+            for value in node.values():
+                look(value)
+        elif isinstance(node, list):
+            for value in node:
+                look(value)
+    documents = list(yaml.safe_load_all((ENVOY_FOLDER / name).read_text()))
+    look(documents)
+    assert all(document["apiVersion"] and document["kind"] for document in documents)
+    config = envoys.config().without("envoy.filters.http.buffer")
+    if any(entry["name"] == "envoy_llm_cache" for entry in found):
+        config = config.without("envoy_llm_cache")
+    else:
+        policy = next(document for document in documents
+                      if document["kind"] == "EnvoyExtensionPolicy")
+        config.configure(policy["spec"]["wasm"][0]["config"])
+        found = [config.http_filters.pop(0), *found]
+    config.http_filters[:0] = found
+    assert [entry["name"] for entry in config.http_filters] == [
+        "envoy_llm_cache", "envoy.filters.http.buffer", "envoy.filters.http.router"]
+    config.plugin["vm_config"]["code"]["local"]["filename"] = str(WASM)
+    envoy = envoys.shared(config)
+    body = chat(prompt())
+    assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
+
+
+def test_the_example_is_valid_as_it_stands_from_the_root_of_the_repository():
+    valid, said = validate(Config())
+    assert valid, said
+
+
+def test_the_demo_shows_miss_then_hit_and_would_notice_if_not(envoy, prompt, monkeypatch):
+    monkeypatch.setattr(demo, "QUESTIONS", {"stream": prompt(), "json": prompt()})
+    rows = [demo.timed_chat(envoy.port, stream) for stream in (True, True, False, False)]
+    assert demo.as_promised(rows)
+    shown = demo.table(rows).splitlines()
+    assert [line.split()[1] for line in shown[1:]] == ["MISS", "HIT", "MISS", "HIT"]
+    assert [line.split()[-1] for line in shown[1:]] == ["-", "yes", "-", "yes"]
+    # Served again they are all hits, which is not what the demo promises.
+    assert not demo.as_promised([demo.timed_chat(envoy.port, stream)
+                                 for stream in (True, True, False, False)])
+    rows[1].answer.body += b" "
+    assert not demo.as_promised(rows)
+    assert isinstance(rows[0].answer, Answer)
+
+
+@pytest.mark.parametrize(("upstream", "expected"), [
+    ("https://api.openai.com", (True, "api.openai.com", 443)),
+    ("https://llm.example.test:8443/", (True, "llm.example.test", 8443)),
+    ("http://127.0.0.1:8000", (False, "127.0.0.1", 8000)),
+    ("http://localhost", (False, "localhost", 80))])
+def test_run_takes_http_and_https_with_and_without_a_port(upstream, expected):
+    assert run.upstream_of(upstream) == expected
+    valid, said = validate(run.config_for(upstream))
+    assert valid, said
+
+
+@pytest.mark.parametrize(("upstream", "because"), [
+    ("", "missing"), ("api.openai.com", "scheme"), ("ftp://x", "scheme"), ("https://", "no host"),
+    ("https://x:port", "port"), ("https://x:99999", "port"), ("https://x/v1", "path"),
+    ("https://user:secret@x", "credentials")])
+def test_run_says_what_is_wrong_with_a_bad_upstream(upstream, because):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    ran = subprocess.run([sys.executable, "-m", "harness.run", upstream], capture_output=True,
+                         text=True, check=False, env=environment)
+    assert ran.returncode != 0
+    assert because in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert "secret" not in ran.stderr
+
+
+def test_run_puts_the_cache_in_front_of_a_plain_provider(standin, prompt):
+    config = run.config_for(f"http://127.0.0.1:{standin.port}")
+    config.listen(0)
+    config.tree["admin"]["address"]["socket_address"]["port_value"] = 0
+    with Envoy(config) as envoy:
+        body = chat(prompt())
+        assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
+        assert ["host", "127.0.0.1"] in [header[:1] + [header[1].split(":")[0]]
+                                         for header in standin.last()["headers"]]
