@@ -31,6 +31,9 @@ const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
 
+/// What the largest configuration gives the store (64 GiB). A number beyond is not one of ours.
+const MAX_SETS: u32 = 1 << 16;
+
 /// Under this name is the number of sets that the latest configuration gave the store.
 const GEOMETRY: &str = "llm-cache/sets";
 
@@ -70,8 +73,8 @@ impl MemoryStore {
     /// Plugins with the same `vm_id` share one store; the size configured last holds for all.
     pub fn open(shared: &impl SharedData, max_bytes: u64, max_entry_bytes: usize) -> Self {
         let sets = u32::try_from(max_bytes / SET_BYTES)
-            .unwrap_or(u32::MAX)
-            .max(1);
+            .unwrap_or(MAX_SETS)
+            .clamp(1, MAX_SETS);
         let before = read_geometry(shared).unwrap_or(sets);
         // If the host refuses, lookups and inserts will say so.
         let _unset = shared.set(GEOMETRY, &sets.to_le_bytes(), None);
@@ -307,7 +310,8 @@ impl Trailer {
 
 fn read_geometry(shared: &impl SharedData) -> Option<u32> {
     let value = shared.get(GEOMETRY).ok()??.value;
-    Some(u32::from_le_bytes(value.try_into().ok()?).max(1))
+    let sets = u32::from_le_bytes(value.try_into().ok()?);
+    (1..=MAX_SETS).contains(&sets).then_some(sets)
 }
 
 /// The value under a name, which is there afterwards; empty if it was not there before.

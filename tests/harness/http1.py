@@ -4,7 +4,7 @@ import dataclasses
 import json
 import socket
 
-GUARD_SECONDS = 10
+GUARD_SECONDS = 60
 
 
 @dataclasses.dataclass

@@ -269,6 +269,18 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
 }
 
 #[test]
+fn a_number_of_sets_that_no_configuration_gives_is_not_believed() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, 2 * MIB);
+    for odd in [&u32::MAX.to_le_bytes()[..], &[0; 4], b"", b"12345"] {
+        shared.put(GEOMETRY, odd);
+        insert(&store, &shared, 1, 100).unwrap();
+        assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+        insert(&open(&shared, 2 * MIB), &shared, 2, 100).unwrap();
+    }
+}
+
+#[test]
 fn opening_the_store_again_keeps_what_is_in_it() {
     let shared = FakeSharedData::default();
     insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
