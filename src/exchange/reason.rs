@@ -10,6 +10,8 @@ use super::StoreFault;
 pub enum Bypass {
     /// The body is longer than `limits.max_request_bytes`.
     RequestTooLarge,
+    /// There is no `content-length`, and `hold_headers` needs one.
+    UnknownLength,
     /// The body collected is not as long as `content-length` says, or cannot be read.
     BodyIncomplete,
     /// The client asked for it: `cache-control: no-store`.
@@ -31,6 +33,7 @@ impl Bypass {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::RequestTooLarge => "request_too_large",
+            Self::UnknownLength => "unknown_length",
             Self::BodyIncomplete => "body_incomplete",
             Self::NoStore => "no_store",
             Self::Sample => "sample",

@@ -223,6 +223,10 @@ fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
         .is_some_and(|length| length > max_request_bytes(worker));
     if too_large {
         collecting.bypass(Bypass::RequestTooLarge, worker, out)
+    } else if worker.config.hold_headers && collecting.content_length().is_none() {
+        // Envoy buffers what it lets go of once more while headers were held, so that a body
+        // which turns out too large would be refused with 413.
+        collecting.bypass(Bypass::UnknownLength, worker, out)
     } else if directives.no_store {
         collecting.bypass(Bypass::NoStore, worker, out)
     } else if collecting.headers.contains("x-llm-cache-ttl") && requested_ttl.is_none() {

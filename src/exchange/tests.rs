@@ -408,12 +408,21 @@ fn headers_are_held_only_where_the_configuration_says_so() {
     for (config, held) in [("{}", false), (r#"{"hold_headers": true}"#, true)] {
         let mut host = Host::new(&worker(config));
         host.step(Input::RequestHeaders {
-            headers: headers(&post(&[])),
+            headers: headers(&post(&[("content-length", "27")])),
             end_of_stream: false,
         });
         assert_eq!(host.exchange.holds_request_headers(), held);
         assert!(host.exchange.holds_request());
     }
+}
+
+#[test]
+fn headers_are_not_held_for_a_body_of_unknown_length() {
+    let mut host = Host::new(&worker(r#"{"hold_headers": true}"#));
+    host.request(&post(&[]), ASK_JSON);
+    let unknown = RequestResult::Bypass(Bypass::UnknownLength);
+    assert_eq!(host.request_result(), Some(unknown));
+    assert!(!host.exchange.holds_request());
 }
 
 #[test]
