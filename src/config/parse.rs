@@ -243,7 +243,7 @@ fn rules(parent: &mut Section<'_>, base: &Settings) -> Vec<Rule> {
     let path = parent.path_of("rules");
     let rule = |(index, value)| {
         let mut section = Section::new(format!("{path}[{index}]"), value, parent.problems());
-        let apis: Vec<_> = Api::ALL.iter().map(|api| (api.name(), *api)).collect();
+        let apis: Vec<_> = Api::all().map(|api| (api.name(), api)).collect();
         let rule = Rule {
             when: when(&mut section),
             api: section.word("api", &apis),

@@ -22,6 +22,8 @@ pub enum Bypass {
     InvalidTtl,
     /// The mode does not read.
     WriteOnly,
+    /// The request lets the provider run tools on its side; a hit would skip what they do.
+    ServerTools,
     /// The answer must not come from a cache.
     Unfit(Unfit),
 }
@@ -37,6 +39,7 @@ impl Bypass {
             Self::NoTenant => "no_tenant",
             Self::InvalidTtl => "invalid_ttl",
             Self::WriteOnly => "write_only",
+            Self::ServerTools => "server_tools",
             Self::Unfit(unfit) => unfit.as_str(),
         }
     }
@@ -50,7 +53,7 @@ pub enum Miss {
     /// The entry had expired.
     Expired,
     /// The entry is in a form that this request did not ask for.
-    Wire,
+    Form,
     /// The entry is older than the request's `max-age`, or the request said `no-cache`.
     RequestDirective,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
@@ -66,7 +69,7 @@ impl Miss {
         match self {
             Self::Absent => "absent",
             Self::Expired => "expired",
-            Self::Wire => "wire",
+            Self::Form => "form",
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
             Self::Store => "store_unavailable",
@@ -88,7 +91,7 @@ pub enum NotStored {
     /// Compressed, and so not to be judged.
     ContentEncoding,
     /// The answer is in a form that the request did not ask for.
-    Wire,
+    Form,
     /// Streams are not stored: `store_if.streams`.
     Streams,
     /// Longer than `limits.max_response_bytes`.
@@ -126,7 +129,7 @@ impl NotStored {
             Self::Status => "status",
             Self::ContentType => "content_type",
             Self::ContentEncoding => "content_encoding",
-            Self::Wire => "wire",
+            Self::Form => "form",
             Self::Streams => "streams",
             Self::ResponseTooLarge => "response_too_large",
             Self::CaptureLimit => "capture_limit",

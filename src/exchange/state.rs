@@ -24,12 +24,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{
-    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, StoredWire, encode, freshness,
+    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, encode, freshness,
 };
 use crate::config::{Policy, Respond, Selection, Settings, StoreIf, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
-use crate::llm::{Answer, Api, Ask, Finish, Framing, Judge, Wire};
+use crate::llm::{Answer, Api, Ask, Finish, Form, Judge};
 
 use super::capture::Capture;
 use super::{
@@ -47,6 +47,14 @@ const STORED_HEADERS: [&str; 5] = [
     "content-type",
     "openai-model",
     "openai-version",
+];
+
+/// The media types of streams, whatever the API.
+const STREAM_TYPES: [&str; 4] = [
+    "application/stream+json",
+    "application/vnd.amazon.eventstream",
+    "application/x-ndjson",
+    "text/event-stream",
 ];
 
 /// Headers by which a request means another method than its own.
@@ -115,12 +123,12 @@ pub(super) struct Forwarded {
 #[derive(Debug)]
 pub(super) struct Capturing {
     request: Keyed,
-    wire: StoredWire,
+    form: Form,
     headers: Headers,
     /// When the response's headers came, in milliseconds since 1970.
     created: u64,
     content_length: Option<u64>,
-    judge: Judge,
+    judge: Box<dyn Judge>,
     capture: Capture,
 }
 
@@ -294,7 +302,11 @@ impl Collecting {
             api,
             settings: Rc::clone(&settings),
         });
-        let ask = match api.read(canonical.as_ref()) {
+        let path = self.headers.get(":path").unwrap_or_default();
+        let ask = match api.read(path, canonical.as_ref()) {
+            Ok(ask) if ask.server_tools => {
+                return self.bypass(Bypass::ServerTools, worker, out);
+            }
             Ok(ask) => ask,
             Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
         };
@@ -404,8 +416,9 @@ impl LookingUp {
             Freshness::Expired => return self.miss(Miss::Expired, out),
             Freshness::FromTheFuture => return self.miss(Miss::Unusable, out),
         };
-        if !fits(&self.request.ask.wire, &entry.wire) {
-            return self.miss(Miss::Wire, out);
+        let asked = self.request.ask.form.as_ref();
+        if asked.is_some_and(|form| *form != entry.form) {
+            return self.miss(Miss::Form, out);
         }
         if self.directives.max_age.is_some_and(|max_age| age > max_age) {
             return self.miss(Miss::RequestDirective, out);
@@ -425,7 +438,7 @@ impl LookingUp {
             headers.push(name, value);
         }
         headers.push("age", age.to_string());
-        if respond.anti_buffering && matches!(entry.wire, StoredWire::Stream(_)) {
+        if respond.anti_buffering && entry.form.framing.is_stream() {
             headers.push("x-accel-buffering", "no");
         }
         Reply {
@@ -442,7 +455,7 @@ impl LookingUp {
             Miss::Absent => (Forward::UriMiss, None),
             Miss::Expired => (Forward::Stale, None),
             Miss::RequestDirective => (Forward::Request, None),
-            Miss::Wire | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
+            Miss::Form | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
         };
         self.forward(because, detail, out)
     }
@@ -473,15 +486,6 @@ impl LookingUp {
             storable,
             key,
         }))
-    }
-}
-
-/// Whether a stored answer is in the form asked for.
-fn fits(asked: &Wire, stored: &StoredWire) -> bool {
-    match (asked, stored) {
-        (Wire::Unknown, _) | (Wire::Json, StoredWire::Json) => true,
-        (Wire::Stream(asked), StoredWire::Stream(stored)) => asked == stored,
-        (Wire::Json, StoredWire::Stream(_)) | (Wire::Stream(_), StoredWire::Json) => false,
     }
 }
 
@@ -532,9 +536,7 @@ impl Forwarded {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let framing = headers
-            .get("content-type")
-            .and_then(|value| Framing::from_media_type(&http::media_type(value)));
+        let content_type = headers.get("content-type").unwrap_or_default();
         for (name, value) in own_headers(&self.status, self.respond, self.key.as_ref()) {
             out.push(match name {
                 // Caches behind us have their say in the same list (RFC 9211, section 2).
@@ -542,13 +544,13 @@ impl Forwarded {
                 _ => Output::SetHeader(name, value),
             });
         }
-        if self.respond.anti_buffering && framing.is_some_and(Framing::is_stream) {
+        if self.respond.anti_buffering && is_stream_type(content_type) {
             out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
         }
         let Some(request) = self.storable else {
             return State::Over;
         };
-        match Capturing::begin(request, headers, via_upstream, framing, now, worker) {
+        match Capturing::begin(request, headers, via_upstream, now, worker) {
             Err(reason) => {
                 out.push(not_stored(reason));
                 State::Over
@@ -564,7 +566,6 @@ impl Capturing {
         request: Keyed,
         headers: &Headers,
         via_upstream: bool,
-        framing: Option<Framing>,
         now: u64,
         worker: &Worker,
     ) -> Result<Self, NotStored> {
@@ -574,7 +575,11 @@ impl Capturing {
         if headers.get(":status") != Some(b"200") {
             return Err(NotStored::Status);
         }
-        let framing = framing.ok_or(NotStored::ContentType)?;
+        let content_type = headers.get("content-type").unwrap_or_default();
+        let Keyed { api, ask, .. } = &request;
+        let framing = api
+            .framing(ask, content_type)
+            .ok_or(NotStored::ContentType)?;
         if framing.is_stream() && !request.settings.store_if.streams {
             return Err(NotStored::Streams);
         }
@@ -582,13 +587,10 @@ impl Capturing {
         if !codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
             return Err(NotStored::ContentEncoding);
         }
-        let wire = match (&request.ask.wire, framing) {
-            (Wire::Json | Wire::Unknown, Framing::Json) => StoredWire::Json,
-            (Wire::Stream(options), Framing::Sse) => StoredWire::Stream(options.clone()),
-            (Wire::Unknown, Framing::Sse) => StoredWire::Stream(Box::default()),
-            (Wire::Json, Framing::Sse) | (Wire::Stream(_), Framing::Json) => {
-                return Err(NotStored::Wire);
-            }
+        let form = match &ask.form {
+            Some(asked) if asked.framing == framing => asked.clone(),
+            Some(_) => return Err(NotStored::Form),
+            None => Form::stream(framing, b""),
         };
         let mut capture = Capture::new(&worker.budget, worker.config.limits.max_response_bytes);
         let content_length = headers.number("content-length");
@@ -597,11 +599,11 @@ impl Capturing {
         }
         let stored = |name| headers.get(name).map(|value| (name, value));
         Ok(Self {
-            wire,
+            form,
             headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
             created: now,
             content_length,
-            judge: Judge::new(request.api, framing, &request.ask),
+            judge: api.judge(ask, framing),
             capture,
             request,
         })
@@ -626,7 +628,9 @@ impl Capturing {
     fn take(&mut self, chunk: Option<&[u8]>) -> Result<(), NotStored> {
         let chunk = chunk.ok_or(NotStored::Unreadable)?;
         self.capture.push(chunk)?;
-        self.judge.feed(chunk).map_err(NotStored::Fault)
+        self.judge
+            .feed(chunk, &mut |_, _| {})
+            .map_err(NotStored::Fault)
     }
 
     /// The response came to its end: it is stored if it is whole and wanted.
@@ -659,7 +663,7 @@ impl Capturing {
         let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let entry = encode(
             &key,
-            &self.wire,
+            &self.form,
             200,
             self.created,
             lifetime,
@@ -673,6 +677,12 @@ impl Capturing {
             lifetime,
         })
     }
+}
+
+/// Whether a content type says that an answer is a stream.
+fn is_stream_type(content_type: &[u8]) -> bool {
+    let media_type = http::media_type(content_type);
+    STREAM_TYPES.contains(&media_type.as_str())
 }
 
 /// Whether the configuration wants a whole answer like this stored.
