@@ -264,7 +264,9 @@ fn a_stream_and_a_json_answer_do_not_serve_each_other() {
     let worker = worker("{}");
     let event_stream = ok("text/event-stream", &[]);
     let stream = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
-    let wire = Some(RequestResult::Miss(Miss::Form));
+    let wire = Some(RequestResult::Miss(Miss::Form(
+        crate::llm::Lossy::Unsupported,
+    )));
     let cross = again(&worker, stream(), &post(&[]), ASK_JSON, 0);
     assert_eq!(cross.request_result(), wire);
     let cross = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
