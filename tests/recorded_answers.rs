@@ -11,8 +11,7 @@
 
 mod recorded;
 
-use envoy_llm_cache::http::media_type;
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Framing, Judge, Wire};
+use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Framing};
 
 /// A line of `INDEX.tsv`.
 struct Recording {
@@ -21,6 +20,19 @@ struct Recording {
     status: String,
     framing: Option<Framing>,
     http_status: String,
+}
+
+fn chat() -> Api {
+    Api::from_name("openai_chat").unwrap()
+}
+
+fn ask() -> Ask {
+    Ask {
+        form: None,
+        choices: 1,
+        temperature: None,
+        server_tools: false,
+    }
 }
 
 fn recordings() -> Vec<Recording> {
@@ -40,9 +52,9 @@ fn recordings() -> Vec<Recording> {
         };
         Recording {
             path: path.to_owned(),
-            api: (is_chat && !is_other).then_some(Api::OpenaiChat),
+            api: (is_chat && !is_other).then(chat),
             status: columns[3].to_owned(),
-            framing: Framing::from_media_type(&media_type(content_type.as_bytes())),
+            framing: chat().framing(&ask(), content_type.as_bytes()),
             http_status: columns[6].to_owned(),
         }
     };
@@ -54,14 +66,13 @@ fn judge<'c>(
     recording: &Recording,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<Answer, Fault> {
-    let ask = Ask {
-        wire: Wire::Unknown,
-        choices: 1,
-    };
-    let mut judge = Judge::new(recording.api.unwrap(), recording.framing.unwrap(), &ask);
+    let mut judge = recording
+        .api
+        .unwrap()
+        .judge(&ask(), recording.framing.unwrap());
     let mut whole = Vec::new();
     for chunk in chunks {
-        judge.feed(chunk)?;
+        judge.feed(chunk, &mut |_, _| {})?;
         whole.extend_from_slice(chunk);
     }
     judge.finish(&whole)

@@ -1,8 +1,8 @@
 //! A cache entry: a key and the answer stored for it, as bytes in any store.
 //!
 //! ```text
-//! "LLMC"  version u8  wire u8  status u16  created u64  lifetime u64  key [32]
-//! stream_options: length u32, bytes
+//! "LLMC"  version u8  framing u8  status u16  created u64  lifetime u64  key [32]
+//! form options: length u32, bytes
 //! headers: count u32, then per header: name length u32, name, value length u32, value
 //! body: length u32, bytes
 //! checksum u32 (CRC-32/ISO-HDLC of everything before it)
@@ -13,6 +13,7 @@
 
 use super::CacheKey;
 use crate::http::Headers;
+use crate::llm::{Form, Framing};
 
 const MAGIC: [u8; 4] = *b"LLMC";
 
@@ -23,7 +24,7 @@ const FORMAT_VERSION: u8 = 1;
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
     /// The form in which it was stored.
-    pub wire: StoredWire,
+    pub form: Form,
     /// Its status code.
     pub status: u16,
     /// When it was received, in milliseconds since 1970.
@@ -35,15 +36,6 @@ pub struct Entry {
     /// The whole encoded entry; the body is a part of it, which is never copied out.
     bytes: Vec<u8>,
     body: std::ops::Range<usize>,
-}
-
-/// The form in which an answer was stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoredWire {
-    /// One JSON document.
-    Json,
-    /// A stream, with the canonical `stream_options` of the request that it answered.
-    Stream(Box<[u8]>),
 }
 
 /// Why bytes are not the entry that was asked for.
@@ -60,26 +52,22 @@ pub enum EntryFault {
 /// Encodes an answer. `None` if a part is longer than 32 bits tell.
 pub fn encode(
     key: &CacheKey,
-    wire: &StoredWire,
+    form: &Form,
     status: u16,
     created: u64,
     lifetime: u64,
     headers: &Headers,
     body: &[u8],
 ) -> Option<Vec<u8>> {
-    let (wire, stream_options) = match wire {
-        StoredWire::Json => (0, &[][..]),
-        StoredWire::Stream(options) => (1, options.as_ref()),
-    };
     let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
-    let mut out = Vec::with_capacity(72 + stream_options.len() + header_bytes + body.len());
+    let mut out = Vec::with_capacity(72 + form.options.len() + header_bytes + body.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[FORMAT_VERSION, wire]);
+    out.extend_from_slice(&[FORMAT_VERSION, framing_code(form.framing)]);
     out.extend_from_slice(&status.to_le_bytes());
     out.extend_from_slice(&created.to_le_bytes());
     out.extend_from_slice(&lifetime.to_le_bytes());
     out.extend_from_slice(key.as_bytes());
-    put(&mut out, stream_options)?;
+    put(&mut out, &form.options)?;
     let count = u32::try_from(headers.iter().count()).ok()?;
     out.extend_from_slice(&count.to_le_bytes());
     for (name, value) in headers.iter() {
@@ -108,14 +96,14 @@ impl Entry {
         if crc32fast::hash(checked) != u32::from_le_bytes(*checksum) {
             return Err(EntryFault::Corrupt);
         }
-        let [wire] = fields.array().ok_or(EntryFault::Corrupt)?;
+        let [framing] = fields.array().ok_or(EntryFault::Corrupt)?;
         let status = fields.array().ok_or(EntryFault::Corrupt)?;
         let created = fields.array().ok_or(EntryFault::Corrupt)?;
         let lifetime = fields.array().ok_or(EntryFault::Corrupt)?;
         if fields.array().ok_or(EntryFault::Corrupt)? != *key.as_bytes() {
             return Err(EntryFault::OtherKey);
         }
-        let stream_options = fields.sized().ok_or(EntryFault::Corrupt)?;
+        let options = fields.sized().ok_or(EntryFault::Corrupt)?;
         let headers = fields.headers().ok_or(EntryFault::Corrupt)?;
         let body_length = fields.sized().ok_or(EntryFault::Corrupt)?.len();
         // The body is the last field before the checksum, and nothing follows.
@@ -130,13 +118,12 @@ impl Entry {
         if !(200..600).contains(&status) || !sendable {
             return Err(EntryFault::Corrupt);
         }
-        let wire = match wire {
-            0 if stream_options.is_empty() => StoredWire::Json,
-            1 => StoredWire::Stream(stream_options.into()),
-            _ => return Err(EntryFault::Corrupt),
-        };
+        let framing = Framing::ALL
+            .into_iter()
+            .find(|known| framing_code(*known) == framing)
+            .ok_or(EntryFault::Corrupt)?;
         Ok(Self {
-            wire,
+            form: Form::stream(framing, options),
             status,
             created: u64::from_le_bytes(created),
             lifetime: u64::from_le_bytes(lifetime),
@@ -149,6 +136,16 @@ impl Entry {
     /// The stored body, byte for byte as the upstream sent it.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(self.body.clone()).unwrap_or_default()
+    }
+}
+
+fn framing_code(framing: Framing) -> u8 {
+    match framing {
+        Framing::Json => 0,
+        Framing::Sse => 1,
+        Framing::Ndjson => 2,
+        Framing::JsonArray => 3,
+        Framing::EventStream => 4,
     }
 }
 

@@ -87,8 +87,8 @@ impl CacheKey {
             headers,
             api,
             body,
-            // The wire (stream or not) is left out because one entry serves both, and the number
-            // of choices because it is in the body.
+            // The form (stream or not) is left out because one entry serves all of them, and the
+            // rest because it is in the body.
             ask: _,
         } = parts;
         let mut fields = Fields(Sha256::new());
@@ -96,8 +96,8 @@ impl CacheKey {
         fields.bytes(namespace.as_bytes());
         fields.tenant(tenant, headers)?;
         fields.bytes(headers.get(":authority").unwrap_or_default());
-        // With its query, byte for byte as it goes to the upstream.
-        fields.bytes(headers.get(":path").unwrap_or_default());
+        // With its query, byte for byte as it goes to the upstream, but for the form of the answer.
+        fields.bytes(&api.key_path(headers.get(":path").unwrap_or_default()));
         fields.bytes(api.name().as_bytes());
         fields.number(length(HEADERS.len().saturating_add(extra_headers.len())));
         for name in HEADERS
@@ -109,8 +109,8 @@ impl CacheKey {
         match body {
             Body::Canonical(json) => {
                 fields.number(0);
-                let wire = api.wire_members();
-                let keyed = |name: &[u8]| !wire.iter().any(|member| is_name(name, member));
+                let form = api.form_members();
+                let keyed = |name: &[u8]| !form.iter().any(|member| is_name(name, member));
                 if json.as_bytes().starts_with(b"{") {
                     for (name, value) in json.members().filter(|(name, _)| keyed(name)) {
                         fields.bytes(name);

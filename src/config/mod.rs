@@ -155,7 +155,7 @@ pub enum Tenant {
 }
 
 /// Which whole answers are stored.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreIf {
     /// The accepted ways for an answer to finish.
     pub finish: Vec<Finish>,
@@ -165,6 +165,10 @@ pub struct StoreIf {
     pub empty: bool,
     /// Whether streams that end cleanly but lack the API's end marker or finish reason are stored.
     pub unmarked_end: bool,
+    /// Whether answers to requests that let the provider run tools are stored.
+    pub server_tools: bool,
+    /// Only requests with an explicit temperature at or below this; `None` takes all.
+    pub max_temperature: Option<f64>,
 }
 
 /// What answers look like.
@@ -172,8 +176,19 @@ pub struct StoreIf {
 pub struct Respond {
     /// Adds `x-cache-key`.
     pub expose_key: bool,
+    /// Which token usage a hit reports.
+    pub usage: Usage,
     /// Adds `x-accel-buffering: no` to streams, so that a proxy in front does not hold them back.
     pub anti_buffering: bool,
+}
+
+/// Which token usage a hit reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// What the stored answer reports.
+    Replay,
+    /// None: every count of tokens is 0.
+    Zero,
 }
 
 /// The API and the settings that hold for a request.
@@ -331,6 +346,8 @@ impl Default for StoreIf {
             streams: true,
             empty: false,
             unmarked_end: false,
+            server_tools: false,
+            max_temperature: None,
         }
     }
 }
@@ -339,6 +356,7 @@ impl Default for Respond {
     fn default() -> Self {
         Self {
             expose_key: false,
+            usage: Usage::Replay,
             anti_buffering: true,
         }
     }

@@ -10,7 +10,7 @@ use super::protobuf::decode_struct;
 use super::section::{Problems, Section, one_of, word};
 use super::{
     Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Memory, Mode, PathMatch,
-    Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant,
+    Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
 use crate::json::Pointer;
 use crate::llm::{Api, Finish};
@@ -27,6 +27,8 @@ const FINISHES: [(&str, Finish); 3] = [
     ("length", Finish::Length),
     ("filtered", Finish::Filtered),
 ];
+
+const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Zero)];
 
 /// An entry that outlives a year is a file, not a cache.
 const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
@@ -152,9 +154,23 @@ fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
         streams: section.flag("streams").unwrap_or(base.streams),
         empty: section.flag("empty").unwrap_or(base.empty),
         unmarked_end: section.flag("unmarked_end").unwrap_or(base.unmarked_end),
+        server_tools: section.flag("server_tools").unwrap_or(base.server_tools),
+        max_temperature: max_temperature(&mut section, base.max_temperature),
     };
     section.finish();
     store_if
+}
+
+fn max_temperature(section: &mut Section<'_>, base: Option<f64>) -> Option<f64> {
+    let expected = "null or a number of at least 0";
+    let read = section.take_as("max_temperature", expected, |value| match value {
+        Value::Null => Some(None),
+        value => value
+            .as_f64()
+            .filter(|number| *number >= 0.0 && number.is_finite())
+            .map(Some),
+    });
+    read.unwrap_or(base)
 }
 
 fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
@@ -163,6 +179,7 @@ fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
     };
     let respond = Respond {
         expose_key: section.flag("expose_key").unwrap_or(base.expose_key),
+        usage: section.word("usage", &USAGES).unwrap_or(base.usage),
         anti_buffering: section
             .flag("anti_buffering")
             .unwrap_or(base.anti_buffering),
@@ -243,7 +260,7 @@ fn rules(parent: &mut Section<'_>, base: &Settings) -> Vec<Rule> {
     let path = parent.path_of("rules");
     let rule = |(index, value)| {
         let mut section = Section::new(format!("{path}[{index}]"), value, parent.problems());
-        let apis: Vec<_> = Api::ALL.iter().map(|api| (api.name(), *api)).collect();
+        let apis: Vec<_> = Api::all().map(|api| (api.name(), api)).collect();
         let rule = Rule {
             when: when(&mut section),
             api: section.word("api", &apis),

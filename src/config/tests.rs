@@ -28,12 +28,12 @@ fn every_key_is_read() {
         "key": {"tenant": {"header": "X-Tenant-Id"}, "headers": ["X-Team"],
                 "exclude": ["/user"], "namespace": "v2"},
         "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
-                     "unmarked_end": true},
+                     "unmarked_end": true, "server_tools": true, "max_temperature": 0.5},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
                    "max_capture_bytes": "3MiB"},
         "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
         "client": {"cache_control": "ignore", "max_ttl": "2h"},
-        "respond": {"expose_key": true, "anti_buffering": false}
+        "respond": {"expose_key": true, "anti_buffering": false, "usage": "zero"}
     }"#,
     );
     let settings = Settings {
@@ -51,9 +51,12 @@ fn every_key_is_read() {
             streams: false,
             empty: true,
             unmarked_end: true,
+            server_tools: true,
+            max_temperature: Some(0.5),
         },
         respond: Respond {
             expose_key: true,
+            usage: Usage::Zero,
             anti_buffering: false,
         },
     };
@@ -88,7 +91,7 @@ fn every_problem_is_told_at_once_with_its_path() {
         "key": {"tenant": "me", "exclude": ["user"], "headers": ["a b"], "x": 1},
         "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
         "limits": {"max_request_bytes": -1},
-        "store_if": {"finish": ["done"]},
+        "store_if": {"finish": ["done"], "max_temperature": -1},
         "client": [],
         "respond": {"expose_key": "yes"},
         "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
@@ -112,6 +115,7 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store.http",
         "limits.max_request_bytes",
         "store_if.finish[0]",
+        "store_if.max_temperature",
         "client",
         "respond.expose_key",
         "rules[0].match.path_suffix",
@@ -235,4 +239,14 @@ fn a_sample_takes_its_share_of_keys_and_keeps_them_when_it_grows() {
     assert!(ten.iter().all(|bits| twenty.contains(bits)));
     assert_eq!(Sample::new(-0.1), None);
     assert_eq!(Sample::new(f64::NAN), None);
+}
+
+#[test]
+fn a_rule_can_lift_the_bound_on_the_temperature() {
+    let config = parse(
+        r#"{"store_if": {"max_temperature": 0},
+            "rules": [{"match": {}, "store_if": {"max_temperature": null}}]}"#,
+    );
+    assert_eq!(config.settings.store_if.max_temperature, Some(0.0));
+    assert_eq!(config.rules[0].settings.store_if.max_temperature, None);
 }

@@ -111,6 +111,8 @@ pub struct Reply {
 pub enum ReplyBody {
     /// A stored one, lent from the entry that it is a part of.
     Stored(Entry),
+    /// A stored one in another form than it was stored in.
+    Converted(Vec<u8>),
     /// One of our own.
     Own(&'static str),
 }
@@ -120,6 +122,7 @@ impl ReplyBody {
     pub fn as_bytes(&self) -> &[u8] {
         match self {
             Self::Stored(entry) => entry.body(),
+            Self::Converted(body) => body,
             Self::Own(text) => text.as_bytes(),
         }
     }

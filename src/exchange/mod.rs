@@ -4,6 +4,7 @@
 mod capture;
 mod input;
 mod reason;
+mod reply;
 mod state;
 
 use std::mem;

@@ -1,6 +1,6 @@
 //! Every "no" has a reason, and the same word serves header, metric and log.
 
-use crate::llm::{Fault, Unfit};
+use crate::llm::{Fault, Lossy, Unfit};
 
 use super::StoreFault;
 
@@ -24,6 +24,10 @@ pub enum Bypass {
     InvalidTtl,
     /// The mode does not read.
     WriteOnly,
+    /// The request lets the provider run tools on its side; a hit would skip what they do.
+    ServerTools,
+    /// The request names no temperature, or one above `store_if.max_temperature`.
+    Temperature,
     /// The answer must not come from a cache.
     Unfit(Unfit),
 }
@@ -40,6 +44,8 @@ impl Bypass {
             Self::NoTenant => "no_tenant",
             Self::InvalidTtl => "invalid_ttl",
             Self::WriteOnly => "write_only",
+            Self::ServerTools => "server_tools",
+            Self::Temperature => "temperature",
             Self::Unfit(unfit) => unfit.as_str(),
         }
     }
@@ -52,8 +58,8 @@ pub enum Miss {
     Absent,
     /// The entry had expired.
     Expired,
-    /// The entry is in a form that this request did not ask for.
-    Wire,
+    /// The entry is in another form than asked for, and to convert it would lose something.
+    Form(Lossy),
     /// The entry is older than the request's `max-age`, or the request said `no-cache`.
     RequestDirective,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
@@ -69,7 +75,7 @@ impl Miss {
         match self {
             Self::Absent => "absent",
             Self::Expired => "expired",
-            Self::Wire => "wire",
+            Self::Form(lossy) => lossy.as_str(),
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
             Self::Store => "store_unavailable",
@@ -91,7 +97,7 @@ pub enum NotStored {
     /// Compressed, and so not to be judged.
     ContentEncoding,
     /// The answer is in a form that the request did not ask for.
-    Wire,
+    Form,
     /// Streams are not stored: `store_if.streams`.
     Streams,
     /// Longer than `limits.max_response_bytes`.
@@ -116,6 +122,8 @@ pub enum NotStored {
     FinishComplete,
     /// Says nothing.
     Empty,
+    /// There is a fresh entry that serves forms which this answer cannot serve.
+    LessGeneral,
     /// The store refused it.
     Store(StoreFault),
 }
@@ -129,7 +137,7 @@ impl NotStored {
             Self::Status => "status",
             Self::ContentType => "content_type",
             Self::ContentEncoding => "content_encoding",
-            Self::Wire => "wire",
+            Self::Form => "form",
             Self::Streams => "streams",
             Self::ResponseTooLarge => "response_too_large",
             Self::CaptureLimit => "capture_limit",
@@ -142,6 +150,7 @@ impl NotStored {
             Self::FinishFiltered => "finish_filtered",
             Self::FinishComplete => "finish_complete",
             Self::Empty => "empty",
+            Self::LessGeneral => "less_general",
             Self::Store(StoreFault::TooLarge) => "entry_too_large",
             Self::Store(StoreFault::Contended) => "store_contended",
             Self::Store(StoreFault::Unavailable) => "store_unavailable",

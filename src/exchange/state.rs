@@ -24,29 +24,23 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{
-    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, StoredWire, encode, freshness,
+    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, encode, freshness,
 };
-use crate::config::{Policy, Respond, Selection, Settings, StoreIf, parse_duration};
+use crate::config::{Policy, Respond, Selection, Settings, StoreIf, Usage, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
-use crate::llm::{Answer, Api, Ask, Finish, Framing, Judge, Wire};
+use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Lossy};
 
 use super::capture::Capture;
-use super::{
-    AnswerResult, Bypass, Input, Miss, NotStored, Output, Reply, ReplyBody, RequestResult, Worker,
-};
+use super::reply::{self, Served};
+use super::{AnswerResult, Bypass, Input, Miss, NotStored, Output, RequestResult, Worker};
 
-/// The name of the memory store in `Cache-Status`.
-const MEMORY: &str = "memory";
-
-/// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
-/// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
-const STORED_HEADERS: [&str; 5] = [
-    "cache-control",
-    "content-language",
-    "content-type",
-    "openai-model",
-    "openai-version",
+/// The media types of streams, whatever the API.
+const STREAM_TYPES: [&str; 4] = [
+    "application/stream+json",
+    "application/vnd.amazon.eventstream",
+    "application/x-ndjson",
+    "text/event-stream",
 ];
 
 /// Headers by which a request means another method than its own.
@@ -100,6 +94,8 @@ struct Keyed {
     settings: Rc<Settings>,
     ask: Ask,
     ttl: Duration,
+    /// The form of a fresh entry under the key that could not serve this request.
+    rival: Option<Form>,
 }
 
 #[derive(Debug)]
@@ -115,12 +111,12 @@ pub(super) struct Forwarded {
 #[derive(Debug)]
 pub(super) struct Capturing {
     request: Keyed,
-    wire: StoredWire,
+    form: Form,
     headers: Headers,
     /// When the response's headers came, in milliseconds since 1970.
     created: u64,
     content_length: Option<u64>,
-    judge: Judge,
+    judge: Box<dyn Judge>,
     capture: Capture,
 }
 
@@ -298,10 +294,17 @@ impl Collecting {
             api,
             settings: Rc::clone(&settings),
         });
-        let ask = match api.read(canonical.as_ref()) {
+        let path = self.headers.get(":path").unwrap_or_default();
+        let ask = match api.read(path, canonical.as_ref()) {
             Ok(ask) => ask,
             Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
         };
+        if ask.server_tools && !settings.store_if.server_tools {
+            return self.bypass(Bypass::ServerTools, worker, out);
+        }
+        if !is_cool(ask.temperature, settings.store_if.max_temperature) {
+            return self.bypass(Bypass::Temperature, worker, out);
+        }
         let key = CacheKey::new(&KeyParts {
             settings: &settings.key,
             headers: &self.headers,
@@ -326,6 +329,7 @@ impl Collecting {
                 settings,
                 ask,
                 ttl,
+                rival: None,
             },
             directives: self.directives,
         });
@@ -390,7 +394,7 @@ impl Collecting {
 
 impl LookingUp {
     fn looked_up(
-        self,
+        mut self,
         found: Result<Option<Vec<u8>>, super::StoreFault>,
         now: u64,
         out: &mut Vec<Output>,
@@ -408,36 +412,38 @@ impl LookingUp {
             Freshness::Expired => return self.miss(Miss::Expired, out),
             Freshness::FromTheFuture => return self.miss(Miss::Unusable, out),
         };
-        if !fits(&self.request.ask.wire, &entry.wire) {
-            return self.miss(Miss::Wire, out);
-        }
         if self.directives.max_age.is_some_and(|max_age| age > max_age) {
             return self.miss(Miss::RequestDirective, out);
         }
+        let served = match self.converted(&entry) {
+            Ok(converted) => Served::new(entry, converted),
+            Err(lossy) => {
+                self.request.rival = Some(entry.form);
+                return self.miss(Miss::Form(lossy), out);
+            }
+        };
+        let Keyed { key, settings, .. } = &self.request;
         out.push(Output::CountRequest(RequestResult::Hit));
-        out.push(Output::Reply(self.hit(entry, age, ttl)));
+        out.push(Output::Reply(served.reply(key, settings.respond, age, ttl)));
         State::Replied
     }
 
-    fn hit(&self, entry: Entry, age: u64, ttl: u64) -> Reply {
-        let status = CacheStatus::Hit { ttl, store: MEMORY };
-        // A foreign store may have planted other headers than we ever stored.
-        let stored = |name: &[u8]| STORED_HEADERS.iter().any(|known| known.as_bytes() == name);
-        let mut headers: Headers = entry.headers.iter().filter(|(n, _)| stored(n)).collect();
-        let respond = self.request.settings.respond;
-        for (name, value) in own_headers(&status, respond, Some(&self.request.key)) {
-            headers.push(name, value);
+    /// The entry's answer as this request wants it: its form and its body, or `None` if that is
+    /// the entry as it is.
+    fn converted(&self, entry: &Entry) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
+        let Keyed {
+            api, ask, settings, ..
+        } = &self.request;
+        let form = ask.form.as_ref().unwrap_or(&entry.form);
+        let mut converted = None;
+        if *form != entry.form {
+            converted = Some(api.convert(entry.body(), &entry.form, form)?);
         }
-        headers.push("age", age.to_string());
-        if respond.anti_buffering && matches!(entry.wire, StoredWire::Stream(_)) {
-            headers.push("x-accel-buffering", "no");
+        if settings.respond.usage == Usage::Zero {
+            let body = converted.as_deref().unwrap_or_else(|| entry.body());
+            converted = Some(api.zero_usage(body, form)?);
         }
-        Reply {
-            status: entry.status,
-            headers,
-            body: ReplyBody::Stored(entry),
-            details: "llm_cache_hit",
-        }
+        Ok(converted.map(|body| (form.clone(), body)))
     }
 
     fn miss(self, miss: Miss, out: &mut Vec<Output>) -> State {
@@ -446,7 +452,7 @@ impl LookingUp {
             Miss::Absent => (Forward::UriMiss, None),
             Miss::Expired => (Forward::Stale, None),
             Miss::RequestDirective => (Forward::Request, None),
-            Miss::Wire | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
+            Miss::Form(_) | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
         };
         self.forward(because, detail, out)
     }
@@ -480,50 +486,14 @@ impl LookingUp {
     }
 }
 
-/// Whether a stored answer is in the form asked for.
-fn fits(asked: &Wire, stored: &StoredWire) -> bool {
-    match (asked, stored) {
-        (Wire::Unknown, _) | (Wire::Json, StoredWire::Json) => true,
-        (Wire::Stream(asked), StoredWire::Stream(stored)) => asked == stored,
-        (Wire::Json, StoredWire::Stream(_)) | (Wire::Stream(_), StoredWire::Json) => false,
-    }
+/// Whether a request is as deterministic as the configuration wants it.
+fn is_cool(temperature: Option<f64>, max: Option<f64>) -> bool {
+    max.is_none_or(|max| temperature.is_some_and(|temperature| temperature <= max))
 }
 
-/// RFC 9111, section 5.2.1.7: 504 for `only-if-cached` without a stored response.
 fn refuse(out: &mut Vec<Output>) -> State {
-    const ONLY_IF_CACHED: &str = "only_if_cached";
-    let status = CacheStatus::Refused {
-        detail: ONLY_IF_CACHED,
-    };
-    let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("x-cache", status.x_cache().to_owned()),
-        ("cache-status", status.to_string()),
-    ];
-    out.push(Output::Reply(Reply {
-        status: 504,
-        headers: headers.into_iter().collect(),
-        body: ReplyBody::Own(
-            r#"{"error":{"message":"The request said only-if-cached, and the cache has no answer to it.","type":"cache_error","param":null,"code":"only_if_cached"}}"#,
-        ),
-        details: "llm_cache_only_if_cached",
-    }));
+    out.push(Output::Reply(reply::only_if_cached()));
     State::Replied
-}
-
-/// The headers that tell how the cache handled a request.
-fn own_headers(
-    status: &CacheStatus,
-    respond: Respond,
-    key: Option<&CacheKey>,
-) -> impl Iterator<Item = (&'static str, String)> {
-    let key = key.filter(|_| respond.expose_key);
-    [
-        ("x-cache", status.x_cache().to_owned()),
-        ("cache-status", status.to_string()),
-    ]
-    .into_iter()
-    .chain(key.map(|key| ("x-cache-key", key.to_string())))
 }
 
 impl Forwarded {
@@ -536,23 +506,21 @@ impl Forwarded {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let framing = headers
-            .get("content-type")
-            .and_then(|value| Framing::from_media_type(&http::media_type(value)));
-        for (name, value) in own_headers(&self.status, self.respond, self.key.as_ref()) {
+        let content_type = headers.get("content-type").unwrap_or_default();
+        for (name, value) in reply::own_headers(&self.status, self.respond, self.key.as_ref()) {
             out.push(match name {
                 // Caches behind us have their say in the same list (RFC 9211, section 2).
                 "cache-status" => Output::AddHeader(name, value),
                 _ => Output::SetHeader(name, value),
             });
         }
-        if self.respond.anti_buffering && framing.is_some_and(Framing::is_stream) {
+        if self.respond.anti_buffering && is_stream_type(content_type) {
             out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
         }
         let Some(request) = self.storable else {
             return State::Over;
         };
-        match Capturing::begin(request, headers, via_upstream, framing, now, worker) {
+        match Capturing::begin(request, headers, via_upstream, now, worker) {
             Err(reason) => {
                 out.push(not_stored(reason));
                 State::Over
@@ -568,7 +536,6 @@ impl Capturing {
         request: Keyed,
         headers: &Headers,
         via_upstream: bool,
-        framing: Option<Framing>,
         now: u64,
         worker: &Worker,
     ) -> Result<Self, NotStored> {
@@ -578,7 +545,11 @@ impl Capturing {
         if headers.get(":status") != Some(b"200") {
             return Err(NotStored::Status);
         }
-        let framing = framing.ok_or(NotStored::ContentType)?;
+        let content_type = headers.get("content-type").unwrap_or_default();
+        let Keyed { api, ask, .. } = &request;
+        let framing = api
+            .framing(ask, content_type)
+            .ok_or(NotStored::ContentType)?;
         if framing.is_stream() && !request.settings.store_if.streams {
             return Err(NotStored::Streams);
         }
@@ -586,13 +557,10 @@ impl Capturing {
         if !codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
             return Err(NotStored::ContentEncoding);
         }
-        let wire = match (&request.ask.wire, framing) {
-            (Wire::Json | Wire::Unknown, Framing::Json) => StoredWire::Json,
-            (Wire::Stream(options), Framing::Sse) => StoredWire::Stream(options.clone()),
-            (Wire::Unknown, Framing::Sse) => StoredWire::Stream(Box::default()),
-            (Wire::Json, Framing::Sse) | (Wire::Stream(_), Framing::Json) => {
-                return Err(NotStored::Wire);
-            }
+        let form = match &ask.form {
+            Some(asked) if asked.framing == framing => asked.clone(),
+            Some(_) => return Err(NotStored::Form),
+            None => Form::stream(framing, b""),
         };
         let mut capture = Capture::new(&worker.budget, worker.config.limits.max_response_bytes);
         let content_length = headers.number("content-length");
@@ -601,11 +569,14 @@ impl Capturing {
         }
         let stored = |name| headers.get(name).map(|value| (name, value));
         Ok(Self {
-            wire,
-            headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
+            form,
+            headers: reply::STORED_HEADERS
+                .into_iter()
+                .filter_map(stored)
+                .collect(),
             created: now,
             content_length,
-            judge: Judge::new(request.api, framing, &request.ask),
+            judge: api.judge(ask, framing),
             capture,
             request,
         })
@@ -630,7 +601,9 @@ impl Capturing {
     fn take(&mut self, chunk: Option<&[u8]>) -> Result<(), NotStored> {
         let chunk = chunk.ok_or(NotStored::Unreadable)?;
         self.capture.push(chunk)?;
-        self.judge.feed(chunk).map_err(NotStored::Fault)
+        self.judge
+            .feed(chunk, &mut |_, _| {})
+            .map_err(NotStored::Fault)
     }
 
     /// The response came to its end: it is stored if it is whole and wanted.
@@ -658,12 +631,17 @@ impl Capturing {
         let answer = self.judge.finish(body).map_err(NotStored::Fault)?;
         let Keyed { settings, ttl, .. } = &self.request;
         is_wanted(&settings.store_if, answer)?;
+        let api = self.request.api;
+        let serves_less = |rival: &Form| api.convert(body, &self.form, rival).is_err();
+        if self.request.rival.as_ref().is_some_and(serves_less) {
+            return Err(NotStored::LessGeneral);
+        }
         let key = self.request.key;
         // Lifetimes are configured in days at the most.
         let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
         let entry = encode(
             &key,
-            &self.wire,
+            &self.form,
             200,
             self.created,
             lifetime,
@@ -677,6 +655,12 @@ impl Capturing {
             lifetime,
         })
     }
+}
+
+/// Whether a content type says that an answer is a stream.
+fn is_stream_type(content_type: &[u8]) -> bool {
+    let media_type = http::media_type(content_type);
+    STREAM_TYPES.contains(&media_type.as_str())
 }
 
 /// Whether the configuration wants a whole answer like this stored.

@@ -264,7 +264,9 @@ fn a_stream_and_a_json_answer_do_not_serve_each_other() {
     let worker = worker("{}");
     let event_stream = ok("text/event-stream", &[]);
     let stream = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
-    let wire = Some(RequestResult::Miss(Miss::Wire));
+    let wire = Some(RequestResult::Miss(Miss::Form(
+        crate::llm::Lossy::Unsupported,
+    )));
     let cross = again(&worker, stream(), &post(&[]), ASK_JSON, 0);
     assert_eq!(cross.request_result(), wire);
     let cross = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
@@ -341,13 +343,9 @@ fn a_request_that_is_kept_out_says_why() {
         (
             &[],
             r#"{"stream":"yes"}"#,
-            Bypass::Unfit(crate::llm::Unfit::UnclearWire),
+            Bypass::Unfit(crate::llm::Unfit::UnclearForm),
         ),
-        (
-            &[],
-            r#"{"web_search_options":{}}"#,
-            Bypass::Unfit(crate::llm::Unfit::ServerTools),
-        ),
+        (&[], r#"{"web_search_options":{}}"#, Bypass::ServerTools),
     ];
     for (extra, body, reason) in cases {
         let mut host = Host::new(&worker);
@@ -537,7 +535,7 @@ fn an_answer_is_stored_only_when_everything_speaks_for_it() {
             JSON,
             NotStored::ContentEncoding,
         ),
-        (ok("text/event-stream", &[]), STREAM, NotStored::Wire),
+        (ok("text/event-stream", &[]), STREAM, NotStored::Form),
         (
             json(&[("content-length", "2000")]),
             JSON,

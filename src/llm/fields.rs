@@ -1,6 +1,7 @@
 //! Readers for the members of an answer that a judge looks at, which build nothing: a judge wants
 //! to know whether a member says anything, not what.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Deserializer;
@@ -62,6 +63,89 @@ impl<'de> Visitor<'de> for SaidVisitor {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
         while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
         Ok(Said(true))
+    }
+}
+
+/// What a member says where it is text; otherwise whether it says anything, as [`Said`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Content<'a> {
+    /// A string; lent where it has no escapes.
+    Text(Cow<'a, str>),
+    /// Anything else.
+    Other(Said),
+}
+
+impl Content<'_> {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        match self {
+            Self::Text(text) => Some(text),
+            Self::Other(_) => None,
+        }
+    }
+
+    pub(super) fn is_said(&self) -> bool {
+        match self {
+            Self::Text(text) => !text.is_empty(),
+            Self::Other(said) => said.0,
+        }
+    }
+}
+
+impl Default for Content<'_> {
+    fn default() -> Self {
+        Self::Other(Said(false))
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any JSON value")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Content::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Content::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        SaidVisitor.visit_unit().map(Content::Other)
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
+        SaidVisitor.visit_bool(value).map(Content::Other)
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
+        SaidVisitor.visit_u64(value).map(Content::Other)
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
+        SaidVisitor.visit_i64(value).map(Content::Other)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
+        SaidVisitor.visit_f64(value).map(Content::Other)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
+        SaidVisitor.visit_seq(seq).map(Content::Other)
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+        SaidVisitor.visit_map(map).map(Content::Other)
     }
 }
 

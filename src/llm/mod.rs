@@ -1,286 +1,356 @@
-//! The LLM APIs: which request asks for what, and whether an answer is whole.
+//! The LLM APIs: what a request asks for, whether an answer is whole, and how an answer in one
+//! form becomes the same answer in another.
 //!
-//! One module per API. Each reads the request's body for what decides about its answer
-//! ([`Ask`]), and judges the answer as it passes ([`Judge`]). Adding an API is one new file and
-//! one line in each `match` of this one.
+//! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
+//! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
+//! members ([`fields`]).
 
 mod fields;
+mod judge;
 mod openai_chat;
 
+use std::borrow::Cow;
 use std::fmt;
 
+use crate::http;
 use crate::json::Canonical;
-use crate::sse;
 
-/// An API, told by the end of a request's path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Api {
-    /// `POST .../chat/completions`: OpenAI, Azure, vLLM, DeepSeek, Mistral, Groq, OpenRouter, ...
-    OpenaiChat,
+pub use judge::{Answer, Fault, Finish, Judge, Listener};
+
+/// Every API. The first whose paths match takes a request.
+static APIS: [&dyn Protocol; 1] = [&openai_chat::OpenaiChat];
+
+/// One LLM API.
+#[derive(Clone, Copy)]
+pub struct Api(&'static dyn Protocol);
+
+/// What an API's module knows of it.
+trait Protocol: Sync {
+    /// The word for it in configuration and keys.
+    fn name(&self) -> &'static str;
+
+    /// Whether a path (without its query) is this API's.
+    fn owns(&self, path: &[u8]) -> bool;
+
+    /// Top-level members of the request's body that choose the form of the answer and so stay out
+    /// of the key, because one entry serves all forms.
+    fn form_members(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// The path (with its query) as the key sees it: without what chooses the form of the answer,
+    /// where the API does that in the URL.
+    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        Cow::Borrowed(path)
+    }
+
+    /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
+    /// not plain JSON.
+    ///
+    /// # Errors
+    /// Why the answer to this request must not come from a cache.
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit>;
+
+    /// The framing of an answer with this media type to this request, if the API answers so.
+    fn framing(&self, ask: &Ask, media_type: &str) -> Option<Framing>;
+
+    /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave.
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge>;
+
+    /// The JSON answer that the API would have sent instead of this whole stream.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    fn join(&self, _stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        Err(Lossy::Unsupported)
+    }
+
+    /// A stream in the form `wanted` that the API could have sent instead of this JSON answer.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    fn split(&self, _json: &[u8], _wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        Err(Lossy::Unsupported)
+    }
+
+    /// The same answer with every count of tokens that it reports set to zero, and with what is
+    /// made of them (costs, rates) gone or zero too. Durations stay.
+    ///
+    /// # Errors
+    /// If the answer cannot be taken apart.
+    fn zero_usage(&self, _answer: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        Err(Lossy::Unsupported)
+    }
 }
 
 impl Api {
     /// Every API.
-    pub const ALL: [Self; 1] = [Self::OpenaiChat];
+    pub fn all() -> impl Iterator<Item = Self> {
+        APIS.iter().map(|protocol| Self(*protocol))
+    }
 
     /// The word for it in configuration and keys.
     pub fn name(self) -> &'static str {
-        match self {
-            Self::OpenaiChat => "openai_chat",
-        }
+        self.0.name()
+    }
+
+    /// The API of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::all().find(|api| api.name() == name)
     }
 
     /// The API of a path (without its query), if it is a known one.
     pub fn from_path(path: &[u8]) -> Option<Self> {
-        path.ends_with(b"/chat/completions")
-            .then_some(Self::OpenaiChat)
+        Self::all().find(|api| api.0.owns(path))
     }
 
-    /// Reads what a request asks for. `None` as the body stands for one that is not plain JSON.
+    /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
+    /// not plain JSON.
     ///
     /// # Errors
     /// Why the answer to this request must not come from a cache.
-    pub fn read(self, body: Option<&Canonical>) -> Result<Ask, Unfit> {
-        let Some(body) = body else {
-            return Ok(Ask {
-                wire: Wire::Unknown,
-                choices: 1,
-            });
-        };
-        match self {
-            Self::OpenaiChat => openai_chat::read(body),
+    pub fn read(self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        self.0.read(path, body)
+    }
+
+    /// Top-level members of the request's body that choose the form of the answer and so stay out
+    /// of the key.
+    pub fn form_members(self) -> &'static [&'static str] {
+        self.0.form_members()
+    }
+
+    /// The path (with its query) as the key sees it.
+    pub fn key_path(self, path: &[u8]) -> Cow<'_, [u8]> {
+        self.0.key_path(path)
+    }
+
+    /// The framing of an answer with this content type to this request, if the API answers so.
+    pub fn framing(self, ask: &Ask, content_type: &[u8]) -> Option<Framing> {
+        self.0.framing(ask, &http::media_type(content_type))
+    }
+
+    /// A judge for an answer in this framing.
+    pub fn judge(self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        self.0.judge(ask, framing)
+    }
+
+    /// Turns a whole answer stored in one form into the same answer in another.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    pub fn convert(self, answer: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        match (stored.framing.is_stream(), wanted.framing.is_stream()) {
+            (false, false) => Err(Lossy::Unsupported),
+            (true, false) => self.0.join(answer, stored),
+            (false, true) => self.0.split(answer, wanted),
+            (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
         }
     }
 
-    /// The top-level members of a request's body that choose the wire and so stay out of the key,
-    /// because one entry serves both.
-    pub fn wire_members(self) -> &'static [&'static str] {
-        match self {
-            Self::OpenaiChat => &["stream", "stream_options"],
-        }
+    /// The same answer with every count of tokens that it reports set to zero.
+    ///
+    /// # Errors
+    /// If the answer cannot be taken apart.
+    pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        self.0.zero_usage(answer, form)
+    }
+}
+
+impl PartialEq for Api {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Api {}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
 /// What a request asks for, as far as it decides which answers fit it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Ask {
-    /// One JSON document or a stream.
-    pub wire: Wire,
-    /// How many choices a whole answer has at least.
+    /// The form of the answer. `None` where it cannot be told because the body is not plain JSON:
+    /// the key then holds all its bytes, so that what was answered once fits.
+    pub form: Option<Form>,
+    /// How many choices, candidates or embeddings a whole answer has at least.
     pub choices: u32,
+    /// The temperature that the request names.
+    pub temperature: Option<f64>,
+    /// The request lets the provider run tools on its side; a hit would skip what they do.
+    pub server_tools: bool,
 }
 
-/// The form in which an answer is asked for.
+impl Ask {
+    /// What is known of a request whose body is not plain JSON.
+    fn unreadable() -> Self {
+        Self {
+            form: None,
+            choices: 1,
+            temperature: None,
+            server_tools: false,
+        }
+    }
+}
+
+/// The form of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Wire {
+pub struct Form {
+    /// How it is framed.
+    pub framing: Framing,
+    /// What a request says of the form beyond the framing, for streams: in the API's own terms,
+    /// compared byte by byte, short. The canonical JSON of `stream_options`, say.
+    pub options: Box<[u8]>,
+}
+
+impl Form {
     /// One JSON document.
-    Json,
-    /// A stream, with what the request says of its form: the canonical JSON of its
-    /// `stream_options`, empty when absent.
-    Stream(Box<[u8]>),
-    /// The body is not plain JSON; the key holds all its bytes, so what was answered once fits.
-    Unknown,
-}
+    pub fn json() -> Self {
+        Self::stream(Framing::Json, b"")
+    }
 
-/// Why the answer to a request must not come from a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// `stream` or `stream_options` is neither absent, null nor of its type: servers differ in
-    /// what they make of it.
-    UnclearWire,
-    /// The provider may run tools on its side; a hit would skip what they do.
-    ServerTools,
-}
-
-impl Unfit {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnclearWire => "unclear_wire",
-            Self::ServerTools => "server_tools",
+    /// A stream.
+    pub fn stream(framing: Framing, options: &[u8]) -> Self {
+        Self {
+            framing,
+            options: options.into(),
         }
     }
 }
 
-/// How an answer came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model was done.
-    Complete,
-    /// A limit on tokens cut it off.
-    Length,
-    /// A filter or a refusal replaced it.
-    Filtered,
-}
-
-/// A whole answer, as far as its API's rules tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
-    /// The worst finish of its choices.
-    pub finish: Finish,
-    /// Whether it says anything at all.
-    pub empty: bool,
-    /// Whether the API's end marker and every finish reason were there.
-    pub marked_end: bool,
-}
-
-/// Why an answer is not whole, or not an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// An error object or event.
-    Error,
-    /// Not what the API sends: unparsable JSON, wrong types, invalid UTF-8.
-    Malformed,
-    /// Lines in an event stream that belong to no event.
-    StrayLines,
-    /// The stream ended inside an event.
-    Pending,
-    /// Events after the end marker.
-    AfterEnd,
-    /// A finish reason that is not known to mean a whole answer.
-    UnknownFinish,
-    /// Fewer choices than asked for, or far more.
-    Choices,
-}
-
-impl Fault {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error_in_answer",
-            Self::Malformed => "malformed",
-            Self::StrayLines => "stray_lines",
-            Self::Pending => "pending_event",
-            Self::AfterEnd => "after_end",
-            Self::UnknownFinish => "unknown_finish",
-            Self::Choices => "choices",
-        }
-    }
-}
-
-/// The framing of an answer, told by its content type.
+/// How an answer is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Framing {
     /// One JSON document.
     Json,
     /// A WHATWG event stream.
     Sse,
+    /// A JSON document per line.
+    Ndjson,
+    /// A JSON array whose elements come one by one (Gemini without `alt=sse`).
+    JsonArray,
+    /// AWS event stream messages (Bedrock).
+    EventStream,
 }
 
 impl Framing {
-    /// The framing of a media type's essence; `None` if no API answers in it.
-    pub fn from_media_type(essence: &str) -> Option<Self> {
-        match essence {
-            "text/event-stream" => Some(Self::Sse),
-            essence if crate::http::is_json(essence) => Some(Self::Json),
-            _ => None,
-        }
-    }
+    /// Every framing.
+    pub const ALL: [Self; 5] = [
+        Self::Json,
+        Self::Sse,
+        Self::Ndjson,
+        Self::JsonArray,
+        Self::EventStream,
+    ];
 
     /// Whether answers in this framing are streams.
     pub fn is_stream(self) -> bool {
-        self == Self::Sse
-    }
-}
-
-/// Judges one answer as it passes.
-pub struct Judge {
-    choices: u32,
-    form: Form,
-}
-
-enum Form {
-    /// Judged at the end, from the captured whole.
-    OpenaiChatJson,
-    OpenaiChatSse(Box<Events<openai_chat::Stream>>),
-}
-
-impl Judge {
-    /// A judge for an answer to `ask` in this framing.
-    pub fn new(api: Api, framing: Framing, ask: &Ask) -> Self {
-        let form = match (api, framing) {
-            (Api::OpenaiChat, Framing::Json) => Form::OpenaiChatJson,
-            (Api::OpenaiChat, Framing::Sse) => Form::OpenaiChatSse(Box::default()),
-        };
-        Self {
-            choices: ask.choices,
-            form,
-        }
+        self != Self::Json
     }
 
-    /// Takes the next bytes of the answer, in order and cut anywhere.
-    ///
-    /// # Errors
-    /// As soon as the answer cannot be whole any more. Later bytes do not change that.
-    pub fn feed(&mut self, chunk: &[u8]) -> Result<(), Fault> {
-        match &mut self.form {
-            Form::OpenaiChatJson => Ok(()),
-            Form::OpenaiChatSse(events) => events.feed(chunk),
-        }
-    }
-
-    /// Gives the verdict at the answer's end. `whole` is all that was fed.
-    ///
-    /// # Errors
-    /// Why the answer is not whole.
-    pub fn finish(self, whole: &[u8]) -> Result<Answer, Fault> {
-        match self.form {
-            Form::OpenaiChatJson => openai_chat::judge(whole, self.choices),
-            Form::OpenaiChatSse(events) => events.finish()?.finish(self.choices),
+    /// The content type of an answer that the cache itself puts into this framing.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Json | Self::JsonArray => "application/json",
+            Self::Sse => "text/event-stream; charset=utf-8",
+            Self::Ndjson => "application/x-ndjson",
+            Self::EventStream => "application/vnd.amazon.eventstream",
         }
     }
 }
 
-impl fmt::Debug for Judge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Judge").finish_non_exhaustive()
+/// Why the answer to a request must not come from a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// What chooses the form of the answer is neither absent, null nor of its type: servers differ
+    /// in what they make of it.
+    UnclearForm,
+    /// The answer is made later, in the background.
+    Background,
+    /// The answer depends on, or adds to, a conversation that the provider keeps.
+    Conversation,
+}
+
+impl Unfit {
+    /// The word for header, metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::UnclearForm => "unclear_form",
+            Self::Background => "background",
+            Self::Conversation => "conversation",
+        }
     }
 }
 
-/// What an API makes of the events of a stream.
-trait EventJudge: Default {
-    fn event(&mut self, event: &sse::Event<'_>) -> Result<(), Fault>;
+/// Why an answer in one form cannot be given in another: it would lose something, or guess it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lossy {
+    /// The API has no such conversion.
+    Unsupported,
+    /// It reports no usage, which the other form would have.
+    NoUsage,
+    /// It has a member that the other form has no known place for.
+    UnknownMember,
+    /// It has content that only one form has: audio in pieces, say.
+    Content,
+    /// It cannot be taken apart.
+    Malformed,
 }
 
-/// An event stream on its way to an [`EventJudge`]: what holds for the events of every API.
-#[derive(Default)]
-struct Events<J> {
-    parser: sse::Parser,
-    judge: J,
+impl Lossy {
+    /// The word for header, metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unsupported => "form_unsupported",
+            Self::NoUsage => "form_no_usage",
+            Self::UnknownMember => "form_unknown_member",
+            Self::Content => "form_content",
+            Self::Malformed => "form_malformed",
+        }
+    }
 }
 
-impl<J: EventJudge> Events<J> {
-    fn feed(&mut self, chunk: &[u8]) -> Result<(), Fault> {
-        let judge = &mut self.judge;
-        let mut verdict = Ok(());
-        self.parser.feed(chunk, |event| {
-            if verdict.is_ok() {
-                verdict = judge.event(&event);
+/// The framing of an API that answers in JSON and in event streams.
+fn json_or_sse(media_type: &str) -> Option<Framing> {
+    match media_type {
+        "text/event-stream" => Some(Framing::Sse),
+        json if http::is_json(json) => Some(Framing::Json),
+        _ => None,
+    }
+}
+
+/// A longer text about the form of an answer is not one that any provider knows.
+const MAX_OPTIONS_BYTES: usize = 512;
+
+/// The form that `stream` and `stream_options` ask for in the body of an OpenAI request and its
+/// like, where a stream is an event stream.
+fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
+    match body.member("stream") {
+        None | Some(b"null" | b"false") => Ok(Form::json()),
+        Some(b"true") => match body.member("stream_options") {
+            None | Some(b"null") => Ok(Form::stream(Framing::Sse, b"")),
+            Some(options) if options.starts_with(b"{") && options.len() <= MAX_OPTIONS_BYTES => {
+                Ok(Form::stream(Framing::Sse, options))
             }
-        });
-        verdict?;
-        if self.parser.stray_lines() > 0 {
-            return Err(Fault::StrayLines);
-        }
-        if self.parser.invalid_utf8_lines() > 0 {
-            return Err(Fault::Malformed);
-        }
-        Ok(())
+            Some(_) => Err(Unfit::UnclearForm),
+        },
+        Some(_) => Err(Unfit::UnclearForm),
     }
+}
 
-    fn finish(self) -> Result<J, Fault> {
-        let ending = self.parser.finish();
-        if ending.stray_lines > 0 {
-            return Err(Fault::StrayLines);
-        }
-        if ending.invalid_utf8_lines > 0 {
-            return Err(Fault::Malformed);
-        }
-        // Even where the pending text is the end marker: a stream that lacks its last line end
-        // was cut, and would be cut again on every hit.
-        if ending.pending.is_some() {
-            return Err(Fault::Pending);
-        }
-        Ok(self.judge)
-    }
+/// A number that a top-level member of a request's body holds.
+fn number_member<T: std::str::FromStr>(body: &Canonical, name: &str) -> Option<T> {
+    std::str::from_utf8(body.member(name)?).ok()?.parse().ok()
+}
+
+/// Whether a top-level member of a request's body is there and says something: not null, false,
+/// `[]` or `{}`.
+fn asks_for(body: &Canonical, name: &str) -> bool {
+    !matches!(
+        body.member(name),
+        None | Some(b"null" | b"false" | b"[]" | b"{}")
+    )
 }

@@ -7,39 +7,55 @@
 
 use serde::Deserialize;
 
-use super::fields::{self, Said, deserialize_word};
-use super::{Answer, Ask, EventJudge, Fault, Finish, Unfit, Wire};
+use super::fields::{self, Content, Said, deserialize_word};
+use super::judge::{Document, EventJudge, Events};
+use super::{Answer, Ask, Fault, Finish, Framing, Judge, Listener, Protocol, Unfit};
+use super::{form_by_stream_member, json_or_sse, number_member};
 use crate::json::Canonical;
 use crate::sse::Event;
 
 /// More choices than any provider gives; what claims more is not worth the memory.
 const MAX_CHOICES: usize = 1_024;
 
-/// A longer `stream_options` is not one that any provider knows.
-const MAX_STREAM_OPTIONS_BYTES: usize = 512;
+/// `POST .../chat/completions`.
+pub(super) struct OpenaiChat;
 
-pub(super) fn read(body: &Canonical) -> Result<Ask, Unfit> {
-    if runs_server_tools(body) {
-        return Err(Unfit::ServerTools);
+impl Protocol for OpenaiChat {
+    fn name(&self) -> &'static str {
+        "openai_chat"
     }
-    let wire = match body.member("stream") {
-        None | Some(b"null" | b"false") => Wire::Json,
-        Some(b"true") => match body.member("stream_options") {
-            None | Some(b"null") => Wire::Stream(Box::default()),
-            Some(options)
-                if options.starts_with(b"{") && options.len() <= MAX_STREAM_OPTIONS_BYTES =>
-            {
-                Wire::Stream(options.into())
-            }
-            Some(_) => return Err(Unfit::UnclearWire),
-        },
-        Some(_) => return Err(Unfit::UnclearWire),
-    };
-    let choices = body
-        .member("n")
-        .and_then(|n| std::str::from_utf8(n).ok()?.parse().ok())
-        .unwrap_or(1);
-    Ok(Ask { wire, choices })
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/chat/completions")
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream", "stream_options"]
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        Ok(Ask {
+            form: Some(form_by_stream_member(body)?),
+            choices: number_member(body, "n").unwrap_or(1),
+            temperature: number_member(body, "temperature"),
+            server_tools: runs_server_tools(body),
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        let choices = ask.choices;
+        match framing {
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, choices))),
+            _ => Box::new(Events::new(Stream::new(choices))),
+        }
+    }
 }
 
 /// OpenAI: `web_search_options`, and tools that are neither the client's functions nor its custom
@@ -50,6 +66,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
         #[serde(default)]
         r#type: ToolType,
     }
+    // An empty object asks for a web search as well.
     if !matches!(body.member("web_search_options"), None | Some(b"null")) {
         return true;
     }
@@ -103,31 +120,36 @@ deserialize_word!(Object, Object::Other, |word| match word {
 
 /// A completion and a chunk of one, as far as the judge looks.
 #[derive(Deserialize)]
-struct Completion {
+struct Completion<'a> {
     #[serde(default)]
     error: Said,
     #[serde(default)]
     object: Object,
-    #[serde(default, deserialize_with = "fields::list")]
-    choices: Vec<Choice>,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    choices: Vec<Choice<'a>>,
 }
 
 #[derive(Deserialize)]
-struct Choice {
+struct Choice<'a> {
     #[serde(default)]
     index: Option<u64>,
     #[serde(default)]
     finish_reason: Reason,
-    #[serde(default, alias = "message", deserialize_with = "fields::object")]
-    delta: Message,
+    #[serde(
+        borrow,
+        default,
+        alias = "message",
+        deserialize_with = "fields::object"
+    )]
+    delta: Message<'a>,
     #[serde(default)]
     error: Said,
 }
 
 #[derive(Default, Deserialize)]
-struct Message {
-    #[serde(default)]
-    content: Said,
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Content<'a>,
     #[serde(default)]
     refusal: Said,
     #[serde(default)]
@@ -140,8 +162,8 @@ struct Message {
     images: Said,
 }
 
-impl Completion {
-    fn parse(json: &[u8]) -> Result<Self, Fault> {
+impl<'a> Completion<'a> {
+    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
         let completion: Self = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
         let errs = completion.error.0
             || completion.object == Object::Error
@@ -167,7 +189,7 @@ struct ChoiceState {
 struct Choices(Vec<ChoiceState>);
 
 impl Choices {
-    fn take(&mut self, choice: &Choice) -> Result<(), Fault> {
+    fn take(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
         let index = choice.index.unwrap_or(0);
         let place = match self.0.iter().position(|state| state.index == index) {
             Some(place) => place,
@@ -187,7 +209,7 @@ impl Choices {
         };
         let message = &choice.delta;
         state.refused |= message.refusal.0;
-        state.said |= message.content.0
+        state.said |= message.content.is_said()
             || message.refusal.0
             || message.tool_calls.0
             || message.function_call.0
@@ -197,7 +219,7 @@ impl Choices {
             // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
             Reason::None => {}
             Reason::Known(finish) => {
-                state.finish = Some(state.finish.map_or(finish, |old| worse(old, finish)));
+                state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
             }
             Reason::Unknown => return Err(Fault::UnknownFinish),
         }
@@ -212,13 +234,17 @@ impl Choices {
         let finish = |state: &ChoiceState| {
             let finish = state.finish.unwrap_or(Finish::Complete);
             if state.refused {
-                worse(finish, Finish::Filtered)
+                finish.worse(Finish::Filtered)
             } else {
                 finish
             }
         };
         Ok(Answer {
-            finish: self.0.iter().map(finish).fold(Finish::Complete, worse),
+            finish: self
+                .0
+                .iter()
+                .map(finish)
+                .fold(Finish::Complete, Finish::worse),
             empty: self.0.iter().any(|state| !state.said),
             marked_end: marked && self.0.iter().all(|state| state.finish.is_some()),
         })
@@ -229,19 +255,9 @@ impl Choices {
     }
 }
 
-fn worse(one: Finish, other: Finish) -> Finish {
-    match (one, other) {
-        (Finish::Filtered, _) | (_, Finish::Filtered) => Finish::Filtered,
-        (Finish::Length, _) | (_, Finish::Length) => Finish::Length,
-        (Finish::Complete, Finish::Complete) => Finish::Complete,
-    }
-}
-
 /// Judges a `chat.completion`. White space around it is fine: DeepSeek sends blank lines first, to
 /// keep the connection alive.
-pub(super) fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault> {
-    // serde_json does not look into the strings that it skips.
-    std::str::from_utf8(json).map_err(|_| Fault::Malformed)?;
+fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault> {
     let completion = Completion::parse(json)?;
     let mut choices = Choices::default();
     for choice in &completion.choices {
@@ -251,14 +267,25 @@ pub(super) fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault>
 }
 
 /// Judges a stream of `chat.completion.chunk` events.
-#[derive(Debug, Default)]
-pub(super) struct Stream {
+#[derive(Debug)]
+struct Stream {
+    expected_choices: u32,
     choices: Choices,
     done: bool,
 }
 
+impl Stream {
+    fn new(expected_choices: u32) -> Self {
+        Self {
+            expected_choices,
+            choices: Choices::default(),
+            done: false,
+        }
+    }
+}
+
 impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
         if event.event == b"error" {
             return Err(Fault::Error);
         }
@@ -272,14 +299,15 @@ impl EventJudge for Stream {
         }
         for choice in &chunk.choices {
             self.choices.take(choice)?;
+            if let Some(text) = choice.delta.content.as_str() {
+                listener(choice.index.unwrap_or(0), text);
+            }
         }
         Ok(())
     }
-}
 
-impl Stream {
-    pub(super) fn finish(self, expected_choices: u32) -> Result<Answer, Fault> {
-        self.choices.answer(expected_choices, self.done)
+    fn finish(&self) -> Result<Answer, Fault> {
+        self.choices.answer(self.expected_choices, self.done)
     }
 }
 

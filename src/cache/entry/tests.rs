@@ -16,7 +16,7 @@ fn headers() -> Headers {
 fn encoded() -> Vec<u8> {
     encode(
         &key(),
-        &StoredWire::Stream(b"{\"include_usage\":true}"[..].into()),
+        &Form::stream(Framing::Sse, b"{\"include_usage\":true}"),
         200,
         1_700_000_000_000,
         3_600_000,
@@ -40,8 +40,8 @@ fn the_entry_format_is_the_golden_one() {
 fn an_entry_survives_a_round_trip() {
     let entry = Entry::decode(&key(), encoded()).unwrap();
     assert_eq!(
-        entry.wire,
-        StoredWire::Stream(b"{\"include_usage\":true}"[..].into())
+        entry.form,
+        Form::stream(Framing::Sse, b"{\"include_usage\":true}")
     );
     assert_eq!(entry.status, 200);
     assert_eq!(entry.created, 1_700_000_000_000);
@@ -53,7 +53,7 @@ fn an_entry_survives_a_round_trip() {
 #[test]
 fn an_empty_body_and_no_headers_survive_too() {
     let none = Headers::new();
-    let bytes = encode(&key(), &StoredWire::Json, 200, 0, 1, &none, b"").unwrap();
+    let bytes = encode(&key(), &Form::json(), 200, 0, 1, &none, b"").unwrap();
     let entry = Entry::decode(&key(), bytes).unwrap();
     assert_eq!((entry.body(), &entry.headers), (&b""[..], &none));
 }
@@ -107,7 +107,7 @@ fn what_would_split_a_response_is_refused_though_its_checksum_is_right() {
         (100, "a"),
     ] {
         let headers = [("content-type", value)].into_iter().collect();
-        let bytes = encode(&key(), &StoredWire::Json, status, 0, 1, &headers, b"x").unwrap();
+        let bytes = encode(&key(), &Form::json(), status, 0, 1, &headers, b"x").unwrap();
         assert_eq!(
             Entry::decode(&key(), bytes),
             Err(EntryFault::Corrupt),

@@ -1,6 +1,5 @@
 use super::*;
 use crate::json::{Pointer, canonicalize};
-use crate::llm::Wire;
 
 /// A request in which nothing is left at its default.
 #[derive(Clone)]
@@ -36,14 +35,16 @@ fn key_of(request: &Request) -> Result<CacheKey, NoTenant> {
     CacheKey::new(&KeyParts {
         settings: &request.settings,
         headers: &headers,
-        api: Api::OpenaiChat,
+        api: Api::from_name("openai_chat").unwrap(),
         body: match &canonical {
             Some(canonical) => Body::Canonical(canonical),
             None => Body::Raw(request.body.as_bytes()),
         },
         ask: &Ask {
-            wire: Wire::Json,
+            form: None,
             choices: 1,
+            temperature: None,
+            server_tools: false,
         },
     })
 }

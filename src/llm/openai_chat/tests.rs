@@ -1,31 +1,37 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Api, Framing, Judge};
+use crate::llm::Form;
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
 fn ask(body: &str) -> Result<Ask, Unfit> {
-    read(&canonical(body))
+    OpenaiChat.read(b"/v1/chat/completions", Some(&canonical(body)))
 }
 
 fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
-    let text: String = events
-        .iter()
-        .map(|data| format!("data: {data}\n\n"))
-        .collect();
+    let event = |data: &&str| format!("data: {data}\n\n");
+    let text: String = events.iter().map(event).collect();
     judge_sse(choices, text.as_bytes())
 }
 
 fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
     let ask = Ask {
-        wire: Wire::Unknown,
         choices,
+        ..Ask::unreadable()
     };
-    let mut judge = Judge::new(Api::OpenaiChat, Framing::Sse, &ask);
-    judge.feed(bytes)?;
+    let mut judge = OpenaiChat.judge(&ask, Framing::Sse);
+    judge.feed(bytes, &mut |_, _| {})?;
     judge.finish(bytes)
+}
+
+fn judge_json(bytes: &[u8], choices: u32) -> Result<Answer, Fault> {
+    let ask = Ask {
+        choices,
+        ..Ask::unreadable()
+    };
+    OpenaiChat.judge(&ask, Framing::Json).finish(bytes)
 }
 
 const ROLE: &str = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
@@ -166,12 +172,15 @@ fn what_is_not_an_event_stream_is_a_fault() {
 #[test]
 fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
     let whole = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"role":"assistant","content":"Hi","refusal":null},"finish_reason":"stop"}],"usage":{}}"#;
-    assert_eq!(judge(whole.as_bytes(), 1), Ok(WHOLE));
+    assert_eq!(judge_json(whole.as_bytes(), 1), Ok(WHOLE));
     let blank_lines = format!("\n\n\n{whole}\n");
-    assert_eq!(judge(blank_lines.as_bytes(), 1), Ok(WHOLE));
-    assert_eq!(judge(whole.as_bytes(), 2), Err(Fault::Choices));
+    assert_eq!(judge_json(blank_lines.as_bytes(), 1), Ok(WHOLE));
+    assert_eq!(judge_json(whole.as_bytes(), 2), Err(Fault::Choices));
     for length in 0..whole.len() {
-        assert_eq!(judge(&whole.as_bytes()[..length], 1), Err(Fault::Malformed));
+        assert_eq!(
+            judge_json(&whole.as_bytes()[..length], 1),
+            Err(Fault::Malformed)
+        );
     }
     for (from, to, expected) in [
         ("\"choices\"", "\"error\":{},\"choices\"", Err(Fault::Error)),
@@ -205,54 +214,57 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
         ),
     ] {
         let changed = whole.replacen(from, to, 1);
-        assert_eq!(judge(changed.as_bytes(), 1), expected, "{changed}");
+        assert_eq!(judge_json(changed.as_bytes(), 1), expected, "{changed}");
     }
     let invalid = whole.replace("Hi", "\u{1}\u{1}").into_bytes();
     let invalid: Vec<_> = invalid
         .iter()
         .map(|b| if *b == 1 { 0xff } else { *b })
         .collect();
-    assert_eq!(judge(&invalid, 1), Err(Fault::Malformed));
+    assert_eq!(judge_json(&invalid, 1), Err(Fault::Malformed));
 }
 
 #[test]
 fn what_a_request_asks_for_is_read_from_its_canonical_body() {
-    let wire = |body: &str| ask(body).map(|ask| ask.wire);
-    assert_eq!(wire("{}"), Ok(Wire::Json));
-    assert_eq!(wire(r#"{"stream":null}"#), Ok(Wire::Json));
+    let form = |body: &str| ask(body).map(|ask| ask.form.unwrap());
+    assert_eq!(form("{}"), Ok(Form::json()));
+    assert_eq!(form(r#"{"stream":null}"#), Ok(Form::json()));
     assert_eq!(
-        wire(r#"{"stream":false,"stream_options":7}"#),
-        Ok(Wire::Json)
+        form(r#"{"stream":false,"stream_options":7}"#),
+        Ok(Form::json())
     );
-    assert_eq!(wire(r#"{"stream":true}"#), Ok(Wire::Stream(Box::default())));
+    let plain = Form::stream(Framing::Sse, b"");
+    assert_eq!(form(r#"{"stream":true}"#), Ok(plain));
     assert_eq!(
-        wire(r#"{"stream":true,"stream_options":{ "include_usage": true }}"#),
-        Ok(Wire::Stream(br#"{"include_usage":true}"#[..].into()))
+        form(r#"{"stream":true,"stream_options":{ "include_usage": true }}"#),
+        Ok(Form::stream(Framing::Sse, br#"{"include_usage":true}"#))
     );
     for unclear in [
         r#"{"stream":"true"}"#,
         r#"{"stream":1}"#,
         r#"{"stream":true,"stream_options":[]}"#,
     ] {
-        assert_eq!(wire(unclear), Err(Unfit::UnclearWire), "{unclear}");
+        assert_eq!(form(unclear), Err(Unfit::UnclearForm), "{unclear}");
     }
     assert_eq!(ask(r#"{"n":3}"#).map(|ask| ask.choices), Ok(3));
     assert_eq!(ask(r#"{"n":"x"}"#).map(|ask| ask.choices), Ok(1));
+    let warm = ask(r#"{"temperature":0.25}"#).unwrap();
+    assert_eq!(warm.temperature, Some(0.25));
 }
 
 #[test]
-fn tools_that_the_provider_runs_are_not_cached() {
-    for unfit in [
+fn tools_that_the_provider_runs_are_told_from_the_client_s() {
+    for server in [
         r#"{"web_search_options":{}}"#,
         r#"{"tools":[{"type":"function","function":{}},{"type":"openrouter:web_search"}]}"#,
     ] {
-        assert_eq!(ask(unfit), Err(Unfit::ServerTools), "{unfit}");
+        assert!(ask(server).unwrap().server_tools, "{server}");
     }
-    for fine in [
+    for client in [
         r#"{"web_search_options":null,"tools":null}"#,
         r#"{"tools":[{"type":"function","function":{}},{"type":"custom"},{}]}"#,
         r#"{"tools":"nonsense"}"#,
     ] {
-        assert!(ask(fine).is_ok(), "{fine}");
+        assert!(!ask(client).unwrap().server_tools, "{client}");
     }
 }

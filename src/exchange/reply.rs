@@ -1,0 +1,120 @@
+//! What the cache answers itself: hits, and the refusal that `only-if-cached` asks for.
+
+use crate::cache::{CacheKey, CacheStatus, Entry};
+use crate::config::Respond;
+use crate::http::Headers;
+use crate::llm::{Form, Framing};
+
+use super::{Reply, ReplyBody};
+
+/// The name of the memory store in `Cache-Status`.
+const MEMORY: &str = "memory";
+
+/// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
+/// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
+pub(super) const STORED_HEADERS: [&str; 5] = [
+    "cache-control",
+    "content-language",
+    "content-type",
+    "openai-model",
+    "openai-version",
+];
+
+/// What a hit serves.
+pub(super) struct Served {
+    status: u16,
+    framing: Framing,
+    headers: Headers,
+    body: ReplyBody,
+}
+
+impl Served {
+    /// An entry, or the answer in it in the form and with the bytes that it was converted to.
+    pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>) -> Self {
+        // A foreign store may have planted other headers than we ever stored.
+        let stored = |name: &[u8]| STORED_HEADERS.iter().any(|known| known.as_bytes() == name);
+        let kept = entry.headers.iter().filter(|(name, _)| stored(name));
+        let status = entry.status;
+        match converted {
+            Some((form, body)) if form != entry.form => {
+                let framing = form.framing;
+                let mut headers: Headers =
+                    kept.filter(|(name, _)| *name != b"content-type").collect();
+                headers.push("content-type", framing.content_type());
+                if framing.is_stream() && !headers.contains("cache-control") {
+                    headers.push("cache-control", "no-cache");
+                }
+                Self {
+                    status,
+                    framing,
+                    headers,
+                    body: ReplyBody::Converted(body),
+                }
+            }
+            converted => Self {
+                status,
+                framing: entry.form.framing,
+                headers: kept.collect(),
+                body: match converted {
+                    Some((_, body)) => ReplyBody::Converted(body),
+                    None => ReplyBody::Stored(entry),
+                },
+            },
+        }
+    }
+
+    /// The reply to a request under `key`; `age` and `ttl` are seconds.
+    pub(super) fn reply(self, key: &CacheKey, respond: Respond, age: u64, ttl: u64) -> Reply {
+        let status = CacheStatus::Hit { ttl, store: MEMORY };
+        let mut headers = self.headers;
+        for (name, value) in own_headers(&status, respond, Some(key)) {
+            headers.push(name, value);
+        }
+        headers.push("age", age.to_string());
+        if respond.anti_buffering && self.framing.is_stream() {
+            headers.push("x-accel-buffering", "no");
+        }
+        Reply {
+            status: self.status,
+            headers,
+            body: self.body,
+            details: "llm_cache_hit",
+        }
+    }
+}
+
+/// RFC 9111, section 5.2.1.7: 504 for `only-if-cached` without a stored response.
+pub(super) fn only_if_cached() -> Reply {
+    const ONLY_IF_CACHED: &str = "only_if_cached";
+    let status = CacheStatus::Refused {
+        detail: ONLY_IF_CACHED,
+    };
+    let headers = [
+        ("content-type", "application/json".to_owned()),
+        ("x-cache", status.x_cache().to_owned()),
+        ("cache-status", status.to_string()),
+    ];
+    Reply {
+        status: 504,
+        headers: headers.into_iter().collect(),
+        body: ReplyBody::Own(
+            r#"{"error":{"message":"The request said only-if-cached, and the cache has no answer to it.","type":"cache_error","param":null,"code":"only_if_cached"}}"#,
+        ),
+        details: "llm_cache_only_if_cached",
+    }
+}
+
+/// The headers that tell how the cache handled a request.
+pub(super) fn own_headers(
+    status: &CacheStatus,
+    respond: Respond,
+    key: Option<&CacheKey>,
+) -> impl Iterator<Item = (&'static str, String)> {
+    let key = key.filter(|_| respond.expose_key);
+    [
+        ("x-cache", status.x_cache().to_owned()),
+        ("cache-status", status.to_string()),
+    ]
+    .into_iter()
+    .chain(key.map(|key| ("x-cache-key", key.to_string())))
+}

@@ -1,0 +1,176 @@
+//! Judging an answer as it passes: what holds for every API of a framing.
+
+use std::fmt;
+
+use crate::sse;
+
+/// How an answer came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// The model was done.
+    Complete,
+    /// A limit on tokens cut it off.
+    Length,
+    /// A filter or a refusal replaced it.
+    Filtered,
+}
+
+impl Finish {
+    /// The one that says less for an answer.
+    pub(super) fn worse(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Filtered, _) | (_, Self::Filtered) => Self::Filtered,
+            (Self::Length, _) | (_, Self::Length) => Self::Length,
+            (Self::Complete, Self::Complete) => Self::Complete,
+        }
+    }
+}
+
+/// A whole answer, as far as its API's rules tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The worst finish of its choices.
+    pub finish: Finish,
+    /// Whether it says anything at all.
+    pub empty: bool,
+    /// Whether the API's end marker and every finish reason were there.
+    pub marked_end: bool,
+}
+
+/// Why an answer is not whole, or not an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// An error object, event or message.
+    Error,
+    /// Not what the API sends: unparsable JSON, wrong types, invalid UTF-8, a wrong checksum.
+    Malformed,
+    /// Lines in an event stream that belong to no event.
+    StrayLines,
+    /// The stream ended inside an event, a line or a message.
+    Pending,
+    /// Something after the end marker.
+    AfterEnd,
+    /// A finish reason that is not known to mean a whole answer.
+    UnknownFinish,
+    /// Fewer choices than asked for, or far more.
+    Choices,
+    /// Not finished: queued, in progress, paused.
+    Unfinished,
+    /// The arguments of a tool call do not parse.
+    ToolArguments,
+}
+
+impl Fault {
+    /// The word for header, metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error_in_answer",
+            Self::Malformed => "malformed",
+            Self::StrayLines => "stray_lines",
+            Self::Pending => "pending_event",
+            Self::AfterEnd => "after_end",
+            Self::UnknownFinish => "unknown_finish",
+            Self::Choices => "choices",
+            Self::Unfinished => "unfinished",
+            Self::ToolArguments => "tool_arguments",
+        }
+    }
+}
+
+/// Hears each piece of text that a stream adds to a choice: the choice's index and the text, as
+/// the client would append it. Reasoning, tool calls and whole documents are not heard.
+pub type Listener<'l> = &'l mut dyn FnMut(u64, &str);
+
+/// Judges one answer as it passes.
+pub trait Judge: fmt::Debug {
+    /// Takes the next bytes of the answer, in order and cut anywhere.
+    ///
+    /// # Errors
+    /// As soon as the answer cannot be whole any more. Later bytes do not change that.
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
+
+    /// Gives the verdict at the answer's end. `whole` is all that was fed.
+    ///
+    /// # Errors
+    /// Why the answer is not whole.
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault>;
+}
+
+/// A JSON document, judged at its end by a function.
+pub(super) struct Document<F>(pub(super) F);
+
+impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
+    fn feed(&mut self, _chunk: &[u8], _listener: Listener<'_>) -> Result<(), Fault> {
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault> {
+        // serde_json does not look into the strings that it skips.
+        std::str::from_utf8(whole).map_err(|_| Fault::Malformed)?;
+        (self.0)(whole)
+    }
+}
+
+impl<F> fmt::Debug for Document<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Document")
+    }
+}
+
+/// What an API makes of the events of an event stream.
+pub(super) trait EventJudge: fmt::Debug {
+    /// Takes the next event.
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault>;
+
+    /// Gives the verdict after the last event.
+    fn finish(&self) -> Result<Answer, Fault>;
+}
+
+/// An event stream on its way to an [`EventJudge`].
+#[derive(Debug)]
+pub(super) struct Events<J> {
+    parser: sse::Parser,
+    judge: J,
+}
+
+impl<J> Events<J> {
+    pub(super) fn new(judge: J) -> Self {
+        Self {
+            parser: sse::Parser::new(),
+            judge,
+        }
+    }
+}
+
+impl<J: EventJudge> Judge for Events<J> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let judge = &mut self.judge;
+        let mut verdict = Ok(());
+        self.parser.feed(chunk, |event| {
+            if verdict.is_ok() {
+                verdict = judge.event(&event, listener);
+            }
+        });
+        verdict?;
+        only_events(self.parser.stray_lines(), self.parser.invalid_utf8_lines())
+    }
+
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+        let ending = self.parser.finish();
+        only_events(ending.stray_lines, ending.invalid_utf8_lines)?;
+        // Even where the pending text is the end marker: a stream that lacks its last line end
+        // was cut, and would be cut again on every hit.
+        if ending.pending.is_some() {
+            return Err(Fault::Pending);
+        }
+        self.judge.finish()
+    }
+}
+
+fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), Fault> {
+    match (stray_lines, invalid_utf8_lines) {
+        (0, 0) => Ok(()),
+        (0, _) => Err(Fault::Malformed),
+        _ => Err(Fault::StrayLines),
+    }
+}
