@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::{KeySettings, Tenant};
 use crate::http::Headers;
-use crate::json::Canonical;
+use crate::json::{Canonical, Pointer};
 use crate::llm::{Api, Ask};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
@@ -62,7 +62,7 @@ pub enum Body<'a> {
     Raw(&'a [u8]),
 }
 
-/// The request lacks the header that tells tenants apart.
+/// The request lacks the header that tells tenants apart, or it is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoTenant;
 
@@ -80,8 +80,7 @@ impl CacheKey {
                 KeySettings {
                     tenant,
                     headers: extra_headers,
-                    // Has had its effect: the canonical body lacks what it names.
-                    exclude: _,
+                    exclude,
                     namespace,
                 },
             headers,
@@ -105,6 +104,14 @@ impl CacheKey {
             .chain(extra_headers.iter().map(String::as_str))
         {
             fields.header(name, headers);
+        }
+        // Two rules that leave out different parts must not meet in what is left.
+        let mut exclude: Vec<_> = exclude.iter().map(Pointer::as_str).collect();
+        exclude.sort_unstable();
+        exclude.dedup();
+        fields.number(length(exclude.len()));
+        for pointer in exclude {
+            fields.bytes(pointer.as_bytes());
         }
         match body {
             Body::Canonical(json) => {
@@ -192,7 +199,7 @@ impl Fields {
                 }
             }
             Tenant::Header(name) => {
-                if !headers.contains(name) {
+                if headers.get(name).is_none_or(<[u8]>::is_empty) {
                     return Err(NoTenant);
                 }
                 self.number(2);

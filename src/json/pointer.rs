@@ -7,7 +7,10 @@ use super::string::push_char;
 /// A place in a JSON text to leave out of its canonical form: a JSON pointer
 /// (RFC 6901) other than the empty one. One that leads nowhere has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pointer(Vec<Token>);
+pub struct Pointer {
+    text: String,
+    tokens: Vec<Token>,
+}
 
 impl Pointer {
     /// Parses the string form, for example `/metadata/trace_id`. In a token,
@@ -17,15 +20,22 @@ impl Pointer {
             return Err(PointerError::WholeBody);
         }
         let tokens = text.strip_prefix('/').ok_or(PointerError::NoSlash)?;
-        tokens
-            .split('/')
-            .map(Token::parse)
-            .collect::<Result<_, _>>()
-            .map(Self)
+        Ok(Self {
+            text: text.to_owned(),
+            tokens: tokens
+                .split('/')
+                .map(Token::parse)
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// The string form.
+    pub fn as_str(&self) -> &str {
+        &self.text
     }
 
     pub(super) fn tokens(&self) -> &[Token] {
-        &self.0
+        &self.tokens
     }
 }
 

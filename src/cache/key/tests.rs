@@ -109,6 +109,7 @@ fn a_tenant_header_tells_tenants_apart_and_must_be_there() {
     };
     assert_ne!(tenant(Some("a")), tenant(Some("b")));
     assert_eq!(tenant(None), Err(NoTenant));
+    assert_eq!(tenant(Some("")), Err(NoTenant));
 }
 
 #[test]
@@ -180,6 +181,20 @@ fn the_wire_and_what_is_excluded_take_no_part() {
         plain,
         body(r#"{"model":"m","metadata":{"user":"someone"}}"#)
     );
+}
+
+#[test]
+fn what_is_excluded_itself_takes_part() {
+    let without = |pointers: &[&str]| {
+        key(|r| {
+            r.body = r#"{"model":"m"}"#;
+            let parse = |text: &&str| Pointer::parse(text).unwrap();
+            r.settings.exclude = pointers.iter().map(parse).collect();
+        })
+    };
+    assert_ne!(without(&["/temperature"]), without(&[]));
+    assert_eq!(without(&["/a", "/b"]), without(&["/b", "/a", "/a"]));
+    assert_ne!(without(&["/a", "/b"]), without(&["/a/b"]));
 }
 
 #[test]
