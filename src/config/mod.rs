@@ -28,8 +28,8 @@ pub struct Config {
     pub hold_headers: bool,
     /// Bounds on what is buffered and captured.
     pub limits: Limits,
-    /// The store in Envoy's shared data; `None` turns it off.
-    pub memory: Option<Memory>,
+    /// The store in Envoy's shared data.
+    pub memory: Memory,
     /// What clients may ask of the cache.
     pub client: Client,
     /// What holds where no rule matches.
@@ -223,26 +223,23 @@ impl Config {
 
     /// Finds what holds for a request, as far as its headers tell. `path` is without the query.
     pub fn select(&self, headers: &Headers, path: &[u8]) -> Selection {
-        let mut undecided = false;
+        // What the body may choose from: rules that ask for a model, and the first that does not.
+        let mut outcomes = Vec::new();
+        let mut decided = false;
         for rule in self.rules.iter().filter(|r| r.when.head(headers, path)) {
-            if rule.when.model.is_none() {
-                let decided = Self::policy(rule.api, path, &rule.settings);
-                return match decided {
-                    _ if undecided => Selection::NeedsModel,
-                    Some(policy) => Selection::Decided(policy),
-                    None => Selection::NoPart,
-                };
+            outcomes.push(Self::policy(rule.api, path, &rule.settings));
+            decided = rule.when.model.is_none();
+            if decided {
+                break;
             }
-            // A rule that could only ever say "no part" still has to be asked for the model,
-            // because the rules behind it may say something else.
-            undecided = true;
         }
-        if undecided {
-            return Selection::NeedsModel;
+        if !decided {
+            outcomes.push(Self::policy(None, path, &self.settings));
         }
-        match Self::policy(None, path, &self.settings) {
-            Some(policy) => Selection::Decided(policy),
-            None => Selection::NoPart,
+        match outcomes.as_slice() {
+            outcomes if outcomes.iter().all(Option::is_none) => Selection::NoPart,
+            [Some(policy)] => Selection::Decided(policy.clone()),
+            _ => Selection::NeedsModel,
         }
     }
 
@@ -279,7 +276,7 @@ impl Default for Config {
         Self {
             hold_headers: false,
             limits: Limits::default(),
-            memory: Some(Memory::default()),
+            memory: Memory::default(),
             client: Client::default(),
             settings: Rc::new(Settings::default()),
             rules: Vec::new(),

@@ -12,7 +12,7 @@ use super::{
     Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Memory, Mode, PathMatch,
     Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
-use crate::json::Pointer;
+use crate::json::{NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
 
 const MODES: [(&str, Mode); 4] = [
@@ -34,9 +34,14 @@ const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Z
 const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
 const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
 
-/// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`), and a body is in it once.
-const BODY_BYTES: RangeInclusive<u64> = 1..=256 << 20;
-const CAPTURE_BYTES: RangeInclusive<u64> = 0..=512 << 20;
+/// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`). A prompt is in it up to ten times:
+/// as the host's copy, and in a canonical spelling that may be three times as long and is sorted
+/// through a second buffer, both of which double as they grow.
+const REQUEST_BYTES: RangeInclusive<u64> = 1..=32 << 20;
+
+/// An answer is in it as the capture, as the entry made of it, and as the event being parsed.
+const RESPONSE_BYTES: RangeInclusive<u64> = 1..=64 << 20;
+const CAPTURE_BYTES: RangeInclusive<u64> = 0..=128 << 20;
 const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
 const ENTRY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
@@ -57,9 +62,14 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
     }
     // A Struct begins with the tag of its first field, which JSON takes for a line feed: no text
     // that is JSON is a Struct as well.
-    serde_json::from_slice(bytes).or_else(|error| {
-        decode_struct(bytes).ok_or_else(|| format!("must be a JSON object: {error}"))
-    })
+    match serde_json::from_slice(bytes) {
+        // Of a name that stands twice, serde_json would silently take the last.
+        Ok(_) if canonicalize(bytes, &[]).err() == Some(NotPlain::DuplicateName) => {
+            Err("has an object in which a key occurs twice; keep one of them".to_owned())
+        }
+        Ok(value) => Ok(value),
+        Err(error) => decode_struct(bytes).ok_or_else(|| format!("must be a JSON object: {error}")),
+    }
 }
 
 fn config(mut section: Section<'_>) -> Config {
@@ -195,27 +205,31 @@ fn limits(parent: &mut Section<'_>) -> Limits {
     };
     let mut bytes = |key, range, default| section.size(key, range).map_or(default, in_memory);
     let limits = Limits {
-        max_request_bytes: bytes("max_request_bytes", BODY_BYTES, base.max_request_bytes),
-        max_response_bytes: bytes("max_response_bytes", BODY_BYTES, base.max_response_bytes),
+        max_request_bytes: bytes("max_request_bytes", REQUEST_BYTES, base.max_request_bytes),
+        max_response_bytes: bytes(
+            "max_response_bytes",
+            RESPONSE_BYTES,
+            base.max_response_bytes,
+        ),
         max_capture_bytes: bytes("max_capture_bytes", CAPTURE_BYTES, base.max_capture_bytes),
     };
     section.finish();
     limits
 }
 
-fn memory(parent: &mut Section<'_>) -> Option<Memory> {
+fn memory(parent: &mut Section<'_>) -> Memory {
     let base = Memory::default();
     let Some(mut store) = parent.section("store") else {
-        return Some(base);
+        return base;
     };
     let memory = match store.take("memory") {
-        None => Some(base),
+        None => base,
         Some(Value::Null) => {
             store.problem(
                 "memory",
                 "null leaves no store; to turn the cache off, use mode: disabled",
             );
-            None
+            base
         }
         Some(value) => {
             let path = store.path_of("memory");
@@ -229,7 +243,7 @@ fn memory(parent: &mut Section<'_>) -> Option<Memory> {
                     .map_or(base.max_entry_bytes, in_memory),
             };
             section.finish();
-            Some(memory)
+            memory
         }
     };
     store.finish();

@@ -225,8 +225,8 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     format!("one of {}", names.join(", "))
 }
 
-/// What a value is, for a message. Strings are shown, because a typo wants to be seen; the
-/// configuration holds credentials only under `headers`, whose values are never described.
+/// What a value is, for a message. Strings are shown, because a typo wants to be seen, and the
+/// configuration holds no credentials.
 fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),

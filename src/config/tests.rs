@@ -69,10 +69,10 @@ fn every_key_is_read() {
                 max_response_bytes: 1_000,
                 max_capture_bytes: 3 << 20,
             },
-            memory: Some(Memory {
+            memory: Memory {
                 max_bytes: 128 << 20,
                 max_entry_bytes: 64 << 10,
-            }),
+            },
             client: Client {
                 honor_cache_control: false,
                 max_ttl: Duration::from_secs(7_200),
@@ -249,4 +249,30 @@ fn a_rule_can_lift_the_bound_on_the_temperature() {
     );
     assert_eq!(config.settings.store_if.max_temperature, Some(0.0));
     assert_eq!(config.rules[0].settings.store_if.max_temperature, None);
+}
+
+#[test]
+fn a_rule_for_a_model_does_not_draw_in_paths_that_no_api_has() {
+    let config = parse(r#"{"rules": [{"match": {"model": "gpt*"}, "ttl": "2h"}]}"#);
+    assert_eq!(
+        config.select(&headers(&[]), b"/v1/files"),
+        Selection::NoPart
+    );
+    let named = parse(r#"{"rules": [{"match": {"model": "gpt*"}, "api": "openai_chat"}]}"#);
+    assert_eq!(
+        named.select(&headers(&[]), b"/v1/files"),
+        Selection::NeedsModel
+    );
+    let off = parse(r#"{"mode": "disabled", "rules": [{"match": {"model": "a"}, "ttl": "2h"}]}"#);
+    let chat = b"/v1/chat/completions";
+    assert_eq!(off.select(&headers(&[]), chat), Selection::NoPart);
+}
+
+#[test]
+fn a_key_that_occurs_twice_is_a_problem() {
+    let told = problems(r#"{"ttl": "1h", "store": {"memory": {}}, "ttl": "2h"}"#);
+    assert_eq!(
+        told,
+        ["has an object in which a key occurs twice; keep one of them"]
+    );
 }
