@@ -137,6 +137,27 @@ pub fn is_json(essence: &str) -> bool {
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
 }
 
+/// Whether a content type says JSON in UTF-8, which is what JSON is in (RFC 8259, section 8.1):
+/// a server that obeyed another `charset` would read another text from the same bytes. gRPC has a
+/// `+json` of its own, whose messages are framed.
+pub fn is_plain_json(content_type: &[u8]) -> bool {
+    let essence = media_type(content_type);
+    let is_utf8 = |parameter: &[u8]| {
+        let mut parts = parameter.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().trim_ascii();
+        let value = parts.next().unwrap_or_default().trim_ascii();
+        let value = value
+            .strip_prefix(b"\"")
+            .and_then(|inner| inner.strip_suffix(b"\""))
+            .unwrap_or(value);
+        !name.eq_ignore_ascii_case(b"charset")
+            || value.eq_ignore_ascii_case(b"utf-8")
+            || value.eq_ignore_ascii_case(b"us-ascii")
+    };
+    let mut parameters = content_type.split(|byte| *byte == b';').skip(1);
+    is_json(&essence) && !essence.starts_with("application/grpc") && parameters.all(is_utf8)
+}
+
 /// The `Cache-Control` directives of a request that this cache obeys (RFC 9111, section 5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
@@ -289,6 +310,26 @@ mod tests {
         assert_eq!(media_type(b"\xff"), "");
         assert!(is_json("application/vnd.api+json"));
         assert!(!is_json("application/jsonp"));
+    }
+
+    #[test]
+    fn plain_json_is_json_in_utf_8() {
+        for plain in [
+            &b"application/json"[..],
+            b"application/json; charset=UTF-8",
+            b"application/json;charset=\"utf-8\"; v=1",
+            b"application/ld+json",
+        ] {
+            assert!(is_plain_json(plain), "{plain:?}");
+        }
+        for other in [
+            &b"application/json; charset=iso-8859-1"[..],
+            b"application/json; charset=",
+            b"application/grpc+json",
+            b"text/plain",
+        ] {
+            assert!(!is_plain_json(other), "{other:?}");
+        }
     }
 
     #[test]

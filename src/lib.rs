@@ -2,7 +2,7 @@
 //!
 //! Two layers: a pure core (bytes, `now` and settings in, decisions out), which compiles and is
 //! tested natively, and a shell (`filter`, wasm32 only) that moves bytes between Envoy and the core
-//! and decides nothing. Modules are listed in import order; imports go down only. See
+//! and decides nothing. Modules are listed from the top down; imports go down only. See
 //! ARCHITECTURE.md for the picture and the invariants.
 
 #[cfg(target_arch = "wasm32")]
@@ -10,11 +10,12 @@ mod filter;
 
 pub mod exchange;
 
+pub mod cache;
+pub mod store;
+
 pub mod config;
 
-pub mod cache;
 pub mod llm;
-pub mod store;
 
 pub mod http;
 pub mod json;

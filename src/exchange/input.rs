@@ -2,6 +2,7 @@
 
 use crate::cache::{CacheKey, Entry};
 use crate::http::Headers;
+use crate::store::StoreFault;
 
 use super::{AnswerResult, RequestResult};
 
@@ -51,13 +52,15 @@ pub enum Input<'a> {
         /// The bytes just come, or `None` if the host cannot give them. Only looked at while
         /// [`Exchange::captures_response`](super::Exchange::captures_response).
         chunk: Option<&'a [u8]>,
+        /// How many bytes came.
+        size: usize,
         /// The response is complete.
         end_of_stream: bool,
     },
     /// The response's trailers came, and so its body is complete.
     ResponseTrailers,
-    /// Answers [`Output::Insert`].
-    Inserted(Result<(), StoreFault>),
+    /// Answers [`Output::Insert`]: how many other entries made room.
+    Inserted(Result<u32, StoreFault>),
     /// The stream is over, whether or not the response came to its end.
     Closed,
 }
@@ -91,6 +94,8 @@ pub enum Output {
     CountRequest(RequestResult),
     /// Count what became of an answer that might have been stored. At most once per exchange.
     CountAnswer(AnswerResult),
+    /// Count so many entries that made room for another.
+    CountEvictions(u32),
 }
 
 /// An answer by the cache itself.
@@ -126,15 +131,4 @@ impl ReplyBody {
             Self::Own(text) => text.as_bytes(),
         }
     }
-}
-
-/// Why a store did not do what it was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum StoreFault {
-    /// The entry is too large for it.
-    TooLarge,
-    /// Other workers were faster, again and again.
-    Contended,
-    /// It does not answer as it should.
-    Unavailable,
 }

@@ -13,7 +13,7 @@ use std::rc::Rc;
 use crate::config::Config;
 
 pub use capture::CaptureBudget;
-pub use input::{Input, Output, Reply, ReplyBody, StoreFault};
+pub use input::{Input, Output, Reply, ReplyBody};
 pub use reason::{AnswerResult, Bypass, Miss, NotStored, RequestResult};
 
 use state::State;
@@ -71,9 +71,13 @@ impl Exchange {
         self.worker.config.hold_headers && self.holds_request()
     }
 
-    /// Whether the exchange waits for a response that it did not give itself.
+    /// Whether the headers of a response, if they came now, would concern the exchange. Its own
+    /// replies pass by unseen.
     pub fn awaits_response(&self) -> bool {
-        matches!(self.state, State::Forwarded(_))
+        matches!(
+            self.state,
+            State::Collecting(_) | State::LookingUp(_) | State::Forwarded(_)
+        )
     }
 
     /// Whether the exchange wants the response's bytes.

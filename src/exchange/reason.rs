@@ -2,7 +2,7 @@
 
 use crate::llm::{Fault, Lossy, Unfit};
 
-use super::StoreFault;
+use crate::store::StoreFault;
 
 /// Why a request that takes part is not looked up. Its answer is not stored either, but for
 /// [`Bypass::WriteOnly`].

@@ -28,8 +28,9 @@ use crate::cache::{
 };
 use crate::config::{Policy, Respond, Selection, Settings, StoreIf, Usage, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
-use crate::json;
+use crate::json::{self, Canonical};
 use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Lossy};
+use crate::store::StoreFault;
 
 use super::capture::Capture;
 use super::reply::{self, Served};
@@ -78,6 +79,8 @@ pub(super) struct Collecting {
     directives: RequestDirectives,
     /// What `x-llm-cache-ttl` says.
     requested_ttl: Option<Duration>,
+    /// Bytes of the body that the host said it holds.
+    held: usize,
 }
 
 #[derive(Debug)]
@@ -161,17 +164,28 @@ impl State {
                 Self::Capturing(capturing),
                 Input::ResponseBody {
                     chunk,
+                    size,
                     end_of_stream,
                 },
-            ) => capturing.chunk(chunk, end_of_stream, out),
+            ) => capturing.chunk(
+                chunk.filter(|chunk| chunk.len() == size),
+                end_of_stream,
+                out,
+            ),
             (Self::Capturing(capturing), Input::ResponseTrailers) => capturing.conclude(out),
             (Self::Storing, Input::Inserted(result)) => {
-                out.push(Output::CountAnswer(match result {
-                    Ok(()) => AnswerResult::Stored,
-                    Err(fault) => AnswerResult::NotStored(NotStored::Store(fault)),
-                }));
+                match result {
+                    Ok(evicted) => out.extend([
+                        Output::CountAnswer(AnswerResult::Stored),
+                        Output::CountEvictions(evicted),
+                    ]),
+                    Err(fault) => out.push(not_stored(NotStored::Store(fault))),
+                }
                 Self::Over
             }
+            // The upstream answered before it had the whole request: the answer is on its way, and
+            // none of ours may follow it.
+            (Self::Collecting(_) | Self::LookingUp(_), Input::ResponseHeaders { .. }) => Self::Over,
             // Better a second opinion from the upstream than a request that hangs.
             (Self::Replied, Input::ReplyFailed) => Self::Over,
             // What is left concerns nobody: bytes of answers that are not captured, above all.
@@ -213,6 +227,7 @@ fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
         directives,
         requested_ttl,
         headers,
+        held: 0,
     });
     let too_large = collecting
         .content_length()
@@ -236,9 +251,7 @@ fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
 fn may_take_part(headers: &Headers) -> bool {
     let absent = |name: &&str| !headers.contains(name);
     headers.get(":method") == Some(b"POST")
-        && headers
-            .get("content-type")
-            .is_none_or(|value| http::is_json(&http::media_type(value)))
+        && headers.get("content-type").is_none_or(http::is_plain_json)
         && headers
             .get_all("content-encoding")
             .all(|coding| coding.eq_ignore_ascii_case(b"identity"))
@@ -272,6 +285,7 @@ impl Collecting {
         if held > worker.config.limits.max_request_bytes {
             return self.bypass(Bypass::RequestTooLarge, worker, out);
         }
+        self.held = held;
         if end_of_stream {
             out.push(Output::ReadRequestBody);
         }
@@ -286,16 +300,17 @@ impl Collecting {
         if body.is_empty() {
             return State::Over;
         }
-        let Some(Policy { api, settings }) = self.decide(body, worker) else {
+        let canonical = json::canonicalize(body, &[]).ok();
+        let Some(Policy { api, settings }) = self.decide(canonical.as_ref(), worker) else {
             return State::Over;
         };
-        let canonical = json::canonicalize(body, &settings.key.exclude).ok();
         self.selection = Selection::Decided(Policy {
             api,
             settings: Rc::clone(&settings),
         });
         let path = self.headers.get(":path").unwrap_or_default();
-        let ask = match api.read(path, canonical.as_ref()) {
+        // What decides about the answer is read from the whole body, whatever the key leaves out.
+        let ask = match api.read(path, body, canonical.as_ref()) {
             Ok(ask) => ask,
             Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
         };
@@ -305,11 +320,15 @@ impl Collecting {
         if !is_cool(ask.temperature, settings.store_if.max_temperature) {
             return self.bypass(Bypass::Temperature, worker, out);
         }
+        let keyed = match settings.key.exclude.as_slice() {
+            [] => canonical,
+            exclude => json::canonicalize(body, exclude).ok(),
+        };
         let key = CacheKey::new(&KeyParts {
             settings: &settings.key,
             headers: &self.headers,
             api,
-            body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
         });
         let Ok(key) = key else {
@@ -349,19 +368,18 @@ impl Collecting {
 
     /// Keys are made of whole bodies only: on Envoy before 1.32 the last chunk could be missing.
     fn is_complete(&self, body: &[u8]) -> bool {
-        self.content_length()
-            .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
+        body.len() == self.held
+            && self
+                .content_length()
+                .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
     }
 
-    fn decide(&mut self, body: &[u8], worker: &Worker) -> Option<Policy> {
+    fn decide(&mut self, body: Option<&Canonical>, worker: &Worker) -> Option<Policy> {
         match std::mem::replace(&mut self.selection, Selection::NoPart) {
             Selection::NoPart => None,
             Selection::Decided(policy) => Some(policy),
             Selection::NeedsModel => {
-                let canonical = json::canonicalize(body, &[]).ok();
-                let model = canonical
-                    .as_ref()
-                    .and_then(|body| json::string_value(body.member("model")?));
+                let model = body.and_then(|body| json::string_value(body.member("model")?));
                 let path = path(&self.headers);
                 worker
                     .config
@@ -395,7 +413,7 @@ impl Collecting {
 impl LookingUp {
     fn looked_up(
         mut self,
-        found: Result<Option<Vec<u8>>, super::StoreFault>,
+        found: Result<Option<Vec<u8>>, StoreFault>,
         now: u64,
         out: &mut Vec<Output>,
     ) -> State {

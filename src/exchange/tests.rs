@@ -3,6 +3,7 @@
 use super::*;
 use crate::cache::CacheKey;
 use crate::http::Headers;
+use crate::store::StoreFault;
 
 const NOW: u64 = 1_700_000_000_000;
 const JSON: &str = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
@@ -88,7 +89,7 @@ impl Host {
                 }
                 Output::Insert { key, entry, .. } => {
                     self.stored = Some((key, entry));
-                    self.step(Input::Inserted(Ok(())))
+                    self.step(Input::Inserted(Ok(0)))
                 }
                 Output::Reply(reply) => {
                     self.reply = Some(reply);
@@ -132,9 +133,9 @@ impl Host {
     }
 
     fn response_body(&mut self, chunk: &str, end_of_stream: bool) {
-        let chunk = Some(chunk.as_bytes());
         let out = self.step(Input::ResponseBody {
-            chunk,
+            chunk: Some(chunk.as_bytes()),
+            size: chunk.len(),
             end_of_stream,
         });
         self.carry_out(out, "");
@@ -288,6 +289,8 @@ fn requests_that_take_no_part_are_not_touched() {
         &[("range", "bytes=0-1")],
         &[("upgrade", "websocket")],
         &[("content-type", "application/grpc")],
+        &[("content-type", "application/grpc+json")],
+        &[("content-type", "application/json; charset=utf-16")],
         &[("x-http-method-override", "DELETE")],
     ];
     for extra in no_part {
@@ -662,6 +665,7 @@ fn a_chunk_or_a_body_that_cannot_be_read_ends_caching_and_nothing_else() {
     host.response_headers(&ok("application/json", &[]), true);
     let out = host.step(Input::ResponseBody {
         chunk: None,
+        size: 1,
         end_of_stream: false,
     });
     host.carry_out(out, "");
@@ -676,6 +680,92 @@ fn a_chunk_or_a_body_that_cannot_be_read_ends_caching_and_nothing_else() {
     });
     host.step(Input::RequestBodyRead(None));
     assert!(!host.exchange.holds_request());
+}
+
+#[test]
+fn a_chunk_of_another_length_than_told_is_not_captured() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.response_headers(&ok("application/json", &[]), true);
+    let out = host.step(Input::ResponseBody {
+        chunk: Some(b""),
+        size: 10,
+        end_of_stream: false,
+    });
+    host.carry_out(out, "");
+    assert_eq!(
+        host.answer_result(),
+        Some(not_stored(NotStored::Unreadable))
+    );
+}
+
+#[test]
+fn a_body_of_another_length_than_held_has_no_key() {
+    let mut host = Host::new(&worker("{}"));
+    host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    host.step(Input::RequestBody {
+        held: ASK_JSON.len() + 1,
+        end_of_stream: true,
+    });
+    let out = host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
+    host.carry_out(out, "");
+    let incomplete = RequestResult::Bypass(Bypass::BodyIncomplete);
+    assert_eq!(host.request_result(), Some(incomplete));
+}
+
+#[test]
+fn what_is_excluded_from_the_key_still_decides_about_the_answer() {
+    let worker = worker(
+        r#"{"key": {"exclude": ["/stream", "/web_search_options", "/model"]},
+            "rules": [{"match": {"model": "off"}, "mode": "disabled"}]}"#,
+    );
+    let stream = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
+    assert_ne!(stream.request_result(), Some(RequestResult::Hit));
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), r#"{"model":"m","web_search_options":{}}"#);
+    let tools = RequestResult::Bypass(Bypass::ServerTools);
+    assert_eq!(host.request_result(), Some(tools));
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), r#"{"model":"off"}"#);
+    assert_eq!(host.request_result(), None);
+}
+
+#[test]
+fn a_body_that_is_not_plain_json_is_cached_unless_it_may_ask_for_more() {
+    let worker = worker("{}");
+    let twice = r#"{"model":"m","seed":1,"seed":2}"#;
+    let response = ok("application/json", &[]);
+    let first = miss(&worker, &post(&[]), twice, &response, JSON);
+    let second = again(&worker, first, &post(&[]), twice, 0);
+    assert_eq!(second.request_result(), Some(RequestResult::Hit));
+    for more in [
+        r#"{"a":1,"A":2,"tools":[{"type":"web_search"}]}"#,
+        r#"{"a":1,"A":2,"\u0074ools":[]}"#,
+        r#"{"a":1,"A":2,"Background":true}"#,
+    ] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), more);
+        let unclear = Bypass::Unfit(crate::llm::Unfit::UnclearBody);
+        let expected = Some(RequestResult::Bypass(unclear));
+        assert_eq!(host.request_result(), expected, "{more}");
+    }
+}
+
+#[test]
+fn an_upstream_that_answers_before_it_was_asked_is_left_alone() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.step(Input::RequestHeaders {
+        headers: headers(&post(&[])),
+        end_of_stream: false,
+    });
+    assert!(host.exchange.awaits_response());
+    host.response_headers(&ok("application/json", &[(":status", "413")]), true);
+    assert!(!host.exchange.holds_request() && host.reply.is_none());
 }
 
 #[test]
@@ -702,6 +792,10 @@ fn a_store_that_fails_costs_a_miss() {
     host.step(Input::RequestHeaders {
         headers: headers(&post(&[])),
         end_of_stream: false,
+    });
+    host.step(Input::RequestBody {
+        held: ASK_JSON.len(),
+        end_of_stream: true,
     });
     host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
     let found = Err(StoreFault::Unavailable);
@@ -809,10 +903,11 @@ fn the_machine_is_total() {
                 },
                 6 => Input::ResponseBody {
                     chunk: Some(JSON.as_bytes()),
+                    size: JSON.len(),
                     end_of_stream,
                 },
                 7 => Input::ResponseTrailers,
-                8 => Input::Inserted(Ok(())),
+                8 => Input::Inserted(Ok(1)),
                 9 => Input::ReplyFailed,
                 _ => Input::Closed,
             };

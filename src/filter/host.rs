@@ -192,10 +192,10 @@ pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
     Ok(id)
 }
 
-/// Adds one to a counter.
-pub(super) fn count(id: u32) -> Result<(), HostFault> {
+/// Adds to a counter; `count` is positive.
+pub(super) fn count(id: u32, count: i64) -> Result<(), HostFault> {
     // SAFETY: only numbers are passed.
-    check(unsafe { proxy_increment_metric(id, 1) })
+    check(unsafe { proxy_increment_metric(id, count) })
 }
 
 /// Envoy's shared data. Legal in every callback.

@@ -6,8 +6,8 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::cache::CacheKey;
-use crate::exchange::{Exchange, Input, Output, Reply, StoreFault};
-use crate::store::{HostFault, InsertFault};
+use crate::exchange::{Exchange, Input, Output, Reply};
+use crate::store::{HostFault, StoreFault};
 
 use super::host::{self, HostSharedData};
 use super::root_context::Shared;
@@ -67,16 +67,12 @@ impl Http {
             }
             Output::CountRequest(result) => self.shared.metrics.count_request(result),
             Output::CountAnswer(result) => self.shared.metrics.count_answer(result),
+            Output::CountEvictions(evicted) => self.shared.metrics.count_evictions(evicted),
         }
     }
 
     fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
-        let Some(store) = &self.shared.store else {
-            return Ok(None);
-        };
-        store
-            .lookup(&HostSharedData, key.as_bytes())
-            .map_err(|HostFault| StoreFault::Unavailable)
+        self.shared.store.lookup(&HostSharedData, key.as_bytes())
     }
 
     fn insert(
@@ -85,24 +81,14 @@ impl Http {
         entry: &[u8],
         created: u64,
         lifetime: u64,
-    ) -> Result<(), StoreFault> {
-        let Some(store) = &self.shared.store else {
-            return Err(StoreFault::Unavailable);
-        };
-        let expires = seconds(created.saturating_add(lifetime));
-        let inserted = store.insert(
+    ) -> Result<u32, StoreFault> {
+        self.shared.store.insert(
             &HostSharedData,
             key.as_bytes(),
             entry,
             seconds(now()),
-            expires,
-        );
-        match inserted {
-            Ok(_evicted) => Ok(()),
-            Err(InsertFault::TooLarge) => Err(StoreFault::TooLarge),
-            Err(InsertFault::Contended) => Err(StoreFault::Contended),
-            Err(InsertFault::Host) => Err(StoreFault::Unavailable),
-        }
+            seconds(created.saturating_add(lifetime)),
+        )
     }
 }
 
@@ -158,6 +144,7 @@ impl HttpContext for Http {
             };
             self.step(Input::ResponseBody {
                 chunk: chunk.as_deref().ok(),
+                size,
                 end_of_stream,
             });
         }

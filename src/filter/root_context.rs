@@ -17,7 +17,7 @@ use super::metrics::Metrics;
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) worker: Rc<Worker>,
-    pub(super) store: Option<MemoryStore>,
+    pub(super) store: MemoryStore,
     pub(super) metrics: Metrics,
 }
 
@@ -44,9 +44,9 @@ impl RootContext for Root {
                 false
             }
             Ok(config) => {
-                let store = config.memory.map(|memory| {
-                    MemoryStore::open(&HostSharedData, memory.max_bytes, memory.max_entry_bytes)
-                });
+                let memory = config.memory;
+                let store =
+                    MemoryStore::open(&HostSharedData, memory.max_bytes, memory.max_entry_bytes);
                 self.shared = Some(Rc::new(Shared {
                     worker: Rc::new(Worker::new(config)),
                     store,

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::Deserializer;
 use serde::de::{Deserialize, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
@@ -149,13 +150,42 @@ impl<'de> Visitor<'de> for ContentVisitor {
     }
 }
 
-/// A list member that may be null.
+/// More than any API has in one list that a judge looks at. An element takes far more memory than
+/// the `{}` that an upstream can write for it.
+const MAX_ELEMENTS: usize = 4_096;
+
+/// A list member that may be null. Too long a list is an error before it takes memory.
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
     T: Deserialize<'de>,
 {
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+    deserializer.deserialize_any(ListVisitor(PhantomData))
+}
+
+struct ListVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
+    type Value = Vec<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "null or a list of at most {MAX_ELEMENTS} elements")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+        Ok(Vec::new())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(element) = seq.next_element()? {
+            if list.len() >= MAX_ELEMENTS {
+                return Err(A::Error::invalid_length(list.len(), &self));
+            }
+            list.push(element);
+        }
+        Ok(list)
+    }
 }
 
 /// An object member that may be null.
@@ -224,5 +254,19 @@ mod tests {
             );
         }
         assert!(serde_json::from_str::<Said>("[1,").is_err());
+    }
+
+    #[test]
+    fn a_list_may_be_null_and_is_not_read_beyond_its_bound() {
+        let read = |json: &str| {
+            let mut json = serde_json::Deserializer::from_str(json);
+            list::<_, u8>(&mut json).map(|list| list.len())
+        };
+        assert_eq!(read("null").unwrap(), 0);
+        assert_eq!(read("[1,2]").unwrap(), 2);
+        let of = |length: usize| format!("[{}]", vec!["1"; length].join(","));
+        assert_eq!(read(&of(MAX_ELEMENTS)).unwrap(), MAX_ELEMENTS);
+        assert!(read(&of(MAX_ELEMENTS + 1)).is_err());
+        assert!(read("{}").is_err());
     }
 }

@@ -104,13 +104,21 @@ impl Api {
         Self::all().find(|api| api.0.owns(path))
     }
 
-    /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
-    /// not plain JSON.
+    /// Reads what a request asks for. `path` is with its query; `canonical` is the body's canonical
+    /// form, or `None` where the body is not plain JSON.
     ///
     /// # Errors
     /// Why the answer to this request must not come from a cache.
-    pub fn read(self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
-        self.0.read(path, body)
+    pub fn read(
+        self,
+        path: &[u8],
+        body: &[u8],
+        canonical: Option<&Canonical>,
+    ) -> Result<Ask, Unfit> {
+        if canonical.is_none() && may_ask_for_more(body) {
+            return Err(Unfit::UnclearBody);
+        }
+        self.0.read(path, canonical)
     }
 
     /// Top-level members of the request's body that choose the form of the answer and so stay out
@@ -139,6 +147,9 @@ impl Api {
     /// # Errors
     /// What would be lost, or guessed.
     pub fn convert(self, answer: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        if answer.len() > MAX_CONVERTED_BYTES {
+            return Err(Lossy::TooLarge);
+        }
         match (stored.framing.is_stream(), wanted.framing.is_stream()) {
             (false, false) => Err(Lossy::Unsupported),
             (true, false) => self.0.join(answer, stored),
@@ -152,6 +163,9 @@ impl Api {
     /// # Errors
     /// If the answer cannot be taken apart.
     pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        if answer.len() > MAX_CONVERTED_BYTES {
+            return Err(Lossy::TooLarge);
+        }
         self.0.zero_usage(answer, form)
     }
 }
@@ -268,6 +282,8 @@ pub enum Unfit {
     /// What chooses the form of the answer is neither absent, null nor of its type: servers differ
     /// in what they make of it.
     UnclearForm,
+    /// The body is not plain JSON, and may ask for what must not come from a cache.
+    UnclearBody,
     /// The answer is made later, in the background.
     Background,
     /// The answer depends on, or adds to, a conversation that the provider keeps.
@@ -279,6 +295,7 @@ impl Unfit {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::UnclearForm => "unclear_form",
+            Self::UnclearBody => "unclear_body",
             Self::Background => "background",
             Self::Conversation => "conversation",
         }
@@ -296,6 +313,8 @@ pub enum Lossy {
     UnknownMember,
     /// It has content that only one form has: audio in pieces, say.
     Content,
+    /// It is so large that taking it apart would take too much memory.
+    TooLarge,
     /// It cannot be taken apart.
     Malformed,
 }
@@ -308,6 +327,7 @@ impl Lossy {
             Self::NoUsage => "form_no_usage",
             Self::UnknownMember => "form_unknown_member",
             Self::Content => "form_content",
+            Self::TooLarge => "form_too_large",
             Self::Malformed => "form_malformed",
         }
     }
@@ -320,6 +340,31 @@ fn json_or_sse(media_type: &str) -> Option<Framing> {
         json if http::is_json(json) => Some(Framing::Json),
         _ => None,
     }
+}
+
+/// A tree of JSON takes up to thirty times its text, and a VM has 1 GiB.
+const MAX_CONVERTED_BYTES: usize = 4 << 20;
+
+/// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
+/// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
+/// escape that could spell one.
+fn may_ask_for_more(body: &[u8]) -> bool {
+    const WORDS: [&[u8]; 10] = [
+        b"\\u",
+        b"tool",
+        b"search",
+        b"plugin",
+        b"mcp",
+        b"connector",
+        b"background",
+        b"conversation",
+        b"container",
+        b"previous_",
+    ];
+    let lower = body.to_ascii_lowercase();
+    WORDS
+        .iter()
+        .any(|word| memchr::memmem::find(&lower, word).is_some())
 }
 
 /// A longer text about the form of an answer is not one that any provider knows.

@@ -18,7 +18,7 @@
 use std::cell::Cell;
 
 use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
-use super::{HostFault, SetFault, SharedData, Version, Versioned};
+use super::{HostFault, SetFault, SharedData, StoreFault, Version, Versioned};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
 /// room from several sets instead of emptying one.
@@ -49,23 +49,6 @@ pub struct MemoryStore {
     max_entry_bytes: usize,
 }
 
-/// Why an entry was not stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum InsertFault {
-    /// Longer than `max_entry_bytes`, or than the whole store.
-    TooLarge,
-    /// Other workers were faster, again and again.
-    Contended,
-    /// The host did not answer as it should.
-    Host,
-}
-
-impl From<HostFault> for InsertFault {
-    fn from(_: HostFault) -> Self {
-        Self::Host
-    }
-}
-
 impl MemoryStore {
     /// Opens the store with room for `max_bytes`, at least 1 MiB, and empties what an earlier,
     /// larger configuration used beyond that.
@@ -90,13 +73,17 @@ impl MemoryStore {
     /// The entry under a key, not yet verified: any bytes may come back.
     ///
     /// # Errors
-    /// [`HostFault`] if the host does not answer as it should.
+    /// [`StoreFault::Unavailable`] if the host does not answer as it should.
     pub fn lookup(
         &self,
         shared: &impl SharedData,
         key: &[u8; 32],
-    ) -> Result<Option<Vec<u8>>, HostFault> {
-        let Some((mut entry, first)) = self.read_segment(shared, key, 0)? else {
+    ) -> Result<Option<Vec<u8>>, StoreFault> {
+        let mut first = self.read_segment(shared, key, 0)?;
+        if first.is_none() && self.follow_geometry(shared) {
+            first = self.read_segment(shared, key, 0)?;
+        }
+        let Some((mut entry, first)) = first else {
             return Ok(None);
         };
         for index in 1..first.segments {
@@ -122,15 +109,13 @@ impl MemoryStore {
         entry: &[u8],
         now: u32,
         expires: u32,
-    ) -> Result<u32, InsertFault> {
-        if let Some(sets) = read_geometry(shared) {
-            self.sets.set(sets);
-        }
-        let entry_bytes = u32::try_from(entry.len()).map_err(|_| InsertFault::TooLarge)?;
+    ) -> Result<u32, StoreFault> {
+        self.follow_geometry(shared);
+        let entry_bytes = u32::try_from(entry.len()).map_err(|_| StoreFault::TooLarge)?;
         let pieces: Vec<_> = entry.chunks(SEGMENT_BYTES).collect();
-        let segments = u16::try_from(pieces.len()).map_err(|_| InsertFault::TooLarge)?;
+        let segments = u16::try_from(pieces.len()).map_err(|_| StoreFault::TooLarge)?;
         if entry.len() > self.max_entry_bytes || !self.holds(pieces.len()) {
-            return Err(InsertFault::TooLarge);
+            return Err(StoreFault::TooLarge);
         }
         let mut evicted: u32 = 0;
         // The first segment comes last: as long as it is missing, nobody looks for the others.
@@ -148,6 +133,12 @@ impl MemoryStore {
             evicted = evicted.saturating_add(place.write(shared, &value, now, expires)?);
         }
         Ok(evicted)
+    }
+
+    /// Takes over the number of sets that another configuration has given the store; whether that
+    /// changed anything.
+    fn follow_geometry(&self, shared: &impl SharedData) -> bool {
+        read_geometry(shared).is_some_and(|sets| self.sets.replace(sets) != sets)
     }
 
     /// Whether so many segments fit, spread over all sets.
@@ -225,8 +216,8 @@ impl Place {
         value: &[u8],
         now: u32,
         expires: u32,
-    ) -> Result<u32, InsertFault> {
-        let bytes = u32::try_from(value.len()).map_err(|_| InsertFault::TooLarge)?;
+    ) -> Result<u32, StoreFault> {
+        let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
         let name = head_name(self.set);
         for _ in 0..MAX_TRIES {
             let old = get_or_create(shared, &name)?;
@@ -245,13 +236,13 @@ impl Place {
                 evicted,
             } = head
                 .place(self.tag, bytes, expires, now)
-                .ok_or(InsertFault::TooLarge)?;
+                .ok_or(StoreFault::TooLarge)?;
             let slot = slot_name(self.set, way);
             let seen = get_or_create(shared, &slot)?.version;
             match shared.set(&name, &head.encode(), Some(old.version)) {
                 Ok(()) => {}
                 Err(SetFault::VersionMismatch) => continue,
-                Err(SetFault::Host) => return Err(InsertFault::Host),
+                Err(SetFault::Host) => return Err(StoreFault::Unavailable),
             }
             empty_slots(shared, self.set, emptied);
             return match shared.set(&slot, value, Some(seen)) {
@@ -259,13 +250,13 @@ impl Place {
                 Err(fault) => {
                     empty_slots(shared, self.set, [way]);
                     Err(match fault {
-                        SetFault::VersionMismatch => InsertFault::Contended,
-                        SetFault::Host => InsertFault::Host,
+                        SetFault::VersionMismatch => StoreFault::Contended,
+                        SetFault::Host => StoreFault::Unavailable,
                     })
                 }
             };
         }
-        Err(InsertFault::Contended)
+        Err(StoreFault::Contended)
     }
 }
 

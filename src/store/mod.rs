@@ -3,7 +3,7 @@
 mod memory;
 mod set;
 
-pub use memory::{InsertFault, MemoryStore};
+pub use memory::MemoryStore;
 
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
 /// of the process share, that grows with every new name and never forgets one.
@@ -39,6 +39,23 @@ pub struct Versioned {
 /// The host did not answer as it should: the capability is restricted, say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostFault;
+
+/// Why a store did not do what it was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreFault {
+    /// The entry is longer than `max_entry_bytes`, or than the whole store.
+    TooLarge,
+    /// Other workers were faster, again and again.
+    Contended,
+    /// It does not answer as it should.
+    Unavailable,
+}
+
+impl From<HostFault> for StoreFault {
+    fn from(_: HostFault) -> Self {
+        Self::Unavailable
+    }
+}
 
 /// Why a value was not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -117,7 +117,7 @@ fn insert(
     shared: &FakeSharedData,
     number: u64,
     length: usize,
-) -> Result<u32, InsertFault> {
+) -> Result<u32, StoreFault> {
     store.insert(shared, &key(number), &entry(number, length), NOW, LATER)
 }
 
@@ -193,10 +193,10 @@ fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
     insert(&store, &shared, 1, 1_000).unwrap();
     assert_eq!(
         insert(&store, &shared, 2, 2_000_000),
-        Err(InsertFault::TooLarge)
+        Err(StoreFault::TooLarge)
     );
     let small = MemoryStore::open(&shared, MIB, 100);
-    assert_eq!(insert(&small, &shared, 2, 101), Err(InsertFault::TooLarge));
+    assert_eq!(insert(&small, &shared, 2, 101), Err(StoreFault::TooLarge));
     assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
 }
 
@@ -265,6 +265,12 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
     }
     assert!(shared.bytes() <= 2 * MIB);
     assert!(new.lookup(&shared, &key(3_999)).unwrap().is_some());
+    let third = MemoryStore {
+        sets: Cell::new(8),
+        max_entry_bytes: 1 << 20,
+    };
+    let found = third.lookup(&shared, &key(3_999)).unwrap();
+    assert!(found.is_some(), "a worker that only reads follows as well");
     assert!(old.lookup(&shared, &key(3_999)).unwrap().is_some());
 }
 
@@ -293,8 +299,11 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     let shared = FakeSharedData::default();
     shared.refuses.set(true);
     let store = open(&shared, MIB);
-    assert_eq!(store.lookup(&shared, &key(1)), Err(HostFault));
-    assert_eq!(insert(&store, &shared, 1, 100), Err(InsertFault::Host));
+    assert_eq!(store.lookup(&shared, &key(1)), Err(StoreFault::Unavailable));
+    assert_eq!(
+        insert(&store, &shared, 1, 100),
+        Err(StoreFault::Unavailable)
+    );
 }
 
 /// Two workers write; the second does all its work between two host calls of the first, at every
@@ -357,6 +366,6 @@ fn a_writer_who_is_always_late_gives_up_and_writes_no_slot() {
     shared.0.put("llm-cache/0", b"");
     let store = MemoryStore::open(&shared, MIB, 64 << 20);
     let late = store.insert(&shared, &key(1), &entry(1, 100), NOW, LATER);
-    assert_eq!(late, Err(InsertFault::Contended));
+    assert_eq!(late, Err(StoreFault::Contended));
     assert_eq!(shared.0.slot_bytes(0), 0);
 }
