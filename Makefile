@@ -24,7 +24,7 @@ run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make r
 	$(PY) -m harness.run '$(UPSTREAM)'
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: build $(VENV_READY) $(NODE_READY) ## everything that must pass
+test: lint build $(VENV_READY) $(NODE_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 

@@ -10,7 +10,7 @@ import os
 import pathlib
 
 import pytest
-from harness.envoy import WASM, Config, Envoy
+from harness.envoy import ROOT, WASM, Config, Envoy
 from harness.standin import Standin
 
 
@@ -52,15 +52,17 @@ class Envoys:
 @pytest.fixture(scope="session")
 def recorded_or_none() -> pathlib.Path | None:
     given = os.environ.get("LLM_CACHE_RECORDED")
-    folder = pathlib.Path(given) if given else None
-    return folder if folder and folder.is_dir() else None
+    folder = pathlib.Path(given) if given else ROOT.parent / "shared" / "recorded"
+    if given and not folder.is_dir():
+        raise pytest.UsageError(f"LLM_CACHE_RECORDED: no folder {folder}")
+    return folder if folder.is_dir() else None
 
 
 @pytest.fixture(scope="session")
 def recorded(recorded_or_none) -> pathlib.Path:
     """The folder of recorded provider streams."""
     if recorded_or_none is None:
-        pytest.skip("LLM_CACHE_RECORDED does not name the folder of recorded streams")
+        pytest.skip("no folder of recorded streams; LLM_CACHE_RECORDED names it")
     return recorded_or_none
 
 
