@@ -62,7 +62,10 @@ pub enum Input<'a> {
     /// Answers [`Output::Insert`]: how many other entries made room.
     Inserted(Result<u32, StoreFault>),
     /// The stream is over, whether or not the response came to its end.
-    Closed,
+    Closed {
+        /// The client ended it, and nobody else.
+        by_client: bool,
+    },
 }
 
 /// What the host is to do. Whether it holds the request back is not among these: it asks

@@ -126,7 +126,13 @@ pub(super) struct Capturing {
 impl State {
     pub(super) fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
         match (self, input) {
-            (state, Input::Closed) => state.close(out),
+            // Clients that know their API hang up at the end marker, before the end of the stream.
+            (Self::Capturing(capturing), Input::Closed { by_client: true })
+                if capturing.judge.is_over() =>
+            {
+                capturing.conclude(out)
+            }
+            (state, Input::Closed { .. }) => state.close(out),
             (
                 Self::Start,
                 Input::RequestHeaders {

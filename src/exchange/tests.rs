@@ -142,7 +142,7 @@ impl Host {
     }
 
     fn close(&mut self) {
-        let out = self.step(Input::Closed);
+        let out = self.step(Input::Closed { by_client: false });
         self.carry_out(out, "");
     }
 
@@ -635,6 +635,27 @@ fn what_never_ends_is_not_stored() {
 }
 
 #[test]
+fn a_client_that_hangs_up_at_the_end_marker_leaves_a_whole_answer() {
+    let worker = worker("{}");
+    let closed = |body: &str, by_client: bool| {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_STREAM);
+        host.response_headers(&ok("text/event-stream", &[]), true);
+        host.response_body(body, false);
+        let out = host.step(Input::Closed { by_client });
+        host.carry_out(out, "");
+        host.answer_result()
+    };
+    let aborted = Some(not_stored(NotStored::Aborted));
+    assert_eq!(closed(STREAM, true), Some(AnswerResult::Stored));
+    assert_eq!(closed(STREAM, false), aborted);
+    let unmarked = STREAM.split_once("data: [DONE]").unwrap().0;
+    assert_eq!(closed(unmarked, true), aborted);
+    assert_eq!(closed(&STREAM[..STREAM.len() - 1], true), aborted);
+    assert_eq!(worker.budget.left(), 64 << 20);
+}
+
+#[test]
 fn a_capture_ends_as_soon_as_the_answer_cannot_be_whole() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);
@@ -909,7 +930,9 @@ fn the_machine_is_total() {
                 7 => Input::ResponseTrailers,
                 8 => Input::Inserted(Ok(1)),
                 9 => Input::ReplyFailed,
-                _ => Input::Closed,
+                _ => Input::Closed {
+                    by_client: end_of_stream,
+                },
             };
             let out = host.step(input);
             host.seen.extend(out);

@@ -184,6 +184,12 @@ pub(super) fn is_via_upstream() -> bool {
     property(b"response\0code_details").is_ok_and(|details| details == b"via_upstream")
 }
 
+/// Whether the client left before the response came to its end. Legal in `on_log`.
+pub(super) fn is_closed_by_client() -> bool {
+    property(b"response\0code_details")
+        .is_ok_and(|details| details.starts_with(b"downstream_remote_disconnect"))
+}
+
 /// Defines a counter. Legal from `on_configure` on.
 pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
     let mut id = 0;

@@ -157,7 +157,8 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        self.step(Input::Closed);
+        let by_client = self.exchange.captures_response() && host::is_closed_by_client();
+        self.step(Input::Closed { by_client });
     }
 }
 

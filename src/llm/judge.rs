@@ -89,6 +89,11 @@ pub trait Judge: fmt::Debug {
     /// As soon as the answer cannot be whole any more. Later bytes do not change that.
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
 
+    /// Whether the API's end marker has come, after which nothing belongs to the answer any more.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Gives the verdict at the answer's end. `whole` is all that was fed.
     ///
     /// # Errors
@@ -122,6 +127,11 @@ pub(super) trait EventJudge: fmt::Debug {
     /// Takes the next event.
     fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault>;
 
+    /// Whether the end marker has come.
+    fn is_over(&self) -> bool {
+        false
+    }
+
     /// Gives the verdict after the last event.
     fn finish(&self) -> Result<Answer, Fault>;
 }
@@ -153,6 +163,10 @@ impl<J: EventJudge> Judge for Events<J> {
         });
         verdict?;
         only_events(self.parser.stray_lines(), self.parser.invalid_utf8_lines())
+    }
+
+    fn is_over(&self) -> bool {
+        self.judge.is_over()
     }
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {

@@ -117,6 +117,15 @@ def test_a_prompt_of_fifty_megabytes(envoy, bare, standin, prompt, alive, chunke
     assert standin.last()["body_bytes"] > 50_000_000
 
 
+def test_the_longest_prompt_that_can_be_configured_in_the_worst_spelling(envoys, prompt):
+    """A line feed as an escape is two bytes in the body, and six in its canonical form."""
+    envoy = envoys.configured({"limits": {"max_request_bytes": "32MiB"}})
+    start, end = json.dumps(chat(prompt(), padding="@")).encode().split(b"@")
+    body = start + b"\\n" * ((32 << 20) // 2 - len(start) - len(end)) + end
+    with vm_survives(envoy):
+        assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
+
+
 def test_a_prompt_right_at_the_limit_is_cached_and_one_byte_more_is_not(envoy, prompt, alive):
     def of(size: int) -> bytes:
         body = json.dumps(chat(prompt(), padding="")).encode()
