@@ -8,6 +8,8 @@ use std::marker::PhantomData;
 use serde::Deserializer;
 use serde::de::{Deserialize, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
+use super::Fault;
+
 /// Whether a member says anything: it is there and not null, false, `""` or `[]`.
 ///
 /// An object counts, even an empty one; so does a number.
@@ -148,6 +150,14 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
         SaidVisitor.visit_map(map).map(Content::Other)
     }
+}
+
+/// Reads a JSON text that must be an object: a derived reader takes an array of its members as well.
+pub(super) fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(Fault::Malformed);
+    }
+    serde_json::from_slice(json).map_err(|_| Fault::Malformed)
 }
 
 /// More than any API has in one list that a judge looks at. An element takes far more memory than

@@ -5,9 +5,11 @@
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
 //! members ([`fields`]).
 
+mod events;
 mod fields;
 mod judge;
 mod openai_chat;
+mod usage;
 
 use std::borrow::Cow;
 use std::fmt;

@@ -5,17 +5,20 @@
 //! `finish_reason` for every choice and ends with `data: [DONE]`. Neither alone is proof: vLLM and
 //! OpenRouter send `[DONE]` after errors, and a finish may be followed by the usage.
 
+mod content;
+pub(super) mod join;
+pub(super) mod split;
+pub(super) mod whole;
+
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
-use super::fields::{self, Content, Said, deserialize_word};
-use super::judge::{Document, EventJudge, Events};
-use super::{Answer, Ask, Fault, Finish, Framing, Judge, Listener, Protocol, Unfit};
-use super::{form_by_stream_member, json_or_sse, number_member};
-use crate::json::Canonical;
-use crate::sse::Event;
-
-/// More choices than any provider gives; what claims more is not worth the memory.
-const MAX_CHOICES: usize = 1_024;
+use super::events;
+use super::fields::deserialize_word;
+use super::judge::{Document, Events};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
+use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
+use crate::json::{Canonical, string_value};
 
 /// `POST .../chat/completions`.
 pub(super) struct OpenaiChat;
@@ -26,7 +29,14 @@ impl Protocol for OpenaiChat {
     }
 
     fn owns(&self, path: &[u8]) -> bool {
-        path.ends_with(b"/chat/completions")
+        // Mistral answers on the latter two with chat completions as well.
+        [
+            &b"/chat/completions"[..],
+            b"/fim/completions",
+            b"/agents/completions",
+        ]
+        .iter()
+        .any(|end| path.ends_with(end))
     }
 
     fn form_members(&self) -> &'static [&'static str] {
@@ -37,8 +47,12 @@ impl Protocol for OpenaiChat {
         let Some(body) = body else {
             return Ok(Ask::unreadable());
         };
+        // xAI answers with an id, to ask again with.
+        if asks_for(body, "deferred") {
+            return Err(Unfit::Background);
+        }
         Ok(Ask {
-            form: Some(form_by_stream_member(body)?),
+            form: Some(form(body)?),
             choices: number_member(body, "n").unwrap_or(1),
             temperature: number_member(body, "temperature"),
             server_tools: runs_server_tools(body),
@@ -50,16 +64,142 @@ impl Protocol for OpenaiChat {
     }
 
     fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        let choices = ask.choices;
-        match framing {
-            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, choices))),
-            _ => Box::new(Events::new(Stream::new(choices))),
+        judge(ask, framing)
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        events::text(&join::join(stream, Shape::Chat)?)
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        split::split(events::object(json)?, Shape::Chat, wanted)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        zero_usage(answer, form)
+    }
+}
+
+/// Which of the two kinds of completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `choices[].message` and `.delta`.
+    Chat,
+    /// `choices[].text`.
+    Text,
+}
+
+impl Shape {
+    /// The `object` of a whole completion.
+    fn object(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completion",
+            Self::Text => "text_completion",
+        }
+    }
+
+    /// The `object` of a chunk.
+    fn chunk_object(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completion.chunk",
+            Self::Text => "text_completion",
         }
     }
 }
 
+/// What `stream_options` may hold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamOptions {
+    /// The usage comes in a chunk of its own at the end.
+    #[serde(default)]
+    include_usage: Option<bool>,
+    /// vLLM: it comes with every chunk, if it comes at all.
+    #[serde(default)]
+    continuous_usage_stats: Option<bool>,
+    /// Padding, which says nothing.
+    #[serde(default, rename = "include_obfuscation")]
+    _padding: Option<bool>,
+}
+
+impl StreamOptions {
+    fn parse(options: &[u8]) -> Option<Self> {
+        if options.is_empty() {
+            return serde_json::from_slice(b"{}").ok();
+        }
+        serde_json::from_slice(options).ok()
+    }
+}
+
+/// The form of a completion. Of the ways to say the same in `stream_options` it holds one, so that
+/// they share a stored stream byte for byte.
+pub(super) fn form(body: &Canonical) -> Result<Form, Unfit> {
+    let form = form_by_stream_member(body)?;
+    let Some(options) = StreamOptions::parse(&form.options) else {
+        return Ok(form);
+    };
+    let usage = options.include_usage == Some(true);
+    let options: &[u8] = match options.continuous_usage_stats {
+        Some(true) if usage => br#"{"continuous_usage_stats":true,"include_usage":true}"#,
+        _ if usage => br#"{"include_usage":true}"#,
+        _ => b"",
+    };
+    Ok(Form::stream(form.framing, options))
+}
+
+/// A judge for completions of both kinds.
+pub(super) fn judge(ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    let choices = ask.choices;
+    match framing {
+        Framing::Json => Box::new(Document(move |json: &[u8]| whole::judge(json, choices))),
+        _ => Box::new(Events::new(whole::Stream::new(choices))),
+    }
+}
+
+/// [`Protocol::zero_usage`] for completions of both kinds.
+pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    if form.framing == Framing::Json {
+        let mut completion = events::object(answer)?;
+        zero(&mut completion);
+        return events::text(&completion);
+    }
+    events::edit(answer, |data| {
+        if data == events::DONE {
+            return Ok(None);
+        }
+        let mut chunk = events::object(data)?;
+        zero(&mut chunk).then(|| events::text(&chunk)).transpose()
+    })
+}
+
+/// Zeroes the usage of a completion or a chunk, and tells whether it had any.
+pub(super) fn zero(completion: &mut Map<String, Value>) -> bool {
+    // Groq's Compound reports per model too.
+    let found = usage::zero(completion, &["usage", "usage_breakdown"]);
+    let of_groq = match completion.get_mut("x_groq") {
+        Some(Value::Object(x_groq)) => usage::zero(x_groq, &["usage"]),
+        _ => false,
+    };
+    found | of_groq
+}
+
+/// Members with which a request asks its provider to search or to run something.
+const SERVER_TOOL_MEMBERS: [&str; 6] = [
+    // OpenRouter.
+    "plugins",
+    // xAI.
+    "search_parameters",
+    // Qwen.
+    "enable_search",
+    // Azure OpenAI On Your Data, and its older spelling.
+    "data_sources",
+    "dataSources",
+    // Groq's Compound.
+    "compound_custom",
+];
+
 /// OpenAI: `web_search_options`, and tools that are neither the client's functions nor its custom
-/// tools. Providers name their own in `tools[].type`.
+/// tools. Providers name their own in `tools[].type`, and some models search whenever they answer.
 fn runs_server_tools(body: &Canonical) -> bool {
     #[derive(Deserialize)]
     struct Tool {
@@ -70,10 +210,32 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if !matches!(body.member("web_search_options"), None | Some(b"null")) {
         return true;
     }
+    if SERVER_TOOL_MEMBERS.iter().any(|name| asks_for(body, name)) {
+        return true;
+    }
+    if body
+        .member("model")
+        .and_then(string_value)
+        .is_some_and(|model| is_searching_model(&model))
+    {
+        return true;
+    }
     // A `tools` of another shape is an error for the provider to tell.
     body.member("tools")
         .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
         .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+}
+
+/// Perplexity's Sonar, Groq's Compound, OpenAI's search models, and OpenRouter's `:online`.
+fn is_searching_model(model: &str) -> bool {
+    let name = model.rsplit('/').next().unwrap_or(model);
+    name == "sonar"
+        || name.starts_with("sonar-")
+        || name == "compound"
+        || name.starts_with("compound-")
+        || name.contains("-search-preview")
+        || name.contains("-search-api")
+        || name.ends_with(":online")
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -88,232 +250,7 @@ deserialize_word!(ToolType, ToolType::Client, |word| match word {
     _ => ToolType::Other,
 });
 
-/// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Unknown,
-}
-
-deserialize_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "stop" | "tool_calls" | "function_call" => Reason::Known(Finish::Complete),
-    "length" | "model_length" => Reason::Known(Finish::Length),
-    "content_filter" => Reason::Known(Finish::Filtered),
-    // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
-    _ => Reason::Unknown,
-});
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Object {
-    #[default]
-    Other,
-    Error,
-}
-
-deserialize_word!(Object, Object::Other, |word| match word {
-    "error" => Object::Error,
-    _ => Object::Other,
-});
-
-/// A completion and a chunk of one, as far as the judge looks.
-#[derive(Deserialize)]
-struct Completion<'a> {
-    #[serde(default)]
-    error: Said,
-    #[serde(default)]
-    object: Object,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
-    choices: Vec<Choice<'a>>,
-}
-
-#[derive(Deserialize)]
-struct Choice<'a> {
-    #[serde(default)]
-    index: Option<u64>,
-    #[serde(default)]
-    finish_reason: Reason,
-    #[serde(
-        borrow,
-        default,
-        alias = "message",
-        deserialize_with = "fields::object"
-    )]
-    delta: Message<'a>,
-    #[serde(default)]
-    error: Said,
-}
-
-#[derive(Default, Deserialize)]
-struct Message<'a> {
-    #[serde(borrow, default)]
-    content: Content<'a>,
-    #[serde(default)]
-    refusal: Said,
-    #[serde(default)]
-    tool_calls: Said,
-    #[serde(default)]
-    function_call: Said,
-    #[serde(default)]
-    audio: Said,
-    #[serde(default)]
-    images: Said,
-}
-
-impl<'a> Completion<'a> {
-    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
-        let completion: Self = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
-        let errs = completion.error.0
-            || completion.object == Object::Error
-            || completion.choices.iter().any(|choice| choice.error.0);
-        if errs {
-            return Err(Fault::Error);
-        }
-        Ok(completion)
-    }
-}
-
-/// What is known of one choice so far.
-#[derive(Debug)]
-struct ChoiceState {
-    index: u64,
-    finish: Option<Finish>,
-    refused: bool,
-    said: bool,
-}
-
-/// The choices seen so far.
-#[derive(Debug, Default)]
-struct Choices(Vec<ChoiceState>);
-
-impl Choices {
-    fn take(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
-        let index = choice.index.unwrap_or(0);
-        let place = match self.0.iter().position(|state| state.index == index) {
-            Some(place) => place,
-            None if self.0.len() >= MAX_CHOICES => return Err(Fault::Choices),
-            None => {
-                self.0.push(ChoiceState {
-                    index,
-                    finish: None,
-                    refused: false,
-                    said: false,
-                });
-                self.0.len().saturating_sub(1)
-            }
-        };
-        let Some(state) = self.0.get_mut(place) else {
-            return Err(Fault::Choices);
-        };
-        let message = &choice.delta;
-        state.refused |= message.refusal.0;
-        state.said |= message.content.is_said()
-            || message.refusal.0
-            || message.tool_calls.0
-            || message.function_call.0
-            || message.audio.0
-            || message.images.0;
-        match choice.finish_reason {
-            // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
-            Reason::None => {}
-            Reason::Known(finish) => {
-                state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
-            }
-            Reason::Unknown => return Err(Fault::UnknownFinish),
-        }
-        Ok(())
-    }
-
-    /// `marked` is whether the API's end marker was there.
-    fn answer(&self, expected: u32, marked: bool) -> Result<Answer, Fault> {
-        if self.0.is_empty() || !(0..u64::from(expected)).all(|index| self.has(index)) {
-            return Err(Fault::Choices);
-        }
-        let finish = |state: &ChoiceState| {
-            let finish = state.finish.unwrap_or(Finish::Complete);
-            if state.refused {
-                finish.worse(Finish::Filtered)
-            } else {
-                finish
-            }
-        };
-        Ok(Answer {
-            finish: self
-                .0
-                .iter()
-                .map(finish)
-                .fold(Finish::Complete, Finish::worse),
-            empty: self.0.iter().any(|state| !state.said),
-            marked_end: marked && self.0.iter().all(|state| state.finish.is_some()),
-        })
-    }
-
-    fn has(&self, index: u64) -> bool {
-        self.0.iter().any(|state| state.index == index)
-    }
-}
-
-/// Judges a `chat.completion`. White space around it is fine: DeepSeek sends blank lines first, to
-/// keep the connection alive.
-fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault> {
-    let completion = Completion::parse(json)?;
-    let mut choices = Choices::default();
-    for choice in &completion.choices {
-        choices.take(choice)?;
-    }
-    choices.answer(expected_choices, true)
-}
-
-/// Judges a stream of `chat.completion.chunk` events.
-#[derive(Debug)]
-struct Stream {
-    expected_choices: u32,
-    choices: Choices,
-    done: bool,
-}
-
-impl Stream {
-    fn new(expected_choices: u32) -> Self {
-        Self {
-            expected_choices,
-            choices: Choices::default(),
-            done: false,
-        }
-    }
-}
-
-impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
-        if event.event == b"error" {
-            return Err(Fault::Error);
-        }
-        if event.data == b"[DONE]" {
-            self.done = true;
-            return Ok(());
-        }
-        let chunk = Completion::parse(event.data)?;
-        if self.done {
-            return Err(Fault::AfterEnd);
-        }
-        for choice in &chunk.choices {
-            self.choices.take(choice)?;
-            if let Some(text) = choice.delta.content.as_str() {
-                listener(choice.index.unwrap_or(0), text);
-            }
-        }
-        Ok(())
-    }
-
-    fn is_over(&self) -> bool {
-        self.done
-    }
-
-    fn finish(&self) -> Result<Answer, Fault> {
-        self.choices.answer(self.expected_choices, self.done)
-    }
-}
-
+#[cfg(test)]
+mod convert_tests;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::Form;
+use crate::llm::{Answer, Fault, Finish};
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
@@ -158,6 +158,7 @@ fn what_is_not_an_event_stream_is_a_fault() {
         ("data: [DONE]", Fault::Pending),
         ("data: [DONE]\n", Fault::Pending),
         ("data: not json\n\n", Fault::Malformed),
+        ("data: []\n\n", Fault::Malformed),
         ("data: [DONE]\n\ndata: {}\n\n", Fault::AfterEnd),
     ] {
         let bytes = format!("{whole}{rest}");
@@ -267,4 +268,168 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
     ] {
         assert!(!ask(client).unwrap().server_tools, "{client}");
     }
+}
+
+#[test]
+fn the_arguments_of_every_tool_call_must_parse() {
+    let piece =
+        |call: &str| format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{call}]}}}}]}}"#);
+    let of = |calls: &[&str]| {
+        let mut events: Vec<String> = calls.iter().map(|call| piece(call)).collect();
+        events.extend([STOP.to_owned(), DONE.to_owned()]);
+        let events: Vec<&str> = events.iter().map(String::as_str).collect();
+        stream_of(1, &events)
+    };
+    let first =
+        r#"{"index":0,"id":"a","type":"function","function":{"name":"f","arguments":"{\"x\":"}}"#;
+    let second = r#"{"index":1,"id":"b","type":"function","function":{"name":"g","arguments":""}}"#;
+    let rest = r#"{"index":0,"function":{"arguments":"1}"}}"#;
+    assert_eq!(of(&[first, second, rest]), Ok(WHOLE));
+    // Kimi says the id again; others leave the index out, and end with nulls.
+    let by_id = r#"{"id":"a","function":{"arguments":"1}"}}"#;
+    let by_place = r#"{"id":null,"type":null,"function":{"name":null,"arguments":"1}"}}"#;
+    let unindexed = first.replace("\"index\":0,", "");
+    assert_eq!(
+        of(&[first, &rest.replace("0,", "0,\"id\":\"a\",")]),
+        Ok(WHOLE)
+    );
+    assert_eq!(of(&[&unindexed, second, by_id]), Ok(WHOLE));
+    assert_eq!(of(&[second, &unindexed, by_place]), Ok(WHOLE));
+    // Gemini gives every call index 0.
+    let gemini = |id: &str| {
+        format!(r#"{{"index":0,"id":"{id}","function":{{"name":"f","arguments":"{{}}"}}}}"#)
+    };
+    assert_eq!(of(&[&gemini("a"), &gemini("b")]), Ok(WHOLE));
+    // A custom tool's input is any text.
+    let custom = r#"{"index":0,"id":"c","type":"custom","custom":{"name":"f","input":"{oops"}}"#;
+    assert_eq!(of(&[custom]), Ok(WHOLE));
+    for cut in [
+        &[first][..],
+        &[first, second],
+        &[first, rest, rest],
+        &[second, first],
+    ] {
+        assert_eq!(of(cut), Err(Fault::ToolArguments), "{cut:?}");
+    }
+    let old = r#"{"choices":[{"index":0,"delta":{"function_call":{"name":"f","arguments":"{"}}}]}"#;
+    let end = old.replace("\"{\"", "\"}\"");
+    assert_eq!(stream_of(1, &[old, STOP, DONE]), Err(Fault::ToolArguments));
+    assert_eq!(stream_of(1, &[old, &end, STOP, DONE]), Ok(WHOLE));
+    let many: Vec<String> = (0..2_000)
+        .map(|index| format!("{{\"index\":{index}}}"))
+        .collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    assert_eq!(of(&many), Err(Fault::ToolArguments));
+}
+
+#[test]
+fn the_arguments_of_a_whole_message_s_calls_must_parse() {
+    let of = |message: &str| {
+        let json =
+            format!(r#"{{"choices":[{{"message":{message},"finish_reason":"tool_calls"}}]}}"#);
+        judge_json(json.as_bytes(), 1)
+    };
+    for whole in [
+        r#"{"tool_calls":[{"function":{"arguments":"{}"}},{"function":{"arguments":""}}]}"#,
+        r#"{"tool_calls":[{"function":{"arguments":{"x":1}}}]}"#,
+        r#"{"tool_calls":null,"function_call":{"arguments":"{\"x\":1}"}}"#,
+    ] {
+        assert_eq!(of(whole), Ok(WHOLE), "{whole}");
+    }
+    for cut in [
+        // Not one call in two pieces.
+        r#"{"tool_calls":[{"function":{"arguments":"{"}},{"function":{"arguments":"}"}}]}"#,
+        r#"{"function_call":{"arguments":"{\"x\":"}}"#,
+    ] {
+        assert_eq!(of(cut), Err(Fault::ToolArguments), "{cut}");
+    }
+}
+
+#[test]
+fn a_chunk_with_the_message_so_far_is_read_by_its_delta() {
+    let perplexity = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"delta":{"content":"lo"},"finish_reason":"stop"}]}"#;
+    let stream = format!("data: {perplexity}\n\ndata: [DONE]\n\n");
+    let mut told = String::new();
+    let mut judge = judge(&Ask::unreadable(), Framing::Sse);
+    judge
+        .feed(stream.as_bytes(), &mut |index, text| {
+            assert_eq!(index, 0);
+            told.push_str(text);
+        })
+        .unwrap();
+    assert_eq!(judge.finish(stream.as_bytes()), Ok(WHOLE));
+    assert_eq!(told, "lo");
+}
+
+#[test]
+fn a_stream_is_judged_alike_wherever_it_is_cut() {
+    let call = r#"{"choices":[{"index":0,"delta":{"tool_calls":[{"index":0,"function":{"arguments":"{\"é\":1}"}}]}}]}"#;
+    let stream: String = [ROLE, TEXT, call, STOP, USAGE, DONE]
+        .iter()
+        .map(|data| format!(": c\r\ndata: {data}\r\n\r\n"))
+        .collect();
+    let stream = stream.as_bytes();
+    for at in 0..=stream.len() {
+        let (head, tail) = stream.split_at(at);
+        let mut judge = judge(&Ask::unreadable(), Framing::Sse);
+        judge.feed(head, &mut |_, _| {}).unwrap();
+        judge.feed(tail, &mut |_, _| {}).unwrap();
+        assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
+        // The last LF may be missing: its CR has ended the last event.
+        let cut = judge_sse(1, head).is_ok_and(|answer| answer.marked_end);
+        assert_eq!(cut, at + 1 >= stream.len(), "cut at {at}");
+    }
+}
+
+#[test]
+fn ways_to_say_the_same_in_stream_options_are_one_form() {
+    let form = |options: &str| {
+        let body = format!(r#"{{"stream":true,"stream_options":{options}}}"#);
+        let form = ask(&body).unwrap().form.unwrap();
+        String::from_utf8(form.options.into()).unwrap()
+    };
+    let usage = r#"{"include_usage":true}"#;
+    let continuous = r#"{"continuous_usage_stats":true,"include_usage":true}"#;
+    for (options, expected) in [
+        ("null", ""),
+        ("{}", ""),
+        (r#"{"include_usage":false,"include_obfuscation":false}"#, ""),
+        (r#"{"include_usage":null}"#, ""),
+        (r#"{"continuous_usage_stats":true}"#, ""),
+        (usage, usage),
+        (
+            r#"{"include_usage":true,"include_obfuscation":true}"#,
+            usage,
+        ),
+        (continuous, continuous),
+        (r#"{"new":1}"#, r#"{"new":1}"#),
+        (r#"{"include_usage":1}"#, r#"{"include_usage":1}"#),
+    ] {
+        assert_eq!(form(options), expected, "{options}");
+    }
+}
+
+#[test]
+fn what_providers_run_by_other_names_is_told_too() {
+    for server in [
+        r#"{"plugins":[{"id":"web"}]}"#,
+        r#"{"search_parameters":{"mode":"auto"}}"#,
+        r#"{"enable_search":true}"#,
+        r#"{"data_sources":[{"type":"azure_search"}]}"#,
+        r#"{"tools":[{"type":"builtin_function"}]}"#,
+        r#"{"model":"perplexity/sonar-pro"}"#,
+        r#"{"model":"sonar"}"#,
+        r#"{"model":"groq/compound"}"#,
+        r#"{"model":"gpt-4o-search-preview"}"#,
+        r#"{"model":"openai/gpt-4o:online"}"#,
+    ] {
+        assert!(ask(server).unwrap().server_tools, "{server}");
+    }
+    for client in [
+        r#"{"plugins":[],"enable_search":false,"model":"gpt-4o"}"#,
+        r#"{"model":"sonarx"}"#,
+    ] {
+        assert!(!ask(client).unwrap().server_tools, "{client}");
+    }
+    assert_eq!(ask(r#"{"deferred":true}"#), Err(Unfit::Background));
 }

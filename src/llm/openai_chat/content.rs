@@ -1,0 +1,145 @@
+//! What a message says: text, or parts.
+
+use serde_json::{Map, Value};
+
+use super::join::append;
+use crate::llm::Lossy;
+
+/// What a message says. Mistral's reasoning models send text as strings, and thoughts as arrays
+/// of parts, in one stream; the whole message then is an array of parts.
+#[derive(Default)]
+pub(super) enum Content {
+    #[default]
+    None,
+    Text(String),
+    Parts(Vec<Value>),
+}
+
+impl Content {
+    pub(super) fn take(&mut self, content: Value) -> Result<(), Lossy> {
+        match content {
+            Value::Null => Ok(()),
+            Value::String(piece) => match self {
+                Self::None => {
+                    *self = Self::Text(piece);
+                    Ok(())
+                }
+                Self::Text(text) => {
+                    text.push_str(&piece);
+                    Ok(())
+                }
+                Self::Parts(parts) => add_text(parts, piece),
+            },
+            Value::Array(new) => {
+                let mut parts = match std::mem::take(self) {
+                    Self::None => Vec::new(),
+                    Self::Parts(parts) => parts,
+                    Self::Text(text) => {
+                        let mut parts = Vec::new();
+                        add_text(&mut parts, text)?;
+                        parts
+                    }
+                };
+                for part in new {
+                    add_part(&mut parts, part)?;
+                }
+                *self = Self::Parts(parts);
+                Ok(())
+            }
+            _ => Err(Lossy::Malformed),
+        }
+    }
+
+    pub(super) fn is_said(&self) -> bool {
+        !matches!(self, Self::None)
+    }
+
+    pub(super) fn finish(self) -> Value {
+        match self {
+            Self::None => Value::Null,
+            Self::Text(text) => text.into(),
+            Self::Parts(parts) => parts.into(),
+        }
+    }
+}
+
+fn add_text(parts: &mut Vec<Value>, text: String) -> Result<(), Lossy> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    let mut part = Map::new();
+    part.insert("type".into(), "text".into());
+    part.insert("text".into(), text.into());
+    add_part(parts, part.into())
+}
+
+/// Adds a part: to the last one where both are text, or both are thoughts; else after it.
+fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
+    // What is among the parts has been looked at.
+    let last = parts
+        .last_mut()
+        .filter(|last| last.get("type") == part.get("type"));
+    match (PartKind::of(&part)?, last) {
+        (PartKind::Text, Some(last)) => {
+            let piece = part.get("text").unwrap_or(&Value::Null);
+            let Some(Value::String(text)) = last.get_mut("text") else {
+                return Err(Lossy::Malformed);
+            };
+            append(text, piece)?;
+        }
+        (PartKind::Thinking, Some(last)) => {
+            let (Some(Value::Array(thoughts)), Value::Object(mut part)) =
+                (last.get_mut("thinking"), part)
+            else {
+                return Err(Lossy::Malformed);
+            };
+            let Some(Value::Array(new)) = part.shift_remove("thinking") else {
+                return Err(Lossy::Malformed);
+            };
+            for thought in new {
+                add_part(thoughts, thought)?;
+            }
+        }
+        _ => parts.push(part),
+    }
+    Ok(())
+}
+
+/// The parts of a message's content that Mistral has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum PartKind {
+    /// `{type, text}`.
+    Text,
+    /// `{type, thinking: [{type: "text", text}]}`.
+    Thinking,
+    /// One that comes whole: a reference to sources.
+    Whole,
+}
+
+impl PartKind {
+    /// # Errors
+    /// If the part has something of which it is not known how pieces of it add up.
+    pub(super) fn of(part: &Value) -> Result<Self, Lossy> {
+        let kind = part
+            .get("type")
+            .and_then(Value::as_str)
+            .ok_or(Lossy::Malformed)?;
+        let members = part.as_object().map_or(0, Map::len);
+        match kind {
+            "text" if members == 2 && part.get("text").is_some_and(Value::is_string) => {
+                Ok(Self::Text)
+            }
+            "thinking" if members == 2 => {
+                let thoughts = part.get("thinking").and_then(Value::as_array);
+                let is_text = |thought: &Value| Self::of(thought) == Ok(Self::Text);
+                if thoughts.is_some_and(|thoughts| thoughts.iter().all(is_text)) {
+                    Ok(Self::Thinking)
+                } else {
+                    Err(Lossy::UnknownMember)
+                }
+            }
+            "reference" | "tool_reference" => Ok(Self::Whole),
+            _ => Err(Lossy::UnknownMember),
+        }
+    }
+}

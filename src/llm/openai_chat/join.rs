@@ -1,0 +1,479 @@
+//! The completion that a stream of chunks makes.
+//!
+//! Source: openai-python's accumulation of chunks, and the dialects as recorded. Strings add up;
+//! ids, names and whole objects are said once, or again and again the same; what is neither is
+//! lossy. Padding is dropped.
+
+use serde_json::{Map, Value};
+
+use super::Shape;
+use super::content::Content;
+use super::whole::{MAX_CHOICES, MAX_TOOL_CALLS};
+use crate::llm::{Lossy, events};
+
+/// Top-level members of which the last one counts: Azure's first chunk has an empty id, and
+/// Perplexity tells the time of each chunk and all that it has found so far.
+const LAST_COUNTS: [&str; 14] = [
+    "id",
+    "created",
+    "model",
+    "system_fingerprint",
+    "service_tier",
+    "provider",
+    "request_id",
+    "prompt_filter_results",
+    "moderation",
+    "latency_checkpoint",
+    "sla_metrics",
+    "citations",
+    "search_results",
+    "usage_breakdown",
+];
+
+/// The same for members of a choice. Azure's filters have a result for each piece.
+const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
+    "native_finish_reason",
+    "stop_reason",
+    "content_filter_results",
+    "content_filter_result",
+];
+
+/// Joins a stream of chunks.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
+    let mut answer = Joined::default();
+    events::objects(stream, |chunk| answer.take(chunk))?;
+    answer.finish(shape)
+}
+
+/// A completion in the making.
+#[derive(Default)]
+struct Joined {
+    top: Map<String, Value>,
+    x_groq: Map<String, Value>,
+    usage: Value,
+    choices: Vec<Choice>,
+}
+
+impl Joined {
+    fn take(&mut self, chunk: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in chunk {
+            match (name.as_str(), value) {
+                ("object" | "obfuscation" | "p", _) => {}
+                ("choices", Value::Array(choices)) => {
+                    for choice in choices {
+                        self.take_choice(choice)?;
+                    }
+                }
+                ("choices", Value::Null) => {}
+                ("choices", _) => return Err(Lossy::Malformed),
+                ("usage", usage) => keep_last(&mut self.usage, usage),
+                ("x_groq", Value::Object(x_groq)) => self.take_x_groq(x_groq)?,
+                (_, value) => {
+                    let last_counts = LAST_COUNTS.contains(&name.as_str());
+                    keep(&mut self.top, name, value, last_counts)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_choice(&mut self, choice: Value) -> Result<(), Lossy> {
+        let Value::Object(choice) = choice else {
+            return Err(Lossy::Malformed);
+        };
+        let index = match choice.get("index") {
+            None | Some(Value::Null) => 0,
+            Some(index) => index.as_u64().ok_or(Lossy::Malformed)?,
+        };
+        let joined = match self.choices.iter().position(|known| known.index == index) {
+            Some(place) => self.choices.get_mut(place).ok_or(Lossy::Malformed)?,
+            None if self.choices.len() >= MAX_CHOICES => return Err(Lossy::Malformed),
+            None => self.choices.push_mut(Choice {
+                index,
+                ..Choice::default()
+            }),
+        };
+        joined.take(choice)
+    }
+
+    /// Groq's request id and seed come with the first chunk, its usage with the last; in a whole
+    /// completion the usage has a place of its own.
+    fn take_x_groq(&mut self, x_groq: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in x_groq {
+            match name.as_str() {
+                "usage" if self.usage.is_null() => self.usage = value,
+                "usage" => {}
+                _ => keep(&mut self.x_groq, name, value, false)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, shape: Shape) -> Result<Map<String, Value>, Lossy> {
+        if self.choices.is_empty() {
+            return Err(Lossy::Malformed);
+        }
+        if self.usage.is_null() {
+            return Err(Lossy::NoUsage);
+        }
+        self.choices.sort_by_key(|choice| choice.index);
+        let choices = self
+            .choices
+            .into_iter()
+            .map(|choice| choice.finish(shape))
+            .collect::<Result<_, _>>()?;
+        let mut answer = Map::new();
+        if let Some(id) = self.top.shift_remove("id") {
+            answer.insert("id".into(), id);
+        }
+        answer.insert("object".into(), shape.object().into());
+        answer.append(&mut self.top);
+        answer.insert("choices".into(), Value::Array(choices));
+        answer.insert("usage".into(), self.usage);
+        if !self.x_groq.is_empty() {
+            answer.insert("x_groq".into(), self.x_groq.into());
+        }
+        Ok(answer)
+    }
+}
+
+/// A choice in the making.
+#[derive(Default)]
+struct Choice {
+    index: u64,
+    message: Map<String, Value>,
+    content: Content,
+    calls: Vec<Call>,
+    function_call: Map<String, Value>,
+    text: String,
+    logprobs: Option<Value>,
+    finish_reason: Value,
+    rest: Map<String, Value>,
+}
+
+impl Choice {
+    fn take(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in choice {
+            match (name.as_str(), value) {
+                // Where in the stream a filter stood: a whole completion has no such place.
+                ("index" | "content_filter_offsets", _) | ("delta", Value::Null) => {}
+                ("delta", Value::Object(delta)) => self.take_delta(delta)?,
+                ("text", text) => append(&mut self.text, &text)?,
+                ("logprobs", logprobs) => self.take_logprobs(logprobs)?,
+                ("finish_reason", reason) => keep_last(&mut self.finish_reason, reason),
+                ("delta" | "message", _) => return Err(Lossy::UnknownMember),
+                (_, value) => {
+                    let last_counts = LAST_OF_CHOICE_COUNTS.contains(&name.as_str());
+                    keep(&mut self.rest, name, value, last_counts)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in delta {
+            match (name.as_str(), value) {
+                ("content", content) => self.content.take(content)?,
+                ("role", role) => {
+                    let known = self.message.entry("role").or_insert(Value::Null);
+                    if is_blank(known) {
+                        *known = role;
+                    }
+                }
+                ("refusal" | "reasoning_content" | "reasoning", piece) => {
+                    append_member(&mut self.message, name, piece)?;
+                }
+                ("tool_calls", Value::Array(calls)) if !calls.is_empty() => {
+                    for call in calls {
+                        self.take_call(call)?;
+                    }
+                }
+                ("function_call", Value::Object(call)) => {
+                    take_function(&mut self.function_call, call, "arguments")?;
+                }
+                ("annotations", Value::Array(annotations)) => {
+                    append_items(&mut self.message, name, annotations)?;
+                }
+                ("reasoning_details", Value::Array(details)) if !details.is_empty() => {
+                    for detail in details {
+                        self.take_reasoning_detail(detail)?;
+                    }
+                }
+                // Azure On Your Data, and search services: whole objects.
+                ("context" | "citations", value) => {
+                    keep(&mut self.message, name, value, false)?;
+                }
+                // Mistral has the choice's index here as well.
+                ("index", index) if index.as_u64() == Some(self.index) => {}
+                (_, blank) if is_blank(&blank) => {
+                    self.message.entry(name).or_insert(blank);
+                }
+                ("audio" | "images", _) => return Err(Lossy::Content),
+                // Such as Groq's `channel`, which is of this piece only.
+                _ => return Err(Lossy::UnknownMember),
+            }
+        }
+        Ok(())
+    }
+
+    /// As for the judge, but where a second id comes with an index, clients differ in what they
+    /// make of it.
+    fn take_call(&mut self, call: Value) -> Result<(), Lossy> {
+        let Value::Object(call) = call else {
+            return Err(Lossy::Malformed);
+        };
+        let index = call.get("index").and_then(Value::as_u64);
+        let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
+        let place = match index {
+            Some(_) => self.calls.iter().position(|known| known.index == index),
+            None if id.is_empty() => self.calls.len().checked_sub(1),
+            None => self
+                .calls
+                .iter()
+                .position(|known| known.members.get("id").and_then(Value::as_str) == Some(id)),
+        };
+        let joined = match place {
+            Some(place) => self.calls.get_mut(place).ok_or(Lossy::Malformed)?,
+            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(Lossy::Malformed),
+            None => self.calls.push_mut(Call {
+                index,
+                members: Map::new(),
+            }),
+        };
+        joined.take(call)
+    }
+
+    /// OpenRouter: pieces of one text or summary follow one another and have the same index; a
+    /// signature comes with one of them. Anything else is whole.
+    fn take_reasoning_detail(&mut self, detail: Value) -> Result<(), Lossy> {
+        let details = self
+            .message
+            .entry("reasoning_details")
+            .or_insert(Value::Null);
+        if details.is_null() {
+            *details = Value::Array(Vec::new());
+        }
+        let (Value::Array(details), Value::Object(detail)) = (details, detail) else {
+            return Err(Lossy::Malformed);
+        };
+        let known = match details.last_mut() {
+            Some(Value::Object(last)) if same_detail(last, &detail) => last,
+            _ => {
+                details.push(detail.into());
+                return Ok(());
+            }
+        };
+        for (name, value) in detail {
+            match name.as_str() {
+                "text" | "summary" => append_member(known, name, value)?,
+                _ => keep(known, name, value, false)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn take_logprobs(&mut self, logprobs: Value) -> Result<(), Lossy> {
+        match (self.logprobs.get_or_insert_default(), logprobs) {
+            (_, Value::Null) => {}
+            (none @ Value::Null, logprobs @ Value::Object(_)) => *none = logprobs,
+            (Value::Object(known), Value::Object(logprobs)) => {
+                for (name, value) in logprobs {
+                    match value {
+                        Value::Array(items) => append_items(known, name, items)?,
+                        Value::Null => {
+                            known.entry(name).or_insert(Value::Null);
+                        }
+                        _ => return Err(Lossy::UnknownMember),
+                    }
+                }
+            }
+            _ => return Err(Lossy::Malformed),
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, shape: Shape) -> Result<Value, Lossy> {
+        let mut choice = Map::new();
+        choice.insert("index".into(), self.index.into());
+        match shape {
+            Shape::Text if !self.message.is_empty() || self.content.is_said() => {
+                return Err(Lossy::UnknownMember);
+            }
+            Shape::Chat if !self.text.is_empty() => return Err(Lossy::UnknownMember),
+            Shape::Text => {
+                choice.insert("text".into(), self.text.into());
+            }
+            Shape::Chat => {
+                let mut message = Map::new();
+                // The only one that a completion's message can have.
+                let role = self.message.shift_remove("role");
+                let role = role.filter(|role| !is_blank(role));
+                message.insert("role".into(), role.unwrap_or_else(|| "assistant".into()));
+                message.insert("content".into(), self.content.finish());
+                message.append(&mut self.message);
+                if !self.calls.is_empty() {
+                    // Calls without an index stay where they are, after those with one.
+                    self.calls
+                        .sort_by_key(|call| call.index.unwrap_or(u64::MAX));
+                    let calls = self.calls.into_iter().map(|call| call.members.into());
+                    message.insert("tool_calls".into(), Value::Array(calls.collect()));
+                }
+                if !self.function_call.is_empty() {
+                    message.insert("function_call".into(), self.function_call.into());
+                }
+                choice.insert("message".into(), message.into());
+            }
+        }
+        if let Some(logprobs) = self.logprobs {
+            choice.insert("logprobs".into(), logprobs);
+        }
+        choice.insert("finish_reason".into(), self.finish_reason);
+        choice.append(&mut self.rest);
+        Ok(choice.into())
+    }
+}
+
+/// A tool call in the making.
+struct Call {
+    index: Option<u64>,
+    members: Map<String, Value>,
+}
+
+impl Call {
+    fn take(&mut self, call: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in call {
+            match (name.as_str(), value) {
+                ("index", _) => {}
+                ("function", Value::Object(piece)) => {
+                    take_function(self.object(name)?, piece, "arguments")?;
+                }
+                ("custom", Value::Object(piece)) => {
+                    take_function(self.object(name)?, piece, "input")?;
+                }
+                (_, value) => keep(&mut self.members, name, value, false)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn object(&mut self, name: String) -> Result<&mut Map<String, Value>, Lossy> {
+        let known = self.members.entry(name).or_insert(Value::Null);
+        if known.is_null() {
+            *known = Map::new().into();
+        }
+        known.as_object_mut().ok_or(Lossy::Malformed)
+    }
+}
+
+/// Adds a piece of a function call: of its arguments more and more comes, everything else once.
+fn take_function(
+    known: &mut Map<String, Value>,
+    piece: Map<String, Value>,
+    adds_up: &str,
+) -> Result<(), Lossy> {
+    for (name, value) in piece {
+        if name == adds_up {
+            let text = known.entry(name).or_insert_with(|| "".into());
+            let Value::String(text) = text else {
+                return Err(Lossy::Malformed);
+            };
+            append(text, &value)?;
+        } else {
+            keep(known, name, value, false)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether two of OpenRouter's reasoning details are pieces of one.
+pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+    let kind = a.get("type").and_then(Value::as_str);
+    matches!(kind, Some("reasoning.text" | "reasoning.summary"))
+        && a.get("type") == b.get("type")
+        && a.get("index") == b.get("index")
+}
+
+/// Keeps a member that has one value, or the last of several.
+fn keep(
+    members: &mut Map<String, Value>,
+    name: String,
+    value: Value,
+    last_counts: bool,
+) -> Result<(), Lossy> {
+    // Azure's first chunk was made at 0.
+    let blank = is_blank(&value) || (name == "created" && value.as_u64() == Some(0));
+    let known = members.entry(name).or_insert(Value::Null);
+    if known.is_null() || (!blank && (last_counts || is_blank(known))) {
+        *known = value;
+        Ok(())
+    } else if blank || *known == value {
+        Ok(())
+    } else {
+        Err(Lossy::UnknownMember)
+    }
+}
+
+/// Keeps the last value that says anything.
+fn keep_last(known: &mut Value, value: Value) {
+    if known.is_null() || !is_blank(&value) {
+        *known = value;
+    }
+}
+
+fn append_member(
+    members: &mut Map<String, Value>,
+    name: String,
+    piece: Value,
+) -> Result<(), Lossy> {
+    match (members.entry(name).or_insert(Value::Null), piece) {
+        (_, Value::Null) => Ok(()),
+        (none @ Value::Null, piece @ Value::String(_)) => {
+            *none = piece;
+            Ok(())
+        }
+        (Value::String(text), piece) => append(text, &piece),
+        _ => Err(Lossy::Malformed),
+    }
+}
+
+fn append_items(
+    members: &mut Map<String, Value>,
+    name: String,
+    mut items: Vec<Value>,
+) -> Result<(), Lossy> {
+    let known = members.entry(name).or_insert(Value::Null);
+    if known.is_null() {
+        *known = Value::Array(Vec::new());
+    }
+    known
+        .as_array_mut()
+        .ok_or(Lossy::Malformed)?
+        .append(&mut items);
+    Ok(())
+}
+
+pub(super) fn append(text: &mut String, piece: &Value) -> Result<(), Lossy> {
+    match piece {
+        Value::Null => Ok(()),
+        Value::String(piece) => {
+            text.push_str(piece);
+            Ok(())
+        }
+        _ => Err(Lossy::Malformed),
+    }
+}
+
+/// Null, `""`, `[]` and `{}` say nothing.
+pub(super) fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}

@@ -1,0 +1,420 @@
+//! The stream of chunks that a completion could have come as.
+//!
+//! Source: the OpenAI API reference, "The chat completion chunk object", and streams as recorded:
+//! for each choice the role, what it says, each tool call, and the finish; then the usage, if it
+//! was asked for, in a chunk without choices.
+
+use serde_json::{Map, Value};
+
+use super::content::PartKind;
+use super::join::{is_blank, same_detail};
+use super::{Shape, StreamOptions};
+use crate::llm::{Form, Lossy, events};
+
+/// Splits a whole completion into a stream of the form `wanted`.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn split(
+    completion: Map<String, Value>,
+    shape: Shape,
+    wanted: &Form,
+) -> Result<Vec<u8>, Lossy> {
+    let options = StreamOptions::parse(&wanted.options).ok_or(Lossy::Unsupported)?;
+    // How many tokens there were after each piece is not known.
+    if options.continuous_usage_stats == Some(true) {
+        return Err(Lossy::Unsupported);
+    }
+    let include_usage = options.include_usage == Some(true);
+    let (mut chunks, choices) = Chunks::new(completion, shape, include_usage)?;
+    let mut choices = choices
+        .into_iter()
+        .map(Choice::new)
+        .collect::<Result<Vec<_>, _>>()?;
+    choices.sort_by_key(|choice| choice.index);
+    if !choices.is_sorted_by(|a, b| a.index < b.index) {
+        return Err(Lossy::Malformed);
+    }
+    while !choices.is_empty() {
+        let choice = choices.remove(0);
+        choice.write(&mut chunks, shape, choices.is_empty())?;
+    }
+    chunks.finish()
+}
+
+/// The chunks written so far, and what they have in common.
+struct Chunks {
+    out: Vec<u8>,
+    /// Id, time, model and the like, which are in every chunk.
+    head: Map<String, Value>,
+    /// Whole lists and objects, which are in the first one.
+    first: Map<String, Value>,
+    x_groq: Option<Map<String, Value>>,
+    usage: Value,
+    include_usage: bool,
+}
+
+impl Chunks {
+    fn new(
+        completion: Map<String, Value>,
+        shape: Shape,
+        include_usage: bool,
+    ) -> Result<(Self, Vec<Value>), Lossy> {
+        let mut chunks = Self {
+            out: Vec::new(),
+            head: Map::new(),
+            first: Map::new(),
+            x_groq: None,
+            usage: Value::Null,
+            include_usage,
+        };
+        let mut choices = Vec::new();
+        for (name, value) in completion {
+            match (name.as_str(), value) {
+                ("object", value) if value == shape.object() => {}
+                ("object", _) => return Err(Lossy::UnknownMember),
+                ("choices", Value::Array(all)) => choices = all,
+                ("usage", usage) => chunks.usage = usage,
+                ("x_groq", Value::Object(x_groq))
+                    if !x_groq.is_empty() && !x_groq.contains_key("usage") =>
+                {
+                    chunks.x_groq = Some(x_groq);
+                }
+                // The latter two are padding of chunks.
+                ("x_groq", Value::Object(_)) | ("obfuscation" | "p", _) => {
+                    return Err(Lossy::UnknownMember);
+                }
+                (_, value @ (Value::Array(_) | Value::Object(_))) => {
+                    chunks.first.insert(name, value);
+                }
+                (_, value) => {
+                    chunks.head.insert(name, value);
+                }
+            }
+        }
+        chunks
+            .head
+            .insert("object".into(), shape.chunk_object().into());
+        if include_usage && is_blank(&chunks.usage) {
+            return Err(Lossy::NoUsage);
+        }
+        if choices.is_empty() {
+            return Err(Lossy::Malformed);
+        }
+        Ok((chunks, choices))
+    }
+
+    fn write(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+        let x_groq = match &self.x_groq {
+            Some(x_groq) if self.out.is_empty() => Some(x_groq.clone()),
+            _ => None,
+        };
+        self.write_with(vec![choice.into()], Value::Null, x_groq)
+    }
+
+    /// Groq has its request id in the first chunk, and in the last one again, with the usage.
+    fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+        let mut x_groq = self.x_groq.take();
+        if let Some(x_groq) = &mut x_groq {
+            x_groq.insert("usage".into(), self.usage.clone());
+        }
+        self.write_with(vec![choice.into()], Value::Null, x_groq)
+    }
+
+    fn write_with(
+        &mut self,
+        choices: Vec<Value>,
+        usage: Value,
+        x_groq: Option<Map<String, Value>>,
+    ) -> Result<(), Lossy> {
+        let mut chunk = self.head.clone();
+        chunk.append(&mut self.first);
+        chunk.insert("choices".into(), choices.into());
+        if self.include_usage {
+            chunk.insert("usage".into(), usage);
+        }
+        if let Some(x_groq) = x_groq {
+            chunk.insert("x_groq".into(), x_groq.into());
+        }
+        events::write(&mut self.out, &events::text(&chunk)?);
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Vec<u8>, Lossy> {
+        if self.include_usage {
+            let usage = std::mem::take(&mut self.usage);
+            self.write_with(Vec::new(), usage, None)?;
+        }
+        events::write(&mut self.out, events::DONE);
+        Ok(self.out)
+    }
+}
+
+/// A choice to be split.
+struct Choice {
+    index: u64,
+    message: Option<Map<String, Value>>,
+    text: Option<Value>,
+    logprobs: Option<Value>,
+    finish_reason: Value,
+    rest: Map<String, Value>,
+}
+
+impl Choice {
+    fn new(choice: Value) -> Result<Self, Lossy> {
+        let Value::Object(mut choice) = choice else {
+            return Err(Lossy::Malformed);
+        };
+        let index = match choice.shift_remove("index") {
+            None | Some(Value::Null) => 0,
+            Some(index) => index.as_u64().ok_or(Lossy::Malformed)?,
+        };
+        let message = match choice.shift_remove("message") {
+            None => None,
+            Some(Value::Object(message)) => Some(message),
+            Some(_) => return Err(Lossy::Malformed),
+        };
+        let logprobs = choice.shift_remove("logprobs");
+        if !matches!(logprobs, None | Some(Value::Null | Value::Object(_))) {
+            return Err(Lossy::Malformed);
+        }
+        // Members of chunks.
+        if ["delta", "content_filter_offsets"]
+            .iter()
+            .any(|name| choice.contains_key(*name))
+        {
+            return Err(Lossy::UnknownMember);
+        }
+        Ok(Self {
+            index,
+            message,
+            text: choice.shift_remove("text"),
+            logprobs,
+            finish_reason: choice.shift_remove("finish_reason").unwrap_or_default(),
+            rest: choice,
+        })
+    }
+
+    fn write(mut self, chunks: &mut Chunks, shape: Shape, is_last: bool) -> Result<(), Lossy> {
+        match (shape, self.message.take(), self.text.take()) {
+            (Shape::Chat, Some(message), None) => self.write_message(chunks, message)?,
+            (Shape::Text, None, Some(text @ Value::String(_))) => {
+                let chunk = self.chunk("text", text, true);
+                chunks.write(chunk)?;
+            }
+            // Azure leaves the message out where a filter stopped it.
+            (_, None, None) => return Err(Lossy::Content),
+            _ => return Err(Lossy::Malformed),
+        }
+        let mut chunk = match shape {
+            Shape::Chat => self.chunk("delta", Map::new().into(), true),
+            Shape::Text => self.chunk("text", "".into(), true),
+        };
+        chunk.insert("finish_reason".into(), self.finish_reason);
+        chunk.append(&mut self.rest);
+        if is_last {
+            chunks.write_last(chunk)
+        } else {
+            chunks.write(chunk)
+        }
+    }
+
+    fn write_message(
+        &mut self,
+        chunks: &mut Chunks,
+        message: Map<String, Value>,
+    ) -> Result<(), Lossy> {
+        let parts = Parts::of(message)?;
+        let role = self.chunk("delta", parts.role.into(), false);
+        chunks.write(role)?;
+        for (delta, has_logprobs) in parts.deltas {
+            let chunk = self.chunk("delta", delta.into(), has_logprobs);
+            chunks.write(chunk)?;
+        }
+        Ok(())
+    }
+
+    /// A chunk's choice that holds one thing. The log probabilities go with the first that may
+    /// have them.
+    fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Map<String, Value> {
+        let mut chunk = Map::new();
+        chunk.insert("index".into(), self.index.into());
+        chunk.insert(name.into(), value);
+        if let Some(logprobs) = &mut self.logprobs {
+            let logprobs = if with_logprobs {
+                std::mem::take(logprobs)
+            } else {
+                Value::Null
+            };
+            chunk.insert("logprobs".into(), logprobs);
+        }
+        chunk.insert("finish_reason".into(), Value::Null);
+        chunk
+    }
+}
+
+/// A message in pieces.
+#[derive(Default)]
+struct Parts {
+    /// The first delta: the role, and what says nothing.
+    role: Map<String, Value>,
+    /// The others, and whether the choice's log probabilities are about them.
+    deltas: Vec<(Map<String, Value>, bool)>,
+}
+
+impl Parts {
+    fn of(mut message: Map<String, Value>) -> Result<Self, Lossy> {
+        let mut parts = Self::default();
+        if let Some(role) = message.shift_remove("role") {
+            parts.role.insert("role".into(), role);
+        }
+        // Thoughts come before words, words before calls.
+        for name in ["reasoning_content", "reasoning", "reasoning_details"] {
+            if let Some(value) = message.shift_remove(name) {
+                parts.reasoning(name, value)?;
+            }
+        }
+        match message.shift_remove("content") {
+            Some(Value::Array(content)) if !content.is_empty() => parts.content(content)?,
+            Some(content @ Value::String(_)) if !is_blank(&content) => {
+                parts.role.insert("content".into(), "".into());
+                parts.add("content", content, true);
+            }
+            Some(content) if is_blank(&content) && !content.is_object() => {
+                parts.role.insert("content".into(), content);
+            }
+            Some(_) => return Err(Lossy::Malformed),
+            None => {}
+        }
+        for (name, value) in message {
+            match (name.as_str(), value) {
+                (_, Value::Null) => {
+                    parts.role.insert(name, Value::Null);
+                }
+                ("refusal", Value::Array(_) | Value::Object(_))
+                | ("annotations", Value::String(_) | Value::Object(_)) => {
+                    return Err(Lossy::Malformed);
+                }
+                (_, blank) if is_blank(&blank) && name != "function_call" => {
+                    parts.role.insert(name, blank);
+                }
+                ("refusal", refusal @ Value::String(_)) => parts.add("refusal", refusal, true),
+                ("annotations", annotations @ Value::Array(_)) => {
+                    parts.add("annotations", annotations, false);
+                }
+                ("context" | "citations", value) => {
+                    parts.role.insert(name, value);
+                }
+                ("tool_calls", Value::Array(calls)) => parts.calls(calls)?,
+                ("function_call", Value::Object(call)) if !call.is_empty() => {
+                    adds_up(&call, "arguments")?;
+                    parts.add("function_call", call.into(), false);
+                }
+                ("audio" | "images", _) => return Err(Lossy::Content),
+                _ => return Err(Lossy::UnknownMember),
+            }
+        }
+        Ok(parts)
+    }
+
+    fn add(&mut self, name: &str, value: Value, has_logprobs: bool) {
+        let mut delta = Map::new();
+        delta.insert(name.into(), value);
+        self.deltas.push((delta, has_logprobs));
+    }
+
+    fn reasoning(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
+        match value {
+            Value::Null => {
+                self.role.insert(name.into(), Value::Null);
+            }
+            Value::String(text) if name != "reasoning_details" && text.is_empty() => {
+                self.role.insert(name.into(), text.into());
+            }
+            Value::String(text) if name != "reasoning_details" => {
+                self.add(name, text.into(), false);
+            }
+            Value::Array(details) if name == "reasoning_details" && details.is_empty() => {
+                self.role.insert(name.into(), details.into());
+            }
+            Value::Array(details) if name == "reasoning_details" => {
+                let objects = details.iter().map(Value::as_object);
+                // Two pieces of one, as they seem, would be joined.
+                let next = details.iter().map(Value::as_object).skip(1);
+                if objects.clone().any(|detail| detail.is_none())
+                    || objects
+                        .zip(next)
+                        .any(|pair| matches!(pair, (Some(a), Some(b)) if same_detail(a, b)))
+                {
+                    return Err(Lossy::Content);
+                }
+                self.add(name, details.into(), false);
+            }
+            _ => return Err(Lossy::UnknownMember),
+        }
+        Ok(())
+    }
+
+    /// Mistral: thoughts as arrays of parts, and the words after them as strings.
+    fn content(&mut self, content: Vec<Value>) -> Result<(), Lossy> {
+        self.role.insert("content".into(), "".into());
+        let mut last = None;
+        let mut all_text = true;
+        for part in content {
+            let kind = PartKind::of(&part)?;
+            // Two of a kind would be joined; empty text would be dropped.
+            if kind != PartKind::Whole && last == Some(kind) {
+                return Err(Lossy::Content);
+            }
+            last = Some(kind);
+            all_text &= kind == PartKind::Text;
+            match kind {
+                PartKind::Text => {
+                    let text = part.get("text").cloned().unwrap_or_default();
+                    if is_blank(&text) {
+                        return Err(Lossy::Content);
+                    }
+                    self.add("content", text, true);
+                }
+                PartKind::Thinking | PartKind::Whole => {
+                    self.add("content", vec![part].into(), false);
+                }
+            }
+        }
+        // Strings alone would make a string.
+        if all_text {
+            return Err(Lossy::Content);
+        }
+        Ok(())
+    }
+
+    fn calls(&mut self, calls: Vec<Value>) -> Result<(), Lossy> {
+        for (index, call) in calls.into_iter().enumerate() {
+            let Value::Object(mut members) = call else {
+                return Err(Lossy::Malformed);
+            };
+            // DeepSeek and Mistral have one in whole messages too.
+            members.shift_remove("index");
+            for (name, text) in [("function", "arguments"), ("custom", "input")] {
+                match members.get(name) {
+                    Some(Value::Object(function)) => adds_up(function, text)?,
+                    None | Some(Value::Null) => {}
+                    Some(_) => return Err(Lossy::Malformed),
+                }
+            }
+            let mut call = Map::new();
+            call.insert("index".into(), index.into());
+            call.append(&mut members);
+            self.add("tool_calls", vec![Value::Object(call)].into(), false);
+        }
+        Ok(())
+    }
+}
+
+/// Arguments as an object have no pieces.
+fn adds_up(function: &Map<String, Value>, name: &str) -> Result<(), Lossy> {
+    match function.get(name) {
+        None | Some(Value::String(_)) => Ok(()),
+        Some(_) => Err(Lossy::Content),
+    }
+}

@@ -1,0 +1,373 @@
+//! Whether a completion is whole: chat completions, and the older text completions, whose choices
+//! hold `text` instead of a message.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use crate::llm::fields::{self, Content, Said, deserialize_word};
+use crate::llm::judge::EventJudge;
+use crate::llm::{Answer, Fault, Finish, Listener, events};
+use crate::sse::Event;
+
+/// More choices than any provider gives; what claims more is not worth the memory.
+pub(super) const MAX_CHOICES: usize = 1_024;
+
+/// More calls in one choice than any provider makes.
+pub(super) const MAX_TOOL_CALLS: usize = 1_024;
+
+/// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::llm) enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    Unknown,
+}
+
+deserialize_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "stop" | "tool_calls" | "function_call" => Reason::Known(Finish::Complete),
+    "length" | "model_length" => Reason::Known(Finish::Length),
+    "content_filter" => Reason::Known(Finish::Filtered),
+    // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
+    _ => Reason::Unknown,
+});
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Object {
+    #[default]
+    Other,
+    Error,
+}
+
+deserialize_word!(Object, Object::Other, |word| match word {
+    "error" => Object::Error,
+    _ => Object::Other,
+});
+
+/// A completion and a chunk of one, as far as the judge looks.
+#[derive(Deserialize)]
+struct Completion<'a> {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    object: Object,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    choices: Vec<Choice<'a>>,
+}
+
+#[derive(Deserialize)]
+pub(in crate::llm) struct Choice<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(default)]
+    finish_reason: Reason,
+    /// In chunks.
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    delta: Message<'a>,
+    /// In whole completions. Perplexity's chunks have one as well, of all that came so far.
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    message: Message<'a>,
+    /// In text completions and their chunks.
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(default)]
+    error: Said,
+}
+
+#[derive(Default, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    #[serde(default)]
+    refusal: Said,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    tool_calls: Vec<ToolCall<'a>>,
+    #[serde(borrow, default)]
+    function_call: Option<Function<'a>>,
+    #[serde(default)]
+    audio: Said,
+    #[serde(default)]
+    images: Said,
+}
+
+/// A tool call or a piece of one. A custom tool's input is free text, which nothing checks.
+#[derive(Default, Deserialize)]
+pub(in crate::llm) struct ToolCall<'a> {
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow, default)]
+    id: Content<'a>,
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    function: Function<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function<'a> {
+    #[serde(borrow, default)]
+    arguments: Content<'a>,
+}
+
+impl<'a> Completion<'a> {
+    /// # Errors
+    /// If it holds an error in any of the places where providers put one.
+    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+        let completion: Self = fields::parse_object(json)?;
+        let errs = completion.error.0
+            || completion.object == Object::Error
+            || completion.choices.iter().any(Choice::errs);
+        if errs {
+            return Err(Fault::Error);
+        }
+        Ok(completion)
+    }
+}
+
+/// The tool calls of one choice, whose arguments come in pieces: at most as much as was fed.
+#[derive(Debug, Default)]
+pub(in crate::llm) struct ToolCalls(Vec<CallState>);
+
+#[derive(Debug)]
+struct CallState {
+    index: Option<u64>,
+    id: String,
+    arguments: String,
+}
+
+impl ToolCalls {
+    /// Adds a piece. It belongs to the call of its index; where it has none, to the one of its id;
+    /// where it has neither, to the last. Gemini gives all calls index 0, so that another id is
+    /// another call.
+    pub(in crate::llm) fn take(&mut self, piece: &ToolCall<'_>) -> Result<(), Fault> {
+        let id = piece.id.as_str().unwrap_or_default();
+        let same_id = |call: &CallState| id.is_empty() || call.id.is_empty() || call.id == id;
+        let place = match piece.index {
+            Some(_) => self
+                .0
+                .iter()
+                .rposition(|call| call.index == piece.index && same_id(call)),
+            None if id.is_empty() => self.0.len().checked_sub(1),
+            None => self.0.iter().rposition(|call| call.id == id),
+        };
+        let call = match place {
+            Some(place) => self.0.get_mut(place).ok_or(Fault::ToolArguments)?,
+            None if self.0.len() >= MAX_TOOL_CALLS => return Err(Fault::ToolArguments),
+            None => self.0.push_mut(CallState {
+                index: piece.index,
+                id: String::new(),
+                arguments: String::new(),
+            }),
+        };
+        if call.id.is_empty() {
+            call.id.push_str(id);
+        }
+        // Arguments that are not text have been parsed already.
+        call.arguments
+            .push_str(piece.function.arguments.as_str().unwrap_or_default());
+        Ok(())
+    }
+
+    /// Whether the arguments of every call parse.
+    pub(in crate::llm) fn check(&self) -> Result<(), Fault> {
+        self.0
+            .iter()
+            .try_for_each(|call| check_arguments(&call.arguments))
+    }
+}
+
+impl ToolCall<'_> {
+    /// Checks the arguments of a call that is not a piece of one.
+    pub(in crate::llm) fn check_whole(&self) -> Result<(), Fault> {
+        check_arguments(self.function.arguments.as_str().unwrap_or_default())
+    }
+}
+
+/// A function without parameters may be called with nothing at all.
+fn check_arguments(arguments: &str) -> Result<(), Fault> {
+    if arguments.trim_ascii().is_empty() {
+        return Ok(());
+    }
+    serde_json::from_str::<IgnoredAny>(arguments)
+        .map(|_| ())
+        .map_err(|_| Fault::ToolArguments)
+}
+
+/// What is known of one choice so far.
+#[derive(Debug, Default)]
+struct ChoiceState {
+    index: u64,
+    finish: Option<Finish>,
+    refused: bool,
+    said: bool,
+    tool_calls: ToolCalls,
+    /// The arguments of `function_call`, which came before tools.
+    arguments: String,
+}
+
+/// The choices seen so far.
+#[derive(Debug, Default)]
+pub(in crate::llm) struct Choices(Vec<ChoiceState>);
+
+impl Choices {
+    /// Takes a choice of a chunk.
+    pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
+        let state = self.take(choice, &choice.delta)?;
+        for call in &choice.delta.tool_calls {
+            state.tool_calls.take(call)?;
+        }
+        if let Some(arguments) = function_arguments(&choice.delta) {
+            state.arguments.push_str(arguments);
+        }
+        Ok(())
+    }
+
+    /// Takes a choice of a whole completion.
+    pub(in crate::llm) fn take_whole(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
+        self.take(choice, &choice.message)?;
+        let calls = &choice.message.tool_calls;
+        calls.iter().try_for_each(ToolCall::check_whole)?;
+        function_arguments(&choice.message).map_or(Ok(()), check_arguments)
+    }
+
+    fn take(
+        &mut self,
+        choice: &Choice<'_>,
+        message: &Message<'_>,
+    ) -> Result<&mut ChoiceState, Fault> {
+        let index = choice.index.unwrap_or(0);
+        let state = match self.0.iter().position(|state| state.index == index) {
+            Some(place) => self.0.get_mut(place).ok_or(Fault::Choices)?,
+            None if self.0.len() >= MAX_CHOICES => return Err(Fault::Choices),
+            None => self.0.push_mut(ChoiceState {
+                index,
+                ..ChoiceState::default()
+            }),
+        };
+        state.refused |= message.refusal.0;
+        state.said |= message.content.is_said()
+            || choice.text.is_said()
+            || message.refusal.0
+            || !message.tool_calls.is_empty()
+            || message.function_call.is_some()
+            || message.audio.0
+            || message.images.0;
+        match choice.finish_reason {
+            // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
+            Reason::None => {}
+            Reason::Known(finish) => {
+                state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
+            }
+            Reason::Unknown => return Err(Fault::UnknownFinish),
+        }
+        Ok(state)
+    }
+
+    /// `marked` is whether the API's end marker was there.
+    pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, Fault> {
+        if self.0.is_empty() || !(0..u64::from(expected)).all(|index| self.has(index)) {
+            return Err(Fault::Choices);
+        }
+        for state in &self.0 {
+            state.tool_calls.check()?;
+            check_arguments(&state.arguments)?;
+        }
+        let finish = |state: &ChoiceState| {
+            let finish = state.finish.unwrap_or(Finish::Complete);
+            if state.refused {
+                finish.worse(Finish::Filtered)
+            } else {
+                finish
+            }
+        };
+        Ok(Answer {
+            finish: self
+                .0
+                .iter()
+                .map(finish)
+                .fold(Finish::Complete, Finish::worse),
+            empty: self.0.iter().any(|state| !state.said),
+            marked_end: marked && self.0.iter().all(|state| state.finish.is_some()),
+        })
+    }
+
+    pub(in crate::llm) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn has(&self, index: u64) -> bool {
+        self.0.iter().any(|state| state.index == index)
+    }
+}
+
+fn function_arguments<'m>(message: &'m Message<'_>) -> Option<&'m str> {
+    message.function_call.as_ref()?.arguments.as_str()
+}
+
+impl Choice<'_> {
+    pub(in crate::llm) fn errs(&self) -> bool {
+        self.error.0
+    }
+
+    /// Tells the text that this piece adds.
+    pub(in crate::llm) fn tell(&self, listener: Listener<'_>) {
+        for content in [&self.delta.content, &self.text] {
+            if let Some(text) = content.as_str() {
+                listener(self.index.unwrap_or(0), text);
+            }
+        }
+    }
+}
+
+/// Judges a whole completion. White space around it is fine: DeepSeek sends blank lines first, to
+/// keep the connection alive.
+pub(super) fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault> {
+    let completion = Completion::parse(json)?;
+    let mut choices = Choices::default();
+    for choice in &completion.choices {
+        choices.take_whole(choice)?;
+    }
+    choices.answer(expected_choices, true)
+}
+
+/// Judges a stream of chunks.
+#[derive(Debug)]
+pub(super) struct Stream {
+    expected_choices: u32,
+    choices: Choices,
+    done: bool,
+}
+
+impl Stream {
+    pub(super) fn new(expected_choices: u32) -> Self {
+        Self {
+            expected_choices,
+            choices: Choices::default(),
+            done: false,
+        }
+    }
+}
+
+impl EventJudge for Stream {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        if event.event == b"error" {
+            return Err(Fault::Error);
+        }
+        if event.data == events::DONE {
+            self.done = true;
+            return Ok(());
+        }
+        let chunk = Completion::parse(event.data)?;
+        if self.done {
+            return Err(Fault::AfterEnd);
+        }
+        for choice in &chunk.choices {
+            self.choices.take_piece(choice)?;
+            choice.tell(listener);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        self.choices.answer(self.expected_choices, self.done)
+    }
+}
