@@ -9,6 +9,7 @@ mod events;
 mod fields;
 mod judge;
 mod openai_chat;
+mod openai_completions;
 mod usage;
 
 use std::borrow::Cow;
@@ -20,7 +21,11 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 1] = [&openai_chat::OpenaiChat];
+static APIS: [&dyn Protocol; 2] = [
+    // `/chat/completions` ends as `/completions` does: the longer ending first.
+    &openai_chat::OpenaiChat,
+    &openai_completions::OpenaiCompletions,
+];
 
 /// One LLM API.
 #[derive(Clone, Copy)]

@@ -1,0 +1,76 @@
+//! The older completions, of text without messages.
+//!
+//! Source: the OpenAI API reference, "Completions" (object `text_completion` for answers and
+//! chunks alike); vLLM's as recorded. They end as chat completions do.
+
+use super::openai_chat::{self, OpenaiChat, Shape, join, split};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{events, json_or_sse, number_member};
+use crate::json::Canonical;
+
+/// `POST .../completions`.
+pub(super) struct OpenaiCompletions;
+
+impl Protocol for OpenaiCompletions {
+    fn name(&self) -> &'static str {
+        "openai_completions"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/completions") && !OpenaiChat.owns(path)
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream", "stream_options"]
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        let per_prompt: u32 = number_member(body, "n").unwrap_or(1);
+        Ok(Ask {
+            form: Some(openai_chat::form(body)?),
+            choices: per_prompt.saturating_mul(prompts(body)),
+            temperature: number_member(body, "temperature"),
+            server_tools: false,
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        openai_chat::judge(ask, framing)
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        events::text(&join::join(stream, Shape::Text)?)
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        split::split(events::object(json)?, Shape::Text, wanted)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        openai_chat::zero_usage(answer, form)
+    }
+}
+
+/// How many prompts there are: `prompt` is a string, its tokens as numbers, or a list of either.
+fn prompts(body: &Canonical) -> u32 {
+    let is_list = body
+        .member("prompt")
+        .is_some_and(|prompt| prompt.starts_with(b"[\"") || prompt.starts_with(b"[["));
+    if !is_list {
+        return 1;
+    }
+    body.member("prompt")
+        .and_then(|prompt| serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(prompt).ok())
+        .and_then(|prompts| u32::try_from(prompts.len()).ok())
+        .unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests;
