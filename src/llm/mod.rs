@@ -11,6 +11,7 @@ mod judge;
 mod openai_chat;
 mod openai_completions;
 mod usage;
+mod workers_ai;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -21,10 +22,11 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 2] = [
+static APIS: [&dyn Protocol; 3] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
+    &workers_ai::WorkersAi,
 ];
 
 /// One LLM API.

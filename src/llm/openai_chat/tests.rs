@@ -433,3 +433,26 @@ fn what_providers_run_by_other_names_is_told_too() {
     }
     assert_eq!(ask(r#"{"deferred":true}"#), Err(Unfit::Background));
 }
+
+#[test]
+fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
+    use crate::llm::Api;
+    for (path, api) in [
+        ("/v1/chat/completions", "openai_chat"),
+        ("/openai/deployments/x/chat/completions", "openai_chat"),
+        ("/v1/fim/completions", "openai_chat"),
+        ("/v1/completions", "openai_completions"),
+        ("/openai/deployments/x/completions", "openai_completions"),
+        ("/client/v4/accounts/a/ai/run/@cf/meta/llama", "workers_ai"),
+        ("/v1/acc/gw/workers-ai/@cf/meta/llama", "workers_ai"),
+        (
+            "/client/v4/accounts/a/ai/v1/chat/completions",
+            "openai_chat",
+        ),
+    ] {
+        let found = Api::from_path(path.as_bytes()).map(Api::name);
+        assert_eq!(found, Some(api), "{path}");
+        let owners = Api::all().filter(|api| api.0.owns(path.as_bytes()));
+        assert_eq!(owners.count(), 1, "{path}");
+    }
+}

@@ -1,0 +1,237 @@
+//! Cloudflare Workers AI by its own REST API.
+//!
+//! Source: developers.cloudflare.com/workers-ai and the provider in github.com/cloudflare/ai.
+//! `POST /client/v4/accounts/{account}/ai/run/{model}` answers
+//! `{result: {response, tool_calls?, usage}, success, errors, messages}`, and streams
+//! `data: {"response":"piece","p":"padding"}`, at last with the usage, then `data: [DONE]`. Newer
+//! models put a chat completion in `result` and stream its chunks as they are.
+//!
+//! Most models name no finish, in either form. A JSON answer ends with its last brace; a stream
+//! without a finish may have been given up before `[DONE]`, so that its end is not marked.
+
+mod convert;
+
+use serde::Deserialize;
+
+use super::fields::{self, Content, Said};
+use super::judge::{Document, EventJudge, Events};
+use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
+use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{events, json_or_sse, number_member, openai_chat};
+use crate::json::Canonical;
+use crate::sse::Event;
+
+/// `POST .../ai/run/{model}`, and the same behind Cloudflare's AI Gateway.
+pub(super) struct WorkersAi;
+
+impl Protocol for WorkersAi {
+    fn name(&self) -> &'static str {
+        "workers_ai"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        [&b"/ai/run/"[..], b"/workers-ai/@"]
+            .iter()
+            .any(|part| memchr::memmem::find(path, part).is_some())
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream", "stream_options"]
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        Ok(Ask {
+            form: Some(openai_chat::form(body)?),
+            choices: 1,
+            temperature: number_member(body, "temperature"),
+            server_tools: false,
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        match framing {
+            Framing::Json => Box::new(Document(judge)),
+            _ => Box::new(Events::new(Stream::default())),
+        }
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        convert::join(stream)
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        convert::split(json, wanted)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        if form.framing != Framing::Json {
+            return openai_chat::zero_usage(answer, form);
+        }
+        let mut envelope = events::object(answer)?;
+        if let Some(serde_json::Value::Object(result)) = envelope.get_mut("result") {
+            openai_chat::zero(result);
+        }
+        events::text(&envelope)
+    }
+}
+
+/// A JSON answer, as far as the judge looks.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    #[serde(borrow, default)]
+    result: Option<Piece<'a>>,
+    #[serde(default)]
+    success: bool,
+    #[serde(default)]
+    errors: Said,
+    #[serde(default)]
+    error: Said,
+}
+
+/// What a model says, whole or in part.
+#[derive(Deserialize)]
+struct Piece<'a> {
+    #[serde(borrow, default)]
+    response: Content<'a>,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    tool_calls: Vec<ToolCall<'a>>,
+    #[serde(default)]
+    finish_reason: Reason,
+    /// The chat completions of newer models, and their chunks.
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    choices: Vec<Choice<'a>>,
+    /// Embeddings.
+    #[serde(default)]
+    data: Said,
+    /// Transcripts.
+    #[serde(default)]
+    text: Said,
+    #[serde(default)]
+    translated_text: Said,
+    #[serde(default)]
+    summary: Said,
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    errors: Said,
+}
+
+impl Piece<'_> {
+    fn errs(&self) -> bool {
+        self.error.0 || self.errors.0 || self.choices.iter().any(Choice::errs)
+    }
+
+    fn says(&self) -> bool {
+        self.response.is_said()
+            || !self.tool_calls.is_empty()
+            || [&self.data, &self.text, &self.translated_text, &self.summary]
+                .iter()
+                .any(|member| member.0)
+    }
+}
+
+/// Judges a JSON answer.
+fn judge(json: &[u8]) -> Result<Answer, Fault> {
+    let envelope: Envelope<'_> = fields::parse_object(json)?;
+    if !envelope.success || envelope.errors.0 || envelope.error.0 {
+        return Err(Fault::Error);
+    }
+    let result = envelope.result.ok_or(Fault::Choices)?;
+    if result.errs() {
+        return Err(Fault::Error);
+    }
+    if !result.choices.is_empty() {
+        let mut choices = Choices::default();
+        for choice in &result.choices {
+            choices.take_whole(choice)?;
+        }
+        return choices.answer(1, true);
+    }
+    result
+        .tool_calls
+        .iter()
+        .try_for_each(ToolCall::check_whole)?;
+    Ok(Answer {
+        finish: finish(result.finish_reason)?.unwrap_or(Finish::Complete),
+        empty: !result.says(),
+        marked_end: true,
+    })
+}
+
+fn finish(reason: Reason) -> Result<Option<Finish>, Fault> {
+    match reason {
+        Reason::None => Ok(None),
+        Reason::Known(finish) => Ok(Some(finish)),
+        Reason::Unknown => Err(Fault::UnknownFinish),
+    }
+}
+
+/// Judges a stream: of pieces, or of chunks of a chat completion.
+#[derive(Debug, Default)]
+struct Stream {
+    choices: Choices,
+    tool_calls: ToolCalls,
+    finish: Option<Finish>,
+    said: bool,
+    done: bool,
+}
+
+impl EventJudge for Stream {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        if event.event == b"error" {
+            return Err(Fault::Error);
+        }
+        if event.data == events::DONE {
+            self.done = true;
+            return Ok(());
+        }
+        let piece: Piece<'_> = fields::parse_object(event.data)?;
+        if piece.errs() {
+            return Err(Fault::Error);
+        }
+        if self.done {
+            return Err(Fault::AfterEnd);
+        }
+        for choice in &piece.choices {
+            self.choices.take_piece(choice)?;
+            choice.tell(listener);
+        }
+        for call in &piece.tool_calls {
+            self.tool_calls.take(call)?;
+        }
+        if let Some(finish) = finish(piece.finish_reason)? {
+            self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
+        }
+        self.said |= piece.says();
+        if let Some(text) = piece.response.as_str() {
+            listener(0, text);
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        if !self.choices.is_empty() {
+            // Not both.
+            if self.said {
+                return Err(Fault::Malformed);
+            }
+            return self.choices.answer(1, self.done);
+        }
+        self.tool_calls.check()?;
+        Ok(Answer {
+            finish: self.finish.unwrap_or(Finish::Complete),
+            empty: !self.said,
+            marked_end: self.done && self.finish.is_some(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

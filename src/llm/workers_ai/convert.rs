@@ -1,0 +1,110 @@
+//! Workers AI's answers from one form to the other.
+//!
+//! Tool calls of models that do not answer with chat completions are declined: whole answers have
+//! `{name, arguments}` with an object, streams pieces in OpenAI's shape.
+
+use serde_json::{Map, Value, json};
+
+use crate::llm::openai_chat::{Shape, join as chat_join, split as chat_split};
+use crate::llm::{Form, Lossy, events};
+
+/// The JSON answer that a stream makes.
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let result = if is_completion(stream)? {
+        chat_join::join(stream, Shape::Chat)?
+    } else {
+        join_pieces(stream)?
+    };
+    events::text(&json!({"result": result, "success": true, "errors": [], "messages": []}))
+}
+
+/// Whether a stream is one of chunks of a chat completion.
+fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
+    let mut has_choices = false;
+    events::objects(stream, |piece| {
+        has_choices |= piece.contains_key("choices");
+        Ok(())
+    })?;
+    Ok(has_choices)
+}
+
+fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
+    let mut response = String::new();
+    let mut usage = Value::Null;
+    let mut rest = Map::new();
+    events::objects(stream, |piece| {
+        for (name, value) in piece {
+            match (name.as_str(), value) {
+                ("p", _) | ("response", Value::Null) => {}
+                ("response", Value::String(text)) => response.push_str(&text),
+                // A piece that looks like a number comes as one: its white space is lost.
+                ("response", _) => return Err(Lossy::Content),
+                ("usage", Value::Null) => {}
+                ("usage", value) => usage = value,
+                ("finish_reason", value @ (Value::Null | Value::String(_))) => {
+                    if value.is_string() || !rest.contains_key(&name) {
+                        rest.insert(name, value);
+                    }
+                }
+                ("tool_calls", Value::Null) => {}
+                ("tool_calls", Value::Array(calls)) if calls.is_empty() => {
+                    rest.insert(name, calls.into());
+                }
+                ("tool_calls", _) => return Err(Lossy::Content),
+                _ => return Err(Lossy::UnknownMember),
+            }
+        }
+        Ok(())
+    })?;
+    if usage.is_null() {
+        return Err(Lossy::NoUsage);
+    }
+    let mut result = Map::new();
+    result.insert("response".into(), response.into());
+    result.append(&mut rest);
+    result.insert("usage".into(), usage);
+    Ok(result)
+}
+
+/// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
+pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    let mut envelope = events::object(json)?;
+    let Some(Value::Object(result)) = envelope.shift_remove("result") else {
+        return Err(Lossy::Malformed);
+    };
+    // A stream has no place for anything else.
+    let bare = json!({"success": true, "errors": [], "messages": []});
+    if Value::Object(envelope) != bare {
+        return Err(Lossy::UnknownMember);
+    }
+    if result.contains_key("choices") {
+        let with_usage = Form::stream(wanted.framing, br#"{"include_usage":true}"#);
+        return chat_split::split(result, Shape::Chat, &with_usage);
+    }
+    split_pieces(result)
+}
+
+fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, Lossy> {
+    let Some(response @ Value::String(_)) = result.shift_remove("response") else {
+        return Err(Lossy::Content);
+    };
+    if result.get("usage").is_none_or(Value::is_null) {
+        return Err(Lossy::NoUsage);
+    }
+    for (name, value) in &result {
+        match (name.as_str(), value) {
+            ("usage", _) | ("finish_reason", Value::Null | Value::String(_)) => {}
+            ("tool_calls", Value::Array(calls)) if calls.is_empty() => {}
+            ("tool_calls", _) => return Err(Lossy::Content),
+            _ => return Err(Lossy::UnknownMember),
+        }
+    }
+    let mut last = Map::new();
+    last.insert("response".into(), "".into());
+    last.append(&mut result);
+    let mut out = Vec::new();
+    events::write(&mut out, &events::text(&json!({"response": response}))?);
+    events::write(&mut out, &events::text(&last)?);
+    events::write(&mut out, events::DONE);
+    Ok(out)
+}
