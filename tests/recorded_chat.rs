@@ -1,0 +1,305 @@
+//! The chat and text completions, and Workers AI, against answers recorded from providers.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test fails by panicking, and says what it ran"
+)]
+
+mod recorded;
+
+use std::collections::BTreeMap;
+
+use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
+use serde_json::Value;
+
+/// A line of `INDEX.tsv`.
+struct Recording {
+    path: String,
+    api: Api,
+    status: String,
+    framing: Framing,
+}
+
+impl Recording {
+    fn is_complete(&self) -> bool {
+        expected(self).is_ok_and(|(_, marked_end)| marked_end)
+    }
+
+    fn form(&self) -> Form {
+        match self.framing {
+            Framing::Json => Form::json(),
+            framing => Form::stream(framing, b""),
+        }
+    }
+}
+
+fn api_of(path: &str) -> Option<Api> {
+    let (folder, file) = path.split_once('/')?;
+    let name = match folder {
+        "openai-completions" | "vllm-completions" => "openai_completions",
+        "workers-ai" => "workers_ai",
+        "derived" if file.starts_with("openai_") || file.starts_with("vllm_") => "openai_chat",
+        "ollama-chat" | "cohere-v1-chat" | "cohere-v2-chat" => return None,
+        _ if folder.ends_with("-chat") => "openai_chat",
+        _ => return None,
+    };
+    Api::from_name(name)
+}
+
+fn ask() -> Ask {
+    Ask {
+        form: None,
+        choices: 1,
+        temperature: None,
+        server_tools: false,
+    }
+}
+
+/// Those that came with status 200: others are no answers.
+fn recordings() -> Vec<Recording> {
+    let Some(index) = recorded::read("INDEX.tsv") else {
+        return Vec::new();
+    };
+    let line = |line: &str| {
+        let columns: Vec<_> = line.split('\t').collect();
+        let api = api_of(columns[0]).filter(|_| columns[6] == "200")?;
+        let content_type = match (columns[2], columns[7]) {
+            (_, given) if !given.is_empty() => given,
+            ("stream", _) => "text/event-stream",
+            _ => "application/json",
+        };
+        Some(Recording {
+            path: columns[0].to_owned(),
+            api,
+            status: columns[3].to_owned(),
+            framing: api.framing(&ask(), content_type.as_bytes()).unwrap(),
+        })
+    };
+    let text = String::from_utf8(index).unwrap();
+    text.lines().skip(1).filter_map(line).collect()
+}
+
+fn judge<'c>(
+    recording: &Recording,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<Answer, Fault> {
+    judge_framing(recording.api, recording.framing, chunks)
+}
+
+fn judge_framing<'c>(
+    api: Api,
+    framing: Framing,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<Answer, Fault> {
+    let mut judge = api.judge(&ask(), framing);
+    let mut whole = Vec::new();
+    for chunk in chunks {
+        judge.feed(chunk, &mut |_, _| {})?;
+        whole.extend_from_slice(chunk);
+    }
+    judge.finish(&whole)
+}
+
+/// What the index says of a recording: its finish, and whether its end is marked.
+fn expected(recording: &Recording) -> Result<(Finish, bool), ()> {
+    match (recording.path.as_str(), recording.status.as_str()) {
+        // The index goes by the finish alone.
+        ("derived/openai_missing_done_after_finish.sse", _) => Ok((Finish::Complete, false)),
+        ("derived/openai_done_without_blank_line.sse", _) => Err(()),
+        // Cut between two events: nothing is wrong with it but its end.
+        ("derived/openai_cut_before_finish.sse", _) => Ok((Finish::Complete, false)),
+        // The index looks for a finish in choices only; this one is beside the tool calls.
+        ("workers-ai/native_tool_call.sse", _) => Ok((Finish::Complete, true)),
+        (_, "complete") => Ok((Finish::Complete, true)),
+        (_, "complete-length") => Ok((Finish::Length, true)),
+        (_, "complete-filtered") => Ok((Finish::Filtered, true)),
+        (_, "complete-nofinish") => Ok((Finish::Complete, false)),
+        // Errors, aborts, what is cut, and what lacks the blank line after its last event.
+        _ => Err(()),
+    }
+}
+
+#[test]
+fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
+    let mut ran = 0;
+    for recording in recordings() {
+        let body = recorded::read(&recording.path).unwrap();
+        let whole = judge(&recording, [&body[..]]);
+        let seen = whole.map(|answer| (answer.finish, answer.marked_end));
+        assert_eq!(
+            seen.map_err(|_| ()),
+            expected(&recording),
+            "{}: {whole:?}",
+            recording.path
+        );
+        if recording.status == "unterminated-tail" {
+            assert_eq!(whole, Err(Fault::Pending), "{}", recording.path);
+        }
+        for size in [1, 7, 64, 4_096] {
+            let chunked = judge(&recording, body.chunks(size));
+            assert_eq!(chunked, whole, "{} by {size}", recording.path);
+        }
+        let every_split = 0..=body.len().min(4_096);
+        let step = if body.len() <= 4_096 { 1 } else { 13 };
+        for split in every_split.step_by(step) {
+            let (head, tail) = body.split_at(split);
+            let chunked = judge(&recording, [head, tail]);
+            assert_eq!(chunked, whole, "{} at {split}", recording.path);
+        }
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
+
+#[test]
+fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
+    let mut ran = 0;
+    for recording in recordings().iter().filter(|it| it.is_complete()) {
+        let body = recorded::read(&recording.path).unwrap();
+        // JSON may end with white space, which says nothing; a stream needs its last byte.
+        let end = match recording.framing {
+            Framing::Json => body.trim_ascii_end().len() - 1,
+            _ => last_needed(&body),
+        };
+        let cuts = (0..=end).rev().step_by(1 + body.len() / 2_000);
+        for cut in cuts {
+            let whole = judge(recording, [&body[..cut]]).is_ok_and(|answer| answer.marked_end);
+            assert!(!whole, "{} cut at {cut} of {}", recording.path, body.len());
+        }
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
+
+/// The offset of the line end that dispatches the last event.
+fn last_needed(stream: &[u8]) -> usize {
+    let lines = stream.trim_ascii_end();
+    let ends = &stream[lines.len()..];
+    let blank_line = if ends.starts_with(b"\r\n\r\n") { 3 } else { 2 };
+    lines.len() + blank_line - 1
+}
+
+#[test]
+fn every_recorded_answer_converts_without_loss_or_says_why_not() {
+    let with_usage = Form::stream(Framing::Sse, br#"{"include_usage":true}"#);
+    let plain = Form::stream(Framing::Sse, b"");
+    let mut convertible: BTreeMap<&str, u32> = BTreeMap::new();
+    let mut declined = Vec::new();
+    for recording in recordings().iter().filter(|it| it.is_complete()) {
+        let body = recorded::read(&recording.path).unwrap();
+        let api = recording.api;
+        let join = |stream: &[u8]| api.convert(stream, &plain, &Form::json());
+        let split = |json: &[u8]| api.convert(json, &Form::json(), &with_usage);
+        let json = match recording.framing {
+            Framing::Json => Ok(body.clone()),
+            _ => join(&body).or_else(|lossy| match lossy {
+                // What there is besides must convert all the same.
+                Lossy::NoUsage => {
+                    declined.push((recording.path.clone(), lossy));
+                    join(&with_made_up_usage(&body))
+                }
+                _ => Err(lossy),
+            }),
+        };
+        let stream = json.as_deref().map_err(|lossy| *lossy).and_then(split);
+        let (json, stream) = match (json, stream) {
+            (Ok(json), Ok(stream)) => (json, stream),
+            (_, Err(lossy)) | (Err(lossy), _) => {
+                declined.push((recording.path.clone(), lossy));
+                continue;
+            }
+        };
+        let again = join(&stream).unwrap();
+        assert_eq!(value(&again), value(&json), "{}", recording.path);
+        for (framing, converted) in [(Framing::Json, &json), (Framing::Sse, &stream)] {
+            let mut seen = judge_framing(api, framing, [&converted[..]]);
+            if let (Ok(answer), Framing::Sse, "workers_ai") = (&mut seen, framing, api.name()) {
+                // Its whole answers have no finish, so that the streams made of them have none.
+                answer.marked_end = true;
+            }
+            assert_eq!(seen, judge(recording, [&body[..]]), "{}", recording.path);
+        }
+        if declined
+            .last()
+            .is_none_or(|(path, _)| *path != recording.path)
+        {
+            *convertible.entry(api.name()).or_default() += 1;
+        }
+    }
+    println!("convertible: {convertible:?}; declined: {}", declined.len());
+    for (path, lossy) in &declined {
+        println!("  {path}: {}", lossy.as_str());
+        // Anything else would be a shape that nobody has thought of.
+        assert_ne!(*lossy, Lossy::Malformed, "{path}");
+    }
+}
+
+fn with_made_up_usage(stream: &[u8]) -> Vec<u8> {
+    let done = memchr::memmem::rfind(stream, b"data: [DONE]").unwrap();
+    let (events, done) = stream.split_at(done);
+    let usage = b"data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n";
+    [events, usage, done].concat()
+}
+
+/// The value of an answer, without the indexes that DeepSeek and others give the tool calls of
+/// whole messages: every stream has them.
+fn value(json: &[u8]) -> Value {
+    let mut value: Value = serde_json::from_slice(json).unwrap();
+    for choice in value["choices"].as_array_mut().into_iter().flatten() {
+        let calls = choice
+            .get_mut("message")
+            .and_then(|message| message.get_mut("tool_calls"))
+            .and_then(Value::as_array_mut);
+        for call in calls.into_iter().flatten() {
+            call.as_object_mut().unwrap().shift_remove("index");
+        }
+    }
+    value
+}
+
+#[test]
+fn zeroing_the_usage_of_a_recorded_answer_leaves_the_rest_as_it_is() {
+    let mut ran = 0;
+    for recording in recordings().iter().filter(|it| it.is_complete()) {
+        let body = recorded::read(&recording.path).unwrap();
+        let form = recording.form();
+        let zeroed = recording.api.zero_usage(&body, &form).unwrap();
+        assert_eq!(
+            judge(recording, [&zeroed[..]]),
+            judge(recording, [&body[..]]),
+            "{}",
+            recording.path
+        );
+        let again = recording.api.zero_usage(&zeroed, &form).unwrap();
+        assert!(again == zeroed, "{}", recording.path);
+        if recording.framing == Framing::Sse {
+            let lines = |text: &[u8]| -> Vec<Vec<u8>> {
+                text.split(|byte| *byte == b'\n')
+                    .map(<[u8]>::to_vec)
+                    .collect()
+            };
+            let (old, new) = (lines(&body), lines(&zeroed));
+            assert_eq!(old.len(), new.len(), "{}", recording.path);
+            for (old, new) in old.iter().zip(&new) {
+                let has_usage = memchr::memmem::find(old, b"_tokens").is_some();
+                assert!(old == new || has_usage, "{}", recording.path);
+                assert!(!has_usage || old != new, "{}", recording.path);
+            }
+        }
+        let zeroed = String::from_utf8(zeroed).unwrap();
+        let counts = zeroed.split("_tokens\":").skip(1);
+        for count in counts.map(str::trim_start) {
+            assert!(
+                count.starts_with("0,") || count.starts_with("0}") || count.starts_with("null"),
+                "{}: {count}",
+                recording.path
+            );
+        }
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
