@@ -255,7 +255,7 @@ fn value(json: &[u8]) -> Value {
             .and_then(|message| message.get_mut("tool_calls"))
             .and_then(Value::as_array_mut);
         for call in calls.into_iter().flatten() {
-            call.as_object_mut().unwrap().shift_remove("index");
+            call.as_object_mut().unwrap().remove("index");
         }
     }
     value

@@ -260,22 +260,87 @@ fn a_stream_is_captured_chunk_by_chunk_and_replayed_byte_for_byte() {
     assert_eq!(second.header("x-accel-buffering").unwrap(), "no");
 }
 
+/// What a client gets in the place of a stored answer in another form.
+fn text_of(host: &Host) -> String {
+    let reply = host.reply.as_ref().expect("the cache replied");
+    String::from_utf8(reply.body.as_bytes().to_vec()).unwrap()
+}
+
+const USAGE: &str = "data: {\"choices\":[],\"usage\":{\"total_tokens\":3}}\n\n";
+const ASK_USAGE: &str =
+    r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
+
 #[test]
-fn a_stream_and_a_json_answer_do_not_serve_each_other() {
+fn a_stored_stream_answers_a_request_for_json() {
+    let worker = worker("{}");
+    let event_stream = ok("text/event-stream", &[("cache-control", "no-cache")]);
+    let with_usage = STREAM.replace("data: [DONE]", &format!("{USAGE}data: [DONE]"));
+    let first = miss(&worker, &post(&[]), ASK_USAGE, &event_stream, &with_usage);
+    let second = again(&worker, first, &post(&[]), ASK_JSON, 0);
+    assert_eq!(second.request_result(), Some(RequestResult::Hit));
+    assert_eq!(second.header("content-type").unwrap(), "application/json");
+    assert_eq!(second.header("x-accel-buffering"), None);
+    let json: serde_json::Value = serde_json::from_str(&text_of(&second)).unwrap();
+    assert_eq!(json["choices"][0]["message"]["content"], "Hi");
+    assert_eq!(json["usage"]["total_tokens"], 3);
+}
+
+#[test]
+fn a_stored_json_answer_answers_a_request_for_a_stream() {
+    let worker = worker("{}");
+    let first = json_miss(&worker);
+    let second = again(&worker, first, &post(&[]), ASK_STREAM, 0);
+    assert_eq!(second.request_result(), Some(RequestResult::Hit));
+    let content_type = second.header("content-type").unwrap();
+    assert_eq!(content_type, "text/event-stream; charset=utf-8");
+    assert_eq!(second.header("cache-control").unwrap(), "no-cache");
+    assert_eq!(second.header("x-accel-buffering").unwrap(), "no");
+    let stream = text_of(&second);
+    assert!(
+        stream.contains("Hi") && stream.ends_with("data: [DONE]\n\n"),
+        "{stream}"
+    );
+}
+
+#[test]
+fn what_would_be_lost_is_a_miss_and_the_more_general_answer_stays() {
     let worker = worker("{}");
     let event_stream = ok("text/event-stream", &[]);
-    let stream = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
-    let wire = Some(RequestResult::Miss(Miss::Form(
-        crate::llm::Lossy::Unsupported,
-    )));
-    let cross = again(&worker, stream(), &post(&[]), ASK_JSON, 0);
-    assert_eq!(cross.request_result(), wire);
-    let cross = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
-    assert_eq!(cross.request_result(), wire);
-    let usage =
-        r#"{"model":"m","messages":[],"stream":true,"stream_options":{"include_usage":true}}"#;
-    let cross = again(&worker, stream(), &post(&[]), usage, 0);
-    assert_eq!(cross.request_result(), wire);
+    let without = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
+    let no_usage = RequestResult::Miss(Miss::Form(crate::llm::Lossy::NoUsage));
+    // The JSON answer serves streams as well, and so takes the place of the stream.
+    let mut json = again(&worker, without(), &post(&[]), ASK_JSON, 0);
+    assert_eq!(json.request_result(), Some(no_usage));
+    json.response_headers(&ok("application/json", &[]), true);
+    json.response_body(JSON, true);
+    assert_eq!(json.answer_result(), Some(AnswerResult::Stored));
+    // A JSON answer with audio cannot become a stream, nor a stream without usage JSON.
+    let audio = JSON.replace("\"Hi\"", "\"Hi\",\"audio\":{\"id\":\"a\"}");
+    let json = ok("application/json", &[]);
+    let first = miss(&worker, &post(&[]), ASK_JSON, &json, &audio);
+    let mut stream = again(&worker, first, &post(&[]), ASK_STREAM, 0);
+    stream.response_headers(&event_stream, true);
+    stream.response_body(STREAM, true);
+    assert_eq!(
+        stream.answer_result(),
+        Some(not_stored(NotStored::LessGeneral))
+    );
+}
+
+#[test]
+fn a_hit_reports_no_usage_where_the_configuration_says_so() {
+    let worker = worker(r#"{"respond": {"usage": "zero"}}"#);
+    let used = JSON.replace("]}", "],\"usage\":{\"total_tokens\":3}}");
+    let json = ok("application/json", &[]);
+    let stored = || miss(&worker, &post(&[]), ASK_JSON, &json, &used);
+    for ask in [ASK_JSON, ASK_USAGE] {
+        let hit = again(&worker, stored(), &post(&[]), ask, 0);
+        assert!(
+            text_of(&hit).contains("\"total_tokens\":0"),
+            "{}",
+            text_of(&hit)
+        );
+    }
 }
 
 #[test]
@@ -745,7 +810,10 @@ fn what_is_excluded_from_the_key_still_decides_about_the_answer() {
             "rules": [{"match": {"model": "off"}, "mode": "disabled"}]}"#,
     );
     let stream = again(&worker, json_miss(&worker), &post(&[]), ASK_STREAM, 0);
-    assert_ne!(stream.request_result(), Some(RequestResult::Hit));
+    assert!(
+        text_of(&stream).starts_with("data: "),
+        "a stream, as asked for"
+    );
     let mut host = Host::new(&worker);
     host.request(&post(&[]), r#"{"model":"m","web_search_options":{}}"#);
     let tools = RequestResult::Bypass(Bypass::ServerTools);

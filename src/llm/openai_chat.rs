@@ -220,10 +220,13 @@ fn runs_server_tools(body: &Canonical) -> bool {
     {
         return true;
     }
-    // A `tools` of another shape is an error for the provider to tell.
-    body.member("tools")
-        .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
-        .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+    match body.member("tools") {
+        None | Some(b"null") => false,
+        // Tools of another shape than ours may be anything.
+        Some(tools) => serde_json::from_slice::<Vec<Tool>>(tools).map_or(true, |tools| {
+            tools.iter().any(|t| t.r#type == ToolType::Other)
+        }),
+    }
 }
 
 /// Perplexity's Sonar, Groq's Compound, OpenAI's search models, and OpenRouter's `:online`.
@@ -240,12 +243,13 @@ fn is_searching_model(model: &str) -> bool {
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum ToolType {
-    #[default]
     Client,
+    /// Also where it is missing: Gemini's search, say, is a tool without a type.
+    #[default]
     Other,
 }
 
-deserialize_word!(ToolType, ToolType::Client, |word| match word {
+deserialize_word!(ToolType, ToolType::Other, |word| match word {
     "function" | "custom" => ToolType::Client,
     _ => ToolType::Other,
 });

@@ -56,7 +56,7 @@ mod tests {
         assert!(zero(&mut answer, &["usage", "list", "absent"]));
         assert_eq!(
             Value::Object(answer).to_string(),
-            r#"{"usage":{"total_tokens":0,"details":{"cached_tokens":0,"none":null},"cost":0,"is_byok":false,"queue_time":0.5,"latency_checkpoint":{"total_ms":9},"size":"low"},"created":5,"list":[{"n":0},{"n":0}]}"#
+            r#"{"created":5,"list":[{"n":0},{"n":0}],"usage":{"cost":0,"details":{"cached_tokens":0,"none":null},"is_byok":false,"latency_checkpoint":{"total_ms":9},"queue_time":0.5,"size":"low","total_tokens":0}}"#
         );
         let mut none = serde_json::from_str(r#"{"usage":null,"created":5}"#).unwrap();
         assert!(!zero(&mut none, &["usage"]));

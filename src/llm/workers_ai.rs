@@ -216,6 +216,10 @@ impl EventJudge for Stream {
         Ok(())
     }
 
+    fn is_over(&self) -> bool {
+        self.done
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         if !self.choices.is_empty() {
             // Not both.

@@ -93,7 +93,7 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
             else {
                 return Err(Lossy::Malformed);
             };
-            let Some(Value::Array(new)) = part.shift_remove("thinking") else {
+            let Some(Value::Array(new)) = part.remove("thinking") else {
                 return Err(Lossy::Malformed);
             };
             for thought in new {

@@ -126,7 +126,7 @@ impl Joined {
             .map(|choice| choice.finish(shape))
             .collect::<Result<_, _>>()?;
         let mut answer = Map::new();
-        if let Some(id) = self.top.shift_remove("id") {
+        if let Some(id) = self.top.remove("id") {
             answer.insert("id".into(), id);
         }
         answer.insert("object".into(), shape.object().into());
@@ -310,7 +310,7 @@ impl Choice {
             Shape::Chat => {
                 let mut message = Map::new();
                 // The only one that a completion's message can have.
-                let role = self.message.shift_remove("role");
+                let role = self.message.remove("role");
                 let role = role.filter(|role| !is_blank(role));
                 message.insert("role".into(), role.unwrap_or_else(|| "assistant".into()));
                 message.insert("content".into(), self.content.finish());

@@ -165,16 +165,16 @@ impl Choice {
         let Value::Object(mut choice) = choice else {
             return Err(Lossy::Malformed);
         };
-        let index = match choice.shift_remove("index") {
+        let index = match choice.remove("index") {
             None | Some(Value::Null) => 0,
             Some(index) => index.as_u64().ok_or(Lossy::Malformed)?,
         };
-        let message = match choice.shift_remove("message") {
+        let message = match choice.remove("message") {
             None => None,
             Some(Value::Object(message)) => Some(message),
             Some(_) => return Err(Lossy::Malformed),
         };
-        let logprobs = choice.shift_remove("logprobs");
+        let logprobs = choice.remove("logprobs");
         if !matches!(logprobs, None | Some(Value::Null | Value::Object(_))) {
             return Err(Lossy::Malformed);
         }
@@ -188,9 +188,9 @@ impl Choice {
         Ok(Self {
             index,
             message,
-            text: choice.shift_remove("text"),
+            text: choice.remove("text"),
             logprobs,
-            finish_reason: choice.shift_remove("finish_reason").unwrap_or_default(),
+            finish_reason: choice.remove("finish_reason").unwrap_or_default(),
             rest: choice,
         })
     }
@@ -265,16 +265,16 @@ struct Parts {
 impl Parts {
     fn of(mut message: Map<String, Value>) -> Result<Self, Lossy> {
         let mut parts = Self::default();
-        if let Some(role) = message.shift_remove("role") {
+        if let Some(role) = message.remove("role") {
             parts.role.insert("role".into(), role);
         }
         // Thoughts come before words, words before calls.
         for name in ["reasoning_content", "reasoning", "reasoning_details"] {
-            if let Some(value) = message.shift_remove(name) {
+            if let Some(value) = message.remove(name) {
                 parts.reasoning(name, value)?;
             }
         }
-        match message.shift_remove("content") {
+        match message.remove("content") {
             Some(Value::Array(content)) if !content.is_empty() => parts.content(content)?,
             Some(content @ Value::String(_)) if !is_blank(&content) => {
                 parts.role.insert("content".into(), "".into());
@@ -394,7 +394,7 @@ impl Parts {
                 return Err(Lossy::Malformed);
             };
             // DeepSeek and Mistral have one in whole messages too.
-            members.shift_remove("index");
+            members.remove("index");
             for (name, text) in [("function", "arguments"), ("custom", "input")] {
                 match members.get(name) {
                     Some(Value::Object(function)) => adds_up(function, text)?,

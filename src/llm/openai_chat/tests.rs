@@ -258,13 +258,16 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
     for server in [
         r#"{"web_search_options":{}}"#,
         r#"{"tools":[{"type":"function","function":{}},{"type":"openrouter:web_search"}]}"#,
+        r#"{"tools":[{"google_search":{}}]}"#,
+        r#"{"tools":[{"type":"function"},1]}"#,
+        r#"{"tools":"nonsense"}"#,
     ] {
         assert!(ask(server).unwrap().server_tools, "{server}");
     }
     for client in [
         r#"{"web_search_options":null,"tools":null}"#,
-        r#"{"tools":[{"type":"function","function":{}},{"type":"custom"},{}]}"#,
-        r#"{"tools":"nonsense"}"#,
+        r#"{"tools":[{"type":"function","function":{}},{"type":"custom"}]}"#,
+        r#"{"tools":[]}"#,
     ] {
         assert!(!ask(client).unwrap().server_tools, "{client}");
     }

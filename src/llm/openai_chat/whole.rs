@@ -367,6 +367,10 @@ impl EventJudge for Stream {
         Ok(())
     }
 
+    fn is_over(&self) -> bool {
+        self.done
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.choices.answer(self.expected_choices, self.done)
     }

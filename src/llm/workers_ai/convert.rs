@@ -69,7 +69,7 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
 /// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
 pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
     let mut envelope = events::object(json)?;
-    let Some(Value::Object(result)) = envelope.shift_remove("result") else {
+    let Some(Value::Object(result)) = envelope.remove("result") else {
         return Err(Lossy::Malformed);
     };
     // A stream has no place for anything else.
@@ -85,7 +85,7 @@ pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
 }
 
 fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, Lossy> {
-    let Some(response @ Value::String(_)) = result.shift_remove("response") else {
+    let Some(response @ Value::String(_)) = result.remove("response") else {
         return Err(Lossy::Content);
     };
     if result.get("usage").is_none_or(Value::is_null) {
