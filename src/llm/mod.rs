@@ -5,11 +5,13 @@
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
 //! members ([`fields`]).
 
+mod counts;
 mod events;
 mod fields;
 mod judge;
 mod openai_chat;
 mod openai_completions;
+mod openai_responses;
 mod usage;
 mod workers_ai;
 
@@ -22,10 +24,11 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 3] = [
+static APIS: [&dyn Protocol; 4] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
+    &openai_responses::OpenaiResponses,
     &workers_ai::WorkersAi,
 ];
 

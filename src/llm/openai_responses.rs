@@ -1,0 +1,132 @@
+//! Responses and their dialects: OpenAI, Azure, OpenRouter, DeepSeek, Bedrock's OpenAI endpoint.
+//!
+//! Source: the OpenAI API reference, "Responses" (object `response`, "Streaming events"); the
+//! dialects' deviations as recorded from them. A stream ends with an event that holds the whole
+//! response, the one that the API would have sent as JSON; its `status` says how it came to its
+//! end. OpenRouter and Bedrock name the events in the data only or after it, and OpenRouter sends
+//! `data: [DONE]` last.
+//!
+//! What a provider keeps between requests:
+//! - `conversation` changes with each request, so that equal requests mean different things: never
+//!   from a cache.
+//! - `previous_response_id` names a response, which never changes, and is in the key: equal
+//!   requests mean the same. A hit gives the id of the response that is stored, which the provider
+//!   knows as long as it keeps it, and adds none of its own (`store`).
+
+mod join;
+mod judge;
+mod response;
+mod split;
+
+use serde::Deserialize;
+
+use super::fields::deserialize_word;
+use super::judge::{Document, Events};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, counts};
+use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
+use crate::json::Canonical;
+
+/// `POST .../responses`.
+pub(super) struct OpenaiResponses;
+
+impl Protocol for OpenaiResponses {
+    fn name(&self) -> &'static str {
+        "openai_responses"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/responses")
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream", "stream_options"]
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        if asks_for(body, "background") {
+            return Err(Unfit::Background);
+        }
+        if asks_for(body, "conversation") {
+            return Err(Unfit::Conversation);
+        }
+        Ok(Ask {
+            form: Some(form_by_stream_member(body)?),
+            choices: 1,
+            temperature: number_member(body, "temperature"),
+            server_tools: runs_server_tools(body),
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        match framing {
+            Framing::Json => Box::new(Document(judge::judge)),
+            _ => Box::new(Events::new(judge::Stream::default())),
+        }
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        join::join(stream)
+    }
+
+    /// The padding that `stream_options.include_obfuscation` asks for is left out: it only hides
+    /// the lengths of pieces, and here there is one piece.
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        match wanted.framing {
+            Framing::Sse => split::split(json),
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        match form.framing {
+            Framing::Json => counts::zero_document(answer, &["/usage"]),
+            Framing::Sse => counts::zero_events(answer, &["/response/usage"]),
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+}
+
+/// Tools that are not the client's to run; `tools[].type` names them. Beyond `tools`: a stored
+/// `prompt` may bring tools that cannot be seen here, OpenRouter has `plugins`, xAI
+/// `search_parameters`.
+fn runs_server_tools(body: &Canonical) -> bool {
+    #[derive(Deserialize)]
+    struct Tool {
+        #[serde(default)]
+        r#type: ToolType,
+    }
+    if ["prompt", "plugins", "search_parameters"]
+        .into_iter()
+        .any(|name| asks_for(body, name))
+    {
+        return true;
+    }
+    // A `tools` of another shape is an error for the provider to tell.
+    body.member("tools")
+        .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
+        .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum ToolType {
+    #[default]
+    Client,
+    /// Web and file search, MCP and connectors, code interpreter, computer use, image generation,
+    /// shells, which may be containers of the provider, and whatever comes next.
+    Other,
+}
+
+deserialize_word!(ToolType, ToolType::Client, |word| match word {
+    "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
+    _ => ToolType::Other,
+});
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+//! The JSON answer that a stream stands for: the response in its last event.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::llm::Lossy;
+use crate::llm::fields::{Said, deserialize_word};
+use crate::sse;
+
+/// More output items than a response has.
+const MAX_ITEMS: usize = 16_384;
+
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let mut reader = Reader::default();
+    let mut parser = sse::Parser::new();
+    let mut read = Ok(());
+    parser.feed(stream, |event| {
+        if read.is_ok() {
+            read = reader.event(&event);
+        }
+    });
+    read?;
+    let response = reader.response.ok_or(Lossy::Malformed)?;
+    let done = match response.get("status").and_then(Value::as_str) {
+        Some("completed" | "incomplete") => reader.done,
+        _ => return Err(Lossy::Malformed),
+    };
+    let Some(Value::Array(output)) = response.get("output") else {
+        return Err(Lossy::Content);
+    };
+    // What was streamed must be in the response. Ids differ (OpenRouter), and logprobs are rounded
+    // (OpenAI), as they are in JSON answers.
+    for (output_index, kind) in done {
+        let item = usize::try_from(output_index)
+            .ok()
+            .and_then(|index| output.get(index));
+        if item.and_then(|item| item.get("type")?.as_str()) != Some(kind.as_str()) {
+            return Err(Lossy::Content);
+        }
+    }
+    serde_json::to_vec(&response).map_err(|_| Lossy::Malformed)
+}
+
+#[derive(Default)]
+struct Reader {
+    /// The output index and the type of the items that came.
+    done: Vec<(u64, String)>,
+    response: Option<Map<String, Value>>,
+}
+
+impl Reader {
+    fn event(&mut self, event: &sse::Event<'_>) -> Result<(), Lossy> {
+        if event.data == b"[DONE]" {
+            return Ok(());
+        }
+        let data: Data = serde_json::from_slice(event.data).map_err(|_| Lossy::Malformed)?;
+        let kind = match (data.r#type, str::from_utf8(event.event)) {
+            (Kind::None, Ok(name)) => Kind::of(name),
+            (kind, _) => kind,
+        };
+        if data.error.0 || self.response.is_some() {
+            return Err(Lossy::Malformed);
+        }
+        match kind {
+            Kind::ItemDone => {
+                let item = data.item.ok_or(Lossy::Malformed)?;
+                if self.done.len() >= MAX_ITEMS {
+                    return Err(Lossy::Malformed);
+                }
+                self.done
+                    .push((data.output_index.unwrap_or(0), item.r#type));
+                Ok(())
+            }
+            Kind::End => {
+                self.response = Some(response(event.data)?);
+                Ok(())
+            }
+            // Audio comes in pieces only: the response that ends the stream has its transcript.
+            Kind::Audio => Err(Lossy::Content),
+            Kind::None | Kind::Other => Ok(()),
+        }
+    }
+}
+
+/// The response in the data of the last event.
+fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
+    let Ok(Value::Object(mut data)) = serde_json::from_slice(data) else {
+        return Err(Lossy::Malformed);
+    };
+    let response = data.shift_remove("response");
+    let is_known = |name: &String| {
+        matches!(
+            name.as_str(),
+            "type" | "sequence_number" | "obfuscation" | "error"
+        )
+    };
+    if !data.keys().all(is_known) {
+        return Err(Lossy::UnknownMember);
+    }
+    match response {
+        Some(Value::Object(response)) => Ok(response),
+        _ => Err(Lossy::Malformed),
+    }
+}
+
+#[derive(Deserialize)]
+struct Data {
+    #[serde(default)]
+    r#type: Kind,
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    output_index: Option<u64>,
+    #[serde(default)]
+    item: Option<Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    r#type: String,
+}
+
+#[derive(Clone, Copy, Default)]
+enum Kind {
+    #[default]
+    None,
+    ItemDone,
+    End,
+    Audio,
+    Other,
+}
+
+impl Kind {
+    fn of(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "response.output_item.done" => Self::ItemDone,
+            "response.completed" | "response.incomplete" => Self::End,
+            "response.audio.delta" | "response.output_audio.delta" => Self::Audio,
+            _ => Self::Other,
+        }
+    }
+}
+
+deserialize_word!(Kind, Kind::None, Kind::of);

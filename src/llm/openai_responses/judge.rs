@@ -1,0 +1,191 @@
+//! Whether a response is whole: the object, and the stream that ends with it.
+
+use serde::Deserialize;
+
+use super::response::{Item, Output, Response};
+use crate::llm::fields::{Content, Said, deserialize_word};
+use crate::llm::judge::EventJudge;
+use crate::llm::{Answer, Fault, Finish, Listener};
+use crate::sse::Event;
+
+/// More output items at work at one time than any provider has.
+const MAX_OPEN_ITEMS: usize = 1_024;
+
+/// Judges a response that came as JSON.
+pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
+    let response: Response = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+    if response.output.is_none() && !response.errs() {
+        return Err(Fault::Malformed);
+    }
+    response.answer(false)
+}
+
+/// Judges a stream of response events.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    /// The output items that were added and are not done.
+    open: Vec<OpenItem>,
+    /// What the items that are done come to.
+    done: Output,
+    /// The verdict on the response in the last event.
+    end: Option<Answer>,
+}
+
+#[derive(Debug)]
+struct OpenItem {
+    output_index: u64,
+    /// The sum of the pieces of arguments that came for it.
+    argument_bytes: usize,
+}
+
+impl EventJudge for Stream {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        if event.data == b"[DONE]" {
+            return Ok(());
+        }
+        let data: Data<'_> = serde_json::from_slice(event.data).map_err(|_| Fault::Malformed)?;
+        let named = str::from_utf8(event.event).map_or(Kind::Other, Kind::of);
+        let kind = match data.r#type {
+            Kind::None => named,
+            kind => kind,
+        };
+        if named == Kind::Error || kind == Kind::Error || data.errs() {
+            return Err(Fault::Error);
+        }
+        if self.end.is_some() {
+            return Err(Fault::AfterEnd);
+        }
+        let output_index = data.output_index.unwrap_or(0);
+        match kind {
+            Kind::ItemAdded => self.open(output_index),
+            Kind::ItemDone => self.close(output_index, &data.item.ok_or(Fault::Malformed)?),
+            Kind::Text => {
+                listener(output_index, data.delta.as_str().unwrap_or_default());
+                Ok(())
+            }
+            Kind::Arguments => {
+                self.count_arguments(output_index, data.delta.as_str().unwrap_or_default());
+                Ok(())
+            }
+            Kind::Completed | Kind::Incomplete => {
+                let response = data.response.ok_or(Fault::Malformed)?;
+                let answer = response.answer(kind == Kind::Incomplete)?;
+                if answer.finish == Finish::Complete && !self.open.is_empty() {
+                    return Err(Fault::Unfinished);
+                }
+                self.end = Some(answer);
+                Ok(())
+            }
+            Kind::None | Kind::Error | Kind::Other => Ok(()),
+        }
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        // Without the last event the response is in progress: that is what the first one says.
+        let end = self.end.ok_or(Fault::Unfinished)?;
+        Ok(Answer {
+            finish: end.finish.worse(self.done.finish()?),
+            // Some proxies of subscriptions leave `output` empty in the last event.
+            empty: end.empty && !self.done.said,
+            ..end
+        })
+    }
+}
+
+impl Stream {
+    fn open(&mut self, output_index: u64) -> Result<(), Fault> {
+        if self.open.len() >= MAX_OPEN_ITEMS {
+            return Err(Fault::Choices);
+        }
+        self.open.push(OpenItem {
+            output_index,
+            argument_bytes: 0,
+        });
+        Ok(())
+    }
+
+    fn close(&mut self, output_index: u64, item: &Item<'_>) -> Result<(), Fault> {
+        self.done.take(item);
+        let place = |open: &OpenItem| open.output_index == output_index;
+        let Some(place) = self.open.iter().position(place) else {
+            return Ok(());
+        };
+        let open = self.open.swap_remove(place);
+        // A piece of the arguments that was lost or sent twice. Some send no pieces.
+        match item.arguments.as_str() {
+            Some(arguments) if open.argument_bytes != 0 => {
+                if arguments.len() == open.argument_bytes {
+                    Ok(())
+                } else {
+                    Err(Fault::ToolArguments)
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn count_arguments(&mut self, output_index: u64, piece: &str) {
+        let place = |open: &&mut OpenItem| open.output_index == output_index;
+        if let Some(open) = self.open.iter_mut().find(place) {
+            open.argument_bytes = open.argument_bytes.saturating_add(piece.len());
+        }
+    }
+}
+
+/// The data of an event, as far as the judge looks.
+#[derive(Deserialize)]
+struct Data<'a> {
+    #[serde(default)]
+    r#type: Kind,
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    output_index: Option<u64>,
+    #[serde(borrow, default)]
+    delta: Content<'a>,
+    #[serde(borrow, default)]
+    item: Option<Item<'a>>,
+    #[serde(default)]
+    response: Option<Response>,
+}
+
+impl Data<'_> {
+    fn errs(&self) -> bool {
+        self.error.0 || self.response.as_ref().is_some_and(Response::errs)
+    }
+}
+
+/// The `type` of an event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    None,
+    ItemAdded,
+    ItemDone,
+    Text,
+    Arguments,
+    Completed,
+    Incomplete,
+    Error,
+    Other,
+}
+
+impl Kind {
+    fn of(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "response.output_item.added" => Self::ItemAdded,
+            "response.output_item.done" => Self::ItemDone,
+            "response.output_text.delta" => Self::Text,
+            "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
+                Self::Arguments
+            }
+            "response.completed" => Self::Completed,
+            "response.incomplete" => Self::Incomplete,
+            "error" | "response.error" | "response.failed" | "response.cancelled" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
+deserialize_word!(Kind, Kind::None, Kind::of);

@@ -1,0 +1,394 @@
+//! The stream that a JSON answer stands for: the events of the API reference, "Streaming events",
+//! one piece per text, each list of parts in its order.
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::llm::Lossy;
+
+/// What would take more events is no response of any provider.
+const MAX_EVENTS: usize = 16_384;
+
+/// How many times as long as the answer the stream may be. A text comes five times: as piece, as
+/// text, in its part, in its item, and in the response.
+const MAX_GROWTH: usize = 8;
+
+/// How long the stream of a short answer may be.
+const MIN_LIMIT: usize = 1 << 20;
+
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let Ok(Value::Object(response)) = serde_json::from_slice(json) else {
+        return Err(Lossy::Malformed);
+    };
+    let end = match response.get("status").and_then(Value::as_str) {
+        Some("completed") => "response.completed",
+        Some("incomplete") => "response.incomplete",
+        _ => return Err(Lossy::Malformed),
+    };
+    let Some(Value::Array(output)) = response.get("output") else {
+        return Err(Lossy::Malformed);
+    };
+    let started = started(&response);
+    let mut stream = Stream {
+        bytes: Vec::new(),
+        events: 0,
+        limit: json.len().saturating_mul(MAX_GROWTH).max(MIN_LIMIT),
+    };
+    stream.event(
+        "response.created",
+        &[("response", Member::Object(&started))],
+    )?;
+    stream.event(
+        "response.in_progress",
+        &[("response", Member::Object(&started))],
+    )?;
+    for (output_index, item) in output.iter().enumerate() {
+        let Value::Object(item) = item else {
+            return Err(Lossy::Malformed);
+        };
+        stream.item(output_index, item)?;
+    }
+    stream.event(end, &[("response", Member::Object(&response))])?;
+    Ok(stream.bytes)
+}
+
+/// The response as it was when nothing of it was made. `service_tier` and the like, which a
+/// provider settles on the way, are as they come to be.
+fn started(response: &Map<String, Value>) -> Map<String, Value> {
+    let before = |(name, value): (&String, &Value)| {
+        let value = match name.as_str() {
+            "status" => Value::from("in_progress"),
+            "output" => Value::Array(Vec::new()),
+            "output_text" => Value::from(""),
+            "usage" | "completed_at" | "incomplete_details" | "content_filters" | "moderation" => {
+                Value::Null
+            }
+            _ => value.clone(),
+        };
+        (name.clone(), value)
+    };
+    response.iter().map(before).collect()
+}
+
+/// The value of a member of an event.
+#[derive(Clone, Copy, Serialize)]
+#[serde(untagged)]
+enum Member<'a> {
+    Json(&'a Value),
+    Object(&'a Map<String, Value>),
+    Text(&'a str),
+    Index(usize),
+    List(&'a [Value]),
+}
+
+type NamedMember<'a> = (&'a str, Member<'a>);
+
+/// The members of an event: those that say where it belongs, then its own.
+fn with<'a>(at: &[NamedMember<'a>], own: &[NamedMember<'a>]) -> Vec<NamedMember<'a>> {
+    [at, own].concat()
+}
+
+struct Stream {
+    bytes: Vec<u8>,
+    events: usize,
+    /// In bytes: a long id that many parts repeat must not take all memory.
+    limit: usize,
+}
+
+impl Stream {
+    fn event(&mut self, kind: &str, members: &[(&str, Member<'_>)]) -> Result<(), Lossy> {
+        if self.events >= MAX_EVENTS || self.bytes.len() > self.limit {
+            return Err(Lossy::Malformed);
+        }
+        for text in ["event: ", kind, "\ndata: {\"type\":\"", kind, "\""] {
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+        let number = [("sequence_number", Member::Index(self.events))];
+        for (name, value) in members.iter().chain(&number) {
+            for text in [",\"", name, "\":"] {
+                self.bytes.extend_from_slice(text.as_bytes());
+            }
+            serde_json::to_writer(&mut self.bytes, value).map_err(|_| Lossy::Malformed)?;
+        }
+        self.bytes.extend_from_slice(b"}\n\n");
+        self.events = self.events.saturating_add(1);
+        Ok(())
+    }
+
+    fn item(&mut self, output_index: usize, item: &Map<String, Value>) -> Result<(), Lossy> {
+        let kind = text(item, "type")?;
+        let place = Place { output_index, item };
+        let added = |not_yet: &[&str]| started_item(item, not_yet);
+        match kind {
+            "message" => {
+                self.added(output_index, &added(&["content"]))?;
+                if !item.get("content").is_some_and(Value::is_array) {
+                    return Err(Lossy::Malformed);
+                }
+                for (index, part) in list(item, "content")?.iter().enumerate() {
+                    self.content_part(place, index, part)?;
+                }
+            }
+            "reasoning" => {
+                self.added(output_index, &added(&["summary", "content"]))?;
+                for (index, part) in list(item, "summary")?.iter().enumerate() {
+                    self.summary_part(place, index, part)?;
+                }
+                for (index, part) in list(item, "content")?.iter().enumerate() {
+                    self.content_part(place, index, part)?;
+                }
+            }
+            "function_call" => {
+                self.added(output_index, &added(&["arguments"]))?;
+                self.whole_text(place, "response.function_call_arguments", "arguments")?;
+            }
+            "custom_tool_call" => {
+                self.added(output_index, &added(&["input"]))?;
+                self.whole_text(place, "response.custom_tool_call_input", "input")?;
+            }
+            "mcp_call" => {
+                self.added(output_index, &added(&["arguments", "output", "error"]))?;
+                self.state(place, "in_progress")?;
+                self.whole_text(place, "response.mcp_call_arguments", "arguments")?;
+                self.end(place)?;
+            }
+            "mcp_list_tools" => {
+                self.added(output_index, &added(&["tools", "error"]))?;
+                self.state(place, "in_progress")?;
+                self.end(place)?;
+            }
+            "code_interpreter_call" => {
+                self.added(output_index, &added(&["code", "outputs"]))?;
+                self.state(place, "in_progress")?;
+                if item.get("code").is_some_and(Value::is_string) {
+                    self.whole_text(place, "response.code_interpreter_call_code", "code")?;
+                }
+                self.state(place, "interpreting")?;
+                self.end(place)?;
+            }
+            "web_search_call" | "file_search_call" => {
+                self.added(output_index, &added(&["action", "results"]))?;
+                self.state(place, "in_progress")?;
+                self.state(place, "searching")?;
+                self.end(place)?;
+            }
+            "image_generation_call" => {
+                self.added(output_index, &added(&["result"]))?;
+                self.state(place, "in_progress")?;
+                self.state(place, "generating")?;
+                self.end(place)?;
+            }
+            // Nothing is known of its pieces.
+            _ => self.added(output_index, item)?,
+        }
+        self.event(
+            "response.output_item.done",
+            &[
+                ("item", Member::Object(item)),
+                ("output_index", Member::Index(output_index)),
+            ],
+        )
+    }
+
+    fn added(&mut self, output_index: usize, item: &Map<String, Value>) -> Result<(), Lossy> {
+        self.event(
+            "response.output_item.added",
+            &[
+                ("item", Member::Object(item)),
+                ("output_index", Member::Index(output_index)),
+            ],
+        )
+    }
+
+    /// What a tool of the provider's is at: `response.<type of the item>.<state>`.
+    fn state(&mut self, place: Place<'_>, state: &str) -> Result<(), Lossy> {
+        let kind = text(place.item, "type")?;
+        self.event(
+            &format!("response.{kind}.{state}"),
+            &[
+                ("item_id", Member::Text(place.id()?)),
+                ("output_index", Member::Index(place.output_index)),
+            ],
+        )
+    }
+
+    /// How a tool of the provider's came to its end. Only those of MCP have an event for failure.
+    fn end(&mut self, place: Place<'_>) -> Result<(), Lossy> {
+        let status = place.item.get("status").and_then(Value::as_str);
+        let error = place.item.get("error");
+        let failed = status == Some("failed") || error.is_some_and(|error| !error.is_null());
+        match text(place.item, "type")? {
+            "mcp_call" | "mcp_list_tools" if failed => self.state(place, "failed"),
+            _ if failed => Ok(()),
+            _ => self.state(place, "completed"),
+        }
+    }
+
+    /// A text that is a member of the item itself, told by `<kind>.delta` and `<kind>.done`.
+    fn whole_text(&mut self, place: Place<'_>, kind: &str, name: &str) -> Result<(), Lossy> {
+        let whole = text(place.item, name)?;
+        let id = ("item_id", Member::Text(place.id()?));
+        let index = ("output_index", Member::Index(place.output_index));
+        if !whole.is_empty() {
+            self.event(
+                &format!("{kind}.delta"),
+                &[("delta", Member::Text(whole)), id, index],
+            )?;
+        }
+        self.event(
+            &format!("{kind}.done"),
+            &[(name, Member::Text(whole)), id, index],
+        )
+    }
+
+    fn content_part(&mut self, place: Place<'_>, index: usize, part: &Value) -> Result<(), Lossy> {
+        let Value::Object(part) = part else {
+            return Err(Lossy::Malformed);
+        };
+        let at = [
+            ("content_index", Member::Index(index)),
+            ("item_id", Member::Text(place.id()?)),
+            ("output_index", Member::Index(place.output_index)),
+        ];
+        let kind = text(part, "type")?;
+        let started = match kind {
+            "output_text" => started_item(part, &["text", "annotations", "logprobs"]),
+            "reasoning_text" => started_item(part, &["text"]),
+            "refusal" => started_item(part, &["refusal"]),
+            // Nothing is known of its pieces.
+            _ => part.clone(),
+        };
+        self.event(
+            "response.content_part.added",
+            &with(&at, &[("part", Member::Object(&started))]),
+        )?;
+        match kind {
+            "output_text" => {
+                let text = text(part, "text")?;
+                let logprobs = ("logprobs", Member::List(list(part, "logprobs")?));
+                if !text.is_empty() {
+                    self.event(
+                        "response.output_text.delta",
+                        &with(&at, &[("delta", Member::Text(text)), logprobs]),
+                    )?;
+                }
+                for (index, annotation) in list(part, "annotations")?.iter().enumerate() {
+                    self.event(
+                        "response.output_text.annotation.added",
+                        &with(
+                            &at,
+                            &[
+                                ("annotation", Member::Json(annotation)),
+                                ("annotation_index", Member::Index(index)),
+                            ],
+                        ),
+                    )?;
+                }
+                self.event(
+                    "response.output_text.done",
+                    &with(&at, &[logprobs, ("text", Member::Text(text))]),
+                )?;
+            }
+            "reasoning_text" | "refusal" => {
+                let (name, delta, done) = match kind {
+                    "refusal" => ("refusal", "response.refusal.delta", "response.refusal.done"),
+                    _ => (
+                        "text",
+                        "response.reasoning_text.delta",
+                        "response.reasoning_text.done",
+                    ),
+                };
+                let text = text(part, name)?;
+                if !text.is_empty() {
+                    self.event(delta, &with(&at, &[("delta", Member::Text(text))]))?;
+                }
+                self.event(done, &with(&at, &[(name, Member::Text(text))]))?;
+            }
+            _ => {}
+        }
+        self.event(
+            "response.content_part.done",
+            &with(&at, &[("part", Member::Object(part))]),
+        )
+    }
+
+    fn summary_part(&mut self, place: Place<'_>, index: usize, part: &Value) -> Result<(), Lossy> {
+        let Value::Object(part) = part else {
+            return Err(Lossy::Malformed);
+        };
+        let at = [
+            ("item_id", Member::Text(place.id()?)),
+            ("output_index", Member::Index(place.output_index)),
+            ("summary_index", Member::Index(index)),
+        ];
+        let text = text(part, "text")?;
+        self.event(
+            "response.reasoning_summary_part.added",
+            &with(
+                &at,
+                &[("part", Member::Object(&started_item(part, &["text"])))],
+            ),
+        )?;
+        if !text.is_empty() {
+            self.event(
+                "response.reasoning_summary_text.delta",
+                &with(&at, &[("delta", Member::Text(text))]),
+            )?;
+        }
+        self.event(
+            "response.reasoning_summary_text.done",
+            &with(&at, &[("text", Member::Text(text))]),
+        )?;
+        self.event(
+            "response.reasoning_summary_part.done",
+            &with(&at, &[("part", Member::Object(part))]),
+        )
+    }
+}
+
+/// An item and where it stands.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    output_index: usize,
+    item: &'a Map<String, Value>,
+}
+
+impl<'a> Place<'a> {
+    /// What the events of an item name it by.
+    fn id(&self) -> Result<&'a str, Lossy> {
+        text(self.item, "id")
+    }
+}
+
+/// An item or part as it is when it begins: in progress, and the members of `not_yet` empty.
+fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Value> {
+    let before = |(name, value): (&String, &Value)| {
+        let value = match value {
+            Value::String(_) if name == "status" => Value::from("in_progress"),
+            // These have no empty value, and are not there yet.
+            _ if matches!(name.as_str(), "encrypted_content" | "action") => return None,
+            Value::String(_) if not_yet.contains(&name.as_str()) => Value::from(""),
+            Value::Array(_) if not_yet.contains(&name.as_str()) => Value::Array(Vec::new()),
+            _ if not_yet.contains(&name.as_str()) => Value::Null,
+            value => value.clone(),
+        };
+        Some((name.clone(), value))
+    };
+    item.iter().filter_map(before).collect()
+}
+
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Lossy> {
+    object
+        .get(name)
+        .and_then(Value::as_str)
+        .ok_or(Lossy::Malformed)
+}
+
+/// A list that may be absent or null.
+fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], Lossy> {
+    match object.get(name) {
+        None | Some(Value::Null) => Ok(&[]),
+        Some(Value::Array(list)) => Ok(list),
+        Some(_) => Err(Lossy::Malformed),
+    }
+}
