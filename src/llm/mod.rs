@@ -11,6 +11,7 @@ mod fields;
 mod judge;
 mod openai_chat;
 mod openai_completions;
+mod openai_embeddings;
 mod openai_responses;
 mod usage;
 mod workers_ai;
@@ -24,12 +25,14 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 4] = [
+static APIS: [&dyn Protocol; 5] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
     &openai_responses::OpenaiResponses,
+    &openai_embeddings::OpenaiEmbeddings,
     &workers_ai::WorkersAi,
+];
 ];
 
 /// One LLM API.

@@ -1,0 +1,192 @@
+//! Embeddings and their dialects: OpenAI, Azure, Mistral, vLLM and the rest.
+//!
+//! Source: the OpenAI API reference, "Embeddings" (`POST /v1/embeddings`, object `embedding`). An
+//! answer is one JSON document, never a stream. It is whole with one embedding per input, each
+//! with its index.
+
+use std::fmt;
+
+use serde::Deserializer;
+use serde::de::{Deserialize, Error, IgnoredAny, SeqAccess, Visitor};
+
+use super::fields::{self, Said, deserialize_word};
+use super::judge::Document;
+use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{counts, json_or_sse};
+use crate::json::Canonical;
+
+/// More inputs than any provider takes in one request.
+const MAX_EMBEDDINGS: usize = 65_536;
+
+/// `POST .../embeddings`.
+pub(super) struct OpenaiEmbeddings;
+
+impl Protocol for OpenaiEmbeddings {
+    fn name(&self) -> &'static str {
+        "openai_embeddings"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/embeddings")
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        Ok(Ask {
+            form: Some(Form::json()),
+            choices: inputs(body),
+            temperature: None,
+            server_tools: false,
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
+    }
+
+    fn judge(&self, ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
+        let inputs = Inputs {
+            least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
+            // The inputs of a body that cannot be read are not known.
+            exact: ask.form.is_some(),
+        };
+        Box::new(Document(move |json: &[u8]| judge(json, inputs)))
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        match form.framing {
+            Framing::Json => counts::zero_document(answer, &["/usage"]),
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+}
+
+/// How many embeddings `input` asks for: one for a text or for a list of tokens, and one for each
+/// element of any other list. An `input` of another shape is an error for the provider to tell.
+fn inputs(body: &Canonical) -> u32 {
+    // Canonical JSON has no white space.
+    match body.member("input") {
+        Some(list @ [b'[', b'"' | b'[' | b'{', ..]) => {
+            serde_json::from_slice::<Vec<IgnoredAny>>(list)
+                .map_or(1, |inputs| u32::try_from(inputs.len()).unwrap_or(u32::MAX))
+        }
+        _ => 1,
+    }
+}
+
+/// How many embeddings there must be.
+#[derive(Clone, Copy)]
+struct Inputs {
+    least: usize,
+    exact: bool,
+}
+
+fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
+    let list: List = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+    if list.error.0 || list.object == Object::Error {
+        return Err(Fault::Error);
+    }
+    let count = list.data.len();
+    let fits = if inputs.exact {
+        count == inputs.least
+    } else {
+        count >= inputs.least
+    };
+    if !fits || count > MAX_EMBEDDINGS {
+        return Err(Fault::Choices);
+    }
+    // As many different ones below the count as there are: each once.
+    let mut seen = vec![false; count];
+    for embedding in &list.data {
+        let index = usize::try_from(embedding.index).unwrap_or(usize::MAX);
+        match seen.get_mut(index) {
+            Some(seen) if !*seen => *seen = true,
+            _ => return Err(Fault::Choices),
+        }
+    }
+    Ok(Answer {
+        finish: Finish::Complete,
+        empty: false,
+        marked_end: true,
+    })
+}
+
+/// The answer, as far as the judge looks.
+#[derive(serde::Deserialize)]
+struct List {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    object: Object,
+    #[serde(default, deserialize_with = "fields::list")]
+    data: Vec<Embedding>,
+}
+
+#[derive(serde::Deserialize)]
+struct Embedding {
+    index: u64,
+    #[serde(rename = "embedding")]
+    _vector: Vector,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Object {
+    #[default]
+    Other,
+    Error,
+}
+
+deserialize_word!(Object, Object::Other, |word| match word {
+    "error" => Object::Error,
+    _ => Object::Other,
+});
+
+/// A list of numbers, or its base64, with something in it.
+struct Vector;
+
+impl<'de> Deserialize<'de> for Vector {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(VectorVisitor)
+    }
+}
+
+struct VectorVisitor;
+
+impl<'de> Visitor<'de> for VectorVisitor {
+    type Value = Vector;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers or its base64, not empty")
+    }
+
+    fn visit_str<E: Error>(self, base64: &str) -> Result<Vector, E> {
+        let digits = base64.trim_end_matches('=');
+        let padding = base64.len().saturating_sub(digits.len());
+        let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+        let whole = !digits.is_empty()
+            && base64.len().is_multiple_of(4)
+            && padding <= 2
+            && digits.bytes().all(is_digit);
+        if whole {
+            Ok(Vector)
+        } else {
+            Err(E::custom("not base64"))
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vector, A::Error> {
+        let mut length = 0_usize;
+        while seq.next_element::<f64>()?.is_some() {
+            length = length.saturating_add(1);
+        }
+        match length {
+            0 => Err(A::Error::invalid_length(0, &self)),
+            _ => Ok(Vector),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
