@@ -8,6 +8,7 @@
 mod counts;
 mod events;
 mod fields;
+mod json;
 mod judge;
 mod openai_chat;
 mod openai_completions;
@@ -25,14 +26,22 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 5] = [
+static APIS: [&dyn Protocol; 6] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
     &openai_responses::OpenaiResponses,
     &openai_embeddings::OpenaiEmbeddings,
     &workers_ai::WorkersAi,
+    &json::Json,
 ];
+    &openai_chat::OpenaiChat,
+    &openai_completions::OpenaiCompletions,
+    &openai_responses::OpenaiResponses,
+    &openai_embeddings::OpenaiEmbeddings,
+    &workers_ai::WorkersAi,
+];
+    &json::Json,
 ];
 
 /// One LLM API.

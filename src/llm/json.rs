@@ -1,0 +1,115 @@
+//! Any other API that answers a POST with one JSON document: for rules that name it, since no path
+//! tells it. Reranking, moderation, embeddings of other shapes.
+//!
+//! Nothing is known of its finish values: an answer is whole when it parses and is no error
+//! object.
+
+use serde::Deserialize;
+
+use super::fields::{Content, Said};
+use super::judge::Document;
+use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{counts, json_or_sse, number_member};
+use crate::json::Canonical;
+
+/// Only by its name.
+pub(super) struct Json;
+
+impl Protocol for Json {
+    fn name(&self) -> &'static str {
+        "json"
+    }
+
+    fn owns(&self, _path: &[u8]) -> bool {
+        false
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        Ok(Ask {
+            form: Some(Form::json()),
+            temperature: body.and_then(|body| number_member(body, "temperature")),
+            ..Ask::unreadable()
+        })
+    }
+
+    /// A `stream` in the request is in the key like any member; a stream in answer has no framing.
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
+    }
+
+    fn judge(&self, _ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
+        Box::new(Document(judge))
+    }
+
+    /// Where the APIs that are known for it report counts: `usage` (OpenAI and its like, Jina,
+    /// Voyage), `meta` (Cohere).
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        match form.framing {
+            Framing::Json => {
+                counts::zero_document(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
+            }
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+}
+
+fn judge(json: &[u8]) -> Result<Answer, Fault> {
+    let empty = match json.trim_ascii_start().first() {
+        Some(b'{') => {
+            let object: Object = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+            let is_error =
+                object.error.0 || object.object == Word::Error || object.r#type == Word::Error;
+            if is_error {
+                return Err(Fault::Error);
+            }
+            is_empty_object(json)
+        }
+        _ => {
+            let said: Said = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+            !said.0
+        }
+    };
+    Ok(Answer {
+        finish: Finish::Complete,
+        empty,
+        marked_end: true,
+    })
+}
+
+/// Of what parses as an object.
+fn is_empty_object(json: &[u8]) -> bool {
+    let inner = json.trim_ascii().strip_prefix(b"{").unwrap_or_default();
+    inner.trim_ascii_start().starts_with(b"}")
+}
+
+/// An answer that is an object, as far as the judge looks.
+#[derive(Deserialize)]
+struct Object {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    object: Word,
+    #[serde(default)]
+    r#type: Word,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Word {
+    #[default]
+    Other,
+    Error,
+}
+
+/// Any value: what these members hold is the API's affair.
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = Content::deserialize(deserializer)?;
+        Ok(match word.as_str() {
+            Some("error") => Self::Error,
+            _ => Self::Other,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use super::*;
+use crate::json::canonicalize;
+use crate::llm::Api;
+
+fn judged(json: &str) -> Result<Answer, Fault> {
+    Json.judge(&Ask::unreadable(), Framing::Json)
+        .finish(json.as_bytes())
+}
+
+#[test]
+fn a_document_that_parses_and_is_no_error_is_whole() {
+    let whole = |empty| {
+        Ok(Answer {
+            finish: Finish::Complete,
+            empty,
+            marked_end: true,
+        })
+    };
+    for json in [
+        r#"{"results":[{"index":0,"relevance_score":0.9}]}"#,
+        r#"{"error":null,"object":{"any":1},"type":[2],"a":1}"#,
+        r#"{"error":false,"a":1}"#,
+        " [1] \n",
+        "7",
+        "\"text\"",
+    ] {
+        assert_eq!(judged(json), whole(false), "{json}");
+    }
+    for json in ["{}", " { } ", "[]", "null", "\"\""] {
+        assert_eq!(judged(json), whole(true), "{json}");
+    }
+}
+
+#[test]
+fn an_error_object_is_a_fault() {
+    for json in [
+        r#"{"error":{"message":"m"}}"#,
+        r#"{"error":"m","results":[]}"#,
+        r#"{"object":"error"}"#,
+        r#"{"type":"error"}"#,
+    ] {
+        assert_eq!(judged(json), Err(Fault::Error), "{json}");
+    }
+}
+
+#[test]
+fn what_is_not_one_document_is_a_fault() {
+    for json in [
+        "",
+        " ",
+        "{",
+        "{}{}",
+        "[1",
+        "{\"a\":\"\u{1}\"}",
+        "nul",
+        "data: {}",
+    ] {
+        assert_eq!(judged(json), Err(Fault::Malformed), "{json}");
+    }
+    let whole = r#"{"a":[{"b":"c"},null,1.5e3]}"#;
+    for cut in 0..whole.len() {
+        assert_eq!(judged(whole.get(..cut).unwrap()), Err(Fault::Malformed));
+    }
+    let ask = Json.read(b"/", None).unwrap();
+    let invalid = Json.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");
+    assert_eq!(invalid, Err(Fault::Malformed));
+}
+
+#[test]
+fn it_is_used_by_its_name_only_and_its_form_is_always_json() {
+    assert_eq!(Api::from_name("json").map(Api::name), Some("json"));
+    for path in ["/", "/v1/rerank", "/json", ""] {
+        assert_ne!(Api::from_path(path.as_bytes()).map(Api::name), Some("json"));
+    }
+    let body = canonicalize(br#"{"stream":true,"temperature":0.5}"#, &[]).unwrap();
+    for body in [Some(&body), None] {
+        let ask = Json.read(b"/", body).unwrap();
+        assert_eq!(ask.form, Some(Form::json()));
+        assert_eq!(ask.temperature, body.map(|_| 0.5));
+        assert_eq!(Json.framing(&ask, "text/event-stream"), None);
+        assert_eq!(Json.framing(&ask, "application/json"), Some(Framing::Json));
+    }
+    assert!(Json.form_members().is_empty());
+}
+
+#[test]
+fn zero_usage_knows_where_such_apis_count() {
+    let zeroed = |json: &str| {
+        let zeroed = Json.zero_usage(json.as_bytes(), &Form::json()).unwrap();
+        String::from_utf8(zeroed).unwrap()
+    };
+    assert_eq!(
+        zeroed(r#"{"usage":{"total_tokens":9},"results":[{"index":3}]}"#),
+        r#"{"usage":{"total_tokens":0},"results":[{"index":3}]}"#
+    );
+    assert_eq!(
+        zeroed(r#"{"meta":{"api_version":{"version":2},"billed_units":{"search_units":1}}}"#),
+        r#"{"meta":{"api_version":{"version":2},"billed_units":{"search_units":0}}}"#
+    );
+    assert_eq!(zeroed("[ 1 ]"), "[ 1 ]");
+}
