@@ -1,0 +1,239 @@
+//! Responses and embeddings against answers recorded from providers: judged at many chunkings, and
+//! changed from one form to the other and back.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    unreachable_pub,
+    reason = "a test fails by panicking, and says what it ran"
+)]
+
+mod recorded;
+
+use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing};
+use serde_json::Value;
+
+/// A line of `INDEX.tsv`.
+struct Recording {
+    path: String,
+    api: Api,
+    status: String,
+    framing: Framing,
+    body: Vec<u8>,
+}
+
+impl Recording {
+    fn is_whole(&self) -> bool {
+        self.status.starts_with("complete")
+    }
+
+    fn form(&self) -> Form {
+        Form::stream(self.framing, b"")
+    }
+}
+
+/// The recordings of these APIs. Those that came as HTTP errors are read as if they had come with
+/// 200, as some providers send them.
+fn recordings() -> Vec<Recording> {
+    let Some(index) = recorded::read("INDEX.tsv") else {
+        return Vec::new();
+    };
+    let recording = |line: &str| {
+        let columns: Vec<_> = line.split('\t').collect();
+        let (path, folder, kind) = (columns[0], columns[1], columns[2]);
+        let name = match folder {
+            "openai-embeddings" => "openai_embeddings",
+            _ if folder.ends_with("-responses") => "openai_responses",
+            _ => return None,
+        };
+        Some(Recording {
+            path: path.to_owned(),
+            api: Api::from_name(name).unwrap(),
+            status: columns[3].to_owned(),
+            framing: match kind {
+                "stream" => Framing::Sse,
+                _ => Framing::Json,
+            },
+            body: recorded::read(path).unwrap(),
+        })
+    };
+    let text = String::from_utf8(index).unwrap();
+    text.lines().skip(1).filter_map(recording).collect()
+}
+
+fn ask() -> Ask {
+    Ask {
+        form: Some(Form::json()),
+        choices: 1,
+        temperature: None,
+        server_tools: false,
+    }
+}
+
+fn judge<'c>(
+    api: Api,
+    framing: Framing,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<Answer, Fault> {
+    let mut judge = api.judge(&ask(), framing);
+    let mut whole = Vec::new();
+    for chunk in chunks {
+        judge.feed(chunk, &mut |_, _| {})?;
+        whole.extend_from_slice(chunk);
+    }
+    judge.finish(&whole)
+}
+
+/// What the index says of a recording.
+fn expected(status: &str) -> Result<(Finish, bool), ()> {
+    match status {
+        "complete" => Ok((Finish::Complete, true)),
+        "complete-length" => Ok((Finish::Length, true)),
+        "complete-filtered" => Ok((Finish::Filtered, true)),
+        "complete-nofinish" => Ok((Finish::Complete, false)),
+        // Errors, and what is not final.
+        _ => Err(()),
+    }
+}
+
+#[test]
+fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
+    let mut ran = 0;
+    for recording in recordings() {
+        let (api, framing) = (recording.api, recording.framing);
+        let body = &recording.body;
+        let whole = judge(api, framing, [&body[..]]);
+        let seen = whole.map(|answer| (answer.finish, answer.marked_end));
+        assert_eq!(
+            seen.map_err(|_| ()),
+            expected(&recording.status),
+            "{}: {whole:?}",
+            recording.path
+        );
+        assert!(
+            whole.is_ok_and(|answer| !answer.empty) || !recording.is_whole(),
+            "{}",
+            recording.path
+        );
+        for size in [1, 7, 64, 4_096] {
+            let chunked = judge(api, framing, body.chunks(size));
+            assert_eq!(chunked, whole, "{} by {size}", recording.path);
+        }
+        for split in 0..=body.len().min(4_096) {
+            let (head, tail) = body.split_at(split);
+            let chunked = judge(api, framing, [head, tail]);
+            assert_eq!(chunked, whole, "{} at {split}", recording.path);
+        }
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
+
+#[test]
+fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
+    let mut ran = 0;
+    for recording in recordings().iter().filter(|r| r.is_whole()) {
+        let body = &recording.body;
+        // White space after JSON says nothing, nor does `[DONE]` after the last event.
+        let content = body.trim_ascii_end();
+        let content = content.strip_suffix(b"data: [DONE]").unwrap_or(content);
+        let end = match recording.framing {
+            Framing::Json => content.len(),
+            _ => content.trim_ascii_end().len() + 2,
+        };
+        for cut in 0..end {
+            let whole = judge(recording.api, recording.framing, [&body[..cut]]);
+            assert!(
+                !whole.is_ok_and(|answer| answer.marked_end),
+                "{} cut at {cut} of {}",
+                recording.path,
+                body.len()
+            );
+        }
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
+
+#[test]
+fn every_recorded_answer_keeps_what_it_says_through_the_other_form_and_back() {
+    let (mut ran, mut converted) = (0, 0);
+    let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
+    for recording in recordings().iter().filter(|r| r.is_whole()) {
+        ran += 1;
+        let (api, path) = (recording.api, &recording.path);
+        let document = match recording.framing {
+            Framing::Json => Ok(recording.body.clone()),
+            _ => api.convert(&recording.body, &recording.form(), &json),
+        };
+        let stream = document
+            .as_ref()
+            .map_err(|lossy| *lossy)
+            .and_then(|document| api.convert(document, &json, &sse));
+        let (document, stream) = match (document, stream) {
+            (Ok(document), Ok(stream)) => (document, stream),
+            (Err(lossy), _) | (_, Err(lossy)) => {
+                println!("{path}: {}", lossy.as_str());
+                continue;
+            }
+        };
+        let back = api.convert(&stream, &sse, &json).unwrap();
+        let value = |json: &[u8]| serde_json::from_slice::<Value>(json).unwrap();
+        assert_eq!(value(&back), value(&document), "{path}");
+        let verdict = judge(api, recording.framing, [&recording.body[..]]);
+        assert_eq!(
+            judge(api, Framing::Json, [&document[..]]),
+            verdict,
+            "{path}"
+        );
+        assert_eq!(judge(api, Framing::Sse, [&stream[..]]), verdict, "{path}");
+        converted += 1;
+    }
+    println!("converted {converted} of {ran} recorded answers");
+}
+
+#[test]
+fn every_recorded_answer_keeps_all_but_its_usage_when_that_is_zero() {
+    let mut ran = 0;
+    for recording in recordings().iter().filter(|r| r.is_whole()) {
+        let (api, path) = (recording.api, &recording.path);
+        let zeroed = api.zero_usage(&recording.body, &recording.form()).unwrap();
+        let verdict = judge(api, recording.framing, [&recording.body[..]]);
+        assert_eq!(
+            judge(api, recording.framing, [&zeroed[..]]),
+            verdict,
+            "{path}"
+        );
+        let (before, after) = match recording.framing {
+            Framing::Json => (recording.body.clone(), zeroed),
+            _ => {
+                let lines = |bytes: &[u8]| {
+                    let text = String::from_utf8(bytes.to_vec()).unwrap();
+                    text.lines().map(str::to_owned).collect::<Vec<_>>()
+                };
+                let (before, after) = (lines(&recording.body), lines(&zeroed));
+                assert_eq!(before.len(), after.len(), "{path}");
+                let mut changed = before.iter().zip(&after).filter(|(a, b)| a != b);
+                let (before, after) = changed.next().unwrap_or((&before[0], &after[0]));
+                assert_eq!(changed.next(), None, "{path}");
+                let data = |line: &str| line.strip_prefix("data: ").unwrap_or("0").into();
+                (data(before), data(after))
+            }
+        };
+        let value = |json: &[u8]| serde_json::from_slice::<Value>(json).unwrap();
+        let (mut before, mut after) = (value(&before), value(&after));
+        for pointer in ["/usage", "/response/usage"] {
+            let Some(usage) = after.pointer_mut(pointer).map(Value::take) else {
+                continue;
+            };
+            let digits = |c: char| c.is_ascii_digit() && c != '0';
+            assert!(!usage.to_string().contains(digits), "{path}: {usage}");
+            before.pointer_mut(pointer).map(Value::take);
+        }
+        assert_eq!(before, after, "{path}");
+        ran += 1;
+    }
+    println!("ran {ran} recorded answers");
+}
