@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::fields::{Content, Said};
 use super::judge::Document;
+use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{counts, json_or_sse, number_member};
+use super::{json_or_sse, number_member};
 use crate::json::Canonical;
 
 /// Only by its name.
@@ -46,7 +47,7 @@ impl Protocol for Json {
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
             Framing::Json => {
-                counts::zero_document(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
+                usage::zero_document(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
             }
             _ => Err(Lossy::Unsupported),
         }

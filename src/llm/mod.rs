@@ -5,7 +5,6 @@
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
 //! members ([`fields`]).
 
-mod counts;
 mod events;
 mod fields;
 mod json;
@@ -33,14 +32,6 @@ static APIS: [&dyn Protocol; 6] = [
     &openai_responses::OpenaiResponses,
     &openai_embeddings::OpenaiEmbeddings,
     &workers_ai::WorkersAi,
-    &json::Json,
-];
-    &openai_chat::OpenaiChat,
-    &openai_completions::OpenaiCompletions,
-    &openai_responses::OpenaiResponses,
-    &openai_embeddings::OpenaiEmbeddings,
-    &workers_ai::WorkersAi,
-];
     &json::Json,
 ];
 
@@ -422,4 +413,16 @@ fn asks_for(body: &Canonical, name: &str) -> bool {
         body.member(name),
         None | Some(b"null" | b"false" | b"[]" | b"{}")
     )
+}
+
+/// An answer line by line, as values where a line is JSON or data that is: what is written anew has
+/// its members in the order of their names, which means the same.
+#[cfg(test)]
+fn values(answer: impl AsRef<[u8]>) -> Vec<serde_json::Value> {
+    let text = String::from_utf8(answer.as_ref().to_vec()).unwrap();
+    let value = |line: &str| {
+        let json = line.strip_prefix("data:").unwrap_or(line);
+        serde_json::from_str(json).unwrap_or_else(|_| line.into())
+    };
+    text.lines().map(value).collect()
 }

@@ -11,7 +11,6 @@ pub(super) mod split;
 pub(super) mod whole;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::events;
 use super::fields::deserialize_word;
@@ -156,31 +155,15 @@ pub(super) fn judge(ask: &Ask, framing: Framing) -> Box<dyn Judge> {
     }
 }
 
+/// Where a completion and its chunks report usage. Groq's Compound does so per model too.
+pub(super) const USAGES: [&str; 3] = ["/usage", "/usage_breakdown", "/x_groq/usage"];
+
 /// [`Protocol::zero_usage`] for completions of both kinds.
 pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
-    if form.framing == Framing::Json {
-        let mut completion = events::object(answer)?;
-        zero(&mut completion);
-        return events::text(&completion);
+    match form.framing {
+        Framing::Json => usage::zero_document(answer, &USAGES),
+        _ => usage::zero_events(answer, &USAGES),
     }
-    events::edit(answer, |data| {
-        if data == events::DONE {
-            return Ok(None);
-        }
-        let mut chunk = events::object(data)?;
-        zero(&mut chunk).then(|| events::text(&chunk)).transpose()
-    })
-}
-
-/// Zeroes the usage of a completion or a chunk, and tells whether it had any.
-pub(super) fn zero(completion: &mut Map<String, Value>) -> bool {
-    // Groq's Compound reports per model too.
-    let found = usage::zero(completion, &["usage", "usage_breakdown"]);
-    let of_groq = match completion.get_mut("x_groq") {
-        Some(Value::Object(x_groq)) => usage::zero(x_groq, &["usage"]),
-        _ => false,
-    };
-    found | of_groq
 }
 
 /// Members with which a request asks its provider to search or to run something.

@@ -10,9 +10,10 @@ use serde::Deserializer;
 use serde::de::{Deserialize, Error, IgnoredAny, SeqAccess, Visitor};
 
 use super::fields::{self, Said, deserialize_word};
+use super::json_or_sse;
 use super::judge::Document;
+use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{counts, json_or_sse};
 use crate::json::Canonical;
 
 /// More inputs than any provider takes in one request.
@@ -57,7 +58,7 @@ impl Protocol for OpenaiEmbeddings {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
-            Framing::Json => counts::zero_document(answer, &["/usage"]),
+            Framing::Json => usage::zero_document(answer, &["/usage"]),
             _ => Err(Lossy::Unsupported),
         }
     }

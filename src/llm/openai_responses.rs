@@ -22,7 +22,8 @@ use serde::Deserialize;
 
 use super::fields::deserialize_word;
 use super::judge::{Document, Events};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, counts};
+use super::usage;
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
 use crate::json::Canonical;
 
@@ -86,8 +87,8 @@ impl Protocol for OpenaiResponses {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
-            Framing::Json => counts::zero_document(answer, &["/usage"]),
-            Framing::Sse => counts::zero_events(answer, &["/response/usage"]),
+            Framing::Json => usage::zero_document(answer, &["/usage"]),
+            Framing::Sse => usage::zero_events(answer, &["/response/usage"]),
             _ => Err(Lossy::Unsupported),
         }
     }

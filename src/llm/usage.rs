@@ -1,35 +1,66 @@
-//! Setting reported usage to zero.
+//! Setting the counts of tokens that an answer reports to zero.
 
-use serde_json::{Map, Number, Value};
+use memchr::memmem;
+use serde_json::Value;
 
-/// Sets every number in the members of `answer` of these names to zero, at any depth, and tells
-/// whether there was one. Durations stay.
-pub(super) fn zero(answer: &mut Map<String, Value>, names: &[&str]) -> bool {
-    let mut found = false;
-    for name in names {
-        if let Some(usage) = answer.get_mut(*name) {
-            found |= zero_numbers(usage);
-        }
-    }
-    found
+use super::{Lossy, events};
+
+/// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
+/// to, as it came where there are none.
+///
+/// # Errors
+/// If it is not JSON.
+pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
+    Ok(zero_json(json, usages)?.unwrap_or_else(|| json.to_vec()))
 }
 
-/// As deep as the JSON parser lets a document be.
-fn zero_numbers(value: &mut Value) -> bool {
-    match value {
-        Value::Number(number) => {
-            *number = Number::from(0);
-            true
+/// The event stream with the numbers zero in the objects that these JSON pointers lead to in the
+/// data of its events. Events where there are none, and all lines that are not data, stay byte
+/// for byte.
+///
+/// # Errors
+/// If the data of an event that may hold one is not JSON.
+pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
+    events::edit(stream, |data| match memmem::find(data, b"usage") {
+        Some(_) => zero_json(data, usages),
+        None => Ok(None),
+    })
+}
+
+/// `None` where nothing changes.
+fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
+    let mut value: Value = serde_json::from_slice(json).map_err(|_| Lossy::Malformed)?;
+    let mut changed = false;
+    for usage in usages {
+        if let Some(usage) = value.pointer_mut(usage) {
+            changed |= zero(usage);
         }
+    }
+    if !changed {
+        return Ok(None);
+    }
+    serde_json::to_vec(&value)
+        .map(Some)
+        .map_err(|_| Lossy::Malformed)
+}
+
+/// Sets the numbers in a usage object to zero, whatever they count: tokens, requests, costs. Only
+/// durations stay. Whether any changed.
+fn zero(usage: &mut Value) -> bool {
+    match usage {
         // Not `any`, which would stop at the first.
-        Value::Array(items) => items
-            .iter_mut()
-            .fold(false, |found, item| zero_numbers(item) | found),
         Value::Object(members) => members
             .iter_mut()
             .filter(|(name, _)| !is_duration(name))
-            .fold(false, |found, (_, member)| zero_numbers(member) | found),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
+            .fold(false, |changed, (_, value)| zero(value) | changed),
+        Value::Array(elements) => elements
+            .iter_mut()
+            .fold(false, |changed, value| zero(value) | changed),
+        Value::Number(number) if number.as_f64() != Some(0.0) => {
+            *usage = Value::from(0);
+            true
+        }
+        _ => false,
     }
 }
 
@@ -45,20 +76,61 @@ fn is_duration(name: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn zeroed(stream: &str) -> String {
+        String::from_utf8(zero_events(stream.as_bytes(), &["/usage", "/a/usage"]).unwrap()).unwrap()
+    }
+
     #[test]
-    fn counts_and_costs_are_zeroed_and_durations_stay() {
-        let mut answer = serde_json::from_str(
-            r#"{"usage":{"total_tokens":7,"details":{"cached_tokens":3,"none":null},"cost":0.25,
-            "is_byok":false,"queue_time":0.5,"latency_checkpoint":{"total_ms":9},"size":"low"},
-            "created":5,"list":[{"n":1},{"n":2}]}"#,
-        )
-        .unwrap();
-        assert!(zero(&mut answer, &["usage", "list", "absent"]));
+    fn every_count_and_cost_becomes_zero_and_durations_stay() {
+        let json = r#"{"id":7,"usage":{"a_tokens":12,"by":[{"n":4}],"cost":0.00012,"details":{"cached":3,"none":null},"latency_checkpoint":{"total_ms":9},"own_key":false,"total_time":1.50}}"#;
+        let zero = r#"{"id":7,"usage":{"a_tokens":0,"by":[{"n":0}],"cost":0,"details":{"cached":0,"none":null},"latency_checkpoint":{"total_ms":9},"own_key":false,"total_time":1.50}}"#;
+        let zeroed = zero_document(json.as_bytes(), &["/usage"]).unwrap();
+        assert_eq!(String::from_utf8(zeroed).unwrap(), zero);
+    }
+
+    #[test]
+    fn an_answer_without_counts_stays_as_it_came() {
+        for json in [
+            r#" { "usage" : null } "#,
+            r#"{"usage":{"total":0,"cost":0.0}}"#,
+            "[1]",
+        ] {
+            let zeroed = zero_document(json.as_bytes(), &["/usage"]).unwrap();
+            assert_eq!(zeroed, json.as_bytes());
+        }
+        assert_eq!(zero_document(b"{", &["/usage"]), Err(Lossy::Malformed));
+    }
+
+    #[test]
+    fn only_data_with_counts_is_written_anew_in_a_stream() {
+        for end in ["\n", "\r\n", "\r"] {
+            let stream = [
+                ": hello",
+                "",
+                "data: { \"a\" :  {\"usage\":null}}",
+                "event: e",
+                "",
+                "id: 1",
+                "data: {\"a\":{\"usage\":{\"n\":3}},",
+                "data:  \"b\": 1.0}",
+                "event: last",
+                "",
+                "data",
+                "",
+                "data: [DONE]",
+                "",
+                "",
+                "data: {\"usage\":{\"n\":5}}",
+            ]
+            .join(end);
+            let expected = stream
+                .replace("\"n\":3}},", "\"n\":0}},\"b\":1.0}")
+                .replace(&format!("{end}data:  \"b\": 1.0}}"), "");
+            assert_eq!(zeroed(&stream), expected);
+        }
         assert_eq!(
-            Value::Object(answer).to_string(),
-            r#"{"created":5,"list":[{"n":0},{"n":0}],"usage":{"cost":0,"details":{"cached_tokens":0,"none":null},"is_byok":false,"latency_checkpoint":{"total_ms":9},"queue_time":0.5,"size":"low","total_tokens":0}}"#
+            zeroed("\u{feff}data: {\"usage\":{\"n\":3}}\n\n"),
+            "\u{feff}data: {\"usage\":{\"n\":0}}\n\n"
         );
-        let mut none = serde_json::from_str(r#"{"usage":null,"created":5}"#).unwrap();
-        assert!(!zero(&mut none, &["usage"]));
     }
 }

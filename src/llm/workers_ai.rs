@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::fields::{self, Content, Said};
 use super::judge::{Document, EventJudge, Events};
 use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
+use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use super::{events, json_or_sse, number_member, openai_chat};
 use crate::json::Canonical;
@@ -74,11 +75,8 @@ impl Protocol for WorkersAi {
         if form.framing != Framing::Json {
             return openai_chat::zero_usage(answer, form);
         }
-        let mut envelope = events::object(answer)?;
-        if let Some(serde_json::Value::Object(result)) = envelope.get_mut("result") {
-            openai_chat::zero(result);
-        }
-        events::text(&envelope)
+        let of_result = openai_chat::USAGES.map(|usage| format!("/result{usage}"));
+        usage::zero_document(answer, &of_result.each_ref().map(String::as_str))
     }
 }
 

@@ -87,7 +87,7 @@ fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
     let Ok(Value::Object(mut data)) = serde_json::from_slice(data) else {
         return Err(Lossy::Malformed);
     };
-    let response = data.shift_remove("response");
+    let response = data.remove("response");
     let is_known = |name: &String| {
         matches!(
             name.as_str(),

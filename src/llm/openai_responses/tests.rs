@@ -2,6 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::canonicalize;
+use crate::llm::values;
 use crate::llm::{Answer, Fault, Finish};
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"usage":null}}"#;
@@ -633,10 +634,7 @@ fn zero_usage_changes_the_usage_of_the_last_event_and_no_other_byte() {
         .unwrap();
     let usage = r#""input_tokens":3,"output_tokens":2,"total_tokens":5"#;
     let zero = r#""input_tokens":0,"output_tokens":0,"total_tokens":0"#;
-    assert_eq!(
-        String::from_utf8(zeroed).unwrap(),
-        stream.replace(usage, zero)
-    );
+    assert_eq!(values(zeroed), values(stream.replace(usage, zero)));
     let json = all_kinds();
     let zeroed = OpenaiResponses
         .zero_usage(json.to_string().as_bytes(), &Form::json())
