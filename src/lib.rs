@@ -17,6 +17,7 @@ pub mod config;
 
 pub mod llm;
 
+pub mod eventstream;
 pub mod http;
 pub mod json;
 pub mod sse;
