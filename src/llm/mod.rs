@@ -5,10 +5,12 @@
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
 //! members ([`fields`]).
 
+mod anthropic_messages;
 mod events;
 mod fields;
 mod json;
 mod judge;
+mod members;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
@@ -25,12 +27,13 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 6] = [
+static APIS: [&dyn Protocol; 7] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
     &openai_responses::OpenaiResponses,
     &openai_embeddings::OpenaiEmbeddings,
+    &anthropic_messages::AnthropicMessages,
     &workers_ai::WorkersAi,
     &json::Json,
 ];

@@ -1,0 +1,166 @@
+//! Anthropic's Messages API, and the servers that speak it.
+//!
+//! Source: the Anthropic API reference, "Messages" (object `message`) and "Streaming messages"
+//! (its events), and the types of Anthropic's own clients. A whole stream opens and closes every
+//! content block, gives a `stop_reason` in a `message_delta`, and ends with `message_stop`; an
+//! error ends it with an event `error` instead.
+
+pub(super) mod join;
+mod split;
+pub(super) mod whole;
+
+use memchr::memmem;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::fields::{Said, deserialize_word};
+use super::judge::{Document, Events};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{asks_for, events, json_or_sse, number_member, usage};
+use crate::json::Canonical;
+
+/// `POST .../messages`.
+pub(super) struct AnthropicMessages;
+
+impl Protocol for AnthropicMessages {
+    fn name(&self) -> &'static str {
+        "anthropic_messages"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/messages")
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream"]
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        let form = match body.member("stream") {
+            None | Some(b"null" | b"false") => Form::json(),
+            Some(b"true") => Form::stream(Framing::Sse, b""),
+            Some(_) => return Err(Unfit::UnclearForm),
+        };
+        read_body(body, form)
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        match framing {
+            Framing::Json => Box::new(Document(whole::judge)),
+            _ => Box::new(Events::new(whole::Stream::default())),
+        }
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+        let mut assembly = join::Assembly::default();
+        events::objects(stream, |event| assembly.take(event))?;
+        events::text(&assembly.finish()?)
+    }
+
+    fn split(&self, json: &[u8], _wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        let mut out = Vec::new();
+        split::split(events::object(json)?, &mut |name, event| {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'\n');
+            events::write(&mut out, &events::text(event)?);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        match form.framing {
+            Framing::Json => zero_usage_of_message(answer),
+            _ => events::edit(answer, zero_usage_of_event),
+        }
+    }
+}
+
+/// What a request in this form asks for, by its body; Bedrock takes the same bodies.
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+    // A container keeps files and processes from one request to the next.
+    if asks_for(body, "container") {
+        return Err(Unfit::Conversation);
+    }
+    Ok(Ask {
+        form: Some(form),
+        choices: 1,
+        temperature: number_member(body, "temperature"),
+        server_tools: asks_for(body, "mcp_servers")
+            || body.member("tools").is_some_and(has_server_tools),
+    })
+}
+
+/// Whether a list of tools, as JSON, has one that Anthropic runs. The client runs its own tools and
+/// those of Anthropic's that act on the client's machine (the reference, "Tool use"); web search,
+/// web fetch, code execution, tool search, MCP and whatever comes next run on the server.
+pub(super) fn has_server_tools(tools: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Tool {
+        #[serde(default)]
+        r#type: ToolType,
+        #[serde(default)]
+        name: Said,
+    }
+    if tools == b"null" {
+        return false;
+    }
+    // Tools of another shape than the client's, which have a name, may be anything.
+    serde_json::from_slice::<Vec<Tool>>(tools).map_or(true, |tools| {
+        tools
+            .iter()
+            .any(|tool| tool.r#type == ToolType::Server || !tool.name.0)
+    })
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum ToolType {
+    #[default]
+    Client,
+    Server,
+}
+
+deserialize_word!(ToolType, ToolType::Client, |word| match word {
+    "custom" => ToolType::Client,
+    _ if OF_THE_CLIENT.iter().any(|name| word.starts_with(name)) => ToolType::Client,
+    _ => ToolType::Server,
+});
+
+/// Each with a date after it.
+const OF_THE_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+
+/// The same message, without usage.
+pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let mut message = events::object(json)?;
+    if usage::zero(&mut message, USAGE) {
+        events::text(&message)
+    } else {
+        Ok(json.to_vec())
+    }
+}
+
+/// The same event, without usage; `None` if it holds none.
+pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
+    if memmem::find(json, b"\"usage\"").is_none() {
+        return Ok(None);
+    }
+    let mut event = events::object(json)?;
+    let mut found = usage::zero(&mut event, USAGE);
+    if let Some(Value::Object(message)) = event.get_mut("message") {
+        found |= usage::zero(message, USAGE);
+    }
+    found.then(|| events::text(&event)).transpose()
+}
+
+const USAGE: &[&str] = &["usage"];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,225 @@
+//! The message that a stream of its events comes to.
+//!
+//! Source: the reference, "Streaming messages", and how Anthropic's own clients put a message
+//! together. What they pass over in silence is [`Lossy`] here.
+
+use serde_json::{Map, Value};
+
+use super::super::Lossy;
+use super::super::members::{nothing_else, take_count, take_object, take_string};
+use super::whole::MAX_OPEN_BLOCKS;
+
+/// A message on its way, event by event.
+#[derive(Default)]
+pub(in crate::llm) struct Assembly {
+    message: Option<Map<String, Value>>,
+    content: Vec<Value>,
+    open: Vec<OpenBlock>,
+    /// A `message_delta` told the final usage.
+    has_usage: bool,
+    stopped: bool,
+}
+
+struct OpenBlock {
+    index: u64,
+    arguments: String,
+}
+
+impl Assembly {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    pub(in crate::llm) fn take(&mut self, mut event: Map<String, Value>) -> Result<(), Lossy> {
+        let kind = take_string(&mut event, "type")?;
+        if kind == "ping" {
+            return Ok(());
+        }
+        if self.stopped {
+            return Err(Lossy::Malformed);
+        }
+        match kind.as_str() {
+            "message_start" => self.start(&mut event)?,
+            "content_block_start" => self.start_block(&mut event)?,
+            "content_block_delta" => self.extend_block(&mut event)?,
+            "content_block_stop" => self.stop_block(&mut event)?,
+            "message_delta" => return self.extend_message(event),
+            "message_stop" => self.stopped = true,
+            "error" => return Err(Lossy::Malformed),
+            _ => return Err(Lossy::UnknownMember),
+        }
+        nothing_else(&event)
+    }
+
+    /// The message, if its last event has come.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub(in crate::llm) fn finish(self) -> Result<Map<String, Value>, Lossy> {
+        let mut message = self.message.ok_or(Lossy::Malformed)?;
+        let has_reason = message.get("stop_reason").is_some_and(Value::is_string);
+        if !self.stopped || !self.open.is_empty() || !has_reason {
+            return Err(Lossy::Malformed);
+        }
+        if !self.has_usage {
+            return Err(Lossy::NoUsage);
+        }
+        message.insert("content".to_owned(), Value::Array(self.content));
+        Ok(message)
+    }
+
+    fn start(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+        let message = take_object(event, "message")?;
+        let is_empty = match message.get("content") {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(blocks)) => blocks.is_empty(),
+            Some(_) => false,
+        };
+        if self.message.is_some() || !is_empty {
+            return Err(Lossy::Malformed);
+        }
+        self.message = Some(message);
+        Ok(())
+    }
+
+    fn start_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+        let message = self.message.as_mut().ok_or(Lossy::Malformed)?;
+        let index = take_count(event, "index")?;
+        let block = take_object(event, "content_block")?;
+        let is_next = usize::try_from(index) == Ok(self.content.len());
+        if !is_next || self.open.len() >= MAX_OPEN_BLOCKS {
+            return Err(Lossy::Malformed);
+        }
+        // The whole message has the name of the model that answered in the end.
+        if block.get("type").and_then(Value::as_str) == Some("fallback")
+            && let Some(model) = block.get("to").and_then(|to| to.get("model"))
+        {
+            message.insert("model".to_owned(), model.clone());
+        }
+        self.content.push(Value::Object(block));
+        self.open.push(OpenBlock {
+            index,
+            arguments: String::new(),
+        });
+        Ok(())
+    }
+
+    fn extend_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+        let index = take_count(event, "index")?;
+        let mut delta = take_object(event, "delta")?;
+        let mut open = self.open.iter_mut();
+        let open = open
+            .find(|open| open.index == index)
+            .ok_or(Lossy::Malformed)?;
+        let block = block_at(&mut self.content, index)?;
+        match take_string(&mut delta, "type")?.as_str() {
+            "text_delta" => append(block, "text", take_string(&mut delta, "text")?)?,
+            "thinking_delta" => {
+                append(block, "thinking", take_string(&mut delta, "thinking")?)?;
+                // A hint for a progress bar, which the reference calls deliberately lossy.
+                delta.remove("estimated_tokens");
+            }
+            "signature_delta" => {
+                let signature = take_string(&mut delta, "signature")?;
+                block.insert("signature".to_owned(), Value::String(signature));
+            }
+            "input_json_delta" => {
+                let more = take_string(&mut delta, "partial_json")?;
+                open.arguments.push_str(&more);
+            }
+            "citations_delta" => {
+                let citation = delta.remove("citation").ok_or(Lossy::Malformed)?;
+                push(block, "citations", citation)?;
+            }
+            "compaction_delta" => {
+                for name in super::split::COMPACTION {
+                    if let Some(value) = delta.remove(name) {
+                        block.insert(name.to_owned(), value);
+                    }
+                }
+            }
+            _ => return Err(Lossy::UnknownMember),
+        }
+        nothing_else(&delta)
+    }
+
+    fn stop_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+        let index = take_count(event, "index")?;
+        let place = self.open.iter().position(|open| open.index == index);
+        let open = self.open.swap_remove(place.ok_or(Lossy::Malformed)?);
+        if open.arguments.is_empty() {
+            return Ok(());
+        }
+        let input = serde_json::from_str(&open.arguments).map_err(|_| Lossy::Malformed)?;
+        let block = block_at(&mut self.content, index)?;
+        // Arguments both whole and in pieces: which counts is anyone's guess.
+        if let Some(Value::Object(whole)) = block.get("input")
+            && !whole.is_empty()
+        {
+            return Err(Lossy::Malformed);
+        }
+        block.insert("input".to_owned(), input);
+        Ok(())
+    }
+
+    /// The counts of a `message_delta` are totals: they replace those of the start.
+    fn extend_message(&mut self, mut event: Map<String, Value>) -> Result<(), Lossy> {
+        let message = self.message.as_mut().ok_or(Lossy::Malformed)?;
+        let mut delta = take_object(&mut event, "delta")?;
+        if let Some(Value::Object(counts)) = event.remove("usage") {
+            self.has_usage |= counts.get("output_tokens").is_some_and(Value::is_number);
+            let usage = message
+                .entry("usage")
+                .or_insert_with(|| Value::Object(Map::new()));
+            let usage = usage.as_object_mut().ok_or(Lossy::Malformed)?;
+            for (name, count) in counts {
+                set_unless_null(usage, name, count);
+            }
+        }
+        delta.append(&mut event);
+        for (name, value) in delta {
+            if matches!(name.as_str(), "content" | "usage" | "type") {
+                return Err(Lossy::UnknownMember);
+            }
+            set_unless_null(message, name, value);
+        }
+        Ok(())
+    }
+}
+
+fn set_unless_null(members: &mut Map<String, Value>, name: String, value: Value) {
+    if !value.is_null() || !members.contains_key(&name) {
+        members.insert(name, value);
+    }
+}
+
+fn block_at(content: &mut [Value], index: u64) -> Result<&mut Map<String, Value>, Lossy> {
+    usize::try_from(index)
+        .ok()
+        .and_then(|index| content.get_mut(index)?.as_object_mut())
+        .ok_or(Lossy::Malformed)
+}
+
+/// Appends to a member that is a string or not there yet.
+fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<(), Lossy> {
+    match block.get_mut(name) {
+        Some(Value::String(text)) => text.push_str(&more),
+        None | Some(Value::Null) => {
+            block.insert(name.to_owned(), Value::String(more));
+        }
+        Some(_) => return Err(Lossy::Malformed),
+    }
+    Ok(())
+}
+
+/// Appends to a member that is a list or not there yet.
+fn push(block: &mut Map<String, Value>, name: &str, item: Value) -> Result<(), Lossy> {
+    match block.get_mut(name) {
+        Some(Value::Array(items)) => items.push(item),
+        None | Some(Value::Null) => {
+            block.insert(name.to_owned(), Value::Array(vec![item]));
+        }
+        Some(_) => return Err(Lossy::Malformed),
+    }
+    Ok(())
+}

@@ -1,0 +1,392 @@
+//! Whether a message is whole, as JSON and in a stream of its events.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::judge::EventJudge;
+use super::super::{Answer, Fault, Finish, Listener, events};
+use crate::sse;
+
+/// More content blocks in one answer than any provider sends.
+const MAX_BLOCKS: u64 = 4_096;
+
+/// More content blocks than any provider fills at the same time: it is one.
+pub(super) const MAX_OPEN_BLOCKS: usize = 64;
+
+/// Judges a `message`.
+pub(in crate::llm) fn judge(json: &[u8]) -> Result<Answer, Fault> {
+    let message: Message<'_> = fields::parse_object(json)?;
+    if message.error.0 || message.r#type == Type::Error {
+        return Err(Fault::Error);
+    }
+    if message.r#type != Type::Message {
+        return Err(Fault::Malformed);
+    }
+    let finish = message.stop_reason.finish()?;
+    Ok(Answer {
+        finish: with_guardrail(finish, message.guardrail),
+        empty: !message.content.iter().any(Block::says_something),
+        marked_end: finish.is_some(),
+    })
+}
+
+fn with_guardrail(finish: Option<Finish>, guardrail: Guardrail) -> Finish {
+    let finish = finish.unwrap_or(Finish::Complete);
+    match guardrail {
+        Guardrail::Passed => finish,
+        Guardrail::Intervened => finish.worse(Finish::Filtered),
+    }
+}
+
+/// Judges the events of a message, which servers that are not Anthropic wrap in other ways.
+#[derive(Debug, Default)]
+pub(in crate::llm) struct Stream {
+    started: bool,
+    /// How many content blocks have begun: they are numbered from 0, in order.
+    blocks: u64,
+    open: Vec<OpenBlock>,
+    finish: Option<Finish>,
+    guardrail: Guardrail,
+    said: bool,
+    stopped: bool,
+}
+
+/// A content block between its start and its stop.
+#[derive(Debug)]
+struct OpenBlock {
+    index: u64,
+    /// The arguments of a tool call, so far.
+    arguments: String,
+}
+
+impl Stream {
+    /// Whether the message has begun: until then it may be no answer of this API at all.
+    pub(in crate::llm) fn has_started(&self) -> bool {
+        self.started
+    }
+
+    /// Whether the message has ended.
+    pub(in crate::llm) fn has_stopped(&self) -> bool {
+        self.stopped
+    }
+
+    /// Takes the next event, which is UTF-8.
+    pub(in crate::llm) fn take(
+        &mut self,
+        json: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        let event: Event<'_> = fields::parse_object(json)?;
+        if event.error.0 || event.r#type == Type::Error {
+            return Err(Fault::Error);
+        }
+        match event.r#type {
+            Type::Ping => return Ok(()),
+            Type::None | Type::Message | Type::Error => return Err(Fault::Malformed),
+            _ if self.stopped => return Err(Fault::AfterEnd),
+            _ => {}
+        }
+        if event.guardrail != Guardrail::Passed {
+            self.guardrail = event.guardrail;
+        }
+        match event.r#type {
+            Type::MessageStart => self.start(event.message.as_ref()),
+            // The reference: new types of events may be added.
+            Type::Other => Ok(()),
+            _ if !self.started => Err(Fault::Malformed),
+            Type::BlockStart => self.start_block(event.index, event.content_block, listener),
+            Type::BlockDelta => self.extend_block(event.index, event.delta, listener),
+            Type::BlockStop => self.stop_block(event.index),
+            Type::MessageDelta => {
+                let reason = event.delta.map_or(Reason::None, |delta| delta.stop_reason);
+                self.finish = reason.finish()?.or(self.finish);
+                Ok(())
+            }
+            _ => {
+                self.stopped = true;
+                Ok(())
+            }
+        }
+    }
+
+    pub(in crate::llm) fn answer(&self) -> Result<Answer, Fault> {
+        if !self.started {
+            return Err(Fault::Choices);
+        }
+        for block in &self.open {
+            block.check_arguments()?;
+        }
+        // Cut off: a server that leaves out the one sends the other.
+        if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
+            return Err(Fault::Unfinished);
+        }
+        Ok(Answer {
+            finish: with_guardrail(self.finish, self.guardrail),
+            empty: !self.said,
+            marked_end: self.stopped && self.finish.is_some(),
+        })
+    }
+
+    /// A second start in one stream is two answers spliced, as a proxy that tries again may do.
+    fn start(&mut self, message: Option<&Message<'_>>) -> Result<(), Fault> {
+        let message = message.ok_or(Fault::Malformed)?;
+        if self.started || !message.content.is_empty() {
+            return Err(Fault::Malformed);
+        }
+        self.started = true;
+        Ok(())
+    }
+
+    fn start_block(
+        &mut self,
+        index: Option<u64>,
+        block: Option<Block<'_>>,
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        let (index, block) = index.zip(block).ok_or(Fault::Malformed)?;
+        if index != self.blocks || self.finish.is_some() {
+            return Err(Fault::Malformed);
+        }
+        if index >= MAX_BLOCKS || self.open.len() >= MAX_OPEN_BLOCKS {
+            return Err(Fault::Choices);
+        }
+        self.blocks = index.saturating_add(1);
+        self.open.push(OpenBlock {
+            index,
+            arguments: String::new(),
+        });
+        self.said |= block.says_something();
+        if let Some(text) = block.text.as_str()
+            && !text.is_empty()
+        {
+            listener(0, text);
+        }
+        Ok(())
+    }
+
+    fn extend_block(
+        &mut self,
+        index: Option<u64>,
+        delta: Option<Delta<'_>>,
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        let delta = delta.ok_or(Fault::Malformed)?;
+        let block = self
+            .open
+            .iter_mut()
+            .find(|block| Some(block.index) == index)
+            .ok_or(Fault::Malformed)?;
+        match delta.r#type {
+            Part::Text => {
+                let text = delta.text.as_str().ok_or(Fault::Malformed)?;
+                self.said |= !text.is_empty();
+                listener(0, text);
+            }
+            Part::InputJson => {
+                let more = delta.partial_json.as_str().ok_or(Fault::Malformed)?;
+                block.arguments.push_str(more);
+            }
+            Part::Silent | Part::Other => {}
+        }
+        Ok(())
+    }
+
+    fn stop_block(&mut self, index: Option<u64>) -> Result<(), Fault> {
+        let place = self
+            .open
+            .iter()
+            .position(|block| Some(block.index) == index)
+            .ok_or(Fault::Malformed)?;
+        self.open.swap_remove(place).check_arguments()
+    }
+}
+
+impl OpenBlock {
+    /// No arguments at all stand for `{}`.
+    fn check_arguments(&self) -> Result<(), Fault> {
+        if self.arguments.is_empty() {
+            return Ok(());
+        }
+        serde_json::from_str(&self.arguments)
+            .map(|IgnoredAny| ())
+            .map_err(|_| Fault::ToolArguments)
+    }
+}
+
+impl EventJudge for Stream {
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        if event.event == b"error" {
+            return Err(Fault::Error);
+        }
+        // Servers that also speak OpenAI's protocol end this one with its marker, too.
+        if event.data == events::DONE && self.stopped {
+            return Ok(());
+        }
+        self.take(event.data, listener)
+    }
+
+    fn is_over(&self) -> bool {
+        self.has_stopped()
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        self.answer()
+    }
+}
+
+/// What a `stop_reason` means. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    /// The client is to send the answer back for the rest of it.
+    Paused,
+    Unknown,
+}
+
+deserialize_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "end_turn" | "stop_sequence" | "tool_use" => Reason::Known(Finish::Complete),
+    "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
+    "refusal" => Reason::Known(Finish::Filtered),
+    "pause_turn" | "compaction" => Reason::Paused,
+    _ => Reason::Unknown,
+});
+
+impl Reason {
+    fn finish(self) -> Result<Option<Finish>, Fault> {
+        match self {
+            Self::None => Ok(None),
+            Self::Known(finish) => Ok(Some(finish)),
+            Self::Paused => Err(Fault::Unfinished),
+            Self::Unknown => Err(Fault::UnknownFinish),
+        }
+    }
+}
+
+/// The `type` of an event or of a whole message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Type {
+    #[default]
+    None,
+    Message,
+    MessageStart,
+    BlockStart,
+    BlockDelta,
+    BlockStop,
+    MessageDelta,
+    MessageStop,
+    Ping,
+    Error,
+    Other,
+}
+
+deserialize_word!(Type, Type::None, |word| match word {
+    "message" => Type::Message,
+    "message_start" => Type::MessageStart,
+    "content_block_start" => Type::BlockStart,
+    "content_block_delta" => Type::BlockDelta,
+    "content_block_stop" => Type::BlockStop,
+    "message_delta" => Type::MessageDelta,
+    "message_stop" => Type::MessageStop,
+    "ping" => Type::Ping,
+    "error" => Type::Error,
+    _ => Type::Other,
+});
+
+/// The `type` of a content block or of a delta of one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Part {
+    Text,
+    InputJson,
+    /// What the client does not show, as far as it decides whether an answer says anything.
+    Silent,
+    #[default]
+    Other,
+}
+
+deserialize_word!(Part, Part::Other, |word| match word {
+    "text" | "text_delta" => Part::Text,
+    "input_json_delta" => Part::InputJson,
+    "thinking" | "redacted_thinking" | "fallback" | "mcp_tool_listing" => Part::Silent,
+    _ => Part::Other,
+});
+
+/// Bedrock's word on what a guardrail did to the answer; Anthropic itself has no such member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Guardrail {
+    #[default]
+    Passed,
+    Intervened,
+}
+
+deserialize_word!(Guardrail, Guardrail::Passed, |word| match word {
+    "" | "NONE" => Guardrail::Passed,
+    _ => Guardrail::Intervened,
+});
+
+/// An event, as far as the judge looks.
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(default)]
+    r#type: Type,
+    #[serde(default)]
+    error: Said,
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+    #[serde(default)]
+    index: Option<u64>,
+    #[serde(borrow, default)]
+    content_block: Option<Block<'a>>,
+    #[serde(borrow, default)]
+    delta: Option<Delta<'a>>,
+    #[serde(default, rename = "amazon-bedrock-guardrailAction")]
+    guardrail: Guardrail,
+}
+
+/// A message, and the start of one in a stream.
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(default)]
+    r#type: Type,
+    #[serde(default)]
+    error: Said,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    content: Vec<Block<'a>>,
+    #[serde(default)]
+    stop_reason: Reason,
+    #[serde(default, rename = "amazon-bedrock-guardrailAction")]
+    guardrail: Guardrail,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(default)]
+    r#type: Part,
+    #[serde(borrow, default)]
+    text: Content<'a>,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(default)]
+    r#type: Part,
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(borrow, default)]
+    partial_json: Content<'a>,
+    #[serde(default)]
+    stop_reason: Reason,
+}
+
+impl Block<'_> {
+    fn says_something(&self) -> bool {
+        match self.r#type {
+            Part::Text => self.text.is_said(),
+            Part::Silent => false,
+            Part::InputJson | Part::Other => true,
+        }
+    }
+}
