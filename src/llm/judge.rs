@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::sse;
+use crate::{eventstream, sse};
 
 /// How an answer came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -186,5 +186,70 @@ fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), Fault> {
         (0, 0) => Ok(()),
         (0, _) => Err(Fault::Malformed),
         _ => Err(Fault::StrayLines),
+    }
+}
+
+/// What an API makes of the events of a stream of AWS event stream messages.
+pub(super) trait MessageJudge: fmt::Debug {
+    /// Takes the next event: its name, and its payload, which is UTF-8.
+    fn message(&mut self, event: &str, payload: &[u8], listener: Listener<'_>)
+    -> Result<(), Fault>;
+
+    /// Whether the end marker has come.
+    fn is_over(&self) -> bool;
+
+    /// Gives the verdict after the last event.
+    fn finish(&self) -> Result<Answer, Fault>;
+}
+
+/// A stream of AWS event stream messages on its way to a [`MessageJudge`].
+#[derive(Debug)]
+pub(super) struct Messages<J> {
+    parser: eventstream::Parser,
+    judge: J,
+}
+
+impl<J> Messages<J> {
+    pub(super) fn new(judge: J) -> Self {
+        Self {
+            parser: eventstream::Parser::new(),
+            judge,
+        }
+    }
+}
+
+impl<J: MessageJudge> Judge for Messages<J> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let judge = &mut self.judge;
+        let mut verdict = Ok(());
+        let fed = self.parser.feed(chunk, |message| {
+            if verdict.is_ok() {
+                verdict = match message.kind() {
+                    eventstream::Kind::Event(_) if str::from_utf8(message.payload()).is_err() => {
+                        Err(Fault::Malformed)
+                    }
+                    eventstream::Kind::Event(event) => {
+                        judge.message(event, message.payload(), listener)
+                    }
+                    eventstream::Kind::Exception(_) | eventstream::Kind::Error(_) => {
+                        Err(Fault::Error)
+                    }
+                    eventstream::Kind::Unknown => Err(Fault::Malformed),
+                };
+            }
+        });
+        verdict?;
+        fed.map_err(|_| Fault::Malformed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.judge.is_over()
+    }
+
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+        if self.parser.is_pending() {
+            return Err(Fault::Pending);
+        }
+        self.judge.finish()
     }
 }

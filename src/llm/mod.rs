@@ -6,6 +6,7 @@
 //! members ([`fields`]).
 
 mod anthropic_messages;
+mod bedrock;
 mod events;
 mod fields;
 mod json;
@@ -27,13 +28,14 @@ use crate::json::Canonical;
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 7] = [
+static APIS: [&dyn Protocol; 8] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
     &openai_responses::OpenaiResponses,
     &openai_embeddings::OpenaiEmbeddings,
     &anthropic_messages::AnthropicMessages,
+    &bedrock::Bedrock,
     &workers_ai::WorkersAi,
     &json::Json,
 ];

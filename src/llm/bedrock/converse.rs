@@ -1,0 +1,336 @@
+//! Whether an answer of `Converse` is whole, and what a request for one asks.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::judge::MessageJudge;
+use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit, anthropic_messages};
+use crate::json::{Canonical, canonicalize};
+
+/// More content blocks in one answer than any model gives.
+pub(super) const MAX_BLOCKS: usize = 4_096;
+
+/// What a request in this form asks for, by its body.
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+    #[derive(Default, Deserialize)]
+    struct Inference {
+        #[serde(default)]
+        temperature: Option<serde_json::Number>,
+    }
+    // What has another shape is an error for Bedrock to tell.
+    let inference: Inference = body
+        .member("inferenceConfig")
+        .and_then(|json| serde_json::from_slice(json).ok())
+        .unwrap_or_default();
+    // The model's own parameters: Anthropic's tools and containers can be among them.
+    let additional = body
+        .member("additionalModelRequestFields")
+        .and_then(|json| canonicalize(json, &[]).ok());
+    let native = match &additional {
+        Some(fields) => anthropic_messages::read_body(fields, form.clone())?,
+        None => Ask::unreadable(),
+    };
+    let temperature = inference.temperature.and_then(|number| number.as_f64());
+    Ok(Ask {
+        form: Some(form),
+        choices: 1,
+        temperature: temperature.or(native.temperature),
+        server_tools: native.server_tools
+            || body.member("toolConfig").is_some_and(has_server_tools),
+    })
+}
+
+/// Whether a `toolConfig` has a tool that Bedrock runs: a `systemTool`, or what comes next.
+fn has_server_tools(config: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Config {
+        #[serde(default, deserialize_with = "fields::list")]
+        tools: Vec<Tool>,
+    }
+    #[derive(Deserialize)]
+    struct Tool {
+        #[serde(default, rename = "toolSpec")]
+        spec: Said,
+        #[serde(default, rename = "cachePoint")]
+        cache_point: Said,
+    }
+    // Tools of another shape may be anything.
+    serde_json::from_slice::<Option<Config>>(config).map_or(true, |config| {
+        let tools = config.map(|config| config.tools).unwrap_or_default();
+        tools.iter().any(|tool| !tool.spec.0 && !tool.cache_point.0)
+    })
+}
+
+/// What a `stopReason` means. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    Unknown,
+}
+
+deserialize_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "end_turn" | "tool_use" | "stop_sequence" => Reason::Known(Finish::Complete),
+    "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
+    "guardrail_intervened" | "content_filtered" => Reason::Known(Finish::Filtered),
+    // `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
+    _ => Reason::Unknown,
+});
+
+impl Reason {
+    fn finish(self) -> Result<Option<Finish>, Fault> {
+        match self {
+            Self::None => Ok(None),
+            Self::Known(finish) => Ok(Some(finish)),
+            Self::Unknown => Err(Fault::UnknownFinish),
+        }
+    }
+}
+
+/// An answer of `Converse`, as far as the judge looks.
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(borrow, default)]
+    output: Option<Output<'a>>,
+    #[serde(default, rename = "stopReason")]
+    stop_reason: Reason,
+    /// An AWS error has this, and a message, and no output.
+    #[serde(default, rename = "__type")]
+    error: Said,
+    #[serde(default, alias = "Message")]
+    message: Said,
+}
+
+#[derive(Deserialize)]
+struct Output<'a> {
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    content: Vec<Block<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(default, rename = "reasoningContent")]
+    reasoning: Said,
+}
+
+impl Block<'_> {
+    fn says_something(&self) -> bool {
+        match &self.text {
+            Content::Text(text) => !text.is_empty(),
+            Content::Other(_) => !self.reasoning.0,
+        }
+    }
+}
+
+/// Judges an answer of `Converse`.
+pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
+    let response: Response<'_> = fields::parse_object(json)?;
+    let Some(message) = response.output.and_then(|output| output.message) else {
+        return Err(if response.error.0 || response.message.0 {
+            Fault::Error
+        } else {
+            Fault::Malformed
+        });
+    };
+    let finish = response.stop_reason.finish()?;
+    Ok(Answer {
+        finish: finish.unwrap_or(Finish::Complete),
+        empty: !message.content.iter().any(Block::says_something),
+        marked_end: finish.is_some(),
+    })
+}
+
+/// The payload of any event of a stream, as far as the judge looks.
+#[derive(Deserialize)]
+struct Payload<'a> {
+    #[serde(default, rename = "contentBlockIndex")]
+    index: Option<u64>,
+    #[serde(borrow, default)]
+    delta: Option<Delta<'a>>,
+    #[serde(default, rename = "stopReason")]
+    stop_reason: Reason,
+}
+
+#[derive(Deserialize)]
+struct Delta<'a> {
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(borrow, default, rename = "toolUse")]
+    tool_use: Option<ToolUse<'a>>,
+    #[serde(default, rename = "reasoningContent")]
+    reasoning: Said,
+}
+
+#[derive(Deserialize)]
+struct ToolUse<'a> {
+    #[serde(borrow, default)]
+    input: Content<'a>,
+}
+
+/// Judges a stream of `ConverseStream`.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    started: bool,
+    /// Every content block seen. Text has no start of its own: its first delta opens the block.
+    blocks: Vec<BlockState>,
+    finish: Option<Finish>,
+    said: bool,
+    stopped: bool,
+    ended: bool,
+}
+
+#[derive(Debug)]
+struct BlockState {
+    index: u64,
+    is_open: bool,
+    /// The arguments of a tool call, so far.
+    arguments: String,
+}
+
+impl MessageJudge for Stream {
+    fn message(
+        &mut self,
+        event: &str,
+        payload: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        if self.ended {
+            return Err(Fault::AfterEnd);
+        }
+        let payload: Payload<'_> = fields::parse_object(payload)?;
+        match event {
+            "messageStart" if !self.started => self.started = true,
+            "messageStop" if self.started && !self.stopped => {
+                self.stopped = true;
+                self.finish = payload.stop_reason.finish()?;
+            }
+            "metadata" => self.ended = true,
+            "contentBlockStart" | "contentBlockDelta" | "contentBlockStop" => {
+                if !self.started || self.stopped {
+                    return Err(Fault::Malformed);
+                }
+                let index = payload.index.ok_or(Fault::Malformed)?;
+                match event {
+                    "contentBlockStart" => self.start_block(index)?,
+                    "contentBlockDelta" => {
+                        let delta = payload.delta.ok_or(Fault::Malformed)?;
+                        self.extend_block(index, &delta, listener)?;
+                    }
+                    _ => self.stop_block(index)?,
+                }
+            }
+            "messageStart" | "messageStop" => return Err(Fault::Malformed),
+            // The clients skip events that they do not know.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        if !self.started {
+            return Err(Fault::Choices);
+        }
+        let mut open = self.blocks.iter().filter(|block| block.is_open).peekable();
+        let any_open = open.peek().is_some();
+        open.try_for_each(BlockState::check_arguments)?;
+        if any_open || !self.stopped && !self.ended {
+            return Err(Fault::Unfinished);
+        }
+        Ok(Answer {
+            finish: self.finish.unwrap_or(Finish::Complete),
+            empty: !self.said,
+            marked_end: self.ended && self.finish.is_some(),
+        })
+    }
+}
+
+impl Stream {
+    /// Only blocks with something to tell at the start have one: tool calls.
+    fn start_block(&mut self, index: u64) -> Result<(), Fault> {
+        if self.blocks.iter().any(|block| block.index == index) {
+            return Err(Fault::Malformed);
+        }
+        self.said = true;
+        self.block(index).map(|_| ())
+    }
+
+    fn extend_block(
+        &mut self,
+        index: u64,
+        delta: &Delta<'_>,
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        let block = self.block(index)?;
+        if !block.is_open {
+            return Err(Fault::Malformed);
+        }
+        if let Some(call) = &delta.tool_use {
+            let more = call.input.as_str().ok_or(Fault::Malformed)?;
+            block.arguments.push_str(more);
+        }
+        match &delta.text {
+            Content::Text(text) => {
+                self.said |= !text.is_empty();
+                listener(0, text);
+            }
+            Content::Other(_) => self.said |= !delta.reasoning.0,
+        }
+        Ok(())
+    }
+
+    /// A text without a single delta has only a stop.
+    fn stop_block(&mut self, index: u64) -> Result<(), Fault> {
+        let block = self.block(index)?;
+        if !block.is_open {
+            return Err(Fault::Malformed);
+        }
+        block.check_arguments()?;
+        block.is_open = false;
+        block.arguments = String::new();
+        Ok(())
+    }
+
+    /// The block of that index, which is opened if there is none.
+    fn block(&mut self, index: u64) -> Result<&mut BlockState, Fault> {
+        let place = match self.blocks.iter().rposition(|block| block.index == index) {
+            Some(place) => place,
+            None if self.blocks.len() >= MAX_BLOCKS => return Err(Fault::Choices),
+            None => {
+                self.blocks.push(BlockState {
+                    index,
+                    is_open: true,
+                    arguments: String::new(),
+                });
+                self.blocks.len().saturating_sub(1)
+            }
+        };
+        self.blocks.get_mut(place).ok_or(Fault::Choices)
+    }
+}
+
+impl BlockState {
+    /// No arguments at all stand for `{}`.
+    fn check_arguments(&self) -> Result<(), Fault> {
+        if self.arguments.is_empty() {
+            return Ok(());
+        }
+        serde_json::from_str(&self.arguments)
+            .map(|IgnoredAny| ())
+            .map_err(|_| Fault::ToolArguments)
+    }
+}

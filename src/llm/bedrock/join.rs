@@ -1,0 +1,232 @@
+//! The answer of `Converse` that a stream of `ConverseStream` comes to.
+
+use serde_json::{Map, Value};
+
+use super::super::members::{nothing_else, object, take_count, take_object, take_string};
+use super::super::{Lossy, events};
+use super::converse::MAX_BLOCKS;
+
+/// An answer on its way, event by event.
+#[derive(Default)]
+pub(super) struct Assembly {
+    role: Option<Value>,
+    blocks: Vec<(u64, Block)>,
+    /// What `messageStop` and `metadata` say: members of the answer itself.
+    ends: Map<String, Value>,
+    has_metadata: bool,
+}
+
+/// A content block, by what its deltas are.
+enum Block {
+    Text {
+        text: String,
+        citations: Vec<Value>,
+    },
+    ToolUse {
+        start: Map<String, Value>,
+        input: String,
+    },
+    Reasoning {
+        text: String,
+        signature: Option<String>,
+    },
+    Redacted(String),
+}
+
+impl Assembly {
+    /// Takes the next event.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    pub(super) fn take(
+        &mut self,
+        event: &str,
+        mut payload: Map<String, Value>,
+    ) -> Result<(), Lossy> {
+        super::drop_padding(&mut payload);
+        match event {
+            "messageStart" if self.role.is_none() => {
+                self.role = Some(payload.remove("role").ok_or(Lossy::Malformed)?);
+            }
+            "contentBlockStart" => {
+                let index = take_count(&mut payload, INDEX)?;
+                let mut start = take_object(&mut payload, "start")?;
+                // Images and the results of tools that the provider runs come in pieces, too.
+                let tool = take_object(&mut start, "toolUse").map_err(|_| Lossy::Content)?;
+                nothing_else(&start)?;
+                let block = Block::ToolUse {
+                    start: tool,
+                    input: String::new(),
+                };
+                self.open(index, block)?;
+            }
+            "contentBlockDelta" => {
+                let index = take_count(&mut payload, INDEX)?;
+                let delta = take_object(&mut payload, "delta")?;
+                self.extend_block(index, delta)?;
+            }
+            "contentBlockStop" => {
+                let index = take_count(&mut payload, INDEX)?;
+                // An empty text or no block at all.
+                self.block(index).ok_or(Lossy::Content)?;
+            }
+            "messageStop" => self.ends.append(&mut payload),
+            "metadata" if !self.has_metadata => {
+                self.has_metadata = true;
+                self.ends.append(&mut payload);
+            }
+            "messageStart" | "metadata" => return Err(Lossy::Malformed),
+            _ => return Err(Lossy::UnknownMember),
+        }
+        nothing_else(&payload)
+    }
+
+    /// The answer, if its last event has come.
+    ///
+    /// # Errors
+    /// What it lacks.
+    pub(super) fn finish(mut self) -> Result<Map<String, Value>, Lossy> {
+        let role = self.role.ok_or(Lossy::Malformed)?;
+        if !self.ends.get("stopReason").is_some_and(Value::is_string) || !self.has_metadata {
+            return Err(Lossy::Malformed);
+        }
+        if !self.ends.get("usage").is_some_and(Value::is_object) {
+            return Err(Lossy::NoUsage);
+        }
+        if self.ends.contains_key("output") {
+            return Err(Lossy::UnknownMember);
+        }
+        self.blocks.sort_by_key(|(index, _)| *index);
+        let blocks = self.blocks.into_iter().map(|(_, block)| block.finish());
+        let content = blocks.collect::<Result<_, _>>()?;
+        let message = object([("role", role), ("content", Value::Array(content))]);
+        let output = object([("message", Value::Object(message))]);
+        let mut answer = object([("output", Value::Object(output))]);
+        answer.append(&mut self.ends);
+        Ok(answer)
+    }
+
+    fn block(&mut self, index: u64) -> Option<&mut Block> {
+        let mut blocks = self.blocks.iter_mut().rev();
+        blocks.find(|(at, _)| *at == index).map(|(_, block)| block)
+    }
+
+    fn open(&mut self, index: u64, block: Block) -> Result<(), Lossy> {
+        if self.block(index).is_some() || self.blocks.len() >= MAX_BLOCKS {
+            return Err(Lossy::Malformed);
+        }
+        self.blocks.push((index, block));
+        Ok(())
+    }
+
+    fn extend_block(&mut self, index: u64, mut delta: Map<String, Value>) -> Result<(), Lossy> {
+        let (name, value) = match delta.iter().next() {
+            Some((name, _)) if delta.len() == 1 => {
+                let name = name.clone();
+                let value = delta.remove(&name).ok_or(Lossy::Malformed)?;
+                (name, value)
+            }
+            _ => return Err(Lossy::UnknownMember),
+        };
+        if self.block(index).is_none() {
+            self.open(index, Block::opened_by(&name, &value)?)?;
+        }
+        let block = self.block(index).ok_or(Lossy::Malformed)?;
+        block.extend(&name, value)
+    }
+}
+
+impl Block {
+    /// The block that has such a delta first, and no start.
+    fn opened_by(name: &str, value: &Value) -> Result<Self, Lossy> {
+        match name {
+            "text" | "citation" => Ok(Self::Text {
+                text: String::new(),
+                citations: Vec::new(),
+            }),
+            "reasoningContent" if value.get("redactedContent").is_some() => {
+                Ok(Self::Redacted(String::new()))
+            }
+            "reasoningContent" => Ok(Self::Reasoning {
+                text: String::new(),
+                signature: None,
+            }),
+            "toolUse" => Err(Lossy::Malformed),
+            _ => Err(Lossy::Content),
+        }
+    }
+
+    fn extend(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
+        match (self, name, value) {
+            (Self::Text { text, .. }, "text", Value::String(more)) => text.push_str(&more),
+            (Self::Text { citations, .. }, "citation", citation) => citations.push(citation),
+            (Self::ToolUse { input, .. }, "toolUse", Value::Object(mut call)) => {
+                input.push_str(&take_string(&mut call, "input")?);
+                return nothing_else(&call);
+            }
+            (Self::Reasoning { text, signature }, "reasoningContent", Value::Object(mut part)) => {
+                if part.contains_key("text") {
+                    text.push_str(&take_string(&mut part, "text")?);
+                }
+                if part.contains_key("signature") {
+                    // In pieces or again: which, nothing tells.
+                    let new = take_string(&mut part, "signature")?;
+                    if signature.replace(new).is_some() {
+                        return Err(Lossy::Content);
+                    }
+                }
+                return nothing_else(&part);
+            }
+            (Self::Redacted(content), "reasoningContent", Value::Object(mut part)) => {
+                // Base64 that is cut anywhere cannot be put together again as text.
+                if !content.is_empty() {
+                    return Err(Lossy::Content);
+                }
+                *content = take_string(&mut part, "redactedContent")?;
+                return nothing_else(&part);
+            }
+            _ => return Err(Lossy::Content),
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Result<Value, Lossy> {
+        let block = match self {
+            Self::Text { text, citations } if citations.is_empty() => {
+                object([("text", Value::String(text))])
+            }
+            Self::Text { text, citations } => {
+                let text = object([("text", Value::String(text))]);
+                let cited = object([
+                    ("content", Value::Array(vec![Value::Object(text)])),
+                    ("citations", Value::Array(citations)),
+                ]);
+                object([("citationsContent", Value::Object(cited))])
+            }
+            Self::ToolUse { mut start, input } => {
+                let input = if input.is_empty() { "{}" } else { &input };
+                let input = events::object(input.as_bytes())?;
+                if start.contains_key("input") {
+                    return Err(Lossy::Malformed);
+                }
+                start.insert("input".to_owned(), Value::Object(input));
+                object([("toolUse", Value::Object(start))])
+            }
+            Self::Reasoning { text, signature } => {
+                let mut reasoning = object([("text", Value::String(text))]);
+                if let Some(signature) = signature {
+                    reasoning.insert("signature".to_owned(), Value::String(signature));
+                }
+                let reasoning = object([("reasoningText", Value::Object(reasoning))]);
+                object([("reasoningContent", Value::Object(reasoning))])
+            }
+            Self::Redacted(content) => {
+                let reasoning = object([("redactedContent", Value::String(content))]);
+                object([("reasoningContent", Value::Object(reasoning))])
+            }
+        };
+        Ok(Value::Object(block))
+    }
+}
+
+const INDEX: &str = "contentBlockIndex";
