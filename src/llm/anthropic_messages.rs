@@ -9,9 +9,7 @@ pub(super) mod join;
 mod split;
 pub(super) mod whole;
 
-use memchr::memmem;
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::fields::{Said, deserialize_word};
 use super::judge::{Document, Events};
@@ -139,28 +137,13 @@ const OF_THE_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_
 
 /// The same message, without usage.
 pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, Lossy> {
-    let mut message = events::object(json)?;
-    if usage::zero(&mut message, USAGE) {
-        events::text(&message)
-    } else {
-        Ok(json.to_vec())
-    }
+    usage::zero_document(json, &["/usage"])
 }
 
 /// The same event, without usage; `None` if it holds none.
 pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
-    if memmem::find(json, b"\"usage\"").is_none() {
-        return Ok(None);
-    }
-    let mut event = events::object(json)?;
-    let mut found = usage::zero(&mut event, USAGE);
-    if let Some(Value::Object(message)) = event.get_mut("message") {
-        found |= usage::zero(message, USAGE);
-    }
-    found.then(|| events::text(&event)).transpose()
+    usage::zero_json(json, &["/usage", "/message/usage"])
 }
-
-const USAGE: &[&str] = &["usage"];
 
 #[cfg(test)]
 mod tests;

@@ -130,21 +130,10 @@ impl Protocol for Bedrock {
         match (Operation::by_form(form), form.framing) {
             (Operation::Invoke, Framing::Json) => anthropic_messages::zero_usage_of_message(answer),
             (Operation::Invoke, _) => edit_events(answer, |_, payload| zero_native(payload)),
-            (Operation::Converse, Framing::Json) => {
-                let mut message = events::object(answer)?;
-                if usage::zero(&mut message, USAGE) {
-                    events::text(&message)
-                } else {
-                    Ok(answer.to_vec())
-                }
-            }
-            (Operation::Converse, _) => edit_events(answer, |event, payload| {
-                if event != "metadata" {
-                    return Ok(None);
-                }
-                let mut metadata = events::object(payload)?;
-                let found = usage::zero(&mut metadata, USAGE);
-                found.then(|| events::text(&metadata)).transpose()
+            (Operation::Converse, Framing::Json) => usage::zero_document(answer, USAGES),
+            (Operation::Converse, _) => edit_events(answer, |event, payload| match event {
+                "metadata" => usage::zero_json(payload, USAGES),
+                _ => Ok(None),
             }),
         }
     }
@@ -352,7 +341,7 @@ fn drop_padding(event: &mut Map<String, Value>) {
 
 const CHUNK: &str = "chunk";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
-const USAGE: &[&str] = &["usage"];
+const USAGES: &[&str] = &["/usage"];
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,7 @@ use super::{Lossy, events};
 /// # Errors
 /// If it is not JSON.
 pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
-    Ok(zero_json(json, usages)?.unwrap_or_else(|| json.to_vec()))
+    Ok(zeroed(json, usages)?.unwrap_or_else(|| json.to_vec()))
 }
 
 /// The event stream with the numbers zero in the objects that these JSON pointers lead to in the
@@ -21,14 +21,23 @@ pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Los
 /// # Errors
 /// If the data of an event that may hold one is not JSON.
 pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
-    events::edit(stream, |data| match memmem::find(data, b"usage") {
-        Some(_) => zero_json(data, usages),
-        None => Ok(None),
-    })
+    events::edit(stream, |data| zero_json(data, usages))
 }
 
-/// `None` where nothing changes.
-fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
+/// The JSON text with the numbers zero in the objects that these JSON pointers lead to; `None`
+/// where nothing changes.
+///
+/// # Errors
+/// If it may hold one and is not JSON.
+pub(super) fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
+    // Most events of a stream hold none.
+    match memmem::find(json, b"\"usage") {
+        Some(_) => zeroed(json, usages),
+        None => Ok(None),
+    }
+}
+
+fn zeroed(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
     let mut value: Value = serde_json::from_slice(json).map_err(|_| Lossy::Malformed)?;
     let mut changed = false;
     for usage in usages {
@@ -76,7 +85,7 @@ fn is_duration(name: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn zeroed(stream: &str) -> String {
+    fn zeroed_stream(stream: &str) -> String {
         String::from_utf8(zero_events(stream.as_bytes(), &["/usage", "/a/usage"]).unwrap()).unwrap()
     }
 
@@ -126,10 +135,10 @@ mod tests {
             let expected = stream
                 .replace("\"n\":3}},", "\"n\":0}},\"b\":1.0}")
                 .replace(&format!("{end}data:  \"b\": 1.0}}"), "");
-            assert_eq!(zeroed(&stream), expected);
+            assert_eq!(zeroed_stream(&stream), expected);
         }
         assert_eq!(
-            zeroed("\u{feff}data: {\"usage\":{\"n\":3}}\n\n"),
+            zeroed_stream("\u{feff}data: {\"usage\":{\"n\":3}}\n\n"),
             "\u{feff}data: {\"usage\":{\"n\":0}}\n\n"
         );
     }

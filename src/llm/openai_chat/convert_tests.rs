@@ -470,7 +470,7 @@ fn usage_is_zeroed_in_both_forms_and_nothing_else() {
     };
     let zeroed = OpenaiChat.zero_usage(stream(whole).as_bytes(), &stream_form(b""));
     assert_eq!(String::from_utf8(zeroed.unwrap()).unwrap(), stream(&zero));
-    let broken = OpenaiChat.zero_usage(b"data: usage\n\n", &stream_form(b""));
+    let broken = OpenaiChat.zero_usage(b"data: \"usage\n\n", &stream_form(b""));
     assert_eq!(broken, Err(Lossy::Malformed));
 }
 
