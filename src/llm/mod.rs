@@ -16,6 +16,7 @@ mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
+mod stutter;
 mod usage;
 mod workers_ai;
 
@@ -26,6 +27,7 @@ use crate::http;
 use crate::json::Canonical;
 
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
+pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.
 static APIS: [&dyn Protocol; 8] = [
