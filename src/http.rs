@@ -1,4 +1,5 @@
-//! HTTP field lists, media types and `Cache-Control`: only what the cache uses of RFC 9110 and 9111.
+//! HTTP field lists, media types, `Accept-Encoding` and `Cache-Control`: only what the cache uses of
+//! RFC 9110 and 9111.
 
 /// A list of header fields in the order received. Names are lower-case, as Envoy delivers them;
 /// values are arbitrary bytes. `:method`, `:path`, `:authority` and `:status` are among them.
@@ -156,6 +157,73 @@ pub fn is_plain_json(content_type: &[u8]) -> bool {
     };
     let mut parameters = content_type.split(|byte| *byte == b';').skip(1);
     is_json(&essence) && !essence.starts_with("application/grpc") && parameters.all(is_utf8)
+/// Whether a client takes an answer with this `content-encoding`, which is one coding, or empty for
+/// none. `accept_encoding` are the lines of that name in its request (RFC 9110, section 12.5.3).
+///
+/// Stricter than the RFC in two ways, because a client that refuses an answer is worse off than one
+/// whose request goes on to the upstream. A request without such a line may be answered in any
+/// coding, says the RFC; but clients that cannot decode send none either, and they get what is not
+/// coded. And a coding whose weight cannot be read, or that is both refused and accepted, counts as
+/// refused.
+pub fn accepts_coding<'a>(
+    accept_encoding: impl Iterator<Item = &'a [u8]>,
+    content_encoding: &[u8],
+) -> bool {
+    let wanted = plain_coding(content_encoding);
+    let mut named = None;
+    let mut any = None;
+    for element in accept_encoding.flat_map(|line| line.split(|byte| *byte == b',')) {
+        let (coding, weight) = match element.iter().position(|byte| *byte == b';') {
+            Some(end) => element.split_at(end),
+            None => (element, &b""[..]),
+        };
+        let coding = plain_coding(coding);
+        let verdict = if coding == b"*" {
+            &mut any
+        } else if coding.eq_ignore_ascii_case(wanted) {
+            &mut named
+        } else {
+            continue;
+        };
+        *verdict = Some(accepted(weight) && verdict.unwrap_or(true));
+    }
+    // What is not coded is fine for everyone who does not say otherwise.
+    let unsaid = wanted == b"identity";
+    named.or(any).unwrap_or(unsaid)
+}
+
+/// A coding's name without white space, and without its aliases (RFC 9110, section 8.4.1).
+fn plain_coding(coding: &[u8]) -> &[u8] {
+    match coding.trim_ascii() {
+        b"" => b"identity",
+        alias if alias.eq_ignore_ascii_case(b"identity") => b"identity",
+        alias if alias.eq_ignore_ascii_case(b"x-gzip") => b"gzip",
+        coding => coding,
+    }
+}
+
+/// Whether a weight, with the semicolon before it, is there and above zero, or is not there.
+fn accepted(weight: &[u8]) -> bool {
+    let Some(weight) = weight.strip_prefix(b";") else {
+        return weight.is_empty();
+    };
+    let weight = weight.trim_ascii();
+    let value = weight
+        .strip_prefix(b"q=")
+        .or_else(|| weight.strip_prefix(b"Q="));
+    let (whole, decimals) = match value.and_then(<[u8]>::split_first) {
+        Some((whole, [])) => (whole, &b""[..]),
+        Some((whole, [b'.', decimals @ ..])) => (whole, decimals),
+        _ => return false,
+    };
+    let zeros = decimals.iter().all(|digit| *digit == b'0');
+    decimals.len() <= 3
+        && decimals.iter().all(u8::is_ascii_digit)
+        && match whole {
+            b'0' => !zeros,
+            b'1' => zeros,
+            _ => false,
+        }
 }
 
 /// The `Cache-Control` directives of a request that this cache obeys (RFC 9111, section 5.2.1).
@@ -329,6 +397,66 @@ mod tests {
             b"text/plain",
         ] {
             assert!(!is_plain_json(other), "{other:?}");
+    fn a_coding_is_accepted_where_it_or_any_is_named_with_weight() {
+        let takes = |lines: &[&str], coding: &str| {
+            accepts_coding(lines.iter().map(|l| l.as_bytes()), coding.as_bytes())
+        };
+        for lines in [
+            &["gzip"][..],
+            &["br, GZip;q=0.001 , deflate"],
+            &["x-gzip"],
+            &["br", "gzip"],
+            &["gzip; Q=1.000"],
+            &["*"],
+            &["gzip, *;q=0"],
+            &["deflate;q=0, *;q=0.5"],
+            &[",,gzip,"],
+        ] {
+            assert!(takes(lines, "gzip"), "{lines:?}");
+            assert!(takes(lines, "X-Gzip"), "{lines:?}");
+        }
+        for lines in [
+            &[][..],
+            &[""],
+            &["identity"],
+            &["br, deflate"],
+            &["gzipx"],
+            &["gzip;q=0"],
+            &["gzip;q=0.000, *"],
+            &["gzip, gzip;q=0"],
+            &["*;q=0"],
+            &["gzip;q=2"],
+            &["gzip;q=1.001"],
+            &["gzip;q=0.0001"],
+            &["gzip;q=0.5x"],
+            &["gzip;q="],
+            &["gzip;"],
+            &["gzip;level=9"],
+            &["gzip;q=1;q=0"],
+        ] {
+            assert!(!takes(lines, "gzip"), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_coding_is_accepted_unless_it_is_refused() {
+        let takes = |lines: &[&str]| {
+            let lines = || lines.iter().map(|line| line.as_bytes());
+            let taken = accepts_coding(lines(), b"");
+            assert_eq!(accepts_coding(lines(), b"Identity"), taken);
+            taken
+        };
+        for lines in [
+            &[][..],
+            &[""],
+            &["gzip"],
+            &["*"],
+            &["identity;q=0.1, *;q=0"],
+        ] {
+            assert!(takes(lines), "{lines:?}");
+        }
+        for lines in [&["identity;q=0"][..], &["*;q=0"], &["gzip, *;q=0"]] {
+            assert!(!takes(lines), "{lines:?}");
         }
     }
 
