@@ -18,6 +18,7 @@ pub mod config;
 pub mod llm;
 
 pub mod eventstream;
+pub mod coding;
 pub mod http;
 pub mod json;
 pub mod sse;
