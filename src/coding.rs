@@ -24,6 +24,17 @@ pub struct Decoder {
     left: usize,
 }
 
+/// Decodes a whole body of at most `max_bytes` decoded bytes.
+///
+/// # Errors
+/// If the coding is not known, or the body is not as it says.
+pub fn decode(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, CodingFault> {
+    let mut decoder = Decoder::new(coding, max_bytes).ok_or(CodingFault::Malformed)?;
+    let mut out = Vec::new();
+    decoder.decode(body, &mut out)?;
+    decoder.finish().map(|()| out)
+}
+
 impl Decoder {
     /// A decoder for an answer with this `content-encoding`, out of which may come `max_bytes` in
     /// all. `None` if the coding is not known, or is a list of several.

@@ -157,6 +157,8 @@ pub fn is_plain_json(content_type: &[u8]) -> bool {
     };
     let mut parameters = content_type.split(|byte| *byte == b';').skip(1);
     is_json(&essence) && !essence.starts_with("application/grpc") && parameters.all(is_utf8)
+}
+
 /// Whether a client takes an answer with this `content-encoding`, which is one coding, or empty for
 /// none. `accept_encoding` are the lines of that name in its request (RFC 9110, section 12.5.3).
 ///
@@ -397,6 +399,10 @@ mod tests {
             b"text/plain",
         ] {
             assert!(!is_plain_json(other), "{other:?}");
+        }
+    }
+
+    #[test]
     fn a_coding_is_accepted_where_it_or_any_is_named_with_weight() {
         let takes = |lines: &[&str], coding: &str| {
             accepts_coding(lines.iter().map(|l| l.as_bytes()), coding.as_bytes())

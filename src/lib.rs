@@ -17,8 +17,8 @@ pub mod config;
 
 pub mod llm;
 
-pub mod eventstream;
 pub mod coding;
+pub mod eventstream;
 pub mod http;
 pub mod json;
 pub mod sse;

@@ -165,6 +165,8 @@ pub struct StoreIf {
     pub empty: bool,
     /// Whether streams that end cleanly but lack the API's end marker or finish reason are stored.
     pub unmarked_end: bool,
+    /// Whether streams whose pieces repeat what was already sent are stored.
+    pub stuttering: bool,
     /// Whether answers to requests that let the provider run tools are stored.
     pub server_tools: bool,
     /// Only requests with an explicit temperature at or below this; `None` takes all.
@@ -343,6 +345,7 @@ impl Default for StoreIf {
             streams: true,
             empty: false,
             unmarked_end: false,
+            stuttering: false,
             server_tools: false,
             max_temperature: None,
         }

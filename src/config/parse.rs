@@ -164,6 +164,7 @@ fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
         streams: section.flag("streams").unwrap_or(base.streams),
         empty: section.flag("empty").unwrap_or(base.empty),
         unmarked_end: section.flag("unmarked_end").unwrap_or(base.unmarked_end),
+        stuttering: section.flag("stuttering").unwrap_or(base.stuttering),
         server_tools: section.flag("server_tools").unwrap_or(base.server_tools),
         max_temperature: max_temperature(&mut section, base.max_temperature),
     };

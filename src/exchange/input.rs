@@ -54,6 +54,8 @@ pub enum Input<'a> {
         chunk: Option<&'a [u8]>,
         /// How many bytes came.
         size: usize,
+        /// Milliseconds since 1970.
+        now: u64,
         /// The response is complete.
         end_of_stream: bool,
     },

@@ -1,5 +1,6 @@
 //! Every "no" has a reason, and the same word serves header, metric and log.
 
+use crate::coding::CodingFault;
 use crate::llm::{Fault, Lossy, Unfit};
 
 use crate::store::StoreFault;
@@ -94,8 +95,10 @@ pub enum NotStored {
     Status,
     /// Not a content type that the API answers in.
     ContentType,
-    /// Compressed, and so not to be judged.
+    /// Compressed in a way that cannot be decoded, and so not to be judged.
     ContentEncoding,
+    /// Compressed, and not as its coding says.
+    Coding(CodingFault),
     /// The answer is in a form that the request did not ask for.
     Form,
     /// Streams are not stored: `store_if.streams`.
@@ -120,6 +123,8 @@ pub enum NotStored {
     FinishFiltered,
     /// Complete, which `store_if.finish` does not name.
     FinishComplete,
+    /// Its pieces repeat what was already sent.
+    Stuttering,
     /// Says nothing.
     Empty,
     /// There is a fresh entry that serves forms which this answer cannot serve.
@@ -137,6 +142,7 @@ impl NotStored {
             Self::Status => "status",
             Self::ContentType => "content_type",
             Self::ContentEncoding => "content_encoding",
+            Self::Coding(fault) => fault.as_str(),
             Self::Form => "form",
             Self::Streams => "streams",
             Self::ResponseTooLarge => "response_too_large",
@@ -149,6 +155,7 @@ impl NotStored {
             Self::FinishLength => "finish_length",
             Self::FinishFiltered => "finish_filtered",
             Self::FinishComplete => "finish_complete",
+            Self::Stuttering => "stuttering",
             Self::Empty => "empty",
             Self::LessGeneral => "less_general",
             Self::Store(StoreFault::TooLarge) => "entry_too_large",

@@ -12,8 +12,9 @@ const MEMORY: &str = "memory";
 
 /// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
 /// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
-pub(super) const STORED_HEADERS: [&str; 5] = [
+pub(super) const STORED_HEADERS: [&str; 6] = [
     "cache-control",
+    "content-encoding",
     "content-language",
     "content-type",
     "openai-model",
@@ -29,11 +30,17 @@ pub(super) struct Served {
 }
 
 impl Served {
-    /// An entry, or the answer in it in the form and with the bytes that it was converted to.
+    /// An entry, or the answer in it in the form and with the bytes that it was converted to, which
+    /// are not compressed.
     pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>) -> Self {
         // A foreign store may have planted other headers than we ever stored.
         let stored = |name: &[u8]| STORED_HEADERS.iter().any(|known| known.as_bytes() == name);
-        let kept = entry.headers.iter().filter(|(name, _)| stored(name));
+        let as_stored = converted.is_none();
+        let kept = entry
+            .headers
+            .iter()
+            .filter(|(name, _)| stored(name))
+            .filter(|(name, _)| as_stored || *name != b"content-encoding");
         let status = entry.status;
         match converted {
             Some((form, body)) if form != entry.form => {

@@ -20,19 +20,21 @@
 //! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from
 //! everywhere to Over.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{
     Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, encode, freshness,
 };
+use crate::coding::{self, Decoder};
 use crate::config::{Policy, Respond, Selection, Settings, StoreIf, Usage, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json::{self, Canonical};
-use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Lossy};
+use crate::llm::{Answer, Api, Ask, Finish, Form, Framing, Judge, Lossy, Stutter};
 use crate::store::StoreFault;
 
-use super::capture::Capture;
+use super::capture::{Capture, CaptureBudget};
 use super::reply::{self, Served};
 use super::{AnswerResult, Bypass, Input, Miss, NotStored, Output, RequestResult, Worker};
 
@@ -87,6 +89,8 @@ pub(super) struct Collecting {
 pub(super) struct LookingUp {
     request: Keyed,
     directives: RequestDirectives,
+    /// The lines of `accept-encoding`, as one list.
+    accept_encoding: Vec<u8>,
 }
 
 /// A request that has a key, and so an answer that may be stored.
@@ -120,7 +124,18 @@ pub(super) struct Capturing {
     created: u64,
     content_length: Option<u64>,
     judge: Box<dyn Judge>,
+    stutter: Stutter,
     capture: Capture,
+    /// Where the answer is compressed.
+    coded: Option<Coded>,
+}
+
+/// A compressed answer on its way to the judge.
+#[derive(Debug)]
+struct Coded {
+    decoder: Decoder,
+    /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
+    decoded: Capture,
 }
 
 impl State {
@@ -155,7 +170,7 @@ impl State {
                 collecting.body_read(body, worker, out)
             }
             (Self::LookingUp(looking_up), Input::LookedUp { found, now }) => {
-                looking_up.looked_up(found, now, out)
+                looking_up.looked_up(found, now, worker, out)
             }
             (
                 Self::Forwarded(forwarded),
@@ -172,10 +187,12 @@ impl State {
                     chunk,
                     size,
                     end_of_stream,
+                    now,
                 },
             ) => capturing.chunk(
                 chunk.filter(|chunk| chunk.len() == size),
                 end_of_stream,
+                now,
                 out,
             ),
             (Self::Capturing(capturing), Input::ResponseTrailers) => capturing.conclude(out),
@@ -357,6 +374,11 @@ impl Collecting {
                 rival: None,
             },
             directives: self.directives,
+            accept_encoding: self
+                .headers
+                .get_all("accept-encoding")
+                .collect::<Vec<_>>()
+                .join(&b','),
         });
         if !reads {
             out.push(Output::CountRequest(RequestResult::Bypass(
@@ -421,6 +443,7 @@ impl LookingUp {
         mut self,
         found: Result<Option<Vec<u8>>, StoreFault>,
         now: u64,
+        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
         let bytes = match found {
@@ -439,7 +462,7 @@ impl LookingUp {
         if self.directives.max_age.is_some_and(|max_age| age > max_age) {
             return self.miss(Miss::RequestDirective, out);
         }
-        let served = match self.converted(&entry) {
+        let served = match self.converted(&entry, worker) {
             Ok(converted) => Served::new(entry, converted),
             Err(lossy) => {
                 self.request.rival = Some(entry.form);
@@ -452,22 +475,34 @@ impl LookingUp {
         State::Replied
     }
 
-    /// The entry's answer as this request wants it: its form and its body, or `None` if that is
-    /// the entry as it is.
-    fn converted(&self, entry: &Entry) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
+    /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
+    /// if that is the entry as it is.
+    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
         let Keyed {
             api, ask, settings, ..
         } = &self.request;
         let form = ask.form.as_ref().unwrap_or(&entry.form);
-        let mut converted = None;
+        let coding = entry.headers.get("content-encoding");
+        let accept = [self.accept_encoding.as_slice()];
+        let accepted = coding.is_none_or(|coding| http::accepts_coding(accept.into_iter(), coding));
+        let zero_usage = settings.respond.usage == Usage::Zero;
+        if accepted && *form == entry.form && !zero_usage {
+            return Ok(None);
+        }
+        let max_bytes = worker.config.limits.max_response_bytes;
+        let mut body = match coding {
+            None => Cow::Borrowed(entry.body()),
+            Some(coding) => Cow::Owned(
+                coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
+            ),
+        };
         if *form != entry.form {
-            converted = Some(api.convert(entry.body(), &entry.form, form)?);
+            body = Cow::Owned(api.convert(&body, &entry.form, form)?);
         }
-        if settings.respond.usage == Usage::Zero {
-            let body = converted.as_deref().unwrap_or_else(|| entry.body());
-            converted = Some(api.zero_usage(body, form)?);
+        if zero_usage {
+            body = Cow::Owned(api.zero_usage(&body, form)?);
         }
-        Ok(converted.map(|body| (form.clone(), body)))
+        Ok(Some((form.clone(), body.into_owned())))
     }
 
     fn miss(self, miss: Miss, out: &mut Vec<Output>) -> State {
@@ -577,16 +612,14 @@ impl Capturing {
         if framing.is_stream() && !request.settings.store_if.streams {
             return Err(NotStored::Streams);
         }
-        let mut codings = headers.get_all("content-encoding");
-        if !codings.all(|coding| coding.eq_ignore_ascii_case(b"identity")) {
-            return Err(NotStored::ContentEncoding);
-        }
+        let max_bytes = worker.config.limits.max_response_bytes;
+        let coded = Coded::new(headers, max_bytes, &worker.budget)?;
         let form = match &ask.form {
             Some(asked) if asked.framing == framing => asked.clone(),
             Some(_) => return Err(NotStored::Form),
             None => Form::stream(framing, b""),
         };
-        let mut capture = Capture::new(&worker.budget, worker.config.limits.max_response_bytes);
+        let mut capture = Capture::new(&worker.budget, max_bytes);
         let content_length = headers.number("content-length");
         if let Some(length) = content_length {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
@@ -601,7 +634,9 @@ impl Capturing {
             created: now,
             content_length,
             judge: api.judge(ask, framing),
+            stutter: Stutter::new(),
             capture,
+            coded,
             request,
         })
     }
@@ -610,9 +645,10 @@ impl Capturing {
         mut self: Box<Self>,
         chunk: Option<&[u8]>,
         end_of_stream: bool,
+        now: u64,
         out: &mut Vec<Output>,
     ) -> State {
-        match self.take(chunk) {
+        match self.take(chunk, now) {
             Err(reason) => {
                 out.push(not_stored(reason));
                 State::Over
@@ -622,11 +658,16 @@ impl Capturing {
         }
     }
 
-    fn take(&mut self, chunk: Option<&[u8]>) -> Result<(), NotStored> {
+    fn take(&mut self, chunk: Option<&[u8]>, now: u64) -> Result<(), NotStored> {
         let chunk = chunk.ok_or(NotStored::Unreadable)?;
         self.capture.push(chunk)?;
+        let mut plain = Cow::Borrowed(chunk);
+        if let Some(coded) = &mut self.coded {
+            plain = Cow::Owned(coded.take(chunk, self.form.framing)?);
+        }
+        let stutter = &mut self.stutter;
         self.judge
-            .feed(chunk, &mut |_, _| {})
+            .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
             .map_err(NotStored::Fault)
     }
 
@@ -652,13 +693,28 @@ impl Capturing {
         if !all_there {
             return Err(NotStored::Length);
         }
-        let answer = self.judge.finish(body).map_err(NotStored::Fault)?;
-        let Keyed { settings, ttl, .. } = &self.request;
+        let plain = match self.coded {
+            None => Cow::Borrowed(body),
+            Some(coded) => Cow::Owned(coded.finish()?),
+        };
+        let answer = self.judge.finish(&plain).map_err(NotStored::Fault)?;
+        let Keyed {
+            api,
+            settings,
+            ttl,
+            rival,
+            ..
+        } = &self.request;
         is_wanted(&settings.store_if, answer)?;
-        let api = self.request.api;
-        let serves_less = |rival: &Form| api.convert(body, &self.form, rival).is_err();
-        if self.request.rival.as_ref().is_some_and(serves_less) {
-            return Err(NotStored::LessGeneral);
+        if self.stutter.is_stuttering() && !settings.store_if.stuttering {
+            return Err(NotStored::Stuttering);
+        }
+        if let Some(rival) = rival {
+            let coding = self.headers.get("content-encoding").unwrap_or_default();
+            coding::decode(coding, body, self.capture.max_bytes())
+                .ok()
+                .and_then(|plain| api.convert(&plain, &self.form, rival).ok())
+                .ok_or(NotStored::LessGeneral)?;
         }
         let key = self.request.key;
         // Lifetimes are configured in days at the most.
@@ -685,6 +741,45 @@ impl Capturing {
 fn is_stream_type(content_type: &[u8]) -> bool {
     let media_type = http::media_type(content_type);
     STREAM_TYPES.contains(&media_type.as_str())
+}
+
+impl Coded {
+    /// `None` where the answer is not compressed.
+    fn new(
+        headers: &Headers,
+        max_bytes: usize,
+        budget: &CaptureBudget,
+    ) -> Result<Option<Self>, NotStored> {
+        let mut codings = headers.get_all("content-encoding");
+        let coding = match (codings.next(), codings.next()) {
+            (None, _) => return Ok(None),
+            (Some(coding), None) if coding.eq_ignore_ascii_case(b"identity") => return Ok(None),
+            (Some(coding), None) => coding,
+            (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
+        };
+        Ok(Some(Self {
+            decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
+            decoded: Capture::new(budget, max_bytes),
+        }))
+    }
+
+    /// Decodes the next chunk. A document is kept here until it is whole.
+    fn take(&mut self, chunk: &[u8], framing: Framing) -> Result<Vec<u8>, NotStored> {
+        let mut plain = Vec::new();
+        self.decoder
+            .decode(chunk, &mut plain)
+            .map_err(NotStored::Coding)?;
+        if !framing.is_stream() {
+            self.decoded.push(&plain)?;
+        }
+        Ok(plain)
+    }
+
+    /// The decoded document; nothing for a stream, whose judge has seen it.
+    fn finish(self) -> Result<Vec<u8>, NotStored> {
+        self.decoder.finish().map_err(NotStored::Coding)?;
+        Ok(self.decoded.bytes().to_vec())
+    }
 }
 
 /// Whether the configuration wants a whole answer like this stored.

@@ -137,6 +137,7 @@ impl Host {
             chunk: Some(chunk.as_bytes()),
             size: chunk.len(),
             end_of_stream,
+            now: NOW,
         });
         self.carry_out(out, "");
     }
@@ -325,6 +326,97 @@ fn what_would_be_lost_is_a_miss_and_the_more_general_answer_stays() {
         stream.answer_result(),
         Some(not_stored(NotStored::LessGeneral))
     );
+}
+
+fn gzip(text: &str) -> Vec<u8> {
+    use std::io::Write;
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// An exchange whose answer comes compressed, cut into small pieces.
+fn coded_miss(worker: &Rc<Worker>, ask: &str, content_type: &str, body: &[u8]) -> Host {
+    let mut host = Host::new(worker);
+    host.request(&post(&[("accept-encoding", "gzip")]), ask);
+    host.response_headers(&ok(content_type, &[("content-encoding", "gzip")]), true);
+    for chunk in body.chunks(7) {
+        let out = host.step(Input::ResponseBody {
+            chunk: Some(chunk),
+            size: chunk.len(),
+            end_of_stream: false,
+            now: NOW,
+        });
+        host.carry_out(out, "");
+    }
+    host.response_body("", true);
+    host.close();
+    host
+}
+
+#[test]
+fn a_compressed_answer_is_judged_and_served_compressed_to_those_who_accept_it() {
+    let worker = worker("{}");
+    for (ask, content_type, text) in [
+        (ASK_JSON, "application/json", JSON),
+        (ASK_STREAM, "text/event-stream", STREAM),
+    ] {
+        let body = gzip(text);
+        let stored = || coded_miss(&worker, ask, content_type, &body);
+        assert_eq!(stored().answer_result(), Some(AnswerResult::Stored));
+        let accepts = post(&[("accept-encoding", "br, gzip;q=0.5")]);
+        let hit = again(&worker, stored(), &accepts, ask, 0);
+        assert_eq!(hit.reply.as_ref().unwrap().body.as_bytes(), body);
+        assert_eq!(hit.header("content-encoding").unwrap(), "gzip");
+        let plain = again(&worker, stored(), &post(&[]), ask, 0);
+        assert_eq!(text_of(&plain), text);
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.header("content-type").unwrap(), content_type);
+        assert_eq!(worker.budget.left(), 64 << 20);
+    }
+    let json = coded_miss(&worker, ASK_JSON, "application/json", &gzip(JSON));
+    let accepts = post(&[("accept-encoding", "gzip")]);
+    let converted = again(&worker, json, &accepts, ASK_STREAM, 0);
+    assert!(text_of(&converted).contains("[DONE]"));
+    assert_eq!(converted.header("content-encoding"), None);
+}
+
+#[test]
+fn a_compressed_answer_that_is_cut_or_bad_is_not_stored() {
+    let worker = worker("{}");
+    let body = gzip(STREAM);
+    for cut in 0..body.len() {
+        let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &body[..cut]);
+        assert_ne!(host.answer_result(), Some(AnswerResult::Stored), "{cut}");
+    }
+    let error = gzip("data: {\"error\":{}}\n\n");
+    let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &error);
+    let fault = NotStored::Fault(crate::llm::Fault::Error);
+    assert_eq!(host.answer_result(), Some(not_stored(fault)));
+}
+
+#[test]
+fn a_stream_that_stutters_is_passed_on_and_not_stored() {
+    let words = "It was the best of times, it was the worst of times, it was the age of wisdom";
+    let mut stream = String::new();
+    for (end, _) in words.match_indices(' ') {
+        let text = words.get(..end).unwrap();
+        let delta = serde_json::json!({"choices": [{"index": 0, "delta": {"content": text}}]});
+        stream.push_str(&format!("data: {delta}\n\n"));
+    }
+    stream.push_str(STREAM);
+    for (config, result) in [
+        ("{}", not_stored(NotStored::Stuttering)),
+        (
+            r#"{"store_if": {"stuttering": true}}"#,
+            AnswerResult::Stored,
+        ),
+    ] {
+        let worker = worker(config);
+        let event_stream = ok("text/event-stream", &[]);
+        let host = miss(&worker, &post(&[]), ASK_STREAM, &event_stream, &stream);
+        assert_eq!(host.answer_result(), Some(result));
+    }
 }
 
 #[test]
@@ -599,7 +691,7 @@ fn an_answer_is_stored_only_when_everything_speaks_for_it() {
         (ok("text/html", &[]), JSON, NotStored::ContentType),
         (ok("", &[]), JSON, NotStored::ContentType),
         (
-            json(&[("content-encoding", "gzip")]),
+            json(&[("content-encoding", "br")]),
             JSON,
             NotStored::ContentEncoding,
         ),
@@ -753,6 +845,7 @@ fn a_chunk_or_a_body_that_cannot_be_read_ends_caching_and_nothing_else() {
         chunk: None,
         size: 1,
         end_of_stream: false,
+        now: NOW,
     });
     host.carry_out(out, "");
     assert_eq!(
@@ -778,6 +871,7 @@ fn a_chunk_of_another_length_than_told_is_not_captured() {
         chunk: Some(b""),
         size: 10,
         end_of_stream: false,
+        now: NOW,
     });
     host.carry_out(out, "");
     assert_eq!(
@@ -994,6 +1088,7 @@ fn the_machine_is_total() {
                     chunk: Some(JSON.as_bytes()),
                     size: JSON.len(),
                     end_of_stream,
+                    now: NOW,
                 },
                 7 => Input::ResponseTrailers,
                 8 => Input::Inserted(Ok(1)),

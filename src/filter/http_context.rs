@@ -146,6 +146,7 @@ impl HttpContext for Http {
                 chunk: chunk.as_deref().ok(),
                 size,
                 end_of_stream,
+                now: now(),
             });
         }
         Action::Continue
