@@ -13,11 +13,13 @@
 //! A body in which a name occurs twice in one object is refused: which of the
 //! two counts is up to the upstream, and sorting would hide their order.
 
+mod elements;
 mod pointer;
 mod string;
 
 use memchr::memchr2;
 
+pub use self::elements::{Elements, NotElements};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Token, follow};
 pub use self::string::string_value;

@@ -21,4 +21,5 @@ pub mod coding;
 pub mod eventstream;
 pub mod http;
 pub mod json;
+pub mod ndjson;
 pub mod sse;

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::{eventstream, sse};
+use crate::json::{Elements, NotElements};
+use crate::{eventstream, ndjson, sse};
 
 /// How an answer came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -248,6 +249,99 @@ impl<J: MessageJudge> Judge for Messages<J> {
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
         if self.parser.is_pending() {
+            return Err(Fault::Pending);
+        }
+        self.judge.finish()
+    }
+}
+
+/// What an API makes of the JSON documents of a stream that has no framing of events: the lines of
+/// NDJSON, the elements of an array.
+pub(super) trait DocumentJudge: fmt::Debug {
+    /// Takes the next document, which is UTF-8 but may still not be JSON.
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
+
+    /// Gives the verdict after the last document.
+    fn finish(&self) -> Result<Answer, Fault>;
+}
+
+/// A JSON document per line on its way to a [`DocumentJudge`].
+#[derive(Debug)]
+pub(super) struct Lines<J> {
+    parser: ndjson::Parser,
+    judge: J,
+}
+
+impl<J> Lines<J> {
+    pub(super) fn new(judge: J) -> Self {
+        Self {
+            parser: ndjson::Parser::new(),
+            judge,
+        }
+    }
+}
+
+impl<J: DocumentJudge> Judge for Lines<J> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let judge = &mut self.judge;
+        let mut verdict = Ok(());
+        self.parser.feed(chunk, |line| {
+            if verdict.is_ok() {
+                verdict = judge.document(line, listener);
+            }
+        });
+        verdict?;
+        only_events(0, self.parser.invalid_utf8_lines())
+    }
+
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+        let ending = self.parser.finish();
+        only_events(0, ending.invalid_utf8_lines)?;
+        if ending.pending {
+            return Err(Fault::Pending);
+        }
+        self.judge.finish()
+    }
+}
+
+/// The elements of one JSON array on their way to a [`DocumentJudge`].
+#[derive(Debug)]
+pub(super) struct ArrayElements<J> {
+    elements: Elements,
+    judge: J,
+}
+
+impl<J> ArrayElements<J> {
+    pub(super) fn new(judge: J) -> Self {
+        Self {
+            elements: Elements::new(),
+            judge,
+        }
+    }
+}
+
+impl<J: DocumentJudge> Judge for ArrayElements<J> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let judge = &mut self.judge;
+        let mut verdict = Ok(());
+        let fed = self.elements.feed(chunk, |element| {
+            if verdict.is_ok() {
+                // serde_json does not look into the strings that it skips.
+                verdict = match std::str::from_utf8(element) {
+                    Ok(_) => judge.document(element, listener),
+                    Err(_) => Err(Fault::Malformed),
+                };
+            }
+        });
+        verdict?;
+        fed.map_err(|not| match not {
+            NotElements::AfterEnd => Fault::AfterEnd,
+            NotElements::Syntax | NotElements::TooDeep => Fault::Malformed,
+        })
+    }
+
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+        if !self.elements.is_ended() {
             return Err(Fault::Pending);
         }
         self.judge.finish()
