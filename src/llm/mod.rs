@@ -2,13 +2,15 @@
 //! form becomes the same answer in another.
 //!
 //! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
-//! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]) and the readers of
-//! members ([`fields`]).
+//! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
+//! ([`fields`]) and the documents of stored answers ([`documents`]).
 
 mod anthropic_messages;
 mod bedrock;
+mod documents;
 mod events;
 mod fields;
+mod gemini;
 mod json;
 mod judge;
 mod members;
@@ -30,13 +32,14 @@ pub use judge::{Answer, Fault, Finish, Judge, Listener};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 8] = [
+static APIS: [&dyn Protocol; 9] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
     &openai_responses::OpenaiResponses,
     &openai_embeddings::OpenaiEmbeddings,
     &anthropic_messages::AnthropicMessages,
+    &gemini::Gemini,
     &bedrock::Bedrock,
     &workers_ai::WorkersAi,
     &json::Json,

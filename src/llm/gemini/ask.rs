@@ -1,0 +1,155 @@
+//! What a Gemini request asks for: its form is in the URL, the rest in the body.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use super::super::fields::{Said, object};
+use super::super::{Ask, Form, Framing, Unfit};
+use crate::json::Canonical;
+
+/// What comes after the model in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Method {
+    Generate,
+    Stream,
+    Embed,
+    BatchEmbed,
+}
+
+impl Method {
+    /// The method of a path without its query.
+    pub(super) fn of(path: &[u8]) -> Option<Self> {
+        let methods = [Self::Generate, Self::Stream, Self::Embed, Self::BatchEmbed];
+        methods.into_iter().find(|m| path.ends_with(m.suffix()))
+    }
+
+    fn suffix(self) -> &'static [u8] {
+        match self {
+            Self::Generate => b":generateContent",
+            Self::Stream => b":streamGenerateContent",
+            Self::Embed => b":embedContent",
+            Self::BatchEmbed => b":batchEmbedContents",
+        }
+    }
+}
+
+/// The path without the choice of a form: `:streamGenerateContent` is written `:generateContent`,
+/// and the parameter `alt` is left out. All other parameters stay, in their order.
+pub(super) fn key_path(path: &[u8]) -> Cow<'_, [u8]> {
+    let (bare, query) = split_query(path);
+    let stream = bare.strip_suffix(Method::Stream.suffix());
+    let Some(model) = stream.or_else(|| bare.strip_suffix(Method::Generate.suffix())) else {
+        return Cow::Borrowed(path);
+    };
+    let mut key = [model, Method::Generate.suffix()].concat();
+    let kept = parameters(query).filter(|(name, _)| !is_alt(name));
+    for (number, (_, parameter)) in kept.enumerate() {
+        key.push(if number == 0 { b'?' } else { b'&' });
+        key.extend_from_slice(parameter);
+    }
+    Cow::Owned(key)
+}
+
+/// # Errors
+/// If `alt` asks for a form other than those known for the method.
+pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    let (bare, query) = split_query(path);
+    let method = Method::of(bare).unwrap_or(Method::Generate);
+    // The form does not depend on the body, and the path in the key is without it: it must be
+    // known even where the body is not plain JSON.
+    let form = Some(form(method, query)?);
+    let Some(body) = body else {
+        return Ok(Ask {
+            form,
+            ..Ask::unreadable()
+        });
+    };
+    let generation: Generation = either(body, "generationConfig", "generation_config");
+    Ok(Ask {
+        form,
+        choices: match method {
+            Method::Generate | Method::Stream => generation.candidate_count.unwrap_or(1),
+            Method::Embed => 1,
+            Method::BatchEmbed => body
+                .member("requests")
+                .and_then(|requests| serde_json::from_slice::<Vec<Said>>(requests).ok())
+                .and_then(|requests| u32::try_from(requests.len()).ok())
+                .unwrap_or(1),
+        },
+        temperature: generation.temperature,
+        server_tools: runs_server_tools(body),
+    })
+}
+
+fn form(method: Method, query: &[u8]) -> Result<Form, Unfit> {
+    let mut alt = None;
+    for (name, parameter) in parameters(query).filter(|(name, _)| is_alt(name)) {
+        let value = parameter.get(name.len()..).unwrap_or_default();
+        if alt.is_some_and(|other| other != value) {
+            return Err(Unfit::UnclearForm);
+        }
+        alt = Some(value);
+    }
+    match (method, alt) {
+        (Method::Stream, Some(b"=sse")) => Ok(Form::stream(Framing::Sse, b"")),
+        (Method::Stream, None | Some(b"=json")) => Ok(Form::stream(Framing::JsonArray, b"")),
+        (_, None | Some(b"=json")) => Ok(Form::json()),
+        // `alt=sse` of a unary method, protocol buffers, `json;enum-encoding=int`.
+        _ => Err(Unfit::UnclearForm),
+    }
+}
+
+/// `alt` and its official spelling, with the dollar sign escaped or not.
+fn is_alt(name: &[u8]) -> bool {
+    matches!(name, b"alt" | b"$alt" | b"%24alt")
+}
+
+fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
+    let at = memchr::memchr(b'?', path).unwrap_or(path.len());
+    let (bare, query) = path.split_at_checked(at).unwrap_or((path, b""));
+    (bare, query.strip_prefix(b"?").unwrap_or(query))
+}
+
+/// The parameters of a query, each as its name and the whole of it.
+fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let parameters = query.split(|byte| *byte == b'&');
+    let named = parameters.map(|parameter| {
+        let name = parameter.split(|byte| *byte == b'=').next();
+        (name.unwrap_or_default(), parameter)
+    });
+    named.filter(|(_, parameter)| !parameter.is_empty())
+}
+
+/// Protocol buffers take both spellings of a name.
+#[derive(Default, Deserialize)]
+struct Generation {
+    #[serde(default, alias = "candidateCount")]
+    candidate_count: Option<u32>,
+    #[serde(default)]
+    temperature: Option<f64>,
+}
+
+fn either<'de, T: Default + Deserialize<'de>>(body: &'de Canonical, name: &str, other: &str) -> T {
+    let json = body.member(name).or_else(|| body.member(other));
+    // One of another shape is an error for the provider to tell.
+    json.and_then(|json| object(&mut serde_json::Deserializer::from_slice(json)).ok())
+        .unwrap_or_default()
+}
+
+/// Every tool but the client's functions, and its screen, which the client shows and handles.
+fn runs_server_tools(body: &Canonical) -> bool {
+    const CLIENT: [&str; 4] = [
+        "functionDeclarations",
+        "function_declarations",
+        "computerUse",
+        "computer_use",
+    ];
+    body.member("tools")
+        .and_then(|tools| serde_json::from_slice::<Vec<BTreeMap<String, Said>>>(tools).ok())
+        .is_some_and(|tools| {
+            let mut members = tools.iter().flatten();
+            members.any(|(name, said)| said.0 && !CLIENT.contains(&name.as_str()))
+        })
+}
