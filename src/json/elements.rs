@@ -210,8 +210,14 @@ mod tests {
             ("[]", &[][..]),
             (" [ ] \r\n", &[]),
             ("[{}]", &["{}"]),
-            ("[{\"a\": [1,{}]}\n,\r\n{\"é\":\"]}\"} ]\n", &["{\"a\": [1,{}]}", "{\"é\":\"]}\"}"]),
-            (r#"[{"a":"\"}\\"},{"b":"\\\"{"}]"#, &[r#"{"a":"\"}\\"}"#, r#"{"b":"\\\"{"}"#]),
+            (
+                "[{\"a\": [1,{}]}\n,\r\n{\"é\":\"]}\"} ]\n",
+                &["{\"a\": [1,{}]}", "{\"é\":\"]}\"}"],
+            ),
+            (
+                r#"[{"a":"\"}\\"},{"b":"\\\"{"}]"#,
+                &[r#"{"a":"\"}\\"}"#, r#"{"b":"\\\"{"}"#],
+            ),
         ] {
             let (seen, ended) = split_every_way(text);
             assert_eq!(seen, elements, "{text}");
@@ -250,7 +256,8 @@ mod tests {
 
     #[test]
     fn nesting_is_bounded() {
-        let nested = |levels: usize| format!("[{}{}]", "{\"a\":".repeat(levels), "}".repeat(levels));
+        let nested =
+            |levels: usize| format!("[{}{}]", "{\"a\":".repeat(levels), "}".repeat(levels));
         assert_eq!(split([nested(MAX_DEPTH).as_bytes()]).1, Ok(true));
         let deeper = nested(MAX_DEPTH + 1);
         assert_eq!(split([deeper.as_bytes()]).1, Err(NotElements::TooDeep));

@@ -14,6 +14,7 @@ mod gemini;
 mod json;
 mod judge;
 mod members;
+mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
@@ -32,7 +33,7 @@ pub use judge::{Answer, Fault, Finish, Judge, Listener};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 9] = [
+static APIS: [&dyn Protocol; 10] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
@@ -40,6 +41,7 @@ static APIS: [&dyn Protocol; 9] = [
     &openai_embeddings::OpenaiEmbeddings,
     &anthropic_messages::AnthropicMessages,
     &gemini::Gemini,
+    &ollama::Ollama,
     &bedrock::Bedrock,
     &workers_ai::WorkersAi,
     &json::Json,

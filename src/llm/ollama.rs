@@ -1,0 +1,285 @@
+//! Ollama: `/api/chat`, `/api/generate` and `/api/embed`.
+//!
+//! Source: Ollama's `docs/api.md` and `api/types.go` (`ChatResponse`, `GenerateResponse`,
+//! `EmbedResponse`). Chats and generations stream, a JSON document per line, unless the request
+//! says `"stream": false`; a stream ends with the document that says `"done": true` and why
+//! (`done_reason`). Without a reason the runner's connection was lost.
+
+mod join;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+
+use super::documents::{self, zero};
+use super::fields::{self, Content, Said, deserialize_word};
+use super::judge::{Document, DocumentJudge, Lines};
+use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use crate::http;
+use crate::json::Canonical;
+
+/// `POST /api/chat`, `/api/generate`, `/api/embed`.
+pub(super) struct Ollama;
+
+impl Protocol for Ollama {
+    fn name(&self) -> &'static str {
+        "ollama"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        path.ends_with(b"/api/chat") || path.ends_with(b"/api/generate") || is_embed(path)
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream"]
+    }
+
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let embeds = is_embed(bare);
+        Ok(Ask {
+            form: Some(if embeds { Form::json() } else { form(body)? }),
+            choices: if embeds { inputs(body) } else { 1 },
+            temperature: temperature(body),
+            // It runs none: searching the web is a tool of the client's there.
+            server_tools: false,
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        match media_type {
+            "application/x-ndjson" => Some(Framing::Ndjson),
+            json if http::is_json(json) => Some(Framing::Json),
+            _ => None,
+        }
+    }
+
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        let expected = ask.choices;
+        match framing {
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected))),
+            _ => Box::new(Lines::new(Stream::default())),
+        }
+    }
+
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        join::join(stream, form.framing)
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        join::split(json, wanted.framing)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        documents::rewrite(answer, form.framing, |response| {
+            let counts = ["prompt_eval_count", "eval_count"];
+            let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
+            zeroed.contains(&true)
+        })
+    }
+}
+
+fn is_embed(path: &[u8]) -> bool {
+    path.ends_with(b"/api/embed")
+}
+
+fn form(body: &Canonical) -> Result<Form, Unfit> {
+    // Go's `encoding/json` does not mind the case of a name.
+    let odd = |name: &[u8]| name.eq_ignore_ascii_case(b"\"stream\"") && name != b"\"stream\"";
+    if body.members().any(|(name, _)| odd(name)) {
+        return Err(Unfit::UnclearForm);
+    }
+    match body.member("stream") {
+        None | Some(b"null" | b"true") => Ok(Form::stream(Framing::Ndjson, b"")),
+        Some(b"false") => Ok(Form::json()),
+        Some(_) => Err(Unfit::UnclearForm),
+    }
+}
+
+/// How many texts are to be embedded: `input` is one, or a list.
+fn inputs(body: &Canonical) -> u32 {
+    body.member("input")
+        .and_then(|input| serde_json::from_slice::<Vec<IgnoredAny>>(input).ok())
+        .and_then(|inputs| u32::try_from(inputs.len()).ok())
+        .unwrap_or(1)
+}
+
+fn temperature(body: &Canonical) -> Option<f64> {
+    #[derive(Deserialize)]
+    struct Options {
+        temperature: Option<f64>,
+    }
+    let options = fields::from_object::<Options>(body.member("options")?);
+    options.ok()?.temperature
+}
+
+/// What a `done_reason` means. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    /// The model was loaded or unloaded, and nothing else was asked for.
+    Housekeeping,
+    Unknown,
+}
+
+deserialize_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "stop" => Reason::Known(Finish::Complete),
+    "length" => Reason::Known(Finish::Length),
+    "load" | "unload" => Reason::Housekeeping,
+    _ => Reason::Unknown,
+});
+
+/// A `ChatResponse` or a `GenerateResponse`, as far as the judge looks.
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    done: Said,
+    #[serde(default)]
+    done_reason: Reason,
+    /// Of a chat.
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    message: Message<'a>,
+    /// Of a generation.
+    #[serde(borrow, default)]
+    response: Content<'a>,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    tool_calls: Vec<ToolCall<'a>>,
+    #[serde(default)]
+    image: Said,
+    /// Of `/api/embed`.
+    #[serde(default)]
+    embeddings: Option<Vec<Said>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default)]
+    content: Content<'a>,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    tool_calls: Vec<ToolCall<'a>>,
+    #[serde(default)]
+    images: Said,
+}
+
+#[derive(Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    function: Function<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function<'a> {
+    /// An object; where another server sends text, it must be that of an object.
+    #[serde(borrow, default)]
+    arguments: Content<'a>,
+}
+
+impl<'a> Response<'a> {
+    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+        let response: Self = fields::from_object(json).map_err(|_| Fault::Malformed)?;
+        if response.error.0 {
+            return Err(Fault::Error);
+        }
+        let mut calls = response
+            .message
+            .tool_calls
+            .iter()
+            .chain(&response.tool_calls);
+        if calls.any(|call| !call.parses()) {
+            return Err(Fault::ToolArguments);
+        }
+        Ok(response)
+    }
+
+    fn says(&self) -> bool {
+        self.message.content.is_said()
+            || !self.message.tool_calls.is_empty()
+            || self.message.images.0
+            || self.response.is_said()
+            || !self.tool_calls.is_empty()
+            || self.image.0
+    }
+
+    /// `None` if more is to come.
+    fn finish(&self) -> Result<Option<Finish>, Fault> {
+        match (self.done.0, self.done_reason) {
+            (false, _) => Ok(None),
+            (true, Reason::Known(finish)) => Ok(Some(finish)),
+            (true, Reason::None | Reason::Housekeeping) => Err(Fault::Unfinished),
+            (true, Reason::Unknown) => Err(Fault::UnknownFinish),
+        }
+    }
+}
+
+impl ToolCall<'_> {
+    fn parses(&self) -> bool {
+        let text = self.function.arguments.as_str().unwrap_or_default();
+        text.is_empty() || serde_json::from_str::<IgnoredAny>(text).is_ok()
+    }
+}
+
+/// The stream so far.
+#[derive(Debug, Default)]
+struct Stream {
+    any: bool,
+    said: bool,
+    finish: Option<Finish>,
+}
+
+impl DocumentJudge for Stream {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let response = Response::parse(json)?;
+        if self.finish.is_some() {
+            return Err(Fault::AfterEnd);
+        }
+        self.any = true;
+        self.said |= response.says();
+        let texts: [&Content<'_>; 2] = [&response.message.content, &response.response];
+        for text in texts.into_iter().filter_map(Content::as_str) {
+            listener(0, text);
+        }
+        self.finish = response.finish()?;
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        if !self.any {
+            return Err(Fault::Choices);
+        }
+        Ok(Answer {
+            finish: self.finish.unwrap_or(Finish::Complete),
+            empty: !self.said,
+            marked_end: self.finish.is_some(),
+        })
+    }
+}
+
+/// Judges a response that is not a stream, or embeddings: one for each input.
+fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+    let response = Response::parse(json)?;
+    if let Some(embeddings) = &response.embeddings {
+        if u32::try_from(embeddings.len()) != Ok(expected) {
+            return Err(Fault::Choices);
+        }
+        return Ok(Answer {
+            finish: Finish::Complete,
+            empty: embeddings.iter().any(|embedding| !embedding.0),
+            marked_end: true,
+        });
+    }
+    Ok(Answer {
+        finish: response.finish()?.ok_or(Fault::Unfinished)?,
+        empty: !response.says(),
+        marked_end: true,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,168 @@
+//! Ollama's lines as one response, and the other way round.
+//!
+//! The server makes its own responses that are not streams like this (`server/routes.go`): the
+//! last line, with the text, thinking, tool calls and log probabilities of all lines.
+
+use serde_json::Value;
+
+use super::super::documents::{self, Object, push_json};
+use super::super::{Framing, Lossy};
+
+/// # Errors
+/// If a message has members that are not known.
+pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+    let mut lines = documents::objects(stream, framing)?.into_iter();
+    let mut response = lines.next().ok_or(Lossy::Malformed)?;
+    known_message(&response)?;
+    for line in lines {
+        if is_done(&response) {
+            return Err(Lossy::Malformed);
+        }
+        known_message(&line)?;
+        append(&mut response, line)?;
+    }
+    if !is_done(&response) {
+        return Err(Lossy::Malformed);
+    }
+    let mut json = Vec::new();
+    push_json(&mut json, &response)?;
+    Ok(json)
+}
+
+/// A line for the thinking, one for the text, one for the tool calls, as far as there are any, and
+/// the last one with all the rest.
+///
+/// # Errors
+/// If the message has members that are not known.
+pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+    if framing != Framing::Ndjson {
+        return Err(Lossy::Unsupported);
+    }
+    let mut last = documents::object(json)?;
+    known_message(&last)?;
+    if !is_done(&last) {
+        return Err(Lossy::Malformed);
+    }
+    let mut lines = Vec::new();
+    for name in PIECES {
+        lines.extend(take_piece(&mut last, name));
+    }
+    if let Some(line) = lines.last_mut()
+        && let Some(logprobs) = last.shift_remove("logprobs")
+    {
+        line.insert("logprobs".to_owned(), logprobs);
+    }
+    lines.push(last);
+    let mut stream = Vec::new();
+    for line in &lines {
+        push_json(&mut stream, line)?;
+        stream.push(b'\n');
+    }
+    Ok(stream)
+}
+
+/// What comes in pieces: of a chat's message, or of a generation itself.
+const PIECES: [&str; 4] = ["thinking", "content", "response", "tool_calls"];
+
+/// What every line says again.
+const EACH_LINE: [&str; 4] = ["model", "remote_model", "remote_host", "created_at"];
+
+fn is_done(line: &Object) -> bool {
+    line.get("done") == Some(&Value::Bool(true))
+}
+
+fn known_message(line: &Object) -> Result<(), Lossy> {
+    let message = match line.get("message") {
+        None | Some(Value::Null) => return Ok(()),
+        Some(message) => message.as_object().ok_or(Lossy::Malformed)?,
+    };
+    let known = |name: &String| name == "role" || PIECES.contains(&name.as_str());
+    if message.keys().all(known) {
+        Ok(())
+    } else {
+        Err(Lossy::UnknownMember)
+    }
+}
+
+/// Appends what a line, or the message in it, adds.
+fn append(into: &mut Object, line: Object) -> Result<(), Lossy> {
+    for (name, value) in line {
+        let Some(old) = into.get_mut(&name) else {
+            into.insert(name, value);
+            continue;
+        };
+        match (name.as_str(), old, value) {
+            (_, _, Value::Null) => {}
+            (_, old @ Value::Null, value) => *old = value,
+            ("message", Value::Object(old), Value::Object(message)) => append(old, message)?,
+            ("thinking" | "content" | "response", Value::String(old), Value::String(text)) => {
+                old.push_str(&text);
+            }
+            ("tool_calls" | "logprobs", Value::Array(old), Value::Array(more)) => old.extend(more),
+            ("message" | "thinking" | "content" | "response" | "tool_calls" | "logprobs", ..) => {
+                return Err(Lossy::Malformed);
+            }
+            (_, old, value) => *old = value,
+        }
+    }
+    Ok(())
+}
+
+/// A line with one of [`PIECES`], which is taken out of the last line, if it says anything.
+fn take_piece(last: &mut Object, name: &str) -> Option<Object> {
+    let mut line: Object = EACH_LINE
+        .into_iter()
+        .filter_map(|name| Some((name.to_owned(), last.get(name)?.clone())))
+        .collect();
+    if let Some(piece) = take_said(last, name) {
+        line.extend(empty_text(last, "response"));
+        line.insert(name.to_owned(), piece);
+    } else {
+        let message = last.get_mut("message")?.as_object_mut()?;
+        let piece = take_said(message, name)?;
+        let role = message.get("role");
+        let role = role.map(|role| ("role".to_owned(), role.clone()));
+        let mut small: Object = role.into_iter().collect();
+        small.extend(empty_text(message, "content"));
+        small.insert(name.to_owned(), piece);
+        line.insert("message".to_owned(), Value::Object(small));
+    }
+    line.insert("done".to_owned(), Value::Bool(false));
+    Some(line)
+}
+
+/// The server sends the text with every line, empty where there is only something else.
+fn empty_text(object: &Object, name: &str) -> Option<(String, Value)> {
+    let is_text = object.get(name)?.is_string();
+    is_text.then(|| (name.to_owned(), Value::String(String::new())))
+}
+
+/// The last line keeps an empty text, as the server sends it.
+fn take_said(object: &mut Object, name: &str) -> Option<Value> {
+    match object.get_mut(name)? {
+        Value::String(text) if !text.is_empty() => {
+            let text = std::mem::take(text);
+            if name == "thinking" {
+                object.shift_remove(name);
+            }
+            Some(Value::String(text))
+        }
+        Value::Array(list) if !list.is_empty() => object.shift_remove(name),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_piece_leaves_what_the_server_would_send_last() {
+        let mut last =
+            documents::object(br#"{"response":"a","thinking":"b","done":true}"#).unwrap();
+        assert!(take_piece(&mut last, "thinking").is_some());
+        assert!(take_piece(&mut last, "response").is_some());
+        let rest = documents::object(br#"{"response":"","done":true}"#).unwrap();
+        assert_eq!(last, rest);
+    }
+}

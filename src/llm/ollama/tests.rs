@@ -1,0 +1,301 @@
+use serde_json::Value;
+
+use super::*;
+use crate::json::canonicalize;
+
+const WHOLE: Answer = Answer {
+    finish: Finish::Complete,
+    empty: false,
+    marked_end: true,
+};
+const UNMARKED: Answer = Answer {
+    marked_end: false,
+    ..WHOLE
+};
+const HI: &str =
+    r#"{"model":"m","created_at":"t1","message":{"role":"assistant","content":"Hí"},"done":false}"#;
+const YOU: &str = r#"{"model":"m","created_at":"t2","message":{"role":"assistant","content":" you"},"done":false}"#;
+const STOP: &str = r#"{"model":"m","created_at":"t3","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"total_duration":70,"prompt_eval_count":5,"eval_count":2,"eval_duration":60}"#;
+const TOKEN: &str = r#"{"model":"m","created_at":"t1","response":"Hi","done":false}"#;
+const LAST: &str = r#"{"model":"m","created_at":"t3","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":2}"#;
+
+fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
+    let body = canonicalize(body.as_bytes(), &[]).unwrap();
+    Ollama.read(path, Some(&body))
+}
+
+fn lines(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<(Answer, String), Fault> {
+    let mut judge = Ollama.judge(&Ask::unreadable(), Framing::Ndjson);
+    let (mut whole, mut text) = (Vec::new(), String::new());
+    for chunk in chunks {
+        judge.feed(chunk, &mut |index, piece| {
+            assert_eq!(index, 0);
+            text.push_str(piece);
+        })?;
+        whole.extend_from_slice(chunk);
+    }
+    Ok((judge.finish(&whole)?, text))
+}
+
+fn stream_of(parts: &[&str]) -> Result<Answer, Fault> {
+    judge_chunks([lines(parts).as_bytes()]).map(|(answer, _)| answer)
+}
+
+fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
+    let ask = Ask {
+        choices: expected,
+        ..Ask::unreadable()
+    };
+    Ollama.judge(&ask, Framing::Json).finish(json.as_bytes())
+}
+
+fn ndjson() -> Form {
+    Form::stream(Framing::Ndjson, b"")
+}
+
+fn joined(parts: &[&str]) -> Result<Value, Lossy> {
+    let json = Ollama.join(lines(parts).as_bytes(), &ndjson())?;
+    let json = serde_json::from_slice(&json).unwrap();
+    assert_eq!(split_and_joined(&json), Ok(json.clone()));
+    Ok(json)
+}
+
+fn split_and_joined(json: &Value) -> Result<Value, Lossy> {
+    let stream = Ollama.split(json.to_string().as_bytes(), &ndjson())?;
+    let (answer, _) = judge_chunks([&stream[..]]).unwrap();
+    assert!(answer.marked_end, "{json}");
+    let again = Ollama.join(&stream, &ndjson())?;
+    Ok(serde_json::from_slice(&again).unwrap())
+}
+
+fn value(json: &str) -> Value {
+    serde_json::from_str(json).unwrap()
+}
+
+#[test]
+fn a_stream_is_whole_when_it_is_done_and_says_why() {
+    assert_eq!(stream_of(&[HI, YOU, STOP]), Ok(WHOLE));
+    assert_eq!(stream_of(&[TOKEN, LAST]), Ok(WHOLE));
+    assert_eq!(stream_of(&[HI, YOU]), Ok(UNMARKED));
+    assert_eq!(stream_of(&[]), Err(Fault::Choices));
+    assert!(stream_of(&[STOP]).unwrap().empty);
+}
+
+#[test]
+fn a_stream_is_judged_alike_wherever_it_is_cut_into_chunks() {
+    let stream = lines(&[HI, "", YOU, STOP]);
+    let stream = stream.as_bytes();
+    let whole = judge_chunks([stream]);
+    assert_eq!(whole, Ok((WHOLE, "Hí you".to_owned())));
+    for at in 0..=stream.len() {
+        let (head, tail) = stream.split_at(at);
+        assert_eq!(judge_chunks([head, tail]), whole, "at {at}");
+        let cut = judge_chunks([head]).is_ok_and(|(answer, _)| answer.marked_end);
+        assert_eq!(cut, at == stream.len(), "cut at {at}");
+    }
+    assert_eq!(judge_chunks(stream.chunks(1)), whole);
+}
+
+#[test]
+fn only_known_reasons_end_an_answer() {
+    for (reason, expected) in [
+        (r#""stop""#, Ok(Finish::Complete)),
+        (r#""length""#, Ok(Finish::Length)),
+        (r#""load""#, Err(Fault::Unfinished)),
+        (r#""unload""#, Err(Fault::Unfinished)),
+        (r#""""#, Err(Fault::Unfinished)),
+        ("null", Err(Fault::Unfinished)),
+        (r#""new""#, Err(Fault::UnknownFinish)),
+        ("1", Err(Fault::Malformed)),
+    ] {
+        let last = STOP.replace(r#""stop""#, reason);
+        let finish = |answer: Result<Answer, Fault>| answer.map(|answer| answer.finish);
+        assert_eq!(finish(stream_of(&[HI, &last])), expected, "{reason}");
+        let json = last.replace(r#""content":"""#, r#""content":"Hi""#);
+        assert_eq!(finish(judge_json(&json, 1)), expected, "{reason}");
+    }
+    let without = STOP.replace(r#""done_reason":"stop","#, "");
+    assert_eq!(stream_of(&[HI, &without]), Err(Fault::Unfinished));
+}
+
+#[test]
+fn every_fault_of_a_stream_is_told() {
+    for (parts, fault) in [
+        (
+            &[HI, r#"{"error":"an error was encountered"}"#][..],
+            Fault::Error,
+        ),
+        (&[HI, STOP, r#"{"error":"late"}"#], Fault::Error),
+        (&[HI, STOP, HI], Fault::AfterEnd),
+        (&[HI, "{\"done\":"], Fault::Malformed),
+        (&["[]"], Fault::Malformed),
+        (
+            &[r#"{"message":{"tool_calls":[{"function":{"arguments":"{\"a"}}]}}"#],
+            Fault::ToolArguments,
+        ),
+        (&["{\"a\":1} {}"], Fault::Malformed),
+    ] {
+        assert_eq!(stream_of(parts), Err(fault), "{parts:?}");
+    }
+    let pending = lines(&[HI, STOP]);
+    let pending = judge_chunks([pending.trim_end().as_bytes()]);
+    assert_eq!(pending, Err(Fault::Pending));
+    assert_eq!(
+        judge_chunks([&b"{\"a\":\"\xff\"}\n"[..]]),
+        Err(Fault::Malformed)
+    );
+}
+
+#[test]
+fn a_document_must_be_done_as_well() {
+    let whole = STOP.replace(r#""content":"""#, r#""content":"Hi""#);
+    assert_eq!(judge_json(&whole, 1), Ok(WHOLE));
+    assert_eq!(judge_json(HI, 1), Err(Fault::Unfinished));
+    assert_eq!(judge_json(r#"{"error":"no"}"#, 1), Err(Fault::Error));
+    assert_eq!(judge_json("[]", 1), Err(Fault::Malformed));
+    assert!(judge_json(STOP, 1).unwrap().empty);
+}
+
+#[test]
+fn tool_calls_say_something_and_thinking_does_not() {
+    let message = |message: &str| {
+        let line =
+            format!(r#"{{"message":{{"role":"assistant","content":"",{message}}},"done":false}}"#);
+        stream_of(&[&line, STOP])
+    };
+    assert!(message(r#""thinking":"hm""#).unwrap().empty);
+    let call = r#""tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]"#;
+    assert_eq!(message(call), Ok(WHOLE));
+}
+
+#[test]
+fn there_is_one_embedding_for_each_input() {
+    let two = r#"{"model":"m","embeddings":[[0.1],[0.2]],"prompt_eval_count":3}"#;
+    assert_eq!(judge_json(two, 2), Ok(WHOLE));
+    assert_eq!(judge_json(two, 1), Err(Fault::Choices));
+    assert!(judge_json(r#"{"embeddings":[[]]}"#, 1).unwrap().empty);
+    let asks = |input: &str| ask(b"/api/embed", &format!(r#"{{"input":{input}}}"#)).unwrap();
+    assert_eq!(asks(r#"["a","b"]"#).choices, 2);
+    assert_eq!(asks(r#""a""#).choices, 1);
+    assert_eq!(asks(r#""a""#).form, Some(Form::json()));
+}
+
+#[test]
+fn it_streams_unless_told_otherwise() {
+    let form = |body: &str| ask(b"/api/chat?x=1", body).map(|ask| ask.form.unwrap());
+    for streams in ["{}", r#"{"stream":null}"#, r#"{"stream":true}"#] {
+        assert_eq!(form(streams), Ok(ndjson()), "{streams}");
+    }
+    assert_eq!(form(r#"{"stream":false}"#), Ok(Form::json()));
+    for unclear in [
+        r#"{"stream":"false"}"#,
+        r#"{"stream":0}"#,
+        r#"{"Stream":false}"#,
+    ] {
+        assert_eq!(form(unclear), Err(Unfit::UnclearForm), "{unclear}");
+    }
+    let warm = ask(
+        b"/api/generate",
+        r#"{"options":{"temperature":0.2,"seed":1}}"#,
+    );
+    assert_eq!(warm.unwrap().temperature, Some(0.2));
+    for path in ["/api/chat", "/api/generate", "/api/embed"] {
+        assert!(Ollama.owns(path.as_bytes()));
+    }
+    assert!(!Ollama.owns(b"/api/tags"));
+}
+
+#[test]
+fn lines_join_to_the_response_that_would_have_been_sent() {
+    let expected = STOP.replace(r#""content":"""#, r#""content":"Hí you""#);
+    assert_eq!(joined(&[HI, YOU, STOP]), Ok(value(&expected)));
+    let expected = LAST.replace(r#""response":"""#, r#""response":"Hi""#);
+    assert_eq!(joined(&[TOKEN, LAST]), Ok(value(&expected)));
+}
+
+#[test]
+fn thinking_tool_calls_and_logprobs_of_all_lines_are_kept() {
+    let parts = [
+        r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"hm"},"done":false}"#,
+        r#"{"model":"m","message":{"role":"assistant","content":"","thinking":"m"},"done":false}"#,
+        r#"{"model":"m","message":{"role":"assistant","content":"A"},"done":false,"logprobs":[{"token":"A","logprob":-0.10}]}"#,
+        r#"{"model":"m","message":{"role":"assistant","content":"","tool_calls":[{"id":"1","function":{"index":0,"name":"f","arguments":{"a":1}}}]},"done":false}"#,
+        r#"{"model":"m","message":{"role":"assistant","content":"","tool_calls":[{"id":"2","function":{"name":"g","arguments":{}}}]},"done":false}"#,
+        r#"{"model":"m","message":{"role":"assistant","content":""},"done":true,"done_reason":"stop","logprobs":[{"token":"B","logprob":-2}]}"#,
+    ];
+    let expected = value(
+        r#"{"model":"m","message":{"role":"assistant","content":"A","thinking":"hmm","tool_calls":[
+            {"id":"1","function":{"index":0,"name":"f","arguments":{"a":1}}},
+            {"id":"2","function":{"name":"g","arguments":{}}}
+        ]},"done":true,"done_reason":"stop","logprobs":[{"token":"A","logprob":-0.10},{"token":"B","logprob":-2}]}"#,
+    );
+    assert_eq!(joined(&parts), Ok(expected));
+}
+
+#[test]
+fn every_document_is_the_same_after_splitting_and_joining() {
+    for json in [
+        r#"{"model":"m","created_at":"t","response":"Hi","thinking":"h","done":true,"done_reason":"stop","context":[1]}"#,
+        r#"{"message":{"content":"Hi"},"done":true,"done_reason":"length"}"#,
+        r#"{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{}}]},"done":true,"done_reason":"stop"}"#,
+        r#"{"message":{"role":"assistant","thinking":"","content":"","tool_calls":[]},"done":true,"done_reason":"stop","logprobs":null}"#,
+        r#"{"message":{"role":"assistant","thinking":"a"},"done":true,"done_reason":"stop","logprobs":[{"token":"a"}],"new":{"x":1}}"#,
+    ] {
+        let json = value(json);
+        assert_eq!(split_and_joined(&json), Ok(json));
+    }
+}
+
+#[test]
+fn what_has_no_known_place_is_not_guessed() {
+    let unknown = HI.replace("\"content\"", "\"images\":[\"\"],\"content\"");
+    assert_eq!(joined(&[&unknown, STOP]), Err(Lossy::UnknownMember));
+    let json = STOP.replace("\"content\"", "\"new\":1,\"content\"");
+    assert_eq!(split_and_joined(&value(&json)), Err(Lossy::UnknownMember));
+}
+
+#[test]
+fn bytes_that_are_no_answer_do_not_join_or_split() {
+    for parts in [
+        &[][..],
+        &[HI],
+        &[STOP, HI],
+        &["7"],
+        &["{\"message\":7,\"done\":true}"],
+        &[HI, "{\"message\":{\"content\":7},\"done\":true}"],
+    ] {
+        assert_eq!(joined(parts), Err(Lossy::Malformed), "{parts:?}");
+    }
+    for json in ["", "[]", HI] {
+        let split = Ollama.split(json.as_bytes(), &ndjson());
+        assert_eq!(split, Err(Lossy::Malformed), "{json}");
+    }
+}
+
+#[test]
+fn a_split_answer_looks_as_the_server_s() {
+    let json = r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":"Hi"},"done_reason":"stop","done":true,"eval_count":2}"#;
+    let stream = Ollama.split(json.as_bytes(), &ndjson()).unwrap();
+    let expected = lines(&[
+        r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":"Hi"},"done":false}"#,
+        r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"eval_count":2}"#,
+    ]);
+    assert_eq!(String::from_utf8(stream).unwrap(), expected);
+}
+
+#[test]
+fn counts_are_zeroed_and_durations_stay() {
+    let zeroed = STOP
+        .replace("\"prompt_eval_count\":5", "\"prompt_eval_count\":0")
+        .replace("\"eval_count\":2", "\"eval_count\":0");
+    let out = Ollama
+        .zero_usage(lines(&[HI, STOP]).as_bytes(), &ndjson())
+        .unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), lines(&[HI, &zeroed]));
+    let out = Ollama.zero_usage(STOP.as_bytes(), &Form::json()).unwrap();
+    assert_eq!(String::from_utf8(out).unwrap(), zeroed);
+}
