@@ -7,6 +7,7 @@
 
 mod anthropic_messages;
 mod bedrock;
+mod cohere;
 mod documents;
 mod events;
 mod fields;
@@ -33,7 +34,7 @@ pub use judge::{Answer, Fault, Finish, Judge, Listener};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 10] = [
+static APIS: [&dyn Protocol; 11] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
@@ -42,6 +43,7 @@ static APIS: [&dyn Protocol; 10] = [
     &anthropic_messages::AnthropicMessages,
     &gemini::Gemini,
     &ollama::Ollama,
+    &cohere::Cohere,
     &bedrock::Bedrock,
     &workers_ai::WorkersAi,
     &json::Json,

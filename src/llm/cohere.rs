@@ -1,0 +1,356 @@
+//! Cohere: chat in its versions 1 and 2, and embeddings.
+//!
+//! Source: the Cohere API reference, "Chat" v2 and v1 with their "with streaming" pages, and
+//! "Embed" v2. Version 2 streams events that build a message up and ends with `message-end` and
+//! `data: [DONE]`; version 1 streams a JSON document per line, of which the last one,
+//! `stream-end`, holds the whole response.
+
+mod join;
+mod split;
+mod v1;
+mod v2;
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+use super::documents::{self, Object, zero};
+use super::fields::{self, Content, Said, deserialize_word};
+use super::judge::{Document, Events, Lines};
+use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{asks_for, number_member};
+use crate::http;
+use crate::json::Canonical;
+
+/// `POST /v2/chat`, `/v1/chat`, `/v2/embed`.
+pub(super) struct Cohere;
+
+impl Protocol for Cohere {
+    fn name(&self) -> &'static str {
+        "cohere"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        Endpoint::of(path).is_some()
+    }
+
+    fn form_members(&self) -> &'static [&'static str] {
+        &["stream"]
+    }
+
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let Some(body) = body else {
+            return Ok(Ask::unreadable());
+        };
+        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        let endpoint = Endpoint::of(bare).unwrap_or(Endpoint::ChatV2);
+        if endpoint == Endpoint::ChatV1 && asks_for(body, "conversation_id") {
+            return Err(Unfit::Conversation);
+        }
+        Ok(Ask {
+            form: Some(endpoint.form(body)?),
+            choices: match endpoint {
+                Endpoint::ChatV1 | Endpoint::ChatV2 => 1,
+                Endpoint::Embed => inputs(body),
+            },
+            temperature: number_member(body, "temperature"),
+            server_tools: runs_server_tools(body),
+        })
+    }
+
+    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+        match media_type {
+            "text/event-stream" => Some(Framing::Sse),
+            "application/stream+json" | "application/x-ndjson" => Some(Framing::Ndjson),
+            json if http::is_json(json) => Some(Framing::Json),
+            _ => None,
+        }
+    }
+
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        let expected = ask.choices;
+        match framing {
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected))),
+            Framing::Ndjson => Box::new(Lines::new(v1::Stream::default())),
+            _ => Box::new(Events::new(v2::Stream::default())),
+        }
+    }
+
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        match form.framing {
+            Framing::Ndjson => v1::join(stream),
+            Framing::Sse => join::join(stream),
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        match wanted.framing {
+            Framing::Ndjson => v1::split(json),
+            Framing::Sse => split::split(json),
+            _ => Err(Lossy::Unsupported),
+        }
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        documents::rewrite(answer, form.framing, zero_usage)
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Endpoint {
+    ChatV1,
+    ChatV2,
+    Embed,
+}
+
+impl Endpoint {
+    fn of(path: &[u8]) -> Option<Self> {
+        [
+            (Self::ChatV1, &b"/v1/chat"[..]),
+            (Self::ChatV2, b"/v2/chat"),
+            (Self::Embed, b"/v2/embed"),
+        ]
+        .into_iter()
+        .find_map(|(endpoint, end)| path.ends_with(end).then_some(endpoint))
+    }
+
+    fn form(self, body: &Canonical) -> Result<Form, Unfit> {
+        let stream = match self {
+            Self::ChatV1 => Framing::Ndjson,
+            Self::ChatV2 => Framing::Sse,
+            Self::Embed => return Ok(Form::json()),
+        };
+        match body.member("stream") {
+            None | Some(b"null" | b"false") => Ok(Form::json()),
+            Some(b"true") => Ok(Form::stream(stream, b"")),
+            Some(_) => Err(Unfit::UnclearForm),
+        }
+    }
+}
+
+/// How many embeddings are asked for: of `texts`, `images` or `inputs`.
+fn inputs(body: &Canonical) -> u32 {
+    let lists = ["texts", "images", "inputs"].map(|name| {
+        let list = body.member(name)?;
+        let list = serde_json::from_slice::<Vec<IgnoredAny>>(list).ok()?;
+        u32::try_from(list.len()).ok()
+    });
+    lists
+        .into_iter()
+        .flatten()
+        .fold(0_u32, u32::saturating_add)
+        .max(1)
+}
+
+/// Version 1: `connectors`, which search on Cohere's side. Version 2 has none; what is no function
+/// there is not known to be the client's.
+fn runs_server_tools(body: &Canonical) -> bool {
+    #[derive(Deserialize)]
+    struct Tool {
+        #[serde(default)]
+        r#type: ToolType,
+    }
+    asks_for(body, "connectors")
+        || body
+            .member("tools")
+            .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
+            .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum ToolType {
+    #[default]
+    Client,
+    Other,
+}
+
+deserialize_word!(ToolType, ToolType::Client, |word| match word {
+    "function" => ToolType::Client,
+    _ => ToolType::Other,
+});
+
+/// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    Error,
+    Unknown,
+}
+
+deserialize_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Reason::Known(Finish::Complete),
+    "MAX_TOKENS" => Reason::Known(Finish::Length),
+    "ERROR_TOXIC" => Reason::Known(Finish::Filtered),
+    "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Reason::Error,
+    // `USER_CANCEL`, and whatever comes next.
+    _ => Reason::Unknown,
+});
+
+impl Reason {
+    fn finish(self) -> Result<Option<Finish>, Fault> {
+        match self {
+            Self::None => Ok(None),
+            Self::Known(finish) => Ok(Some(finish)),
+            Self::Error => Err(Fault::Error),
+            Self::Unknown => Err(Fault::UnknownFinish),
+        }
+    }
+}
+
+/// A response of any of the three, as far as the judge looks.
+#[derive(Deserialize)]
+struct Response<'a> {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    finish_reason: Reason,
+    /// Of version 2.
+    #[serde(borrow, default)]
+    message: Option<Message<'a>>,
+    /// Of version 1.
+    #[serde(default)]
+    text: Said,
+    /// Of version 1, with parameters that are objects.
+    #[serde(default)]
+    tool_calls: Said,
+    /// By their type: `float`, `int8`, `base64` and so on.
+    #[serde(default)]
+    embeddings: Option<BTreeMap<String, Option<Vec<Said>>>>,
+}
+
+#[derive(Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    content: Vec<Block<'a>>,
+    #[serde(borrow, default, deserialize_with = "fields::list")]
+    tool_calls: Vec<ToolCall<'a>>,
+}
+
+/// A part of a message's content, or what an event adds to it.
+#[derive(Default, Deserialize)]
+struct Block<'a> {
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(default)]
+    r#type: BlockType,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum BlockType {
+    #[default]
+    Text,
+    Thinking,
+    Other,
+}
+
+deserialize_word!(BlockType, BlockType::Text, |word| match word {
+    "text" => BlockType::Text,
+    "thinking" => BlockType::Thinking,
+    _ => BlockType::Other,
+});
+
+impl Block<'_> {
+    fn says(&self) -> bool {
+        self.text.is_said() || self.r#type == BlockType::Other
+    }
+}
+
+#[derive(Default, Deserialize)]
+struct ToolCall<'a> {
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    function: Function<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Function<'a> {
+    /// JSON text.
+    #[serde(borrow, default)]
+    arguments: Content<'a>,
+}
+
+impl<'a> Response<'a> {
+    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+        fields::from_object(json).map_err(|_| Fault::Malformed)
+    }
+
+    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+        if self.error.0 {
+            return Err(Fault::Error);
+        }
+        if let Some(by_type) = &self.embeddings {
+            return embeddings(by_type, expected);
+        }
+        let finish = self.finish_reason.finish()?;
+        let says = if let Some(message) = &self.message {
+            let mut calls = message.tool_calls.iter();
+            if !calls.all(|call| parses(call.function.arguments.as_str().unwrap_or_default())) {
+                return Err(Fault::ToolArguments);
+            }
+            message.content.iter().any(Block::says) || !message.tool_calls.is_empty()
+        } else {
+            self.text.0 || self.tool_calls.0
+        };
+        Ok(Answer {
+            finish: finish.unwrap_or(Finish::Complete),
+            empty: !says,
+            marked_end: finish.is_some(),
+        })
+    }
+}
+
+fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+    Response::parse(json)?.judge(expected)
+}
+
+/// There is one embedding of each type for each input.
+fn embeddings(
+    by_type: &BTreeMap<String, Option<Vec<Said>>>,
+    expected: u32,
+) -> Result<Answer, Fault> {
+    let mut lists = by_type.values().flatten();
+    let all = |list: &Vec<Said>| u32::try_from(list.len()) == Ok(expected);
+    if by_type.values().flatten().count() == 0 || !lists.all(all) {
+        return Err(Fault::Choices);
+    }
+    Ok(Answer {
+        finish: Finish::Complete,
+        empty: by_type.values().flatten().flatten().any(|said| !said.0),
+        marked_end: true,
+    })
+}
+
+/// Whether arguments are JSON. A call without arguments may have none.
+fn parses(arguments: &str) -> bool {
+    arguments.is_empty() || serde_json::from_str::<IgnoredAny>(arguments).is_ok()
+}
+
+/// Usage stands in `usage` of a response and of `message-end`, and in `meta` of version 1 and of
+/// embeddings.
+fn zero_usage(document: &mut Object) -> bool {
+    let usage = document.get_mut("usage").is_some_and(zero);
+    let delta = document
+        .get_mut("delta")
+        .and_then(|delta| delta.get_mut("usage"));
+    let delta = delta.is_some_and(zero);
+    let meta = document.get_mut("meta").is_some_and(zero_meta);
+    let response = document.get_mut("response");
+    let response = response
+        .and_then(|response| response.get_mut("meta"))
+        .is_some_and(zero_meta);
+    usage | delta | meta | response
+}
+
+fn zero_meta(meta: &mut Value) -> bool {
+    let counts = ["billed_units", "tokens", "cached_tokens"];
+    let zeroed = counts.map(|name| meta.get_mut(name).is_some_and(zero));
+    zeroed.contains(&true)
+}
+
+#[cfg(test)]
+mod tests;

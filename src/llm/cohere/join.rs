@@ -1,0 +1,180 @@
+//! The events of version 2 as one response.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use super::super::documents::{self, Object, push_json};
+use super::super::{Framing, Lossy};
+
+/// # Errors
+/// If an event has members that are not known.
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let mut message = Joined::default();
+    for event in documents::objects(stream, Framing::Sse)? {
+        message.take(event)?;
+    }
+    let mut json = Vec::new();
+    push_json(&mut json, &message.response()?)?;
+    Ok(json)
+}
+
+/// The message so far.
+#[derive(Default)]
+struct Joined {
+    id: Option<Value>,
+    role: Option<Value>,
+    content: BTreeMap<u64, Object>,
+    tool_plan: String,
+    tool_calls: BTreeMap<u64, Object>,
+    citations: Vec<Value>,
+    logprobs: Vec<Value>,
+    /// What `message-end` holds.
+    end: Option<Object>,
+}
+
+impl Joined {
+    fn take(&mut self, mut event: Object) -> Result<(), Lossy> {
+        if self.end.is_some() {
+            return Err(Lossy::Malformed);
+        }
+        let kind = event.shift_remove("type");
+        let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
+        let index = event.shift_remove("index");
+        let index = index.as_ref().and_then(Value::as_u64).unwrap_or(0);
+        if let Some(id) = event.shift_remove("id") {
+            self.id = Some(id);
+        }
+        match event.shift_remove("logprobs") {
+            None | Some(Value::Null) => {}
+            Some(logprobs) => self.logprobs.push(logprobs),
+        }
+        let mut delta = take_object(&mut event, "delta")?;
+        nothing_else(&event)?;
+        if kind == "message-end" {
+            self.end = Some(delta);
+            return Ok(());
+        }
+        let mut message = take_object(&mut delta, "message")?;
+        nothing_else(&delta)?;
+        match kind {
+            "message-start" => {
+                self.role = message.shift_remove("role");
+                let starts_empty = |value: &Value| match value {
+                    Value::Null => true,
+                    Value::String(text) => text.is_empty(),
+                    Value::Array(list) => list.is_empty(),
+                    _ => false,
+                };
+                message.retain(|_, value| !starts_empty(value));
+            }
+            "content-start" => {
+                let block = take_object(&mut message, "content")?;
+                start(&mut self.content, index, block)?;
+            }
+            "content-delta" => {
+                let block = self.content.get_mut(&index).ok_or(Lossy::Malformed)?;
+                let piece = take_object(&mut message, "content")?;
+                append(block, piece, &["text", "thinking"])?;
+            }
+            "tool-plan-delta" => match message.shift_remove("tool_plan") {
+                Some(Value::String(text)) => self.tool_plan.push_str(&text),
+                _ => return Err(Lossy::Malformed),
+            },
+            "tool-call-start" => {
+                let call = take_object(&mut message, "tool_calls")?;
+                start(&mut self.tool_calls, index, call)?;
+            }
+            "tool-call-delta" => {
+                let call = self.tool_calls.get_mut(&index).ok_or(Lossy::Malformed)?;
+                let mut piece = take_object(&mut message, "tool_calls")?;
+                let arguments = take_object(&mut piece, "function")?;
+                nothing_else(&piece)?;
+                let function = call.get_mut("function").and_then(Value::as_object_mut);
+                append(function.ok_or(Lossy::Malformed)?, arguments, &["arguments"])?;
+            }
+            "citation-start" => {
+                let citation = message.shift_remove("citations").ok_or(Lossy::Malformed)?;
+                self.citations.push(citation);
+            }
+            "content-end" | "tool-call-end" | "citation-end" => {}
+            _ => return Err(Lossy::UnknownMember),
+        }
+        nothing_else(&message)
+    }
+
+    fn response(self) -> Result<Object, Lossy> {
+        let list = |list: Vec<Value>| (!list.is_empty()).then_some(Value::Array(list));
+        let objects = |objects: BTreeMap<u64, Object>| {
+            list(objects.into_values().map(Value::Object).collect())
+        };
+        let tool_plan = Some(self.tool_plan).filter(|plan| !plan.is_empty());
+        let message = named([
+            ("role", self.role),
+            ("content", objects(self.content)),
+            ("tool_plan", tool_plan.map(Value::String)),
+            ("tool_calls", objects(self.tool_calls)),
+            ("citations", list(self.citations)),
+        ]);
+        let message = Some(Value::Object(message));
+        let mut response = named([("id", self.id), ("message", message)]);
+        let end = self.end.ok_or(Lossy::Malformed)?;
+        response.extend(end.into_iter().filter(|(_, value)| !value.is_null()));
+        response.extend(named([("logprobs", list(self.logprobs))]));
+        Ok(response)
+    }
+}
+
+/// The members that are there.
+fn named<const N: usize>(members: [(&str, Option<Value>); N]) -> Object {
+    members
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
+        .collect()
+}
+
+/// Takes a member that is an object, or nothing, out of another.
+fn take_object(object: &mut Object, name: &str) -> Result<Object, Lossy> {
+    match object.shift_remove(name) {
+        Some(Value::Object(member)) => Ok(member),
+        None | Some(Value::Null) => Ok(Object::new()),
+        Some(_) => Err(Lossy::Malformed),
+    }
+}
+
+/// All members of an event that are not taken out of it have no place in a response.
+fn nothing_else(object: &Object) -> Result<(), Lossy> {
+    if object.values().all(Value::is_null) {
+        Ok(())
+    } else {
+        Err(Lossy::UnknownMember)
+    }
+}
+
+fn start(blocks: &mut BTreeMap<u64, Object>, index: u64, block: Object) -> Result<(), Lossy> {
+    match blocks.insert(index, block) {
+        None => Ok(()),
+        Some(_) => Err(Lossy::Malformed),
+    }
+}
+
+/// Appends texts of the names given to those of a block.
+fn append(block: &mut Object, piece: Object, names: &[&str]) -> Result<(), Lossy> {
+    for (name, value) in piece {
+        if !names.contains(&name.as_str()) && block.get(&name) != Some(&value) {
+            return Err(Lossy::UnknownMember);
+        }
+        match (block.get_mut(&name), value) {
+            (_, Value::Null) => {}
+            (Some(Value::String(text)), Value::String(more)) if names.contains(&name.as_str()) => {
+                text.push_str(&more);
+            }
+            (None | Some(Value::Null), more @ Value::String(_)) => {
+                block.insert(name, more);
+            }
+            (Some(old), value) if *old == value => {}
+            _ => return Err(Lossy::Malformed),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,182 @@
+//! A response of version 2 as the events that build it up.
+
+use serde_json::{Value, json};
+
+use super::super::Lossy;
+use super::super::documents::{self, Object, push_json};
+
+/// # Errors
+/// If it has members that no event has, or log probabilities that are not those of its one text.
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let mut response = documents::object(json)?;
+    let mut message = match response.shift_remove("message") {
+        Some(Value::Object(message)) => message,
+        _ => return Err(Lossy::Malformed),
+    };
+    let mut events = Events::default();
+    let id = response.shift_remove("id");
+    let role = message.shift_remove("role");
+    let mut start = Object::new();
+    start.extend(id.map(|id| ("id".to_owned(), id)));
+    start.insert("type".to_owned(), json!("message-start"));
+    let mut empty = Object::new();
+    empty.extend(role.map(|role| ("role".to_owned(), role)));
+    for (name, value) in [
+        ("content", json!([])),
+        ("tool_plan", json!("")),
+        ("tool_calls", json!([])),
+        ("citations", json!([])),
+    ] {
+        empty.insert(name.to_owned(), value);
+    }
+    start.insert("delta".to_owned(), json!({"message": empty}));
+    events.push("message-start", &Value::Object(start))?;
+
+    let logprobs = list(&mut response, "logprobs")?;
+    events.content(list(&mut message, "content")?, logprobs)?;
+    match message.shift_remove("tool_plan") {
+        None | Some(Value::Null) => {}
+        Some(Value::String(plan)) if plan.is_empty() => {}
+        Some(Value::String(plan)) => events.delta("tool-plan-delta", None, "tool_plan", plan)?,
+        Some(_) => return Err(Lossy::Content),
+    }
+    for (index, call) in list(&mut message, "tool_calls")?.into_iter().enumerate() {
+        events.tool_call(index, call)?;
+    }
+    for (index, citation) in list(&mut message, "citations")?.into_iter().enumerate() {
+        events.delta("citation-start", Some(index), "citations", citation)?;
+        events.end("citation-end", index)?;
+    }
+    let mut delta = Object::new();
+    for name in ["finish_reason", "usage"] {
+        delta.extend(response.shift_remove(name).map(|v| (name.to_owned(), v)));
+    }
+    let mut rest = response.values().chain(message.values());
+    if !rest.all(Value::is_null) {
+        return Err(Lossy::UnknownMember);
+    }
+    events.push(
+        "message-end",
+        &json!({"type": "message-end", "delta": delta}),
+    )?;
+    events.0.extend_from_slice(b"data: [DONE]\n\n");
+    Ok(events.0)
+}
+
+/// The stream so far.
+#[derive(Default)]
+struct Events(Vec<u8>);
+
+impl Events {
+    fn push(&mut self, kind: &str, event: &Value) -> Result<(), Lossy> {
+        self.0.extend_from_slice(b"event: ");
+        self.0.extend_from_slice(kind.as_bytes());
+        self.0.extend_from_slice(b"\ndata: ");
+        push_json(&mut self.0, event)?;
+        self.0.extend_from_slice(b"\n\n");
+        Ok(())
+    }
+
+    /// An event with one member of the message.
+    fn delta(
+        &mut self,
+        kind: &str,
+        index: Option<usize>,
+        name: &str,
+        value: impl Into<Value>,
+    ) -> Result<(), Lossy> {
+        self.push(kind, &delta(kind, index, name, value.into()))
+    }
+
+    fn end(&mut self, kind: &str, index: usize) -> Result<(), Lossy> {
+        self.push(kind, &json!({"type": kind, "index": index}))
+    }
+
+    fn content(&mut self, blocks: Vec<Value>, logprobs: Vec<Value>) -> Result<(), Lossy> {
+        let mut pieces = Some(logprobs).filter(|logprobs| !logprobs.is_empty());
+        for (index, block) in blocks.into_iter().enumerate() {
+            let Value::Object(mut block) = block else {
+                return Err(Lossy::Content);
+            };
+            let texts = ["thinking", "text"].map(|name| (name, take_text(&mut block, name)));
+            self.delta("content-start", Some(index), "content", block)?;
+            for (name, text) in texts {
+                let Some(text) = text else {
+                    continue;
+                };
+                match pieces.take_if(|_| name == "text") {
+                    Some(pieces) => self.pieces(index, &text, pieces)?,
+                    None => self.content_delta(index, name, &text)?,
+                }
+            }
+            self.end("content-end", index)?;
+        }
+        if pieces.is_some() {
+            return Err(Lossy::Content);
+        }
+        Ok(())
+    }
+
+    fn content_delta(&mut self, index: usize, name: &str, text: &str) -> Result<(), Lossy> {
+        self.delta("content-delta", Some(index), "content", json!({name: text}))
+    }
+
+    /// An event holds the log probabilities of its own text.
+    fn pieces(&mut self, index: usize, text: &str, pieces: Vec<Value>) -> Result<(), Lossy> {
+        let mut rest = text;
+        for piece in pieces {
+            let own = piece.get("text").and_then(Value::as_str);
+            let own = own.ok_or(Lossy::Content)?;
+            rest = rest.strip_prefix(own).ok_or(Lossy::Content)?;
+            let kind = "content-delta";
+            let mut event = delta(kind, Some(index), "content", json!({"text": own}));
+            if let Some(event) = event.as_object_mut() {
+                event.insert("logprobs".to_owned(), piece);
+            }
+            self.push(kind, &event)?;
+        }
+        if !rest.is_empty() {
+            return Err(Lossy::Content);
+        }
+        Ok(())
+    }
+
+    fn tool_call(&mut self, index: usize, call: Value) -> Result<(), Lossy> {
+        let Value::Object(mut call) = call else {
+            return Err(Lossy::Content);
+        };
+        let function = call.get_mut("function").and_then(Value::as_object_mut);
+        let arguments = function.and_then(|function| take_text(function, "arguments"));
+        self.delta("tool-call-start", Some(index), "tool_calls", call)?;
+        if let Some(arguments) = arguments {
+            let piece = json!({"function": {"arguments": arguments}});
+            self.delta("tool-call-delta", Some(index), "tool_calls", piece)?;
+        }
+        self.end("tool-call-end", index)
+    }
+}
+
+fn delta(kind: &str, index: Option<usize>, name: &str, value: Value) -> Value {
+    let mut event = Object::new();
+    event.insert("type".to_owned(), json!(kind));
+    event.extend(index.map(|index| ("index".to_owned(), json!(index))));
+    event.insert("delta".to_owned(), json!({"message": {name: value}}));
+    Value::Object(event)
+}
+
+/// Takes a text that says something, and leaves an empty one.
+fn take_text(object: &mut Object, name: &str) -> Option<String> {
+    match object.get_mut(name)? {
+        Value::String(text) if !text.is_empty() => Some(std::mem::take(text)),
+        _ => None,
+    }
+}
+
+/// Takes a list, or nothing, out of an object.
+fn list(object: &mut Object, name: &str) -> Result<Vec<Value>, Lossy> {
+    match object.shift_remove(name) {
+        Some(Value::Array(list)) => Ok(list),
+        None | Some(Value::Null) => Ok(vec![]),
+        Some(_) => Err(Lossy::Content),
+    }
+}

@@ -1,0 +1,169 @@
+//! Version 1 of chat: its lines judged, and its two forms made of each other.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::super::documents::{self, Object, push_json};
+use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::judge::DocumentJudge;
+use super::super::{Answer, Fault, Finish, Framing, Listener, Lossy};
+use super::{Reason, Response};
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    None,
+    Text,
+    End,
+    Other,
+}
+
+deserialize_word!(Kind, Kind::None, |word| match word {
+    "text-generation" => Kind::Text,
+    "stream-end" => Kind::End,
+    _ => Kind::Other,
+});
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(default)]
+    event_type: Kind,
+    #[serde(default)]
+    error: Said,
+    #[serde(borrow, default)]
+    text: Content<'a>,
+    #[serde(default)]
+    finish_reason: Reason,
+    #[serde(borrow, default)]
+    response: Option<Response<'a>>,
+}
+
+/// The stream so far.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    any: bool,
+    said: bool,
+    end: Option<Answer>,
+}
+
+impl DocumentJudge for Stream {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+        let line: Line<'_> = fields::from_object(json).map_err(|_| Fault::Malformed)?;
+        if line.error.0 {
+            return Err(Fault::Error);
+        }
+        if self.end.is_some() {
+            return Err(Fault::AfterEnd);
+        }
+        self.any = true;
+        match line.event_type {
+            Kind::None => return Err(Fault::Malformed),
+            Kind::Other => {}
+            Kind::Text => {
+                self.said |= line.text.is_said();
+                if let Some(text) = line.text.as_str() {
+                    listener(0, text);
+                }
+            }
+            Kind::End => {
+                let answer = line.response.ok_or(Fault::Malformed)?.judge(1)?;
+                let finish = line.finish_reason.finish()?;
+                self.end = Some(Answer {
+                    finish: answer.finish.worse(finish.unwrap_or(Finish::Complete)),
+                    empty: answer.empty,
+                    marked_end: answer.marked_end || finish.is_some(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        match self.end {
+            Some(answer) => Ok(answer),
+            None if self.any => Ok(Answer {
+                finish: Finish::Complete,
+                empty: !self.said,
+                marked_end: false,
+            }),
+            None => Err(Fault::Choices),
+        }
+    }
+}
+
+/// The response that the last line holds.
+///
+/// # Errors
+/// If it is not there.
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let mut lines = documents::objects(stream, Framing::Ndjson)?;
+    let mut end = lines.pop().ok_or(Lossy::Malformed)?;
+    if end.get("event_type").and_then(Value::as_str) != Some("stream-end") {
+        return Err(Lossy::Malformed);
+    }
+    let Some(Value::Object(mut response)) = end.shift_remove("response") else {
+        return Err(Lossy::Malformed);
+    };
+    // Early streams say it beside the response only.
+    if let Some(reason) = end.shift_remove("finish_reason") {
+        response.entry("finish_reason").or_insert(reason);
+    }
+    let mut json = Vec::new();
+    push_json(&mut json, &response)?;
+    Ok(json)
+}
+
+/// # Errors
+/// If it does not say why it finished, which the last line must say.
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+    let response = documents::object(json)?;
+    let member = |name: &str| response.get(name).filter(|value| !is_empty(value)).cloned();
+    let finish_reason = member("finish_reason").ok_or(Lossy::Malformed)?;
+    let mut lines = vec![line(
+        "stream-start",
+        ["generation_id"].map(|n| (n, member(n))),
+    )];
+    for (kind, names) in [
+        ("search-queries-generation", &["search_queries"][..]),
+        ("search-results", &["search_results", "documents"]),
+        ("text-generation", &["text"]),
+        ("citation-generation", &["citations"]),
+        ("tool-calls-generation", &["tool_calls"]),
+    ] {
+        let members = names.iter().map(|name| (*name, member(name)));
+        if members.clone().any(|(_, value)| value.is_some()) {
+            lines.push(line(kind, members));
+        }
+    }
+    let mut end = Object::new();
+    end.insert("is_finished".to_owned(), Value::Bool(true));
+    end.insert("event_type".to_owned(), json!("stream-end"));
+    end.insert("response".to_owned(), Value::Object(response));
+    end.insert("finish_reason".to_owned(), finish_reason);
+    lines.push(end);
+    let mut stream = Vec::new();
+    for line in &lines {
+        push_json(&mut stream, line)?;
+        stream.push(b'\n');
+    }
+    Ok(stream)
+}
+
+fn line<'n>(kind: &str, members: impl IntoIterator<Item = (&'n str, Option<Value>)>) -> Object {
+    let mut line = Object::new();
+    line.insert("is_finished".to_owned(), Value::Bool(false));
+    line.insert("event_type".to_owned(), json!(kind));
+    for (name, value) in members {
+        line.extend(value.map(|value| (name.to_owned(), value)));
+    }
+    line
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(list) => list.is_empty(),
+        Value::Bool(_) | Value::Number(_) | Value::Object(_) => false,
+    }
+}

@@ -1,0 +1,198 @@
+//! Version 2 of chat: its events judged.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::super::fields::{self, Said, deserialize_word};
+use super::super::judge::EventJudge;
+use super::super::{Answer, Fault, Finish, Listener};
+use super::{Block, Reason, ToolCall, parses};
+use crate::sse;
+
+/// More blocks and calls than any message has; what claims more is not worth the memory.
+const MAX_BLOCKS: usize = 1_024;
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Kind {
+    #[default]
+    None,
+    MessageStart,
+    ContentStart,
+    ContentDelta,
+    ContentEnd,
+    CallStart,
+    CallDelta,
+    CallEnd,
+    MessageEnd,
+    Other,
+}
+
+deserialize_word!(Kind, Kind::None, |word| match word {
+    "message-start" => Kind::MessageStart,
+    "content-start" => Kind::ContentStart,
+    "content-delta" => Kind::ContentDelta,
+    "content-end" => Kind::ContentEnd,
+    "tool-call-start" => Kind::CallStart,
+    "tool-call-delta" => Kind::CallDelta,
+    "tool-call-end" => Kind::CallEnd,
+    "message-end" => Kind::MessageEnd,
+    // `tool-plan-delta`, `citation-start`, `citation-end`, `debug`, and whatever comes next.
+    _ => Kind::Other,
+});
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(default)]
+    r#type: Kind,
+    #[serde(default)]
+    index: u64,
+    #[serde(default)]
+    error: Said,
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    delta: Delta<'a>,
+}
+
+#[derive(Default, Deserialize)]
+struct Delta<'a> {
+    #[serde(default)]
+    error: Said,
+    #[serde(default)]
+    finish_reason: Reason,
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    message: Message<'a>,
+}
+
+/// In `message-start` both are empty lists, which serde reads as objects without members.
+#[derive(Default, Deserialize)]
+struct Message<'a> {
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    content: Block<'a>,
+    #[serde(borrow, default, deserialize_with = "fields::object")]
+    tool_calls: ToolCall<'a>,
+}
+
+/// The stream so far.
+#[derive(Debug, Default)]
+pub(super) struct Stream {
+    started: bool,
+    said: bool,
+    /// How many blocks and calls have begun.
+    blocks: usize,
+    open_blocks: BTreeSet<u64>,
+    /// The arguments so far of the calls that are open.
+    open_calls: BTreeMap<u64, String>,
+    /// `message-end` has come.
+    ended: bool,
+    finish: Option<Finish>,
+    /// `[DONE]` has come.
+    done: bool,
+}
+
+impl EventJudge for Stream {
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        if event.event == b"error" {
+            return Err(Fault::Error);
+        }
+        if self.done {
+            return Err(Fault::AfterEnd);
+        }
+        if event.data == b"[DONE]" {
+            self.done = true;
+            return Ok(());
+        }
+        let event: Event<'_> = fields::from_object(event.data).map_err(|_| Fault::Malformed)?;
+        if event.error.0 || event.delta.error.0 {
+            return Err(Fault::Error);
+        }
+        if self.ended {
+            return Err(Fault::AfterEnd);
+        }
+        self.take(&event, listener)
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        if !self.started {
+            return Err(Fault::Choices);
+        }
+        Ok(Answer {
+            finish: self.finish.unwrap_or(Finish::Complete),
+            empty: !self.said,
+            marked_end: self.done && self.finish.is_some(),
+        })
+    }
+}
+
+impl Stream {
+    fn take(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        let message = &event.delta.message;
+        let arguments = message.tool_calls.function.arguments.as_str();
+        let arguments = arguments.unwrap_or_default();
+        match event.r#type {
+            Kind::None => return Err(Fault::Malformed),
+            Kind::Other => {}
+            Kind::MessageStart if self.started => return Err(Fault::Malformed),
+            Kind::MessageStart => self.started = true,
+            Kind::ContentStart => {
+                self.count_block()?;
+                if !self.open_blocks.insert(event.index) {
+                    return Err(Fault::Malformed);
+                }
+                self.take_block(&message.content, listener);
+            }
+            Kind::ContentDelta if self.open_blocks.contains(&event.index) => {
+                self.take_block(&message.content, listener);
+            }
+            Kind::ContentEnd if self.open_blocks.remove(&event.index) => {}
+            Kind::ContentDelta | Kind::ContentEnd => return Err(Fault::Malformed),
+            Kind::CallStart => {
+                self.count_block()?;
+                self.said = true;
+                let first = arguments.to_owned();
+                if self.open_calls.insert(event.index, first).is_some() {
+                    return Err(Fault::Malformed);
+                }
+            }
+            Kind::CallDelta => {
+                let call = self.open_calls.get_mut(&event.index);
+                call.ok_or(Fault::Malformed)?.push_str(arguments);
+            }
+            Kind::CallEnd => {
+                let call = self.open_calls.remove(&event.index);
+                if !parses(&call.ok_or(Fault::Malformed)?) {
+                    return Err(Fault::ToolArguments);
+                }
+            }
+            Kind::MessageEnd => self.end(event.delta.finish_reason)?,
+        }
+        Ok(())
+    }
+
+    fn take_block(&mut self, block: &Block<'_>, listener: Listener<'_>) {
+        self.said |= block.says();
+        if let Some(text) = block.text.as_str() {
+            listener(0, text);
+        }
+    }
+
+    fn count_block(&mut self) -> Result<(), Fault> {
+        self.blocks = self.blocks.saturating_add(1);
+        if self.blocks > MAX_BLOCKS {
+            return Err(Fault::Choices);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, reason: Reason) -> Result<(), Fault> {
+        self.finish = reason.finish()?;
+        self.ended = true;
+        // A limit on tokens may fall into a call, and then ends it.
+        if self.open_calls.values().any(|arguments| !parses(arguments)) {
+            return Err(Fault::ToolArguments);
+        }
+        if !self.started || !self.open_blocks.is_empty() || !self.open_calls.is_empty() {
+            return Err(Fault::Unfinished);
+        }
+        Ok(())
+    }
+}
