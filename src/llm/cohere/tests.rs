@@ -32,9 +32,12 @@ const V1_START: &str = r#"{"is_finished":false,"event_type":"stream-start","gene
 const V1_TEXT: &str = r#"{"is_finished":false,"event_type":"text-generation","text":"Hí"}"#;
 const V1_END: &str = r#"{"is_finished":true,"event_type":"stream-end","response":{"response_id":"r","text":"Hí","generation_id":"g","finish_reason":"COMPLETE","meta":{"api_version":{"version":"1"},"tokens":{"input_tokens":5}}},"finish_reason":"COMPLETE"}"#;
 
+fn canonical(body: &str) -> Canonical {
+    canonicalize(body.as_bytes(), &[]).unwrap()
+}
+
 fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    Cohere.read(path, Some(&body))
+    Cohere.read(path, Some(&canonical(body)))
 }
 
 fn sse(events: &[&str]) -> String {
@@ -87,17 +90,21 @@ fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
 
 fn joined(framing: Framing, stream: &str) -> Result<Value, Lossy> {
     let json = Cohere.join(stream.as_bytes(), &form(framing))?;
-    let json = serde_json::from_slice(&json).unwrap();
+    let json = value(&json);
     assert_eq!(split_and_joined(framing, &json), Ok(json.clone()));
     Ok(json)
 }
 
+fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap()
+}
+
 fn split_and_joined(framing: Framing, json: &Value) -> Result<Value, Lossy> {
     let stream = Cohere.split(json.to_string().as_bytes(), &form(framing))?;
-    let (answer, _) = judge_chunks(framing, [&stream[..]]).unwrap();
-    assert!(answer.marked_end, "{json}");
+    let judged = judge_chunks(framing, [&stream[..]]);
+    assert!(judged.is_ok_and(|(answer, _)| answer.marked_end), "{json}");
     let again = Cohere.join(&stream, &form(framing))?;
-    Ok(serde_json::from_slice(&again).unwrap())
+    Ok(value(&again))
 }
 
 #[test]

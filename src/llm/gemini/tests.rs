@@ -12,9 +12,12 @@ const WHOLE: Answer = Answer {
 const HEL: &str = r#"{"candidates":[{"content":{"parts":[{"text":"Hel"}],"role":"model"},"index":0}],"usageMetadata":{"totalTokenCount":7},"modelVersion":"m","responseId":"r"}"#;
 const LO: &str = r#"{"candidates":[{"content":{"parts":[{"text":"lo é"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"totalTokenCount":9,"promptTokensDetails":[{"modality":"TEXT","tokenCount":4}]},"modelVersion":"m","responseId":"r"}"#;
 
+fn canonical(body: &str) -> Canonical {
+    canonicalize(body.as_bytes(), &[]).unwrap()
+}
+
 fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    Gemini.read(path, Some(&body))
+    Gemini.read(path, Some(&canonical(body)))
 }
 
 fn sse(chunks: &[&str]) -> String {
@@ -72,7 +75,7 @@ fn verdict(expected: u32, chunks: &[&str]) -> Result<Answer, Fault> {
 fn joined(chunks: &[&str]) -> Result<Value, Lossy> {
     let join = |framing, text: String| {
         let json = Gemini.join(text.as_bytes(), &form(framing))?;
-        Ok(serde_json::from_slice(&json).unwrap())
+        Ok(value(&json))
     };
     let joined = join(Framing::Sse, sse(chunks));
     assert_eq!(join(Framing::JsonArray, array(chunks)), joined);
@@ -80,6 +83,10 @@ fn joined(chunks: &[&str]) -> Result<Value, Lossy> {
         splits_and_joins(json);
     }
     joined
+}
+
+fn value(json: &[u8]) -> Value {
+    serde_json::from_slice(json).unwrap()
 }
 
 fn splits_and_joins(json: &Value) {

@@ -19,9 +19,12 @@ const STOP: &str = r#"{"model":"m","created_at":"t3","message":{"role":"assistan
 const TOKEN: &str = r#"{"model":"m","created_at":"t1","response":"Hi","done":false}"#;
 const LAST: &str = r#"{"model":"m","created_at":"t3","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":2}"#;
 
+fn canonical(body: &str) -> Canonical {
+    canonicalize(body.as_bytes(), &[]).unwrap()
+}
+
 fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    Ollama.read(path, Some(&body))
+    Ollama.read(path, Some(&canonical(body)))
 }
 
 fn lines(lines: &[&str]) -> String {
@@ -59,21 +62,21 @@ fn ndjson() -> Form {
 
 fn joined(parts: &[&str]) -> Result<Value, Lossy> {
     let json = Ollama.join(lines(parts).as_bytes(), &ndjson())?;
-    let json = serde_json::from_slice(&json).unwrap();
+    let json = value(&json);
     assert_eq!(split_and_joined(&json), Ok(json.clone()));
     Ok(json)
 }
 
 fn split_and_joined(json: &Value) -> Result<Value, Lossy> {
     let stream = Ollama.split(json.to_string().as_bytes(), &ndjson())?;
-    let (answer, _) = judge_chunks([&stream[..]]).unwrap();
-    assert!(answer.marked_end, "{json}");
+    let judged = judge_chunks([&stream[..]]);
+    assert!(judged.is_ok_and(|(answer, _)| answer.marked_end), "{json}");
     let again = Ollama.join(&stream, &ndjson())?;
-    Ok(serde_json::from_slice(&again).unwrap())
+    Ok(value(&again))
 }
 
-fn value(json: &str) -> Value {
-    serde_json::from_str(json).unwrap()
+fn value(json: impl AsRef<[u8]>) -> Value {
+    serde_json::from_slice(json.as_ref()).unwrap()
 }
 
 #[test]
