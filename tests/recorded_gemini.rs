@@ -70,7 +70,7 @@ fn recordings() -> Vec<Recording> {
         let ask = requests.get(path).map_or(unknown, |(url, body)| {
             let target = url.splitn(4, '/').last().unwrap();
             let body = canonicalize(body.as_bytes(), &[]).unwrap();
-            api.read(format!("/{target}").as_bytes(), Some(&body))
+            api.read(format!("/{target}").as_bytes(), b"", Some(&body))
                 .unwrap()
         });
         assert_eq!(ask.form.as_ref(), Some(&form), "{path}");

@@ -276,7 +276,7 @@ struct Function<'a> {
 
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
-        fields::from_object(json).map_err(|_| Fault::Malformed)
+        fields::parse_object(json)
     }
 
     fn judge(&self, expected: u32) -> Result<Answer, Fault> {

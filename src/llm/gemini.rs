@@ -189,7 +189,7 @@ struct FunctionCall {
 
 impl<'a> Chunk<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
-        let chunk: Self = fields::from_object(json).map_err(|_| Fault::Malformed)?;
+        let chunk: Self = fields::parse_object(json)?;
         if chunk.error.0 {
             return Err(Fault::Error);
         }

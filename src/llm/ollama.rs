@@ -111,7 +111,7 @@ fn temperature(body: &Canonical) -> Option<f64> {
     struct Options {
         temperature: Option<f64>,
     }
-    let options = fields::from_object::<Options>(body.member("options")?);
+    let options = fields::parse_object::<Options>(body.member("options")?);
     options.ok()?.temperature
 }
 
@@ -183,7 +183,7 @@ struct Function<'a> {
 
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
-        let response: Self = fields::from_object(json).map_err(|_| Fault::Malformed)?;
+        let response: Self = fields::parse_object(json)?;
         if response.error.0 {
             return Err(Fault::Error);
         }

@@ -38,14 +38,14 @@ impl Joined {
         if self.end.is_some() {
             return Err(Lossy::Malformed);
         }
-        let kind = event.shift_remove("type");
+        let kind = event.remove("type");
         let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
-        let index = event.shift_remove("index");
+        let index = event.remove("index");
         let index = index.as_ref().and_then(Value::as_u64).unwrap_or(0);
-        if let Some(id) = event.shift_remove("id") {
+        if let Some(id) = event.remove("id") {
             self.id = Some(id);
         }
-        match event.shift_remove("logprobs") {
+        match event.remove("logprobs") {
             None | Some(Value::Null) => {}
             Some(logprobs) => self.logprobs.push(logprobs),
         }
@@ -59,7 +59,7 @@ impl Joined {
         nothing_else(&delta)?;
         match kind {
             "message-start" => {
-                self.role = message.shift_remove("role");
+                self.role = message.remove("role");
                 let starts_empty = |value: &Value| match value {
                     Value::Null => true,
                     Value::String(text) => text.is_empty(),
@@ -77,7 +77,7 @@ impl Joined {
                 let piece = take_object(&mut message, "content")?;
                 append(block, piece, &["text", "thinking"])?;
             }
-            "tool-plan-delta" => match message.shift_remove("tool_plan") {
+            "tool-plan-delta" => match message.remove("tool_plan") {
                 Some(Value::String(text)) => self.tool_plan.push_str(&text),
                 _ => return Err(Lossy::Malformed),
             },
@@ -94,7 +94,7 @@ impl Joined {
                 append(function.ok_or(Lossy::Malformed)?, arguments, &["arguments"])?;
             }
             "citation-start" => {
-                let citation = message.shift_remove("citations").ok_or(Lossy::Malformed)?;
+                let citation = message.remove("citations").ok_or(Lossy::Malformed)?;
                 self.citations.push(citation);
             }
             "content-end" | "tool-call-end" | "citation-end" => {}
@@ -135,7 +135,7 @@ fn named<const N: usize>(members: [(&str, Option<Value>); N]) -> Object {
 
 /// Takes a member that is an object, or nothing, out of another.
 fn take_object(object: &mut Object, name: &str) -> Result<Object, Lossy> {
-    match object.shift_remove(name) {
+    match object.remove(name) {
         Some(Value::Object(member)) => Ok(member),
         None | Some(Value::Null) => Ok(Object::new()),
         Some(_) => Err(Lossy::Malformed),

@@ -9,13 +9,13 @@ use super::super::documents::{self, Object, push_json};
 /// If it has members that no event has, or log probabilities that are not those of its one text.
 pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     let mut response = documents::object(json)?;
-    let mut message = match response.shift_remove("message") {
+    let mut message = match response.remove("message") {
         Some(Value::Object(message)) => message,
         _ => return Err(Lossy::Malformed),
     };
     let mut events = Events::default();
-    let id = response.shift_remove("id");
-    let role = message.shift_remove("role");
+    let id = response.remove("id");
+    let role = message.remove("role");
     let mut start = Object::new();
     start.extend(id.map(|id| ("id".to_owned(), id)));
     start.insert("type".to_owned(), json!("message-start"));
@@ -34,7 +34,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
 
     let logprobs = list(&mut response, "logprobs")?;
     events.content(list(&mut message, "content")?, logprobs)?;
-    match message.shift_remove("tool_plan") {
+    match message.remove("tool_plan") {
         None | Some(Value::Null) => {}
         Some(Value::String(plan)) if plan.is_empty() => {}
         Some(Value::String(plan)) => events.delta("tool-plan-delta", None, "tool_plan", plan)?,
@@ -49,7 +49,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     }
     let mut delta = Object::new();
     for name in ["finish_reason", "usage"] {
-        delta.extend(response.shift_remove(name).map(|v| (name.to_owned(), v)));
+        delta.extend(response.remove(name).map(|v| (name.to_owned(), v)));
     }
     let mut rest = response.values().chain(message.values());
     if !rest.all(Value::is_null) {
@@ -174,7 +174,7 @@ fn take_text(object: &mut Object, name: &str) -> Option<String> {
 
 /// Takes a list, or nothing, out of an object.
 fn list(object: &mut Object, name: &str) -> Result<Vec<Value>, Lossy> {
-    match object.shift_remove(name) {
+    match object.remove(name) {
         Some(Value::Array(list)) => Ok(list),
         None | Some(Value::Null) => Ok(vec![]),
         Some(_) => Err(Lossy::Content),

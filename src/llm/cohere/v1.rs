@@ -48,7 +48,7 @@ pub(super) struct Stream {
 
 impl DocumentJudge for Stream {
     fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
-        let line: Line<'_> = fields::from_object(json).map_err(|_| Fault::Malformed)?;
+        let line: Line<'_> = fields::parse_object(json)?;
         if line.error.0 {
             return Err(Fault::Error);
         }
@@ -101,11 +101,11 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
     if end.get("event_type").and_then(Value::as_str) != Some("stream-end") {
         return Err(Lossy::Malformed);
     }
-    let Some(Value::Object(mut response)) = end.shift_remove("response") else {
+    let Some(Value::Object(mut response)) = end.remove("response") else {
         return Err(Lossy::Malformed);
     };
     // Early streams say it beside the response only.
-    if let Some(reason) = end.shift_remove("finish_reason") {
+    if let Some(reason) = end.remove("finish_reason") {
         response.entry("finish_reason").or_insert(reason);
     }
     let mut json = Vec::new();

@@ -101,7 +101,7 @@ impl EventJudge for Stream {
             self.done = true;
             return Ok(());
         }
-        let event: Event<'_> = fields::from_object(event.data).map_err(|_| Fault::Malformed)?;
+        let event: Event<'_> = fields::parse_object(event.data)?;
         if event.error.0 || event.delta.error.0 {
             return Err(Fault::Error);
         }

@@ -48,7 +48,7 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
         lines.extend(take_piece(&mut last, name));
     }
     if let Some(line) = lines.last_mut()
-        && let Some(logprobs) = last.shift_remove("logprobs")
+        && let Some(logprobs) = last.remove("logprobs")
     {
         line.insert("logprobs".to_owned(), logprobs);
     }
@@ -143,11 +143,11 @@ fn take_said(object: &mut Object, name: &str) -> Option<Value> {
         Value::String(text) if !text.is_empty() => {
             let text = std::mem::take(text);
             if name == "thinking" {
-                object.shift_remove(name);
+                object.remove(name);
             }
             Some(Value::String(text))
         }
-        Value::Array(list) if !list.is_empty() => object.shift_remove(name),
+        Value::Array(list) if !list.is_empty() => object.remove(name),
         _ => None,
     }
 }

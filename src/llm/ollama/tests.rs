@@ -2,6 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::json::canonicalize;
+use crate::llm::values;
 
 const WHOLE: Answer = Answer {
     finish: Finish::Complete,
@@ -287,7 +288,7 @@ fn a_split_answer_looks_as_the_server_s() {
         r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":"Hi"},"done":false}"#,
         r#"{"model":"m","created_at":"t","message":{"role":"assistant","content":""},"done_reason":"stop","done":true,"eval_count":2}"#,
     ]);
-    assert_eq!(String::from_utf8(stream).unwrap(), expected);
+    assert_eq!(values(stream), values(expected));
 }
 
 #[test]
@@ -298,7 +299,7 @@ fn counts_are_zeroed_and_durations_stay() {
     let out = Ollama
         .zero_usage(lines(&[HI, STOP]).as_bytes(), &ndjson())
         .unwrap();
-    assert_eq!(String::from_utf8(out).unwrap(), lines(&[HI, &zeroed]));
+    assert_eq!(values(out), values(lines(&[HI, &zeroed])));
     let out = Ollama.zero_usage(STOP.as_bytes(), &Form::json()).unwrap();
-    assert_eq!(String::from_utf8(out).unwrap(), zeroed);
+    assert_eq!(values(out), values(zeroed));
 }
