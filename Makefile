@@ -9,7 +9,7 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint clean rust-target
+.PHONY: help build demo run test lint fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,18 @@ lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --target $(TARGET) -- -D warnings
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests
+
+# A minute each, on what is at hand: a nightly compiler, and recordings for a corpus.
+FUZZ_SECONDS ?= 60
+fuzz: ## feed every parser, and capture-judge-convert as a whole, what nobody would send
+	@command -v target/tools/bin/cargo-fuzz >/dev/null || cargo install cargo-fuzz --locked --quiet --root target/tools
+	@folder="$${LLM_CACHE_RECORDED:-../shared/recorded}"; \
+		[ ! -d "$$folder" ] || $(PYTHON) tests/fuzz/seed.py "$$folder" target/fuzz/answer
+	for target in $$(sed -n 's/^name = "\(.*\)"/\1/p' tests/fuzz/Cargo.toml | grep -v '^fuzz$$'); do \
+		mkdir -p target/fuzz/$$target; \
+		PATH="$$PWD/target/tools/bin:$$PATH" cargo +nightly fuzz run --fuzz-dir tests/fuzz --target-dir target/fuzz/build $$target target/fuzz/$$target -- \
+			-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10 -max_len=65536 -print_final_stats=0 || exit 1; \
+	done
 
 clean: ## remove all that was built or downloaded
 	rm -rf target

@@ -171,7 +171,9 @@ impl Api {
         self.0.judge(ask, framing)
     }
 
-    /// Turns a whole answer stored in one form into the same answer in another.
+    /// Turns a whole answer stored in one form into the same answer in another, which is judged as
+    /// an upstream's would be: what a judge let pass in one form may be odd enough to be refused in
+    /// the other.
     ///
     /// # Errors
     /// What would be lost, or guessed.
@@ -179,12 +181,22 @@ impl Api {
         if answer.len() > MAX_CONVERTED_BYTES {
             return Err(Lossy::TooLarge);
         }
-        match (stored.framing.is_stream(), wanted.framing.is_stream()) {
+        let converted = match (stored.framing.is_stream(), wanted.framing.is_stream()) {
             (false, false) => Err(Lossy::Unsupported),
             (true, false) => self.0.join(answer, stored),
             (false, true) => self.0.split(answer, wanted),
             (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
-        }
+        }?;
+        let ask = Ask {
+            form: Some(wanted.clone()),
+            ..Ask::unreadable()
+        };
+        let mut judge = self.judge(&ask, wanted.framing);
+        judge
+            .feed(&converted, &mut |_, _| {})
+            .and_then(|()| judge.finish(&converted))
+            .map_err(|_| Lossy::Malformed)?;
+        Ok(converted)
     }
 
     /// The same answer with every count of tokens that it reports set to zero.

@@ -1,0 +1,18 @@
+//! Canonical JSON: no panic, and a canonical form is its own.
+#![no_main]
+
+use envoy_llm_cache::json::{Pointer, canonicalize, string_value};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(canonical) = canonicalize(data, &[]) {
+        let again = canonicalize(canonical.as_bytes(), &[]).expect("canonical is JSON");
+        assert_eq!(again.as_bytes(), canonical.as_bytes());
+        for (name, value) in canonical.members() {
+            let _text = (string_value(name), string_value(value));
+        }
+    }
+    if let Ok(pointer) = std::str::from_utf8(data).map_or(Err(()), |t| Pointer::parse(t).map_err(|_| ())) {
+        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[pointer]);
+    }
+});
