@@ -1,6 +1,7 @@
 """The first answer comes from the upstream, the second from the cache, with the same bytes."""
 
 import gzip
+import json
 
 import pytest
 from asserts import upstream_asked
@@ -97,18 +98,27 @@ def test_what_one_worker_stored_every_worker_serves(envoys, standin, prompt):
     assert len(busy) == 4, "connections have to land on every worker for this to show anything"
 
 
-def test_a_streaming_request_is_not_answered_from_a_whole_answer_nor_the_other_way_round(
-        single, standin, prompt):
+@pytest.mark.parametrize("stream", [False, True], ids=["json-first", "stream-first"])
+def test_one_answer_is_replayed_in_either_form(single, standin, prompt, stream):
     text = prompt()
-    assert fetch(single.port, chat(text, False)).cache == "MISS"
-    with upstream_asked(standin, 1):
-        stream = fetch(single.port, chat(text, True), standin="pace=0")
-    assert stream.cache == "MISS"
-    assert stream.header("content-type").startswith("text/event-stream")
-    with upstream_asked(standin, 1):
-        whole = fetch(single.port, chat(text, False))
-    assert whole.cache == "MISS"
-    assert whole.header("content-type") == "application/json"
+    usage = {"stream_options": {"include_usage": True}}
+    bodies = {False: chat(text), True: chat(text, True, **usage)}
+    miss = fetch(single.port, bodies[stream], standin="pace=0")
+    with upstream_asked(standin, 0):
+        same, other = (fetch(single.port, bodies[form]) for form in (stream, not stream))
+    assert [answer.cache for answer in (miss, same, other)] == ["MISS", "HIT", "HIT"]
+    assert same.body == miss.body
+    answers = {stream: same, not stream: other}
+    assert answers[False].header("content-type") == "application/json"
+    assert answers[True].header("content-type") == "text/event-stream; charset=utf-8"
+    message = answers[False].json()["choices"][0]["message"]
+    assert message["content"].endswith(f"to: {text}")
+    chunks = [json.loads(event.removeprefix(b"data: "))
+              for event in answers[True].body.removesuffix(b"\n\n").split(b"\n\n")[:-1]]
+    said = [choice["delta"].get("content") or "" for chunk in chunks for choice in chunk["choices"]]
+    assert "".join(said) == message["content"]
+    assert {chunk["id"] for chunk in chunks} == {answers[False].json()["id"]}
+    assert chunks[-1]["usage"] == answers[False].json()["usage"]
 
 
 def test_the_access_log_tells_a_hit_by_its_response_code_details(single, prompt):

@@ -54,16 +54,31 @@ def test_bodies_that_a_parser_tells_apart_have_answers_of_their_own(
             assert fetch(single.port, f"{start}, {member}}}".encode()).cache == "MISS"
 
 
-def test_a_stream_with_usage_is_not_given_to_who_did_not_ask_for_it_nor_the_other_way_round(
-        single, standin, prompt):
+def test_usage_is_in_a_stream_from_the_cache_exactly_if_it_was_asked_for(single, standin, prompt):
     text = prompt()
-    for options in ({"stream_options": {"include_usage": True}}, {}):
-        body = chat(text, True, **options)
-        with upstream_asked(standin, 1):
-            answers = [fetch(single.port, body, standin="pace=0") for _ in range(2)]
-        assert [answer.cache for answer in answers] == ["MISS", "HIT"]
-        for answer in answers:
-            assert (b'"usage":{' in answer.body) == bool(options)
+    silent, telling = chat(text, True), chat(text, True, stream_options={"include_usage": True})
+    with upstream_asked(standin, 1):
+        answers = [fetch(single.port, body, standin="pace=0")
+                   for body in (telling, telling, silent, silent)]
+    assert [answer.cache for answer in answers] == ["MISS", "HIT", "HIT", "HIT"]
+    assert [b'"usage":' in answer.body for answer in answers] == [True, True, False, False]
+    assert answers[1].body == answers[0].body
+
+
+def test_what_came_without_usage_gives_way_to_what_has_it(single, standin, prompt):
+    text = prompt()
+    silent, telling = chat(text, True), chat(text, True, stream_options={"include_usage": True})
+    whole = chat(text)
+    with upstream_asked(standin, 2):
+        answers = [fetch(single.port, body, standin="pace=0")
+                   for body in (silent, silent, whole, whole, telling, silent)]
+    assert [answer.cache for answer in answers] == ["MISS", "HIT", "MISS", "HIT", "HIT", "HIT"]
+    assert "detail=form_no_usage" in answers[2].header("cache-status")
+    assert answers[1].body == answers[0].body
+    assert answers[3].body == answers[2].body
+    # The stream that was stored first is gone: this is another answer.
+    assert answers[5].body != answers[0].body
+    assert b'"usage":' not in answers[5].body
 
 
 @pytest.mark.parametrize("change", [
