@@ -11,7 +11,7 @@ import pytest
 from answers import PAIRS, Pair, chat_choices, chat_text, completions_text
 from asserts import upstream_asked
 from harness.http1 import fetch
-from official import ask
+from official import append_part, ask
 
 NODE_CLIENTS = pathlib.Path(__file__).parents[1] / "clients" / "forms.mjs"
 FORMS = {False: "json", True: "stream"}
@@ -85,6 +85,27 @@ def test_a_converted_hit_says_what_it_is(single, standin, prompt, pair, streams)
     assert hit.header("x-accel-buffering") == ("no" if streams else None)
     assert hit.header("content-length") == str(len(hit.body))
     assert int(hit.header("age")) >= 0
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if pair.api == "gemini"],
+                         ids=lambda pair: pair.name)
+@either_form
+def test_gemini_streams_as_an_array_where_no_events_are_asked_for(
+        single, standin, prompt, pair, streams):
+    text, whole = prompt(), json.loads(pair.whole)
+    fetch(single.port, pair.body(text, streams), pair.path(streams),
+          standin=pair.standin(standin, streams))
+    with upstream_asked(standin, 0):
+        hit = fetch(single.port, pair.body(text, True), pair.path(True).partition("?")[0])
+    assert (hit.cache, hit.header("content-type")) == ("HIT", "application/json")
+    pieces = json.loads(hit.body)
+    parts = []
+    for piece in pieces:
+        for part in piece["candidates"][0]["content"]["parts"]:
+            append_part(parts, part)
+    assert parts == whole["candidates"][0]["content"]["parts"]
+    assert pieces[-1]["candidates"][0]["finishReason"] == "STOP"
+    assert pieces[-1]["usageMetadata"] == whole["usageMetadata"]
 
 
 with_usage_and_without = pytest.mark.parametrize("build", [chat_text, completions_text],
