@@ -42,6 +42,8 @@ async function askVercel({ client, streams, text, standin }) {
     tools: { look_up: lookUp },
     headers: standin ? { "x-standin": standin } : {},
     maxRetries: 0,
+    // Otherwise its requests for streams differ from the others in more than that.
+    providerOptions: { anthropic: { toolStreaming: false } },
     // What is not thrown here would only be printed.
     onError: ({ error }) => { throw error; },
   };
