@@ -16,7 +16,7 @@ CHAT = "/v1/chat/completions"
     ("DELETE", CHAT, {}, None),
     ("POST", "/v1/unknown", {}, b"{}"),
     ("POST", "/v1/chat/completions/x", {}, b"{}"),
-    ("POST", "/v1/xchat/completions", {}, b"{}"),
+    ("POST", "/v1/chat/xcompletions", {}, b"{}"),
     ("POST", CHAT, {"content-type": "application/x-www-form-urlencoded"}, b"a=b"),
     ("POST", CHAT, {"content-type": "multipart/form-data; boundary=b"}, b"--b--"),
     ("POST", CHAT, {"content-type": "text/plain"}, b"{}"),
