@@ -22,10 +22,11 @@ KEY = "sk-official"
 
 @dataclasses.dataclass
 class Seen:
-    """What came of a request: the cache's word on it, and what the client made of the answer."""
+    """What came of a request: what its headers say, and what the client made of the answer."""
 
     cache: str | None
     status: str | None
+    coding: str | None
     made: dict
 
 
@@ -35,7 +36,8 @@ def ask(url: str, pair: Pair, text: str, streams: bool, standin: str = "", **mem
     headers = {"x-standin": standin} if standin else {}
     made = CLIENTS[pair.api](url, answers.append, headers, pair, text, streams, members)
     (answer,) = answers
-    return Seen(answer.headers.get("x-cache"), answer.headers.get("cache-status"), made)
+    said = (answer.headers.get(name) for name in ("x-cache", "cache-status", "content-encoding"))
+    return Seen(*said, made)
 
 
 def watched(package, watch):

@@ -75,6 +75,20 @@ def test_a_hit_in_the_form_that_was_stored_has_the_same_bytes(
 
 @every_pair
 @either_form
+def test_what_is_converted_from_a_compressed_answer_is_not_compressed(
+        single, bare, standin, prompt, pair, streams):
+    text = prompt()
+    told = {form: pair.standin(standin, form) for form in FORMS}
+    expected = ask(bare.url, pair, text, streams, told[streams])
+    assert ask(single.url, pair, text, not streams, f"{told[not streams]};gzip").cache == "MISS"
+    hit = ask(single.url, pair, text, streams, told[streams])
+    assert hit.cache == "HIT", hit.status
+    assert hit.made == expected.made
+    assert hit.coding is None
+
+
+@every_pair
+@either_form
 def test_a_converted_hit_says_what_it_is(single, standin, prompt, pair, streams):
     text = prompt()
     fetch(single.port, pair.body(text, not streams), pair.path(not streams),
