@@ -49,7 +49,9 @@ async function askVercel({ client, streams, text, standin }) {
   };
   const answer = streams ? streamText(question) : await generateText(question);
   return {
-    content: await answer.content,
+    // The SDK gives sources ids of its own, at random.
+    content: (await answer.content).map((part) =>
+      part.type === "source" ? { ...part, id: "source" } : part),
     finishReason: await answer.finishReason,
     usage: await answer.usage,
     metadata: await answer.providerMetadata,

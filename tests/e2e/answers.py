@@ -198,6 +198,22 @@ def chat_reasoning() -> Pair:
     return Pair("openai_chat", "reasoning", whole, stream)
 
 
+def chat_annotations() -> Pair:
+    """As OpenAI's search models write it: all of them in one piece."""
+    annotations = [{"type": "url_citation", "url_citation": {
+        "url": f"https://example.test/{place}", "title": place, "start_index": start,
+        "end_index": start + 4}} for start, place in ((0, "Bern"), (9, "Zürich"))]
+    message = {"role": "assistant", "content": "Bern and Zürich.", "refusal": None,
+               "annotations": annotations}
+    whole = completion([{"index": 0, "message": message, "logprobs": None,
+                         "finish_reason": "stop"}])
+    stream = chunks(
+        [delta({"role": "assistant", "content": "", "refusal": None})],
+        [delta({"content": "Bern and"})], [delta({"content": " Zürich."})],
+        [delta({"annotations": annotations})], [delta({}, finish="stop")])
+    return Pair("openai_chat", "annotations", whole, stream)
+
+
 # -- completions --------------------------------------------------------------------------------
 
 def completions_text(usage: bool = True) -> Pair:
@@ -273,6 +289,48 @@ def message(text: str) -> dict:
 def responses_text() -> Pair:
     item = message("Ein Gruß an 世界.")
     return responses("text", [item], message_events(item, ["Ein", " Gruß", " an 世界", "."], 0))
+
+
+def responses_annotations() -> Pair:
+    def found(number):
+        return {"type": "url_citation", "url": f"https://example.test/{number}", "title": "Ü",
+                "start_index": number, "end_index": number + 2}
+
+    def token(text):
+        entry = {"token": text, "bytes": list(text.encode()), "logprob": -0.5}
+        return {**entry, "top_logprobs": [entry]}
+    item = message("Ja, nein.")
+    pieces = ["Ja", ",", " nein", "."]
+    annotations, logprobs = [found(0), found(4)], [token(piece) for piece in pieces]
+    part = {**item["content"][0], "annotations": annotations, "logprobs": logprobs}
+    item["content"] = [part]
+    place = {"item_id": item["id"], "output_index": 0, "content_index": 0}
+    return responses("annotations-and-logprobs", [item], [
+        {"type": "response.output_item.added", "output_index": 0,
+         "item": {**item, "status": "in_progress", "content": []}},
+        {"type": "response.content_part.added", **place,
+         "part": {"type": "output_text", "annotations": [], "logprobs": [], "text": ""}},
+        *({"type": "response.output_text.delta", **place, "delta": piece, "logprobs": [one]}
+          for piece, one in zip(pieces, logprobs, strict=True)),
+        *({"type": "response.output_text.annotation.added", **place, "annotation_index": index,
+           "annotation": annotation} for index, annotation in enumerate(annotations)),
+        {"type": "response.output_text.done", **place, "text": part["text"],
+         "logprobs": logprobs},
+        {"type": "response.content_part.done", **place, "part": part},
+        {"type": "response.output_item.done", "output_index": 0, "item": item}])
+
+
+def responses_custom_tool() -> Pair:
+    call = {"id": "ctc_hand3", "type": "custom_tool_call", "status": "completed",
+            "call_id": "call_hand3", "name": "write", "input": "SELECT 'ü';\n"}
+    place = {"item_id": call["id"], "output_index": 0}
+    return responses("custom-tool-call", [call], [
+        {"type": "response.output_item.added", "output_index": 0,
+         "item": {**call, "status": "in_progress", "input": ""}},
+        *({"type": "response.custom_tool_call_input.delta", **place, "delta": piece}
+          for piece in ("SELECT ", "'ü'", ";\n")),
+        {"type": "response.custom_tool_call_input.done", **place, "input": call["input"]},
+        {"type": "response.output_item.done", "output_index": 0, "item": call}])
 
 
 def responses_tool() -> Pair:
@@ -438,6 +496,28 @@ def gemini_tool() -> Pair:
                   [[{"text": "I "}], [{"text": "look."}], [call], [again]], tools=[tool])
 
 
+def gemini_candidates() -> Pair:
+    """Two candidates by turns, of which one tells what it is grounded in."""
+    head = {"modelVersion": "stand-in-pro", "responseId": "hand5-ResponseId"}
+    usage = {"promptTokenCount": 4, "candidatesTokenCount": 6, "totalTokenCount": 10}
+    grounding = {"webSearchQueries": ["bern"], "groundingChunks": [
+        {"web": {"uri": "https://example.test/bern", "title": "Bern"}}],
+        "groundingSupports": [{"segment": {"endIndex": 4, "text": "Bern"},
+                               "groundingChunkIndices": [0]}]}
+
+    def candidate(index, text, **more):
+        return {"content": {"parts": [{"text": text}], "role": "model"}, **more, "index": index}
+
+    def answer(*candidates):
+        return {"candidates": list(candidates), "usageMetadata": usage, **head}
+    ends = {"finishReason": "STOP", "groundingMetadata": grounding}, {"finishReason": "STOP"}
+    whole = answer(candidate(0, "Bern it is.", **ends[0]), candidate(1, "Zürich!", **ends[1]))
+    stream = data(answer(candidate(0, "Bern")), answer(candidate(1, "Zür")),
+                  answer(candidate(0, " it is.", **ends[0]), candidate(1, "ich!", **ends[1])),
+                  line_end=b"\r\n")
+    return Pair("gemini", "two-candidates", spelled(whole), stream)
+
+
 # -- Ollama -------------------------------------------------------------------------------------
 
 OLLAMA_END = {"done": True, "done_reason": "stop", "total_duration": 3_000_000_017,
@@ -489,6 +569,13 @@ def ollama_generate() -> Pair:
                   {"response": "", "context": [105, 2364, 107, 9]})
 
 
+def ollama_generate_thinking() -> Pair:
+    return ollama("ollama_generate", "thinking",
+                  {"response": "Four.", "thinking": "Two and two."},
+                  [{"response": "", "thinking": "Two and"}, {"response": "", "thinking": " two."},
+                   {"response": "Fo"}, {"response": "ur."}], {"response": ""}, think=True)
+
+
 # -- Cohere -------------------------------------------------------------------------------------
 
 def cohere(name: str, message: dict, between: list[dict], finish: str = "COMPLETE",
@@ -518,6 +605,19 @@ def cohere_text() -> Pair:
          *(changed("content-delta", 0, content={"text": piece})
            for piece in ("Grüße", " aus", " 世界", ".")),
          {"type": "content-end", "index": 0}])
+
+
+def cohere_thinking() -> Pair:
+    return cohere(
+        "thinking", {"content": [{"type": "thinking", "thinking": "Two and two."},
+                                 {"type": "text", "text": "Four."}]},
+        [changed("content-start", 0, content={"type": "thinking", "thinking": ""}),
+         *(changed("content-delta", 0, content={"thinking": piece})
+           for piece in ("Two and", " two.")),
+         {"type": "content-end", "index": 0},
+         changed("content-start", 1, content={"type": "text", "text": ""}),
+         *(changed("content-delta", 1, content={"text": piece}) for piece in ("Fo", "ur.")),
+         {"type": "content-end", "index": 1}])
 
 
 def cohere_citations() -> Pair:
@@ -554,10 +654,13 @@ def cohere_tools() -> Pair:
 
 
 PAIRS = [
-    chat_text(), chat_tools(), chat_choices(), chat_reasoning(), completions_text(),
-    responses_text(), responses_tool(), responses_reasoning(),
+    chat_text(), chat_tools(), chat_choices(), chat_reasoning(), chat_annotations(),
+    completions_text(),
+    responses_text(), responses_tool(), responses_custom_tool(), responses_reasoning(),
+    responses_annotations(),
     messages_text(), messages_thinking(), messages_tools(), messages_citations(),
-    gemini_text(), gemini_thoughts(), gemini_tool(),
-    ollama_chat_text(), ollama_chat_thinking(), ollama_chat_tools(), ollama_generate(),
-    cohere_text(), cohere_citations(), cohere_tools(),
+    gemini_text(), gemini_thoughts(), gemini_tool(), gemini_candidates(),
+    ollama_chat_text(), ollama_chat_thinking(), ollama_chat_tools(),
+    ollama_generate(), ollama_generate_thinking(),
+    cohere_text(), cohere_thinking(), cohere_citations(), cohere_tools(),
 ]

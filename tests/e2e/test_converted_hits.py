@@ -113,12 +113,15 @@ def test_gemini_streams_as_an_array_where_no_events_are_asked_for(
         hit = fetch(single.port, pair.body(text, True), pair.path(True).partition("?")[0])
     assert (hit.cache, hit.header("content-type")) == ("HIT", "application/json")
     pieces = json.loads(hit.body)
-    parts = []
-    for piece in pieces:
-        for part in piece["candidates"][0]["content"]["parts"]:
-            append_part(parts, part)
-    assert parts == whole["candidates"][0]["content"]["parts"]
-    assert pieces[-1]["candidates"][0]["finishReason"] == "STOP"
+    for number, candidate in enumerate(whole["candidates"]):
+        given = [one for piece in pieces for one in piece["candidates"]
+                 if one["index"] == number]
+        parts = []
+        for piece in given:
+            for part in piece["content"]["parts"]:
+                append_part(parts, part)
+        assert parts == candidate["content"]["parts"]
+        assert given[-1]["finishReason"] == "STOP"
     assert pieces[-1]["usageMetadata"] == whole["usageMetadata"]
 
 
