@@ -172,9 +172,25 @@ def test_the_key_is_shown_only_when_asked_for(single, envoys, prompt):
     assert set(key) <= set("0123456789abcdef")
 
 
-def test_an_answer_in_a_content_coding_passes_and_is_not_stored(single, prompt):
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_a_compressed_answer_is_replayed_as_it_came_to_who_accepts_it(
+        single, standin, prompt, stream):
     text = prompt()
-    answer = fetch(single.port, chat(text), standin="gzip")
-    assert answer.header("content-encoding") == "gzip"
-    assert text in gzip.decompress(answer.body).decode()
-    assert fetch(single.port, chat(text)).cache == "MISS"
+    body = chat(text, stream)
+    miss = fetch(single.port, body, standin="gzip;pace=0")
+    assert (miss.cache, miss.header("content-encoding")) == ("MISS", "gzip")
+    with upstream_asked(standin, 0):
+        willing = fetch(single.port, body, headers={"accept-encoding": "br;q=0.5, gzip"})
+        unable = fetch(single.port, body, headers={"accept-encoding": "identity"})
+    assert (willing.cache, willing.header("content-encoding")) == ("HIT", "gzip")
+    assert willing.body == miss.body
+    assert (unable.cache, unable.header("content-encoding")) == ("HIT", None)
+    assert unable.body == gzip.decompress(miss.body)
+
+
+def test_an_answer_in_a_content_coding_that_cannot_be_read_passes_and_is_not_stored(
+        single, prompt):
+    body = chat(prompt())
+    for _ in range(2):
+        answer = fetch(single.port, body, standin="header=content-encoding:zstd")
+        assert (answer.cache, answer.header("content-encoding")) == ("MISS", "zstd")

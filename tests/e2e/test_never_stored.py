@@ -156,7 +156,7 @@ def test_an_error_is_never_stored_and_passes_as_it_came(
 
 @pytest.mark.parametrize("directive", [
     "err=event", "err=named_event", "err=200", "no_done", "no_finish", "finish=length",
-    "finish=content_filter", "finish=abort", "finish=error", "empty", "gzip",
+    "finish=content_filter", "finish=abort", "finish=error", "empty",
     "type=text/plain", "type=application/json", "status=201", "status=206", "die"])
 def test_a_stream_that_is_not_a_good_answer_is_never_stored(envoy, standin, prompt, directive):
     question = chat(prompt(), stream=True)
@@ -168,7 +168,7 @@ def test_a_stream_that_is_not_a_good_answer_is_never_stored(envoy, standin, prom
 
 @pytest.mark.parametrize("directive", [
     "err=200", "no_finish", "finish=length", "finish=content_filter", "finish=unheard_of", "empty",
-    "gzip", "type=text/plain", "status=202", "die"])
+    "type=text/plain", "status=202", "die"])
 def test_a_whole_answer_that_is_not_a_good_one_is_never_stored(envoy, standin, prompt, directive):
     question = chat(prompt())
     with upstream_asked(standin, 2):
