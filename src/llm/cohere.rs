@@ -16,9 +16,10 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use super::documents::{self, Object, zero};
+use super::documents::{self, Object};
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{Document, Events, Lines};
+use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, number_member};
 use crate::http;

@@ -3,12 +3,14 @@
 //! Everything here takes any bytes: what is stored was judged whole, but a foreign store may hold
 //! something else.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr;
 use serde_json::{Map, Value};
 
-use super::{Framing, Lossy};
+use super::{Framing, Lossy, events};
 use crate::json::Elements;
-use crate::{ndjson, sse};
+use crate::ndjson;
+
+pub(super) use super::events::object;
 
 /// A JSON object.
 pub(super) type Object = Map<String, Value>;
@@ -19,39 +21,25 @@ pub(super) type Object = Map<String, Value>;
 /// If it is not in that framing, or a document is not an object.
 pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lossy> {
     let mut objects = Vec::new();
-    let mut take = |json: &[u8]| {
-        objects.push(object(json));
-    };
     match framing {
-        Framing::Json => take(answer),
-        Framing::Sse => {
-            let mut parser = sse::Parser::new();
-            parser.feed(answer, |event| {
-                if event.data != DONE {
-                    take(event.data);
-                }
-            });
-            let ending = parser.finish();
-            whole(ending.pending.is_none() && ending.stray_lines == 0)?;
-        }
+        Framing::Json => objects.push(object(answer)),
+        Framing::Sse => events::objects(answer, |object| {
+            objects.push(Ok(object));
+            Ok(())
+        })?,
         Framing::Ndjson => {
             let mut parser = ndjson::Parser::new();
-            parser.feed(answer, take);
+            parser.feed(answer, |line| objects.push(object(line)));
             whole(!parser.finish().pending)?;
         }
         Framing::JsonArray => {
             let mut elements = Elements::new();
-            let fed = elements.feed(answer, take);
+            let fed = elements.feed(answer, |element| objects.push(object(element)));
             whole(fed.is_ok() && elements.is_ended())?;
         }
         Framing::EventStream => return Err(Lossy::Unsupported),
     }
     objects.into_iter().collect()
-}
-
-/// One JSON object.
-pub(super) fn object(json: &[u8]) -> Result<Object, Lossy> {
-    serde_json::from_slice(json).map_err(|_| Lossy::Malformed)
 }
 
 /// Appends a JSON value.
@@ -72,7 +60,19 @@ pub(super) fn rewrite(
     let mut out = Vec::with_capacity(answer.len());
     match framing {
         Framing::Json => rewrite_object(answer, &mut out, &mut change)?,
-        Framing::Sse => rewrite_events(answer, &mut out, &mut change)?,
+        Framing::Sse => {
+            // `edit` takes what it is given, and leaves an event that is cut as it is.
+            events::objects(answer, |_| Ok(()))?;
+            return events::edit(answer, |data| {
+                if data == events::DONE {
+                    return Ok(None);
+                }
+                let mut members = object(data)?;
+                change(&mut members)
+                    .then(|| events::text(&members))
+                    .transpose()
+            });
+        }
         Framing::Ndjson => {
             for line in answer.split_inclusive(|byte| *byte == b'\n') {
                 if line.trim_ascii().is_empty() {
@@ -86,24 +86,6 @@ pub(super) fn rewrite(
         Framing::EventStream => return Err(Lossy::Unsupported),
     }
     Ok(out)
-}
-
-/// Sets every number in a value to zero and says whether there was another one.
-pub(super) fn zero(value: &mut Value) -> bool {
-    match value {
-        Value::Number(number) => {
-            let changed = *number != 0.into();
-            *number = 0.into();
-            changed
-        }
-        Value::Array(values) => values
-            .iter_mut()
-            .fold(false, |any, value| zero(value) | any),
-        Value::Object(members) => members
-            .values_mut()
-            .fold(false, |any, value| zero(value) | any),
-        Value::Null | Value::Bool(_) | Value::String(_) => false,
-    }
 }
 
 /// Copies the object that `json` holds, with the white space around it.
@@ -149,107 +131,14 @@ fn rewrite_elements(
     rewritten
 }
 
-/// Reads lines as [`sse::Parser`] does, but keeps all their bytes.
-fn rewrite_events(
-    stream: &[u8],
-    out: &mut Vec<u8>,
-    change: &mut impl FnMut(&mut Object) -> bool,
-) -> Result<(), Lossy> {
-    let mut rest = stream.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(stream);
-    out.extend_from_slice(
-        stream
-            .get(..stream.len().saturating_sub(rest.len()))
-            .unwrap_or_default(),
-    );
-    let mut event = Vec::new();
-    while let Some(line) = Line::split_first(&mut rest) {
-        if line.text.is_empty() {
-            rewrite_event(&event, out, change)?;
-            out.extend_from_slice(line.end);
-            event.clear();
-        } else {
-            event.push(line);
-        }
-    }
-    // An event that is never dispatched, and what has no line end.
-    whole(rest.is_empty() && event.iter().all(|line| line.data().is_none()))?;
-    for line in &event {
-        line.push_to(out);
-    }
-    Ok(())
-}
-
-fn rewrite_event(
-    lines: &[Line<'_>],
-    out: &mut Vec<u8>,
-    change: &mut impl FnMut(&mut Object) -> bool,
-) -> Result<(), Lossy> {
-    let data: Vec<&[u8]> = lines.iter().filter_map(Line::data).collect();
-    let data = data.join(&b'\n');
-    let changed = if data.is_empty() || data == DONE {
-        None
-    } else {
-        let mut members = object(&data)?;
-        change(&mut members).then_some(members)
-    };
-    let Some(members) = changed else {
-        lines.iter().for_each(|line| line.push_to(out));
-        return Ok(());
-    };
-    let mut written = false;
-    for line in lines {
-        if line.data().is_none() {
-            line.push_to(out);
-        } else if !written {
-            written = true;
-            out.extend_from_slice(b"data: ");
-            push_json(out, &members)?;
-            out.extend_from_slice(line.end);
-        }
-    }
-    Ok(())
-}
-
-/// A line of an event stream.
-#[derive(Clone, Copy)]
-struct Line<'s> {
-    text: &'s [u8],
-    /// CR, LF or CR LF.
-    end: &'s [u8],
-}
-
-impl<'s> Line<'s> {
-    fn split_first(rest: &mut &'s [u8]) -> Option<Self> {
-        let (text, tail) = rest.split_at_checked(memchr2(b'\r', b'\n', rest)?)?;
-        let end = if tail.starts_with(b"\r\n") { 2 } else { 1 };
-        let (end, tail) = tail.split_at_checked(end)?;
-        *rest = tail;
-        Some(Self { text, end })
-    }
-
-    fn data(&self) -> Option<&'s [u8]> {
-        let value = match self.text.strip_prefix(b"data")? {
-            b"" => b"",
-            after_name => after_name.strip_prefix(b":")?,
-        };
-        Some(value.strip_prefix(b" ").unwrap_or(value))
-    }
-
-    fn push_to(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.text);
-        out.extend_from_slice(self.end);
-    }
-}
-
 fn whole(is_whole: bool) -> Result<(), Lossy> {
     is_whole.then_some(()).ok_or(Lossy::Malformed)
 }
 
-const DONE: &[u8] = b"[DONE]";
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::usage::zero;
 
     fn zero_n(answer: &str, framing: Framing) -> Result<String, Lossy> {
         let change = |object: &mut Object| object.get_mut("n").is_some_and(zero);
@@ -312,14 +201,5 @@ mod tests {
             let objects = objects(bad.as_bytes(), framing);
             assert_eq!(objects, Err(Lossy::Malformed), "{bad}");
         }
-    }
-
-    #[test]
-    fn every_number_becomes_zero_and_nothing_else_changes() {
-        let mut value = serde_json::json!({"a": [1, {"b": 2.5}], "c": "3", "d": null, "e": true});
-        assert!(zero(&mut value));
-        let zeroed = serde_json::json!({"a": [0, {"b": 0}], "c": "3", "d": null, "e": true});
-        assert_eq!(value, zeroed);
-        assert!(!zero(&mut value));
     }
 }

@@ -13,9 +13,10 @@ use std::borrow::Cow;
 
 use serde::Deserialize;
 
-use super::documents::{self, zero};
+use super::documents;
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
+use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
 use crate::json::Canonical;

@@ -10,9 +10,10 @@ mod join;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-use super::documents::{self, zero};
+use super::documents;
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{Document, DocumentJudge, Lines};
+use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
 use crate::json::Canonical;

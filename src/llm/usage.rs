@@ -55,7 +55,7 @@ fn zeroed(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
 
 /// Sets the numbers in a usage object to zero, whatever they count: tokens, requests, costs. Only
 /// durations stay. Whether any changed.
-fn zero(usage: &mut Value) -> bool {
+pub(super) fn zero(usage: &mut Value) -> bool {
     match usage {
         // Not `any`, which would stop at the first.
         Value::Object(members) => members
