@@ -16,12 +16,15 @@ const FORMAT_VERSION: u64 = 1;
 const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
 /// Request headers that steer what a provider answers, and so take part in every key.
-const HEADERS: [&str; 14] = [
+const HEADERS: [&str; 17] = [
+    // Cohere: by this, misspelt, its first API is asked for another framing.
+    "accepts",
     "anthropic-beta",
     "anthropic-version",
     "api-version",
     "azureml-model-deployment",
     "extra-parameters",
+    "groq-model-version",
     "openai-beta",
     "openai-organization",
     "openai-project",
@@ -30,6 +33,7 @@ const HEADERS: [&str; 14] = [
     "x-amzn-bedrock-guardrailversion",
     "x-amzn-bedrock-performanceconfig-latency",
     "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-trace",
     "x-goog-user-project",
 ];
 

@@ -32,6 +32,8 @@ pub(super) struct Capture {
     max_bytes: usize,
     /// What was taken of the budget: the capacity of `bytes`.
     taken: usize,
+    /// What was taken of it besides.
+    charged: usize,
     budget: CaptureBudget,
 }
 
@@ -41,6 +43,7 @@ impl Capture {
             bytes: Vec::new(),
             max_bytes,
             taken: 0,
+            charged: 0,
             budget: budget.clone(),
         }
     }
@@ -68,6 +71,14 @@ impl Capture {
         Ok(())
     }
 
+    /// Takes bytes of the budget for what others hold on behalf of this answer.
+    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), NotStored> {
+        let left = self.budget.left.get().checked_sub(bytes);
+        self.budget.left.set(left.ok_or(NotStored::CaptureLimit)?);
+        self.charged = self.charged.saturating_add(bytes);
+        Ok(())
+    }
+
     pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes
     }
@@ -90,7 +101,8 @@ impl Capture {
 impl Drop for Capture {
     fn drop(&mut self) {
         let left = &self.budget.left;
-        left.set(left.get().saturating_add(self.taken));
+        let held = self.taken.saturating_add(self.charged);
+        left.set(left.get().saturating_add(held));
     }
 }
 
@@ -132,5 +144,16 @@ mod tests {
         assert_eq!(budget.left(), 0);
         drop(one);
         other.push(&[0; 31]).unwrap();
+    }
+
+    #[test]
+    fn what_is_charged_is_given_back_too() {
+        let budget = CaptureBudget::new(100);
+        let mut capture = Capture::new(&budget, 100);
+        capture.charge(60).unwrap();
+        assert_eq!(capture.push(&[0; 41]), Err(NotStored::CaptureLimit));
+        assert_eq!(capture.charge(41), Err(NotStored::CaptureLimit));
+        drop(capture);
+        assert_eq!(budget.left(), 100);
     }
 }

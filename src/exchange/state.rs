@@ -46,6 +46,9 @@ const STREAM_TYPES: [&str; 4] = [
     "text/event-stream",
 ];
 
+/// What a decoder holds, its window above all.
+const DECODER_BYTES: usize = 64 << 10;
+
 /// Headers by which a request means another method than its own.
 const METHOD_OVERRIDES: [&str; 3] = [
     "x-http-method",
@@ -465,7 +468,8 @@ impl LookingUp {
         let served = match self.converted(&entry, worker) {
             Ok(converted) => Served::new(entry, converted),
             Err(lossy) => {
-                self.request.rival = Some(entry.form);
+                let asked = self.request.ask.form.as_ref();
+                self.request.rival = Some(entry.form).filter(|form| Some(form) != asked);
                 return self.miss(Miss::Form(lossy), out);
             }
         };
@@ -757,9 +761,11 @@ impl Coded {
             (Some(coding), None) => coding,
             (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
         };
+        let mut decoded = Capture::new(budget, max_bytes);
+        decoded.charge(DECODER_BYTES)?;
         Ok(Some(Self {
             decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
-            decoded: Capture::new(budget, max_bytes),
+            decoded,
         }))
     }
 
@@ -769,7 +775,10 @@ impl Coded {
         self.decoder
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
-        if !framing.is_stream() {
+        if framing.is_stream() {
+            // The judge may hold all of it: one event can be as long as the stream.
+            self.decoded.charge(plain.len())?;
+        } else {
             self.decoded.push(&plain)?;
         }
         Ok(plain)

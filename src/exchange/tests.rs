@@ -396,6 +396,16 @@ fn a_compressed_answer_that_is_cut_or_bad_is_not_stored() {
 }
 
 #[test]
+fn what_a_compressed_stream_unpacks_to_counts_as_captured() {
+    let worker = worker(r#"{"limits": {"max_capture_bytes": "1MiB"}}"#);
+    let bomb = gzip(&format!("data: {}", "x".repeat(2 << 20)));
+    let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &bomb);
+    let limit = not_stored(NotStored::CaptureLimit);
+    assert_eq!(host.answer_result(), Some(limit));
+    assert_eq!(worker.budget.left(), 1 << 20);
+}
+
+#[test]
 fn a_stream_that_stutters_is_passed_on_and_not_stored() {
     let words = "It was the best of times, it was the worst of times, it was the age of wisdom";
     let mut stream = String::new();

@@ -154,11 +154,13 @@ fn runs_server_tools(body: &Canonical) -> bool {
         #[serde(default)]
         r#type: ToolType,
     }
+    // Tools of another shape than ours may be anything.
+    let are_the_client_s = |tools: &[u8]| {
+        serde_json::from_slice::<Vec<Tool>>(tools)
+            .is_ok_and(|tools| tools.iter().all(|tool| tool.r#type != ToolType::Other))
+    };
     asks_for(body, "connectors")
-        || body
-            .member("tools")
-            .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
-            .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+        || asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

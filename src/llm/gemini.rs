@@ -203,6 +203,9 @@ impl<'a> Chunk<'a> {
 struct CandidateState {
     index: u64,
     finish: Option<Finish>,
+    /// It went on after its finish, so that no finish of it tells the end: older models say `STOP`
+    /// in every chunk.
+    went_on: bool,
     said: bool,
     /// The arguments of its last function call are still to come.
     open_call: bool,
@@ -210,6 +213,7 @@ struct CandidateState {
 
 impl CandidateState {
     fn take(&mut self, candidate: &Candidate<'_>) -> Result<(), Fault> {
+        self.went_on |= self.finish.is_some() && !candidate.content.parts.is_empty();
         for part in &candidate.content.parts {
             let text = part.text.is_said() && !part.thought.0;
             self.said |= text
@@ -225,7 +229,6 @@ impl CandidateState {
         match candidate.finish_reason {
             Reason::None => {}
             Reason::Known(finish) => {
-                // Some older models say `STOP` in every chunk.
                 self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
             }
             Reason::Unknown => return Err(Fault::UnknownFinish),
@@ -310,7 +313,7 @@ impl Stream {
                 .filter_map(|c| c.finish)
                 .fold(blocked, Finish::worse),
             empty: self.candidates.iter().any(|c| !c.said),
-            marked_end: self.candidates.iter().all(|c| c.finish.is_some()),
+            marked_end: (self.candidates.iter()).all(|c| c.finish.is_some() && !c.went_on),
         })
     }
 }

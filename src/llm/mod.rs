@@ -178,25 +178,14 @@ impl Api {
     /// # Errors
     /// What would be lost, or guessed.
     pub fn convert(self, answer: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        if answer.len() > MAX_CONVERTED_BYTES {
-            return Err(Lossy::TooLarge);
-        }
+        can_be_taken_apart(answer)?;
         let converted = match (stored.framing.is_stream(), wanted.framing.is_stream()) {
             (false, false) => Err(Lossy::Unsupported),
             (true, false) => self.0.join(answer, stored),
             (false, true) => self.0.split(answer, wanted),
             (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
         }?;
-        let ask = Ask {
-            form: Some(wanted.clone()),
-            ..Ask::unreadable()
-        };
-        let mut judge = self.judge(&ask, wanted.framing);
-        judge
-            .feed(&converted, &mut |_, _| {})
-            .and_then(|()| judge.finish(&converted))
-            .map_err(|_| Lossy::Malformed)?;
-        Ok(converted)
+        self.judged(converted, wanted)
     }
 
     /// The same answer with every count of tokens that it reports set to zero.
@@ -204,10 +193,23 @@ impl Api {
     /// # Errors
     /// If the answer cannot be taken apart.
     pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
-        if answer.len() > MAX_CONVERTED_BYTES {
-            return Err(Lossy::TooLarge);
-        }
+        can_be_taken_apart(answer)?;
         self.0.zero_usage(answer, form)
+    }
+
+    /// The answer, if an upstream's like it would be stored.
+    fn judged(self, answer: Vec<u8>, form: &Form) -> Result<Vec<u8>, Lossy> {
+        let ask = Ask {
+            form: Some(form.clone()),
+            choices: 0,
+            ..Ask::unreadable()
+        };
+        let mut judge = self.judge(&ask, form.framing);
+        judge
+            .feed(&answer, &mut |_, _| {})
+            .and_then(|()| judge.finish(&answer))
+            .map_err(|_| Lossy::Malformed)?;
+        Ok(answer)
     }
 }
 
@@ -385,6 +387,18 @@ fn json_or_sse(media_type: &str) -> Option<Framing> {
 
 /// A tree of JSON takes up to thirty times its text, and a VM has 1 GiB.
 const MAX_CONVERTED_BYTES: usize = 4 << 20;
+
+/// Whether serde_json can take an answer apart in bounded memory and without loss: an object whose
+/// only member has the name by which it keeps the digits of numbers would become a number.
+fn can_be_taken_apart(answer: &[u8]) -> Result<(), Lossy> {
+    if answer.len() > MAX_CONVERTED_BYTES {
+        return Err(Lossy::TooLarge);
+    }
+    match memchr::memmem::find(answer, b"serde_json::private") {
+        Some(_) => Err(Lossy::UnknownMember),
+        None => Ok(()),
+    }
+}
 
 /// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
 /// background. Such a body is not parsed, so a word that looks like it is enough, and so is an

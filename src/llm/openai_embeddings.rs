@@ -85,7 +85,7 @@ struct Inputs {
 }
 
 fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
-    let list: List = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+    let list: List = fields::parse_object(json)?;
     if list.error.0 || list.object == Object::Error {
         return Err(Fault::Error);
     }

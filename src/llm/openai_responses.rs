@@ -27,6 +27,17 @@ use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
 use crate::json::Canonical;
 
+/// The form of a response. Padding against observers of lengths changes nothing in an answer.
+fn form(body: &Canonical) -> Result<Form, Unfit> {
+    let form = form_by_stream_member(body)?;
+    Ok(match &*form.options {
+        b"{}" | br#"{"include_obfuscation":false}"# | br#"{"include_obfuscation":true}"# => {
+            Form::stream(form.framing, b"")
+        }
+        _ => form,
+    })
+}
+
 /// `POST .../responses`.
 pub(super) struct OpenaiResponses;
 
@@ -54,7 +65,7 @@ impl Protocol for OpenaiResponses {
             return Err(Unfit::Conversation);
         }
         Ok(Ask {
-            form: Some(form_by_stream_member(body)?),
+            form: Some(form(body)?),
             choices: 1,
             temperature: number_member(body, "temperature"),
             server_tools: runs_server_tools(body),
@@ -80,7 +91,8 @@ impl Protocol for OpenaiResponses {
     /// the lengths of pieces, and here there is one piece.
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
         match wanted.framing {
-            Framing::Sse => split::split(json),
+            // Options that are not known may ask for a stream of another look.
+            Framing::Sse if wanted.options.is_empty() => split::split(json),
             _ => Err(Lossy::Unsupported),
         }
     }
@@ -109,10 +121,12 @@ fn runs_server_tools(body: &Canonical) -> bool {
     {
         return true;
     }
-    // A `tools` of another shape is an error for the provider to tell.
-    body.member("tools")
-        .and_then(|tools| serde_json::from_slice::<Vec<Tool>>(tools).ok())
-        .is_some_and(|tools| tools.iter().any(|tool| tool.r#type == ToolType::Other))
+    // Tools of another shape than ours may be anything.
+    let are_the_client_s = |tools: &[u8]| {
+        serde_json::from_slice::<Vec<Tool>>(tools)
+            .is_ok_and(|tools| tools.iter().all(|tool| tool.r#type != ToolType::Other))
+    };
+    asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]

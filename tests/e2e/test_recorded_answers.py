@@ -11,6 +11,7 @@ NOT_PROVABLY = {
     "bedrock-invoke-stream/guardrail_invoke_stream.bin": "a model that is not judged",
     "derived/anthropic_missing_message_stop.sse": "no end marker",
     "derived/openai_missing_done_after_finish.sse": "no end marker",
+    "gemini/fb_vertexai_streaming_success_citations.sse": "goes on after its finish",
     "gemini/fb_googleai_unary_failure_only_prompt_feedback.json": "a prompt that was refused",
     "openai-responses/openai_conversation_id_auto_respects_pydantic_ai_conversation_id_1.json":
         "depends on a conversation that the provider keeps",

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use super::super::asks_for;
 use super::super::fields::{Said, object};
 use super::super::{Ask, Form, Framing, Unfit};
 use crate::json::Canonical;
@@ -146,9 +147,13 @@ fn runs_server_tools(body: &Canonical) -> bool {
         "computerUse",
         "computer_use",
     ];
+    if !asks_for(body, "tools") {
+        return false;
+    }
+    // Tools of another shape than ours may be anything.
     body.member("tools")
         .and_then(|tools| serde_json::from_slice::<Vec<BTreeMap<String, Said>>>(tools).ok())
-        .is_some_and(|tools| {
+        .is_none_or(|tools| {
             let mut members = tools.iter().flatten();
             members.any(|(name, said)| said.0 && !CLIENT.contains(&name.as_str()))
         })

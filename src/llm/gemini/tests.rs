@@ -189,6 +189,13 @@ fn a_refused_prompt_counts_as_filtered() {
 }
 
 #[test]
+fn a_candidate_that_goes_on_after_its_finish_has_no_end_that_could_be_told() {
+    assert!(!verdict(1, &[LO, LO]).unwrap().marked_end);
+    let usage = r#"{"usageMetadata":{"totalTokenCount":9}}"#;
+    assert_eq!(verdict(1, &[LO, usage]), Ok(WHOLE));
+}
+
+#[test]
 fn candidates_that_were_asked_for_must_all_finish() {
     let second = candidate(r#""index":1,"content":{"parts":[{"text":"b"}]},"finishReason":"STOP""#);
     assert_eq!(verdict(2, &[HEL, &second, LO]), Ok(WHOLE));
@@ -400,7 +407,8 @@ fn candidates_temperature_and_tools_are_read_from_the_body() {
             false,
         ),
         ("null", false),
-        ("7", false),
+        ("7", true),
+        (r#"{"googleSearch":{}}"#, true),
     ] {
         let ask = ask(STREAM, &format!(r#"{{"tools":{tools}}}"#)).unwrap();
         assert_eq!(ask.server_tools, server, "{tools}");

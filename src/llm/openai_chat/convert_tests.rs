@@ -629,3 +629,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_stream_does_not_outgrow_a_vm_because_each_chunk_repeats_the_head() {
+    let calls =
+        vec![r#"{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}"#; 900];
+    let json = format!(
+        r#"{{"id":"{}","choices":[{{"index":0,"message":{{"tool_calls":[{}]}},"finish_reason":"tool_calls"}}]}}"#,
+        "i".repeat(100_000),
+        calls.join(",")
+    );
+    let split = OpenaiChat.split(json.as_bytes(), &stream_form(b""));
+    assert_eq!(split, Err(Lossy::TooLarge));
+}

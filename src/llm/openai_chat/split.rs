@@ -11,6 +11,9 @@ use super::join::{is_blank, same_detail};
 use super::{Shape, StreamOptions};
 use crate::llm::{Form, Lossy, events};
 
+/// A stream that its chunks make longer than this is not worth a VM's memory.
+const MAX_STREAM_BYTES: usize = 16 << 20;
+
 /// Splits a whole completion into a stream of the form `wanted`.
 ///
 /// # Errors
@@ -137,6 +140,10 @@ impl Chunks {
             chunk.insert("x_groq".into(), x_groq.into());
         }
         events::write(&mut self.out, &events::text(&chunk)?);
+        // Every chunk repeats what stands at the top of the answer.
+        if self.out.len() > MAX_STREAM_BYTES {
+            return Err(Lossy::TooLarge);
+        }
         Ok(())
     }
 

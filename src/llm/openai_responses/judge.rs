@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 
+use super::super::fields;
 use super::response::{Item, Output, Response};
 use crate::llm::fields::{Content, Said, deserialize_word};
 use crate::llm::judge::EventJudge;
@@ -13,7 +14,7 @@ const MAX_OPEN_ITEMS: usize = 1_024;
 
 /// Judges a response that came as JSON.
 pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
-    let response: Response = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+    let response: Response = fields::parse_object(json)?;
     if response.output.is_none() && !response.errs() {
         return Err(Fault::Malformed);
     }
@@ -43,7 +44,7 @@ impl EventJudge for Stream {
         if event.data == b"[DONE]" {
             return Ok(());
         }
-        let data: Data<'_> = serde_json::from_slice(event.data).map_err(|_| Fault::Malformed)?;
+        let data: Data<'_> = fields::parse_object(event.data)?;
         let named = str::from_utf8(event.event).map_or(Kind::Other, Kind::of);
         let kind = match data.r#type {
             Kind::None => named,

@@ -21,7 +21,7 @@ fuzz_target!(|data: &[u8]| {
     let api = apis[usize::from(*api) % apis.len()];
     let framing = Framing::ALL[usize::from(*framing) % Framing::ALL.len()];
     let usage = br#"{"include_usage":true}"#;
-    let options: &[u8] = if options % 2 == 0 { b"" } else { usage };
+    let options: &[u8] = [b"", &usage[..], b"invoke"][usize::from(*options) % 3];
     let form = Form::stream(framing, if framing.is_stream() { options } else { b"" });
     let ask = Ask {
         form: Some(form.clone()),
@@ -44,6 +44,7 @@ fuzz_target!(|data: &[u8]| {
         let Ok(converted) = api.convert(body, &form, &wanted) else {
             continue;
         };
+        assert!(converted.len() <= body.len() * 4_096 + (1 << 20), "conversion made it long");
         let ask = Ask {
             form: Some(wanted.clone()),
             ..ask.clone()
@@ -53,5 +54,7 @@ fuzz_target!(|data: &[u8]| {
             assert!(verdict.is_ok(), "{verdict:?} after conversion to {wanted:?}");
         }
     }
-    let _unfit = api.zero_usage(body, &form);
+    if let Ok(zeroed) = api.zero_usage(body, &form) {
+        assert!(zeroed.len() <= body.len() * 8 + 1_024, "zeroing made it long");
+    }
 });
