@@ -532,6 +532,25 @@ fn a_request_that_is_kept_out_says_why() {
 }
 
 #[test]
+fn requests_can_be_kept_out_by_temperature_and_let_in_with_server_tools() {
+    let worker = worker(r#"{"store_if": {"max_temperature": 0.5, "server_tools": true}}"#);
+    let result = |body: &str| {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), body);
+        host.request_result()
+    };
+    let warm = Some(RequestResult::Bypass(Bypass::Temperature));
+    let cool = Some(RequestResult::Miss(Miss::Absent));
+    assert_eq!(result(r#"{"model":"m","temperature":0.5}"#), cool);
+    assert_eq!(result(r#"{"model":"m","temperature":0}"#), cool);
+    assert_eq!(result(r#"{"model":"m","temperature":0.51}"#), warm);
+    assert_eq!(result(r#"{"model":"m"}"#), warm);
+    assert_eq!(result(r#"{"model":"m","temperature":"0"}"#), warm);
+    let searching = r#"{"model":"m","temperature":0,"web_search_options":{}}"#;
+    assert_eq!(result(searching), cool);
+}
+
+#[test]
 fn a_body_that_grows_over_the_limit_is_let_go_before_it_is_complete() {
     let worker = worker(r#"{"limits": {"max_request_bytes": "1KiB"}}"#);
     let mut host = Host::new(&worker);

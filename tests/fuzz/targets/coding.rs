@@ -1,0 +1,30 @@
+//! Content codings: any bytes in any pieces decode to the same, within the bound.
+#![no_main]
+
+use envoy_llm_cache::coding::{CodingFault, Decoder};
+use libfuzzer_sys::fuzz_target;
+
+const MAX_BYTES: usize = 1 << 20;
+
+fn decode(coding: &[u8], body: &[u8], size: usize) -> Result<Vec<u8>, CodingFault> {
+    let mut decoder = Decoder::new(coding, MAX_BYTES).expect("a coding that is known");
+    let mut out = Vec::new();
+    for chunk in body.chunks(size) {
+        decoder.decode(chunk, &mut out)?;
+        assert!(out.len() <= MAX_BYTES);
+    }
+    decoder.finish().map(|()| out)
+}
+
+fuzz_target!(|data: &[u8]| {
+    let [coding, size, body @ ..] = data else {
+        return;
+    };
+    let coding: &[u8] = if coding % 2 == 0 { b"gzip" } else { b"deflate" };
+    let whole = decode(coding, body, body.len().max(1));
+    let pieces = decode(coding, body, usize::from(*size).max(1));
+    assert_eq!(whole.is_ok(), pieces.is_ok());
+    if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+        assert_eq!(whole, pieces);
+    }
+});
