@@ -2,6 +2,7 @@
 //! ([`Input`]) and does what it says ([`Output`]).
 
 mod capture;
+mod coded;
 mod input;
 mod reason;
 mod reply;

@@ -27,14 +27,15 @@ use std::time::Duration;
 use crate::cache::{
     Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, encode, freshness,
 };
-use crate::coding::{self, Decoder};
+use crate::coding;
 use crate::config::{Policy, Respond, Selection, Settings, StoreIf, Usage, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json::{self, Canonical};
-use crate::llm::{Answer, Api, Ask, Finish, Form, Framing, Judge, Lossy, Stutter};
+use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Lossy, Stutter};
 use crate::store::StoreFault;
 
-use super::capture::{Capture, CaptureBudget};
+use super::capture::Capture;
+use super::coded::Coded;
 use super::reply::{self, Served};
 use super::{AnswerResult, Bypass, Input, Miss, NotStored, Output, RequestResult, Worker};
 
@@ -45,9 +46,6 @@ const STREAM_TYPES: [&str; 4] = [
     "application/x-ndjson",
     "text/event-stream",
 ];
-
-/// What a decoder holds, its window above all.
-const DECODER_BYTES: usize = 64 << 10;
 
 /// Headers by which a request means another method than its own.
 const METHOD_OVERRIDES: [&str; 3] = [
@@ -131,14 +129,6 @@ pub(super) struct Capturing {
     capture: Capture,
     /// Where the answer is compressed.
     coded: Option<Coded>,
-}
-
-/// A compressed answer on its way to the judge.
-#[derive(Debug)]
-struct Coded {
-    decoder: Decoder,
-    /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
-    decoded: Capture,
 }
 
 impl State {
@@ -745,50 +735,6 @@ impl Capturing {
 fn is_stream_type(content_type: &[u8]) -> bool {
     let media_type = http::media_type(content_type);
     STREAM_TYPES.contains(&media_type.as_str())
-}
-
-impl Coded {
-    /// `None` where the answer is not compressed.
-    fn new(
-        headers: &Headers,
-        max_bytes: usize,
-        budget: &CaptureBudget,
-    ) -> Result<Option<Self>, NotStored> {
-        let mut codings = headers.get_all("content-encoding");
-        let coding = match (codings.next(), codings.next()) {
-            (None, _) => return Ok(None),
-            (Some(coding), None) if coding.eq_ignore_ascii_case(b"identity") => return Ok(None),
-            (Some(coding), None) => coding,
-            (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
-        };
-        let mut decoded = Capture::new(budget, max_bytes);
-        decoded.charge(DECODER_BYTES)?;
-        Ok(Some(Self {
-            decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
-            decoded,
-        }))
-    }
-
-    /// Decodes the next chunk. A document is kept here until it is whole.
-    fn take(&mut self, chunk: &[u8], framing: Framing) -> Result<Vec<u8>, NotStored> {
-        let mut plain = Vec::new();
-        self.decoder
-            .decode(chunk, &mut plain)
-            .map_err(NotStored::Coding)?;
-        if framing.is_stream() {
-            // The judge may hold all of it: one event can be as long as the stream.
-            self.decoded.charge(plain.len())?;
-        } else {
-            self.decoded.push(&plain)?;
-        }
-        Ok(plain)
-    }
-
-    /// The decoded document; nothing for a stream, whose judge has seen it.
-    fn finish(self) -> Result<Vec<u8>, NotStored> {
-        self.decoder.finish().map_err(NotStored::Coding)?;
-        Ok(self.decoded.bytes().to_vec())
-    }
 }
 
 /// Whether the configuration wants a whole answer like this stored.
