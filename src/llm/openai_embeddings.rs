@@ -16,9 +16,6 @@ use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use crate::json::Canonical;
 
-/// More inputs than any provider takes in one request.
-const MAX_EMBEDDINGS: usize = 65_536;
-
 /// `POST .../embeddings`.
 pub(super) struct OpenaiEmbeddings;
 
@@ -95,7 +92,7 @@ fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
     } else {
         count >= inputs.least
     };
-    if !fits || count > MAX_EMBEDDINGS {
+    if !fits {
         return Err(Fault::Choices);
     }
     // As many different ones below the count as there are: each once.
