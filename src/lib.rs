@@ -17,6 +17,7 @@ pub mod config;
 
 pub mod llm;
 
+pub mod callout;
 pub mod coding;
 pub mod eventstream;
 pub mod http;

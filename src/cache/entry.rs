@@ -5,11 +5,16 @@
 //! form options: length u32, bytes
 //! headers: count u32, then per header: name length u32, name, value length u32, value
 //! body: length u32, bytes
-//! checksum u32 (CRC-32/ISO-HDLC of everything before it)
+//! seal, over everything before it: CRC-32/ISO-HDLC as u32, or HMAC-SHA256 [32]
 //! ```
 //! Numbers are little-endian; times are milliseconds, `created` since 1970. The store may hand
 //! back any bytes at all: whatever is not exactly an entry under the key asked for is a fault,
 //! and a fault is a miss.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 
 use super::CacheKey;
 use crate::http::Headers;
@@ -49,6 +54,77 @@ pub enum EntryFault {
     Corrupt,
 }
 
+/// What stands at the end of an entry and proves that it is as it was written.
+#[derive(Clone)]
+pub enum Seal {
+    /// A checksum, against accidents.
+    Checksum,
+    /// A code that only who has the integrity key can make (RFC 2104), against those who can write
+    /// to the store.
+    Hmac(Hmac<Sha256>),
+}
+
+impl Seal {
+    /// Seals with this key, or with a checksum if there is none.
+    pub fn new(integrity_key: Option<&[u8]>) -> Self {
+        // Keys of any length do.
+        integrity_key
+            .and_then(|key| Hmac::new_from_slice(key).ok())
+            .map_or(Self::Checksum, Self::Hmac)
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Checksum => {
+                let checksum = crc32fast::hash(bytes);
+                bytes.extend_from_slice(&checksum.to_le_bytes());
+            }
+            Self::Hmac(hmac) => {
+                let code = hmac.clone().chain_update(&*bytes).finalize();
+                bytes.extend_from_slice(&code.into_bytes());
+            }
+        }
+    }
+
+    /// What is sealed, if the seal at its end is right.
+    fn check<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        match self {
+            Self::Checksum => {
+                let (sealed, checksum) = bytes.split_last_chunk()?;
+                (crc32fast::hash(sealed) == u32::from_le_bytes(*checksum)).then_some(sealed)
+            }
+            Self::Hmac(hmac) => {
+                let (sealed, code) = bytes.split_last_chunk::<32>()?;
+                let hmac = hmac.clone().chain_update(sealed);
+                hmac.verify_slice(code).ok().map(|()| sealed)
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Seal {
+    /// The integrity key is nobody's business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Checksum => "Checksum",
+            Self::Hmac(_) => "Hmac",
+        })
+    }
+}
+
+/// An encoded entry without its seal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Draft(Vec<u8>);
+
+impl Draft {
+    /// The entry as it goes to a store.
+    pub fn seal(self, seal: &Seal) -> Vec<u8> {
+        let mut bytes = self.0;
+        seal.put(&mut bytes);
+        bytes
+    }
+}
+
 /// Encodes an answer. `None` if a part is longer than 32 bits tell.
 pub fn encode(
     key: &CacheKey,
@@ -58,9 +134,9 @@ pub fn encode(
     lifetime: u64,
     headers: &Headers,
     body: &[u8],
-) -> Option<Vec<u8>> {
+) -> Option<Draft> {
     let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
-    let mut out = Vec::with_capacity(72 + form.options.len() + header_bytes + body.len());
+    let mut out = Vec::with_capacity(100 + form.options.len() + header_bytes + body.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[FORMAT_VERSION, framing_code(form.framing)]);
     out.extend_from_slice(&status.to_le_bytes());
@@ -75,27 +151,22 @@ pub fn encode(
         put(&mut out, value)?;
     }
     put(&mut out, body)?;
-    let checksum = crc32fast::hash(&out);
-    out.extend_from_slice(&checksum.to_le_bytes());
-    Some(out)
+    Some(Draft(out))
 }
 
 impl Entry {
-    /// Decodes the entry for `key`.
+    /// Decodes the entry for `key`, sealed like this.
     ///
     /// # Errors
     /// Whatever is wrong with the bytes: to the caller they are a miss.
-    pub fn decode(key: &CacheKey, bytes: Vec<u8>) -> Result<Self, EntryFault> {
+    pub fn decode(key: &CacheKey, bytes: Vec<u8>, seal: &Seal) -> Result<Self, EntryFault> {
         let mut fields = Fields(&bytes);
         if fields.array().ok_or(EntryFault::Foreign)? != MAGIC
             || fields.array().ok_or(EntryFault::Foreign)? != [FORMAT_VERSION]
         {
             return Err(EntryFault::Foreign);
         }
-        let (checked, checksum) = bytes.split_last_chunk().ok_or(EntryFault::Corrupt)?;
-        if crc32fast::hash(checked) != u32::from_le_bytes(*checksum) {
-            return Err(EntryFault::Corrupt);
-        }
+        let sealed = seal.check(&bytes).ok_or(EntryFault::Corrupt)?;
         let [framing] = fields.array().ok_or(EntryFault::Corrupt)?;
         let status = fields.array().ok_or(EntryFault::Corrupt)?;
         let created = fields.array().ok_or(EntryFault::Corrupt)?;
@@ -106,11 +177,11 @@ impl Entry {
         let options = fields.sized().ok_or(EntryFault::Corrupt)?;
         let headers = fields.headers().ok_or(EntryFault::Corrupt)?;
         let body_length = fields.sized().ok_or(EntryFault::Corrupt)?.len();
-        // The body is the last field before the checksum, and nothing follows.
-        if fields.0.len() != size_of::<u32>() {
+        // The body is the last field before the seal, and nothing follows.
+        let end = sealed.len();
+        if fields.0.len() != bytes.len().saturating_sub(end) {
             return Err(EntryFault::Corrupt);
         }
-        let end = checked.len();
         let body = end.saturating_sub(body_length)..end;
         let status = u16::from_le_bytes(status);
         // Envoy puts both on the wire as they are.
@@ -136,6 +207,13 @@ impl Entry {
     /// The stored body, byte for byte as the upstream sent it.
     pub fn body(&self) -> &[u8] {
         self.bytes.get(self.body.clone()).unwrap_or_default()
+    }
+
+    /// The encoded entry, for another store with another seal; `None` if it is longer than
+    /// `max_bytes` without that.
+    pub fn draft_within(&self, max_bytes: usize) -> Option<Draft> {
+        let bytes = self.bytes.get(..self.body.end)?;
+        (bytes.len() <= max_bytes).then(|| Draft(bytes.to_vec()))
     }
 }
 

@@ -5,7 +5,7 @@ mod freshness;
 mod key;
 mod status;
 
-pub use entry::{Entry, EntryFault, encode};
+pub use entry::{Draft, Entry, EntryFault, Seal, encode};
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts};
-pub use status::{CacheStatus, Forward};
+pub use status::{CacheStatus, Forward, Tier};

@@ -13,7 +13,7 @@ pub enum CacheStatus {
         /// Seconds until the entry expires.
         ttl: u64,
         /// The store it came from.
-        store: &'static str,
+        tier: Tier,
     },
     /// Went on to the upstream.
     Forwarded {
@@ -27,6 +27,24 @@ pub enum CacheStatus {
         /// Why, as a token.
         detail: &'static str,
     },
+}
+
+/// Where an entry was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Envoy's shared data.
+    Memory,
+    /// The store behind HTTP.
+    Http,
+}
+
+impl Tier {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Http => "http",
+        }
+    }
 }
 
 /// Why a request went on to the upstream (RFC 9211, section 2.2).
@@ -74,7 +92,9 @@ impl fmt::Display for CacheStatus {
     /// The value of `Cache-Status`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Hit { ttl, store } => write!(f, "{NAME}; hit; ttl={ttl}; detail={store}"),
+            Self::Hit { ttl, tier } => {
+                write!(f, "{NAME}; hit; ttl={ttl}; detail={}", tier.as_str())
+            }
             Self::Forwarded { because, detail } => {
                 write!(f, "{NAME}; fwd={}", because.as_str())?;
                 match detail {
@@ -98,10 +118,18 @@ mod tests {
             (
                 CacheStatus::Hit {
                     ttl: 3_540,
-                    store: "memory",
+                    tier: Tier::Memory,
                 },
                 "HIT",
                 "envoy-llm-cache; hit; ttl=3540; detail=memory",
+            ),
+            (
+                CacheStatus::Hit {
+                    ttl: 0,
+                    tier: Tier::Http,
+                },
+                "HIT",
+                "envoy-llm-cache; hit; ttl=0; detail=http",
             ),
             (
                 forwarded(Forward::UriMiss, None),

@@ -7,8 +7,10 @@ mod parse;
 mod protobuf;
 mod rule;
 mod section;
+mod store;
 mod units;
 
+use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -28,8 +30,10 @@ pub struct Config {
     pub hold_headers: bool,
     /// Bounds on what is buffered and captured.
     pub limits: Limits,
-    /// The store in Envoy's shared data.
-    pub memory: Memory,
+    /// The store in Envoy's shared data, unless it is turned off.
+    pub memory: Option<Memory>,
+    /// The store behind HTTP, if there is one.
+    pub http: Option<Http>,
     /// What clients may ask of the cache.
     pub client: Client,
     /// What holds where no rule matches.
@@ -56,6 +60,73 @@ pub struct Memory {
     pub max_bytes: u64,
     /// The largest entry that is kept.
     pub max_entry_bytes: usize,
+}
+
+/// The store behind HTTP, which a fleet of gateways may share.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Http {
+    /// The Envoy cluster.
+    pub cluster: String,
+    /// What it speaks.
+    pub protocol: StoreProtocol,
+    /// The `:authority` of requests to it.
+    pub authority: String,
+    /// Stands before the key: in the path, or in the name of a Redis key.
+    pub path_prefix: String,
+    /// Further headers of requests to it; names are lower-case.
+    pub headers: Vec<(String, Secret)>,
+    /// How long a request waits for a lookup, whole milliseconds.
+    pub lookup_timeout: Duration,
+    /// How long a write may take, whole milliseconds.
+    pub store_timeout: Duration,
+    /// Larger entries are neither written nor read, in bytes.
+    pub max_entry_bytes: usize,
+    /// When the store is left alone.
+    pub breaker: Breaker,
+    /// Makes the seal of entries, so that nobody else can write any.
+    pub integrity_key: Option<Secret>,
+}
+
+/// What a store behind HTTP speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoreProtocol {
+    /// Redis or Valkey behind Webdis.
+    Webdis,
+    /// `GET`, `PUT` and `DELETE` of objects: S3 and compatible, GCS, nginx WebDAV.
+    Rest,
+}
+
+/// When a store that fails is left alone, and for how long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// So many failures in a row open it.
+    pub failures: u32,
+    /// It stays open at least this long.
+    pub min_open: Duration,
+    /// It stays open at most this long.
+    pub max_open: Duration,
+}
+
+/// A credential: shown to nobody, not even in a debug print.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Keeps `text` to itself.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// For the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
 }
 
 /// What clients may ask of the cache.
@@ -278,7 +349,8 @@ impl Default for Config {
         Self {
             hold_headers: false,
             limits: Limits::default(),
-            memory: Memory::default(),
+            memory: Some(Memory::default()),
+            http: None,
             client: Client::default(),
             settings: Rc::new(Settings::default()),
             rules: Vec::new(),

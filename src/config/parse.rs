@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use super::protobuf::decode_struct;
-use super::section::{Problems, Section, one_of, word};
+use super::section::{Problems, Section, header_name, in_memory, one_of, word};
+use super::store::store;
 use super::{
-    Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Memory, Mode, PathMatch,
-    Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
+    Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Mode, PathMatch, Pattern,
+    Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
 use crate::json::{NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
@@ -42,8 +43,6 @@ const REQUEST_BYTES: RangeInclusive<u64> = 1..=32 << 20;
 /// An answer is in it as the capture, as the entry made of it, and as the event being parsed.
 const RESPONSE_BYTES: RangeInclusive<u64> = 1..=64 << 20;
 const CAPTURE_BYTES: RangeInclusive<u64> = 0..=128 << 20;
-const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 30;
-const ENTRY_BYTES: RangeInclusive<u64> = 1 << 10..=64 << 20;
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Config, Vec<ConfigError>> {
     let problems = Problems::default();
@@ -74,10 +73,12 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
 
 fn config(mut section: Section<'_>) -> Config {
     let settings = settings(&mut section, &Settings::default());
+    let (memory, http) = store(&mut section);
     let config = Config {
         hold_headers: section.flag("hold_headers").unwrap_or(false),
         limits: limits(&mut section),
-        memory: memory(&mut section),
+        memory,
+        http,
         client: client(&mut section),
         rules: rules(&mut section, &settings),
         settings: Rc::new(settings),
@@ -218,39 +219,6 @@ fn limits(parent: &mut Section<'_>) -> Limits {
     limits
 }
 
-fn memory(parent: &mut Section<'_>) -> Memory {
-    let base = Memory::default();
-    let Some(mut store) = parent.section("store") else {
-        return base;
-    };
-    let memory = match store.take("memory") {
-        None => base,
-        Some(Value::Null) => {
-            store.problem(
-                "memory",
-                "null leaves no store; to turn the cache off, use mode: disabled",
-            );
-            base
-        }
-        Some(value) => {
-            let path = store.path_of("memory");
-            let mut section = Section::new(path, value, store.problems());
-            let memory = Memory {
-                max_bytes: section
-                    .size("max_bytes", MEMORY_BYTES)
-                    .unwrap_or(base.max_bytes),
-                max_entry_bytes: section
-                    .size("max_entry_bytes", ENTRY_BYTES)
-                    .map_or(base.max_entry_bytes, in_memory),
-            };
-            section.finish();
-            memory
-        }
-    };
-    store.finish();
-    memory
-}
-
 fn client(parent: &mut Section<'_>) -> Client {
     let base = Client::default();
     let Some(mut section) = parent.section("client") else {
@@ -352,16 +320,4 @@ fn header_matches(section: &mut Section<'_>) -> Vec<HeaderMatch> {
         }
     }
     matches
-}
-
-/// A field name (RFC 9110, section 5.1), made lower-case as Envoy delivers it.
-fn header_name(value: &Value) -> Option<String> {
-    let name = value.as_str()?;
-    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
-    (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_ascii_lowercase())
-}
-
-/// The ranges of sizes held in memory end below what 32 bits hold.
-fn in_memory(bytes: u64) -> usize {
-    usize::try_from(bytes).unwrap_or(usize::MAX)
 }

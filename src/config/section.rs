@@ -95,6 +95,13 @@ impl<'a> Section<'a> {
         self.problems
     }
 
+    /// A key that has no default is missing.
+    pub(super) fn require(&self, key: &str, meaning: &str) {
+        if !self.members.contains_key(key) {
+            self.problem(key, format!("is missing; {meaning}"));
+        }
+    }
+
     /// Takes a key's value as it is.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Value> {
         self.known.push(key);
@@ -128,6 +135,15 @@ impl<'a> Section<'a> {
         let expected = format!("a number from {} to {}", range.start(), range.end());
         self.take_as(key, &expected, |value| {
             value.as_f64().filter(|number| range.contains(number))
+        })
+    }
+
+    /// A whole number, which a Struct delivers as a double.
+    pub(super) fn count(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<u32> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        self.take_as(key, &expected, |value| {
+            let number = u32::try_from(whole_number(value)?).ok()?;
+            range.contains(&number).then_some(number)
         })
     }
 
@@ -199,7 +215,12 @@ impl<'a> Section<'a> {
 
     pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let value = self.take(key)?;
-        Some(Section::new(self.path_of(key), value, self.problems))
+        Some(self.inner(key, value))
+    }
+
+    /// A key's value, taken before, as a section.
+    pub(super) fn inner(&self, key: &str, value: Value) -> Section<'a> {
+        Section::new(self.path_of(key), value, self.problems)
     }
 
     /// Every key that nobody took is unknown.
@@ -225,8 +246,8 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     format!("one of {}", names.join(", "))
 }
 
-/// What a value is, for a message. Strings are shown, because a typo wants to be seen, and the
-/// configuration holds no credentials.
+/// What a value is, for a message. Strings are shown, because a typo wants to be seen; keys that
+/// hold credentials are read without it.
 fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -236,6 +257,18 @@ fn describe(value: &Value) -> String {
         Value::Array(_) => "a list".to_owned(),
         Value::Object(_) => "an object".to_owned(),
     }
+}
+
+/// A field name (RFC 9110, section 5.1), made lower-case as Envoy delivers it.
+pub(super) fn header_name(value: &Value) -> Option<String> {
+    let name = value.as_str()?;
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_ascii_lowercase())
+}
+
+/// The ranges of sizes held in memory end below what 32 bits hold.
+pub(super) fn in_memory(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
 }
 
 /// The largest integer up to which doubles hold every integer (2^53).

@@ -71,10 +71,11 @@ fn every_key_is_read() {
                 max_response_bytes: 1_000,
                 max_capture_bytes: 3 << 20,
             },
-            memory: Memory {
+            memory: Some(Memory {
                 max_bytes: 128 << 20,
                 max_entry_bytes: 64 << 10,
-            },
+            }),
+            http: None,
             client: Client {
                 honor_cache_control: false,
                 max_ttl: Duration::from_secs(7_200),
@@ -114,7 +115,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "key.headers[0]",
         "key.x",
         "store.memory.max_bytes",
-        "store.http",
+        "store.http.cluster",
+        "store.http.protocol",
         "limits.max_request_bytes",
         "store_if.finish[0]",
         "store_if.max_temperature",
@@ -148,6 +150,143 @@ fn null_leaves_no_store_and_says_what_to_do() {
         problems(r#"{"store": {"memory": null}}"#),
         ["store.memory: null leaves no store; to turn the cache off, use mode: disabled"]
     );
+}
+
+#[test]
+fn a_store_behind_http_stands_in_for_the_memory() {
+    let config =
+        parse(r#"{"store": {"memory": null, "http": {"cluster": "cache", "protocol": "webdis"}}}"#);
+    assert_eq!(config.memory, None);
+    assert_eq!(
+        config.http,
+        Some(Http {
+            cluster: "cache".into(),
+            protocol: StoreProtocol::Webdis,
+            authority: "cache.local".into(),
+            path_prefix: "/llm-cache/".into(),
+            headers: vec![],
+            lookup_timeout: Duration::from_millis(50),
+            store_timeout: Duration::from_secs(2),
+            max_entry_bytes: 10 << 20,
+            breaker: Breaker {
+                failures: 5,
+                min_open: Duration::from_secs(1),
+                max_open: Duration::from_secs(30),
+            },
+            integrity_key: None,
+        })
+    );
+    let both = parse(r#"{"store": {"http": {"cluster": "c", "protocol": "rest"}}}"#);
+    assert_eq!(both.memory, Some(Memory::default()));
+    assert_eq!(parse(r#"{"store": {"http": null}}"#).http, None);
+}
+
+#[test]
+fn every_key_of_the_store_behind_http_is_read() {
+    let key = "0123456789abcdef0123456789abcdef";
+    let config = parse(&format!(
+        r#"{{"store": {{"http": {{
+            "cluster": "s3", "protocol": "rest", "authority": "b.s3.eu-west-1.amazonaws.com",
+            "path_prefix": "/llm/v1", "headers": {{"Authorization": "Bearer x"}},
+            "lookup_timeout": "100ms", "store_timeout": "5s", "max_entry_bytes": "1MiB",
+            "breaker": {{"failures": 2, "min_open": "2s", "max_open": "1m"}},
+            "integrity_key": "{key}"}}}}}}"#
+    ));
+    assert_eq!(
+        config.http,
+        Some(Http {
+            cluster: "s3".into(),
+            protocol: StoreProtocol::Rest,
+            authority: "b.s3.eu-west-1.amazonaws.com".into(),
+            path_prefix: "/llm/v1".into(),
+            headers: vec![("authorization".into(), Secret::new("Bearer x"))],
+            lookup_timeout: Duration::from_millis(100),
+            store_timeout: Duration::from_secs(5),
+            max_entry_bytes: 1 << 20,
+            breaker: Breaker {
+                failures: 2,
+                min_open: Duration::from_secs(2),
+                max_open: Duration::from_secs(60),
+            },
+            integrity_key: Some(Secret::new(key)),
+        })
+    );
+}
+
+#[test]
+fn what_is_wrong_with_the_store_behind_http_is_told() {
+    for (member, problem) in [
+        (r#""cluster": """#, "cluster: must be the name"),
+        (
+            r#""protocol": "memcached""#,
+            "protocol: must be one of webdis, rest",
+        ),
+        (r#""authority": "a b""#, "authority: must be a host"),
+        (r#""path_prefix": "llm""#, "path_prefix: must be a path"),
+        (r#""path_prefix": "/a/../b""#, "path_prefix: must be a path"),
+        (r#""path_prefix": "/a//b""#, "path_prefix: must be a path"),
+        (r#""path_prefix": "/a?b""#, "path_prefix: must be a path"),
+        (r#""path_prefix": "/a%2f""#, "path_prefix: must be a path"),
+        (r#""lookup_timeout": "0s""#, "lookup_timeout: must be"),
+        (r#""store_timeout": "2m""#, "store_timeout: must be"),
+        (r#""max_entry_bytes": "33MiB""#, "max_entry_bytes: must be"),
+        (
+            r#""breaker": {"failures": 0}"#,
+            "breaker.failures: must be a whole number from 1 to 1000, got 0",
+        ),
+        (
+            r#""breaker": {"failures": 1.5}"#,
+            "breaker.failures: must be",
+        ),
+        (
+            r#""breaker": {"min_open": "1m"}"#,
+            "breaker.min_open: must not exceed max_open, which is 30s",
+        ),
+        (r#""headers": {"Host": "x"}"#, "headers: \"Host\" is set by"),
+        (r#""headers": {"a b": "x"}"#, "headers: \"a b\" is not"),
+        (r#""retries": 3"#, "retries: unknown key"),
+    ] {
+        let name = member.split(':').next().unwrap();
+        let needed = [r#""cluster": "c""#, r#""protocol": "rest""#];
+        let needed = needed.iter().filter(|needed| !needed.starts_with(name));
+        let members: Vec<_> = needed.copied().chain([member]).collect();
+        let told = problems(&format!(
+            r#"{{"store": {{"http": {{{}}}}}}}"#,
+            members.join(", ")
+        ));
+        let expected = format!("store.http.{problem}");
+        assert!(
+            told.len() == 1 && told[0].starts_with(&expected),
+            "{told:?} is not {expected}"
+        );
+    }
+    let dotted =
+        r#"{"store": {"http": {"cluster": "c", "protocol": "webdis", "path_prefix": "llm:v1."}}}"#;
+    assert_eq!(parse(dotted).http.unwrap().path_prefix, "llm:v1.");
+}
+
+#[test]
+fn a_problem_with_a_credential_does_not_tell_it() {
+    let told = problems(
+        r#"{"store": {"http": {"cluster": "c", "protocol": "rest", "integrity_key": "hunter2",
+            "headers": {"authorization": "hunter2\n", "host": "hunter2", "x y": "hunter2"}}}}"#,
+    );
+    assert_eq!(told.len(), 4, "{told:?}");
+    assert!(!told.concat().contains("hunter2"), "{told:?}");
+    for odd in [r#""hunter2""#, r#"["hunter2"]"#] {
+        for key in ["headers", "integrity_key"] {
+            let told = problems(&format!(
+                r#"{{"store": {{"http": {{"cluster": "c", "protocol": "rest", "{key}": {odd}}}}}}}"#
+            ));
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(!told.concat().contains("hunter2"), "{told:?}");
+        }
+    }
+    let held = parse(
+        r#"{"store": {"http": {"cluster": "c", "protocol": "rest", "headers": {"a": "hunter2"},
+            "integrity_key": "hunter2-hunter2-hunter2-hunter2-hunter2"}}}"#,
+    );
+    assert!(!format!("{held:?}").contains("hunter2"));
 }
 
 #[test]

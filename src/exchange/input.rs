@@ -1,10 +1,11 @@
 //! The whole contract with the host: what it tells an exchange, and what it is told to do.
 
 use crate::cache::{CacheKey, Entry};
+use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
 use crate::store::StoreFault;
 
-use super::{AnswerResult, RequestResult};
+use super::Report;
 
 /// What happened to an exchange.
 #[derive(Debug)]
@@ -29,8 +30,15 @@ pub enum Input<'a> {
     RequestBodyRead(Option<&'a [u8]>),
     /// Answers [`Output::LookUp`].
     LookedUp {
-        /// What the store has under the key, not verified; `Ok(None)` if nothing.
+        /// What is under the key in memory, not verified; `Ok(None)` if nothing.
         found: Result<Option<Vec<u8>>, StoreFault>,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// Answers [`Output::Call`].
+    Called {
+        /// What came of it.
+        result: CalloutResult,
         /// Milliseconds since 1970.
         now: u64,
     },
@@ -76,15 +84,17 @@ pub enum Input<'a> {
 pub enum Output {
     /// Answer with [`Input::RequestBodyRead`], at once.
     ReadRequestBody,
-    /// Look the key up and answer with [`Input::LookedUp`].
+    /// Look the key up in memory and answer with [`Input::LookedUp`], at once.
     LookUp(CacheKey),
+    /// Send this and answer with [`Input::Called`], at once if it could not be sent.
+    Call(Callout),
     /// Answer the client; the request goes no further.
     Reply(Reply),
     /// Set a header of the response, whatever its values were.
     SetHeader(&'static str, String),
     /// Add a header to the response, beside those of its name.
     AddHeader(&'static str, String),
-    /// Store an entry and answer with [`Input::Inserted`].
+    /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.
         key: CacheKey,
@@ -95,12 +105,24 @@ pub enum Output {
         /// How long it is of use, in milliseconds.
         lifetime: u64,
     },
-    /// Count how a request went. At most once per exchange.
-    CountRequest(RequestResult),
-    /// Count what became of an answer that might have been stored. At most once per exchange.
-    CountAnswer(AnswerResult),
-    /// Count so many entries that made room for another.
-    CountEvictions(u32),
+    /// Tell the operators.
+    Report(Report),
+    /// Call [`Worker::awake`](super::Worker::awake) soon, and not from within a request.
+    Wake,
+}
+
+/// What the host is to do for a worker.
+#[derive(Debug, PartialEq, Eq)]
+pub enum WorkerOutput {
+    /// Send this and answer with [`Worker::called`](super::Worker::called) and its number.
+    Call {
+        /// Its number.
+        id: u32,
+        /// What to send.
+        callout: Callout,
+    },
+    /// Tell the operators.
+    Report(Report),
 }
 
 /// An answer by the cache itself.

@@ -7,34 +7,20 @@ mod input;
 mod reason;
 mod reply;
 mod state;
+mod worker;
 
 use std::mem;
 use std::rc::Rc;
 
-use crate::config::Config;
-
 pub use capture::CaptureBudget;
-pub use input::{Input, Output, Reply, ReplyBody};
-pub use reason::{AnswerResult, Bypass, Miss, NotStored, RequestResult};
+pub use input::{Input, Output, Reply, ReplyBody, WorkerOutput};
+pub use reason::{
+    AnswerResult, Bypass, CounterName, Miss, NotStored, Operation, OperationResult, Report,
+    RequestResult,
+};
+pub use worker::Worker;
 
 use state::State;
-
-/// What exchanges share: the configuration, and what their worker may capture.
-#[derive(Debug)]
-pub struct Worker {
-    /// The configuration that holds for exchanges begun under it.
-    pub config: Config,
-    /// What all captures together may hold.
-    pub budget: CaptureBudget,
-}
-
-impl Worker {
-    /// A worker without exchanges.
-    pub fn new(config: Config) -> Self {
-        let budget = CaptureBudget::new(config.limits.max_capture_bytes);
-        Self { config, budget }
-    }
-}
 
 /// One request and its response.
 #[derive(Debug)]
@@ -63,7 +49,7 @@ impl Exchange {
     pub fn holds_request(&self) -> bool {
         matches!(
             self.state,
-            State::Collecting(_) | State::LookingUp(_) | State::Replied
+            State::Collecting(_) | State::LookingUp(_) | State::Fetching(_) | State::Replied
         )
     }
 
@@ -77,7 +63,7 @@ impl Exchange {
     pub fn awaits_response(&self) -> bool {
         matches!(
             self.state,
-            State::Collecting(_) | State::LookingUp(_) | State::Forwarded(_)
+            State::Collecting(_) | State::LookingUp(_) | State::Fetching(_) | State::Forwarded(_)
         )
     }
 

@@ -2,8 +2,7 @@
 
 use crate::coding::CodingFault;
 use crate::llm::{Fault, Lossy, Unfit};
-
-use crate::store::StoreFault;
+use crate::store::{StoreFault, Turn};
 
 /// Why a request that takes part is not looked up. Its answer is not stored either, but for
 /// [`Bypass::WriteOnly`].
@@ -66,8 +65,8 @@ pub enum Miss {
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
     /// far ahead of ours.
     Unusable,
-    /// The store does not answer as it should.
-    Store,
+    /// A store could not be asked, or did not answer as it should.
+    Store(StoreFault),
 }
 
 impl Miss {
@@ -79,7 +78,7 @@ impl Miss {
             Self::Form(lossy) => lossy.as_str(),
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
-            Self::Store => "store_unavailable",
+            Self::Store(fault) => fault.as_str(),
         }
     }
 }
@@ -158,9 +157,7 @@ impl NotStored {
             Self::Stuttering => "stuttering",
             Self::Empty => "empty",
             Self::LessGeneral => "less_general",
-            Self::Store(StoreFault::TooLarge) => "entry_too_large",
-            Self::Store(StoreFault::Contended) => "store_contended",
-            Self::Store(StoreFault::Unavailable) => "store_unavailable",
+            Self::Store(fault) => fault.as_str(),
         }
     }
 }
@@ -177,12 +174,59 @@ pub enum RequestResult {
 }
 
 impl RequestResult {
-    /// The words for the metric: the result, and its reason if it has one.
-    pub fn words(self) -> (&'static str, Option<&'static str>) {
+    fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Hit => ("hit", None),
             Self::Miss(miss) => ("miss", Some(miss.as_str())),
             Self::Bypass(bypass) => ("bypass", Some(bypass.as_str())),
+        }
+    }
+}
+
+/// What is asked of the store behind HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A lookup for which a request waits.
+    Lookup,
+    /// A lookup to see whether the store is well again.
+    Probe,
+    /// A write.
+    Write,
+    /// A removal of an expired entry.
+    Delete,
+}
+
+impl Operation {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Lookup => "lookup",
+            Self::Probe => "probe",
+            Self::Write => "write",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperationResult {
+    /// Something is under the key.
+    Found,
+    /// Nothing is under the key.
+    Absent,
+    /// It was done.
+    Done,
+    /// It was not done.
+    Failed(StoreFault),
+}
+
+impl OperationResult {
+    fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Found => ("found", None),
+            Self::Absent => ("absent", None),
+            Self::Done => ("done", None),
+            Self::Failed(fault) => ("failed", Some(fault.as_str())),
         }
     }
 }
@@ -197,11 +241,86 @@ pub enum AnswerResult {
 }
 
 impl AnswerResult {
-    /// The words for the metric: the result, and its reason if it has one.
-    pub fn words(self) -> (&'static str, Option<&'static str>) {
+    fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Stored => ("stored", None),
             Self::NotStored(reason) => ("not_stored", Some(reason.as_str())),
         }
+    }
+}
+
+/// Something that operators see: in counters, gauges and the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// How a request went. At most once per exchange.
+    Request(RequestResult),
+    /// What became of an answer that might have been stored. At most once per exchange.
+    Answer(AnswerResult),
+    /// So many entries made room in memory for another before they expired.
+    Evictions(u32),
+    /// What came of a callout to the store behind HTTP.
+    Store(Operation, OperationResult),
+    /// The breaker in front of that store has turned.
+    Breaker(Turn),
+}
+
+/// The name of a counter: its family, and labels with their words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CounterName {
+    family: &'static str,
+    operation: Option<&'static str>,
+    result: Option<&'static str>,
+    reason: Option<&'static str>,
+}
+
+impl Report {
+    /// The counter, and what is added to it; `None` for what is not counted.
+    pub fn counter(self) -> Option<(CounterName, u32)> {
+        let name = |family, (result, reason)| CounterName {
+            family,
+            operation: None,
+            result: Some(result),
+            reason,
+        };
+        Some(match self {
+            Self::Breaker(_) => return None,
+            Self::Request(result) => (name("llm_cache_requests", result.words()), 1),
+            Self::Answer(result) => (name("llm_cache_answers", result.words()), 1),
+            Self::Store(operation, result) => (
+                CounterName {
+                    operation: Some(operation.as_str()),
+                    ..name("llm_cache_store", result.words())
+                },
+                1,
+            ),
+            Self::Evictions(evicted) => {
+                let evictions = CounterName {
+                    family: "llm_cache_evictions",
+                    operation: None,
+                    result: None,
+                    reason: None,
+                };
+                (evictions, evicted)
+            }
+        })
+    }
+}
+
+impl std::fmt::Display for CounterName {
+    /// `<family>[.<label>.<word>]...`, from which `stats_tags` can make labels (see
+    /// `envoy/envoy.yaml`).
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.family)?;
+        let labels = [
+            ("operation", self.operation),
+            ("result", self.result),
+            ("reason", self.reason),
+        ];
+        for (label, word) in labels {
+            if let Some(word) = word {
+                write!(f, ".{label}.{word}")?;
+            }
+        }
+        Ok(())
     }
 }

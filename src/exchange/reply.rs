@@ -7,9 +7,6 @@ use crate::llm::{Form, Framing};
 
 use super::{Reply, ReplyBody};
 
-/// The name of the memory store in `Cache-Status`.
-const MEMORY: &str = "memory";
-
 /// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
 /// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
 pub(super) const STORED_HEADERS: [&str; 6] = [
@@ -70,11 +67,16 @@ impl Served {
         }
     }
 
-    /// The reply to a request under `key`; `age` and `ttl` are seconds.
-    pub(super) fn reply(self, key: &CacheKey, respond: Respond, age: u64, ttl: u64) -> Reply {
-        let status = CacheStatus::Hit { ttl, store: MEMORY };
+    /// The reply to a request under `key`; `age` is in seconds.
+    pub(super) fn reply(
+        self,
+        key: &CacheKey,
+        respond: Respond,
+        status: &CacheStatus,
+        age: u64,
+    ) -> Reply {
         let mut headers = self.headers;
-        for (name, value) in own_headers(&status, respond, Some(key)) {
+        for (name, value) in own_headers(status, respond, Some(key)) {
             headers.push(name, value);
         }
         headers.push("age", age.to_string());

@@ -9,11 +9,11 @@
 //!    │ body complete: key                  │ │
 //!    ▼                                     ▼ │ response headers: not to be stored
 //!  LookingUp ──────── miss ─────────► Forwarded
-//!    │                                       │ response headers: may be stored
-//!    │ hit, 504                              ▼
-//!    ▼                                  Capturing ──── judged, too large, cut off ──► Over
-//!  Replied                                   │ whole
-//!                                            ▼
+//!    │   │ miss, a store behind HTTP ▲       │ response headers: may be stored
+//!    │   └──────► Fetching ── miss ──┘       ▼
+//!    │ hit, 504       │ hit             Capturing ──── judged, too large, cut off ──► Over
+//!    ▼                │                      │ whole
+//!  Replied ◄──────────┘                      ▼
 //!                                         Storing ──── result ──► Over
 //! ```
 //! `no-cache` and `mode: write_only` go from Collecting to Forwarded without a lookup, and
@@ -25,19 +25,21 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{
-    Body, CacheKey, CacheStatus, Entry, Forward, Freshness, KeyParts, encode, freshness,
+    Body, CacheKey, CacheStatus, Draft, Entry, Forward, Freshness, KeyParts, Seal, Tier, encode,
+    freshness,
 };
+use crate::callout::CalloutResult;
 use crate::coding;
 use crate::config::{Policy, Respond, Selection, Settings, StoreIf, Usage, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json::{self, Canonical};
 use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Lossy, Stutter};
-use crate::store::StoreFault;
+use crate::store::{Lookup, StoreFault};
 
 use super::capture::Capture;
 use super::coded::Coded;
 use super::reply::{self, Served};
-use super::{AnswerResult, Bypass, Input, Miss, NotStored, Output, RequestResult, Worker};
+use super::{AnswerResult, Bypass, Input, Miss, NotStored, Output, Report, RequestResult, Worker};
 
 /// The media types of streams, whatever the API.
 const STREAM_TYPES: [&str; 4] = [
@@ -61,16 +63,18 @@ pub(super) enum State {
     Start,
     /// The request's body is being held until it is complete.
     Collecting(Box<Collecting>),
-    /// The store is being asked.
+    /// The memory is being asked.
     LookingUp(Box<LookingUp>),
+    /// The store behind HTTP is being asked.
+    Fetching(Box<Fetching>),
     /// The cache has answered; what follows is its own reply passing by.
     Replied,
     /// The request has gone on to the upstream.
     Forwarded(Box<Forwarded>),
     /// The answer passes, and a copy of it is kept.
     Capturing(Box<Capturing>),
-    /// The answer has passed and was handed to the store.
-    Storing,
+    /// The answer has passed and was handed to the memory.
+    Storing(Storing),
     /// Nothing more is to be done.
     Over,
 }
@@ -92,6 +96,13 @@ pub(super) struct LookingUp {
     directives: RequestDirectives,
     /// The lines of `accept-encoding`, as one list.
     accept_encoding: Vec<u8>,
+}
+
+#[derive(Debug)]
+pub(super) struct Fetching {
+    looking_up: LookingUp,
+    /// What the memory said.
+    miss: Miss,
 }
 
 /// A request that has a key, and so an answer that may be stored.
@@ -131,6 +142,12 @@ pub(super) struct Capturing {
     coded: Option<Coded>,
 }
 
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Storing {
+    /// The store behind HTTP has taken the answer.
+    taken: bool,
+}
+
 impl State {
     pub(super) fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
         match (self, input) {
@@ -138,7 +155,7 @@ impl State {
             (Self::Capturing(capturing), Input::Closed { by_client: true })
                 if capturing.judge.is_over() =>
             {
-                capturing.conclude(out)
+                capturing.conclude(worker, out)
             }
             (state, Input::Closed { .. }) => state.close(out),
             (
@@ -165,6 +182,16 @@ impl State {
             (Self::LookingUp(looking_up), Input::LookedUp { found, now }) => {
                 looking_up.looked_up(found, now, worker, out)
             }
+            (Self::Fetching(fetching), Input::Called { result, now }) => {
+                fetching.called(result, now, worker, out)
+            }
+            // The breaker wants to know of callouts, whoever still waits for them.
+            (state, Input::Called { result, now }) => {
+                if let Some(remote) = &worker.http {
+                    let _unwanted = remote.looked_up(result, now, out);
+                }
+                state
+            }
             (
                 Self::Forwarded(forwarded),
                 Input::ResponseHeaders {
@@ -186,22 +213,33 @@ impl State {
                 chunk.filter(|chunk| chunk.len() == size),
                 end_of_stream,
                 now,
+                worker,
                 out,
             ),
-            (Self::Capturing(capturing), Input::ResponseTrailers) => capturing.conclude(out),
-            (Self::Storing, Input::Inserted(result)) => {
-                match result {
-                    Ok(evicted) => out.extend([
-                        Output::CountAnswer(AnswerResult::Stored),
-                        Output::CountEvictions(evicted),
-                    ]),
-                    Err(fault) => out.push(not_stored(NotStored::Store(fault))),
+            (Self::Capturing(capturing), Input::ResponseTrailers) => {
+                capturing.conclude(worker, out)
+            }
+            (Self::Storing(storing), Input::Inserted(result)) => {
+                if let Ok(evicted) = result {
+                    out.push(Output::Report(Report::Evictions(evicted)));
                 }
+                out.push(match result {
+                    Err(fault) if !storing.taken => not_stored(NotStored::Store(fault)),
+                    _ => Output::Report(Report::Answer(AnswerResult::Stored)),
+                });
                 Self::Over
+            }
+            // A copy of what the store behind HTTP had.
+            (state, Input::Inserted(Ok(evicted))) => {
+                out.push(Output::Report(Report::Evictions(evicted)));
+                state
             }
             // The upstream answered before it had the whole request: the answer is on its way, and
             // none of ours may follow it.
-            (Self::Collecting(_) | Self::LookingUp(_), Input::ResponseHeaders { .. }) => Self::Over,
+            (
+                Self::Collecting(_) | Self::LookingUp(_) | Self::Fetching(_),
+                Input::ResponseHeaders { .. },
+            ) => Self::Over,
             // Better a second opinion from the upstream than a request that hangs.
             (Self::Replied, Input::ReplyFailed) => Self::Over,
             // What is left concerns nobody: bytes of answers that are not captured, above all.
@@ -374,9 +412,8 @@ impl Collecting {
                 .join(&b','),
         });
         if !reads {
-            out.push(Output::CountRequest(RequestResult::Bypass(
-                Bypass::WriteOnly,
-            )));
+            let bypass = RequestResult::Bypass(Bypass::WriteOnly);
+            out.push(Output::Report(Report::Request(bypass)));
             let detail = Some(Bypass::WriteOnly.as_str());
             looking_up.forward(Forward::Bypass, detail, out)
         } else if self.directives.no_cache {
@@ -410,7 +447,8 @@ impl Collecting {
     }
 
     fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
-        out.push(Output::CountRequest(RequestResult::Bypass(reason)));
+        let bypass = RequestResult::Bypass(reason);
+        out.push(Output::Report(Report::Request(bypass)));
         let status = CacheStatus::Forwarded {
             because: Forward::Bypass,
             detail: Some(reason.as_str()),
@@ -439,33 +477,86 @@ impl LookingUp {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let bytes = match found {
-            Err(_) => return self.miss(Miss::Store, out),
-            Ok(None) => return self.miss(Miss::Absent, out),
-            Ok(Some(bytes)) => bytes,
+        let found = found.map_err(Miss::Store);
+        let usable = found
+            .and_then(|bytes| bytes.ok_or(Miss::Absent))
+            .and_then(|bytes| self.usable(bytes, &Seal::Checksum, now, worker));
+        match usable {
+            Ok(usable) => self.hit(usable, Tier::Memory, out),
+            // What the memory has cannot serve this request, nor could a copy of it.
+            Err(miss @ Miss::Form(_)) => self.miss(miss, out),
+            Err(miss) => self.fetch(miss, now, worker, out),
+        }
+    }
+
+    /// Asks the store behind HTTP, if there is one and it is well.
+    fn fetch(self, miss: Miss, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let Some(remote) = &worker.http else {
+            return self.miss(miss, out);
         };
-        let Ok(entry) = Entry::decode(&self.request.key, bytes) else {
-            return self.miss(Miss::Unusable, out);
-        };
+        let key = &self.request.key;
+        let (lookup, turn) = remote.store.look_up(&key.to_string(), now);
+        out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        match lookup {
+            Lookup::Ask(callout) => {
+                out.push(Output::Call(callout));
+                State::Fetching(Box::new(Fetching {
+                    looking_up: self,
+                    miss,
+                }))
+            }
+            Lookup::Probe => {
+                worker.probe(key, out);
+                self.miss(Miss::Store(StoreFault::BreakerOpen), out)
+            }
+            Lookup::Refused => self.miss(Miss::Store(StoreFault::BreakerOpen), out),
+        }
+    }
+
+    /// Whether what a store has under the key can serve this request.
+    fn usable(
+        &mut self,
+        bytes: Vec<u8>,
+        seal: &Seal,
+        now: u64,
+        worker: &Worker,
+    ) -> Result<Usable, Miss> {
+        let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
         let (age, ttl) = match freshness(now, entry.created, entry.lifetime) {
             Freshness::Fresh { age, ttl } => (age, ttl),
-            Freshness::Expired => return self.miss(Miss::Expired, out),
-            Freshness::FromTheFuture => return self.miss(Miss::Unusable, out),
+            Freshness::Expired => return Err(Miss::Expired),
+            Freshness::FromTheFuture => return Err(Miss::Unusable),
         };
         if self.directives.max_age.is_some_and(|max_age| age > max_age) {
-            return self.miss(Miss::RequestDirective, out);
+            return Err(Miss::RequestDirective);
         }
-        let served = match self.converted(&entry, worker) {
-            Ok(converted) => Served::new(entry, converted),
+        match self.converted(&entry, worker) {
+            Ok(converted) => Ok(Usable {
+                entry,
+                converted,
+                age,
+                ttl,
+            }),
             Err(lossy) => {
                 let asked = self.request.ask.form.as_ref();
                 self.request.rival = Some(entry.form).filter(|form| Some(form) != asked);
-                return self.miss(Miss::Form(lossy), out);
+                Err(Miss::Form(lossy))
             }
-        };
+        }
+    }
+
+    fn hit(self, usable: Usable, tier: Tier, out: &mut Vec<Output>) -> State {
         let Keyed { key, settings, .. } = &self.request;
-        out.push(Output::CountRequest(RequestResult::Hit));
-        out.push(Output::Reply(served.reply(key, settings.respond, age, ttl)));
+        let Usable {
+            entry,
+            converted,
+            age,
+            ttl,
+        } = usable;
+        let status = CacheStatus::Hit { ttl, tier };
+        let reply = Served::new(entry, converted).reply(key, settings.respond, &status, age);
+        out.push(Output::Report(Report::Request(RequestResult::Hit)));
+        out.push(Output::Reply(reply));
         State::Replied
     }
 
@@ -500,12 +591,12 @@ impl LookingUp {
     }
 
     fn miss(self, miss: Miss, out: &mut Vec<Output>) -> State {
-        out.push(Output::CountRequest(RequestResult::Miss(miss)));
+        out.push(Output::Report(Report::Request(RequestResult::Miss(miss))));
         let (because, detail) = match miss {
             Miss::Absent => (Forward::UriMiss, None),
             Miss::Expired => (Forward::Stale, None),
             Miss::RequestDirective => (Forward::Request, None),
-            Miss::Form(_) | Miss::Unusable | Miss::Store => (Forward::Miss, Some(miss.as_str())),
+            Miss::Form(_) | Miss::Unusable | Miss::Store(_) => (Forward::Miss, Some(miss.as_str())),
         };
         self.forward(because, detail, out)
     }
@@ -537,6 +628,55 @@ impl LookingUp {
             key,
         }))
     }
+}
+
+impl Fetching {
+    fn called(
+        self,
+        result: CalloutResult,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Self {
+            mut looking_up,
+            miss,
+        } = self;
+        let Some(remote) = &worker.http else {
+            return looking_up.miss(miss, out);
+        };
+        let bytes = match remote.looked_up(result, now, out) {
+            Ok(Some(bytes)) => bytes,
+            Ok(None) => return looking_up.miss(miss, out),
+            Err(fault) => return looking_up.miss(Miss::Store(fault), out),
+        };
+        let key = looking_up.request.key;
+        match looking_up.usable(bytes, &remote.seal, now, worker) {
+            Ok(usable) => {
+                let copy = worker.copy_for_memory(key, &usable.entry);
+                let state = looking_up.hit(usable, Tier::Http, out);
+                out.extend(copy);
+                state
+            }
+            Err(miss) => {
+                if miss == Miss::Expired && looking_up.request.settings.mode.writes() {
+                    worker.delete(&key, out);
+                }
+                looking_up.miss(miss, out)
+            }
+        }
+    }
+}
+
+/// An entry that can serve a request.
+struct Usable {
+    entry: Entry,
+    /// The answer in it in the form asked for, where that is not the entry as it is.
+    converted: Option<(Form, Vec<u8>)>,
+    /// Seconds since the answer was received.
+    age: u64,
+    /// Seconds until it expires.
+    ttl: u64,
 }
 
 /// Whether a request is as deterministic as the configuration wants it.
@@ -578,7 +718,7 @@ impl Forwarded {
                 out.push(not_stored(reason));
                 State::Over
             }
-            Ok(capturing) if end_of_stream => capturing.conclude(out),
+            Ok(capturing) if end_of_stream => capturing.conclude(worker, out),
             Ok(capturing) => State::Capturing(Box::new(capturing)),
         }
     }
@@ -640,6 +780,7 @@ impl Capturing {
         chunk: Option<&[u8]>,
         end_of_stream: bool,
         now: u64,
+        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
         match self.take(chunk, now) {
@@ -647,7 +788,7 @@ impl Capturing {
                 out.push(not_stored(reason));
                 State::Over
             }
-            Ok(()) if end_of_stream => self.conclude(out),
+            Ok(()) if end_of_stream => self.conclude(worker, out),
             Ok(()) => State::Capturing(self),
         }
     }
@@ -666,12 +807,9 @@ impl Capturing {
     }
 
     /// The response came to its end: it is stored if it is whole and wanted.
-    fn conclude(self, out: &mut Vec<Output>) -> State {
-        match self.into_entry() {
-            Ok(insert) => {
-                out.push(insert);
-                State::Storing
-            }
+    fn conclude(self, worker: &Worker, out: &mut Vec<Output>) -> State {
+        match self.into_whole() {
+            Ok(whole) => whole.store(worker, out),
             Err(reason) => {
                 out.push(not_stored(reason));
                 State::Over
@@ -679,7 +817,7 @@ impl Capturing {
         }
     }
 
-    fn into_entry(self) -> Result<Output, NotStored> {
+    fn into_whole(self) -> Result<Whole, NotStored> {
         let body = self.capture.bytes();
         let all_there = self
             .content_length
@@ -713,7 +851,7 @@ impl Capturing {
         let key = self.request.key;
         // Lifetimes are configured in days at the most.
         let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
-        let entry = encode(
+        let draft = encode(
             &key,
             &self.form,
             200,
@@ -722,12 +860,60 @@ impl Capturing {
             &self.headers,
             body,
         );
-        Ok(Output::Insert {
+        Ok(Whole {
             key,
-            entry: entry.ok_or(NotStored::ResponseTooLarge)?,
+            draft: draft.ok_or(NotStored::ResponseTooLarge)?,
             created: self.created,
             lifetime,
         })
+    }
+}
+
+/// A whole answer that is to be stored; times are in milliseconds.
+struct Whole {
+    key: CacheKey,
+    draft: Draft,
+    created: u64,
+    lifetime: u64,
+}
+
+impl Whole {
+    /// Hands the answer to every store that there is.
+    fn store(self, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let Self {
+            key,
+            draft,
+            created,
+            lifetime,
+        } = self;
+        let expires = created.saturating_add(lifetime);
+        let (for_http, for_memory) = match (&worker.http, worker.config.memory) {
+            (None, _) => (None, Some(draft)),
+            (Some(remote), None) => (Some((remote, draft)), None),
+            (Some(remote), Some(_)) => (Some((remote, draft.clone())), Some(draft)),
+        };
+        let taken = for_http
+            .map(|(remote, draft)| worker.write(&key, draft.seal(&remote.seal), expires, out));
+        match (for_memory, taken) {
+            (Some(draft), taken) => {
+                out.push(Output::Insert {
+                    key,
+                    entry: draft.seal(&Seal::Checksum),
+                    created,
+                    lifetime,
+                });
+                State::Storing(Storing {
+                    taken: taken.is_some_and(|taken| taken.is_ok()),
+                })
+            }
+            (None, taken) => {
+                out.push(match taken {
+                    Some(Err(fault)) => not_stored(NotStored::Store(fault)),
+                    _ => Output::Report(Report::Answer(AnswerResult::Stored)),
+                });
+                State::Over
+            }
+        }
     }
 }
 
@@ -756,5 +942,5 @@ fn is_wanted(store_if: &StoreIf, answer: Answer) -> Result<(), NotStored> {
 }
 
 fn not_stored(reason: NotStored) -> Output {
-    Output::CountAnswer(AnswerResult::NotStored(reason))
+    Output::Report(Report::Answer(AnswerResult::NotStored(reason)))
 }

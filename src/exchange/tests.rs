@@ -1,7 +1,10 @@
 //! Life cycles: what comes in, and what must be done about it.
 
+mod remote;
+
 use super::*;
 use crate::cache::CacheKey;
+use crate::config::Config;
 use crate::http::Headers;
 use crate::store::StoreFault;
 
@@ -17,7 +20,7 @@ type Fields = Vec<(&'static str, String)>;
 type Extra<'a> = &'a [(&'static str, &'a str)];
 
 fn worker(config: &str) -> Rc<Worker> {
-    Rc::new(Worker::new(Config::parse(config.as_bytes()).unwrap()))
+    Rc::new(Worker::new(Config::parse(config.as_bytes()).unwrap(), 1))
 }
 
 fn headers(fields: &Fields) -> Headers {
@@ -162,7 +165,7 @@ impl Host {
 
     fn answer_result(&self) -> Option<AnswerResult> {
         let mut results = self.seen.iter().filter_map(|output| match output {
-            Output::CountAnswer(result) => Some(*result),
+            Output::Report(Report::Answer(result)) => Some(*result),
             _ => None,
         });
         let first = results.next();
@@ -172,7 +175,7 @@ impl Host {
 
     fn request_result(&self) -> Option<RequestResult> {
         let mut results = self.seen.iter().filter_map(|output| match output {
-            Output::CountRequest(result) => Some(*result),
+            Output::Report(Report::Request(result)) => Some(*result),
             _ => None,
         });
         let first = results.next();
@@ -1015,7 +1018,7 @@ fn a_store_that_fails_costs_a_miss() {
     host.carry_out(out, "");
     assert_eq!(
         host.request_result(),
-        Some(RequestResult::Miss(Miss::Store))
+        Some(RequestResult::Miss(Miss::Store(StoreFault::Unavailable)))
     );
     assert!(host.exchange.awaits_response());
 }

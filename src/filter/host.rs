@@ -6,22 +6,30 @@
 #![expect(unsafe_code, reason = "the ABI is C functions that return pointers")]
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use proxy_wasm::hostcalls;
 
+use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
 use crate::http::Headers;
 use crate::store::{HostFault, SetFault, SharedData, Version, Versioned};
 
 const STATUS_OK: u32 = 0;
 const STATUS_NOT_FOUND: u32 = 1;
+const STATUS_EMPTY: u32 = 7;
 const STATUS_CAS_MISMATCH: u32 = 8;
 
 const BUFFER_HTTP_REQUEST_BODY: u32 = 0;
 const BUFFER_HTTP_RESPONSE_BODY: u32 = 1;
+const BUFFER_HTTP_CALL_RESPONSE_BODY: u32 = 4;
 const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 
 const MAP_HTTP_REQUEST_HEADERS: u32 = 0;
 const MAP_HTTP_RESPONSE_HEADERS: u32 = 2;
+const MAP_HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
+
+const STREAM_HTTP_REQUEST: u32 = 0;
 
 const METRIC_COUNTER: u32 = 0;
+const METRIC_GAUGE: u32 = 1;
 
 const LOG_CRITICAL: u32 = 5;
 
@@ -89,14 +97,34 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_register_shared_queue(name: *const u8, name_size: usize, id: *mut u32) -> u32;
+    fn proxy_enqueue_shared_queue(id: u32, data: *const u8, size: usize) -> u32;
+    fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, size: *mut usize) -> u32;
 }
 
 /// Milliseconds since 1970. Legal in every callback.
-pub(super) fn now() -> Result<u64, HostFault> {
+///
+/// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
+/// stored are expired.
+pub(super) fn now() -> u64 {
+    nanoseconds().unwrap_or(0) / 1_000_000
+}
+
+/// A number that no other worker has drawn, or will hardly have where the host gives no randomness.
+pub(super) fn random() -> u64 {
+    let mut bytes = [0; 8];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => u64::from_le_bytes(bytes),
+        Err(_) => nanoseconds().unwrap_or(0),
+    }
+}
+
+fn nanoseconds() -> Result<u64, HostFault> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64 to a place that is ours.
     check(unsafe { proxy_get_current_time_nanoseconds(&raw mut nanoseconds) })?;
-    Ok(nanoseconds / 1_000_000)
+    Ok(nanoseconds)
 }
 
 /// The plugin configuration. Legal in `on_configure`.
@@ -190,18 +218,100 @@ pub(super) fn is_closed_by_client() -> bool {
         .is_ok_and(|details| details.starts_with(b"downstream_remote_disconnect"))
 }
 
-/// Defines a counter. Legal from `on_configure` on.
-pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
+/// Lets the request of the current context go on that a callback held back. Legal in every callback
+/// but those of the request itself.
+pub(super) fn resume_request() -> Result<(), HostFault> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) })
+}
+
+/// Sends a callout and says by which token its result will come, to the context whose callback is
+/// running; if that is gone by then, it comes to nobody.
+///
+/// This goes through the SDK, because its dispatcher wants to know each token. It panics on
+/// statuses that Envoy's `Context::httpCall` does not have.
+pub(super) fn call(callout: &Callout) -> Result<u32, CalloutFault> {
+    let headers = callout.headers.iter();
+    hostcalls::dispatch_http_call(
+        &callout.cluster,
+        headers.map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+        Some(&callout.body)
+            .filter(|body| !body.is_empty())
+            .map(Vec::as_slice),
+        Vec::new(),
+        callout.timeout,
+    )
+    .map_err(|_| CalloutFault::NotSent)
+}
+
+/// What came of a callout: `headers` and `body_bytes` are as the callback for it has them. A body
+/// longer than `max_bytes` is not read. Legal in that callback.
+pub(super) fn callout_result(headers: usize, body_bytes: usize, max_bytes: usize) -> CalloutResult {
+    // The host has no headers for a connection that broke.
+    if headers == 0 {
+        return Err(CalloutFault::NoReply);
+    }
+    let status = self::headers(MAP_HTTP_CALL_RESPONSE_HEADERS)
+        .ok()
+        .and_then(|headers| u16::try_from(headers.number(":status")?).ok());
+    let body = match body_bytes {
+        0 => Some(Vec::new()),
+        _ if body_bytes > max_bytes => None,
+        _ => Some(
+            buffer(BUFFER_HTTP_CALL_RESPONSE_BODY, body_bytes)
+                .map_err(|_| CalloutFault::NoReply)?,
+        ),
+    };
+    Ok(CalloutReply {
+        status: status.ok_or(CalloutFault::NoReply)?,
+        body,
+    })
+}
+
+/// Makes a queue of this name, whose messages come to the current root context; whoever makes it
+/// last has them. Legal from `on_configure` on.
+pub(super) fn register_queue(name: &str) -> Result<u32, HostFault> {
     let mut id = 0;
     // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
-    check(unsafe { proxy_define_metric(METRIC_COUNTER, name.as_ptr(), name.len(), &raw mut id) })?;
+    check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut id) })?;
     Ok(id)
 }
 
-/// Adds to a counter; `count` is positive.
-pub(super) fn count(id: u32, count: i64) -> Result<(), HostFault> {
+/// Puts a message into a queue, of this worker or another; the root context that made it is called
+/// soon, and never from within this call.
+pub(super) fn enqueue(id: u32, message: &[u8]) -> Result<(), HostFault> {
+    // SAFETY: the host reads the message during the call.
+    check(unsafe { proxy_enqueue_shared_queue(id, message.as_ptr(), message.len()) })
+}
+
+/// Takes the first message out of a queue, if there is one.
+pub(super) fn dequeue(id: u32) -> Result<Option<Vec<u8>>, HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host writes to places that are ours.
+    let status = unsafe { proxy_dequeue_shared_queue(id, &raw mut data, &raw mut size) };
+    match status {
+        // SAFETY: the host has just allocated it for this call.
+        STATUS_OK => Ok(Some(unsafe { take(data, size) })),
+        STATUS_EMPTY => Ok(None),
+        _ => Err(HostFault),
+    }
+}
+
+/// Defines a counter. Legal from `on_configure` on.
+pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
+    define_metric(METRIC_COUNTER, name)
+}
+
+/// Defines a gauge. Legal from `on_configure` on.
+pub(super) fn define_gauge(name: &str) -> Result<u32, HostFault> {
+    define_metric(METRIC_GAUGE, name)
+}
+
+/// Adds to a counter, where `offset` is positive, or to a gauge.
+pub(super) fn add_to_metric(id: u32, offset: i64) -> Result<(), HostFault> {
     // SAFETY: only numbers are passed.
-    check(unsafe { proxy_increment_metric(id, count) })
+    check(unsafe { proxy_increment_metric(id, offset) })
 }
 
 /// Envoy's shared data. Legal in every callback.
@@ -322,6 +432,13 @@ fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
     check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
     // SAFETY: the host has just allocated it for this call.
     Ok(unsafe { take(data, size) })
+}
+
+fn define_metric(kind: u32, name: &str) -> Result<u32, HostFault> {
+    let mut id = 0;
+    // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
+    check(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) })?;
+    Ok(id)
 }
 
 /// At most `max_size` bytes of a buffer, from its start. A buffer that does not exist is empty.

@@ -16,12 +16,18 @@ use super::root_context::Shared;
 pub(super) struct Http {
     shared: Rc<Shared>,
     exchange: Exchange,
+    /// The host holds the request back, because the last callback said so.
+    paused: bool,
 }
 
 impl Http {
     pub(super) fn new(shared: Rc<Shared>) -> Self {
         let exchange = Exchange::new(Rc::clone(&shared.worker));
-        Self { shared, exchange }
+        Self {
+            shared,
+            exchange,
+            paused: false,
+        }
     }
 
     /// Tells the exchange what happened and does what it says. What it says may have an answer,
@@ -42,8 +48,16 @@ impl Http {
             }
             Output::LookUp(key) => {
                 let found = self.look_up(&key);
-                self.step(Input::LookedUp { found, now: now() });
+                let now = host::now();
+                self.step(Input::LookedUp { found, now });
             }
+            Output::Call(callout) => {
+                if let Err(fault) = host::call(&callout) {
+                    let (result, now) = (Err(fault), host::now());
+                    self.step(Input::Called { result, now });
+                }
+            }
+            Output::Wake => self.shared.wake(),
             Output::Reply(reply) => {
                 if send(&reply).is_err() {
                     self.step(Input::ReplyFailed);
@@ -65,14 +79,15 @@ impl Http {
                 let result = self.insert(&key, &entry, created, lifetime);
                 self.step(Input::Inserted(result));
             }
-            Output::CountRequest(result) => self.shared.metrics.count_request(result),
-            Output::CountAnswer(result) => self.shared.metrics.count_answer(result),
-            Output::CountEvictions(evicted) => self.shared.metrics.count_evictions(evicted),
+            Output::Report(report) => self.shared.metrics.report(report),
         }
     }
 
     fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
-        self.shared.store.lookup(&HostSharedData, key.as_bytes())
+        match &self.shared.memory {
+            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes()),
+            None => Ok(None),
+        }
     }
 
     fn insert(
@@ -82,17 +97,50 @@ impl Http {
         created: u64,
         lifetime: u64,
     ) -> Result<u32, StoreFault> {
-        self.shared.store.insert(
+        let memory = self.shared.memory.as_ref();
+        memory.ok_or(StoreFault::Unavailable)?.insert(
             &HostSharedData,
             key.as_bytes(),
             entry,
-            seconds(now()),
+            seconds(host::now()),
             seconds(created.saturating_add(lifetime)),
         )
     }
+
+    /// What a callback of the request tells the host.
+    fn pause_if(&mut self, holds: bool) -> Action {
+        self.paused = holds;
+        if holds {
+            Action::Pause
+        } else {
+            Action::Continue
+        }
+    }
+
+    /// Lets a request go on that another callback than its own has freed.
+    fn resume_if_free(&mut self) {
+        if self.paused && !self.exchange.holds_request() {
+            self.paused = false;
+            // A request that is gone needs no more.
+            let _gone = host::resume_request();
+        }
+    }
 }
 
-impl Context for Http {}
+impl Context for Http {
+    fn on_http_call_response(
+        &mut self,
+        _token: u32,
+        headers: usize,
+        body_bytes: usize,
+        _trailers: usize,
+    ) {
+        let result = self.shared.callout_result(headers, body_bytes);
+        let now = host::now();
+        self.step(Input::Called { result, now });
+        self.resume_if_free();
+    }
+}
 
 impl HttpContext for Http {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
@@ -102,7 +150,7 @@ impl HttpContext for Http {
                 end_of_stream,
             });
         }
-        pause_if(self.exchange.holds_request_headers())
+        self.pause_if(self.exchange.holds_request_headers())
     }
 
     fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
@@ -112,14 +160,14 @@ impl HttpContext for Http {
                 end_of_stream,
             });
         }
-        pause_if(self.exchange.holds_request())
+        self.pause_if(self.exchange.holds_request())
     }
 
     fn on_http_request_trailers(&mut self, _count: usize) -> Action {
         if self.exchange.holds_request() {
             self.step(Input::RequestTrailers);
         }
-        pause_if(self.exchange.holds_request())
+        self.pause_if(self.exchange.holds_request())
     }
 
     fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
@@ -130,8 +178,9 @@ impl HttpContext for Http {
                 headers: &headers,
                 via_upstream: host::is_via_upstream(),
                 end_of_stream,
-                now: now(),
+                now: host::now(),
             });
+            self.resume_if_free();
         }
         Action::Continue
     }
@@ -146,7 +195,7 @@ impl HttpContext for Http {
                 chunk: chunk.as_deref().ok(),
                 size,
                 end_of_stream,
-                now: now(),
+                now: host::now(),
             });
         }
         Action::Continue
@@ -172,21 +221,7 @@ fn send(reply: &Reply) -> Result<(), HostFault> {
     )
 }
 
-/// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
-/// stored are expired.
-fn now() -> u64 {
-    host::now().unwrap_or(0)
-}
-
 /// Seconds since 1970 in the 32 bits of the store, which last until 2106.
 fn seconds(milliseconds: u64) -> u32 {
     u32::try_from(milliseconds / 1_000).unwrap_or(u32::MAX)
-}
-
-fn pause_if(holds: bool) -> Action {
-    if holds {
-        Action::Pause
-    } else {
-        Action::Continue
-    }
 }

@@ -1,66 +1,89 @@
-//! Counters, named `<family>.result.<word>[.reason.<word>]` so that `stats_tags` can turn the
-//! words into labels (see `envoy/envoy.yaml`).
+//! What operators see: counters and gauges, defined when they are first needed, and the log.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use crate::exchange::{AnswerResult, RequestResult};
+use crate::exchange::{AnswerResult, CounterName, Report};
+use crate::store::{BreakerState, Turn};
 
 use super::host;
 
-const REQUESTS: &str = "llm_cache_requests";
-const ANSWERS: &str = "llm_cache_answers";
-
-/// Entries that made room for others before they expired: has no result and no reason.
-const EVICTIONS: Words = ("llm_cache_evictions", "", None);
-
-/// The family, the result and the reason.
-type Words = (&'static str, &'static str, Option<&'static str>);
-
-/// Counters of one VM, defined when first counted. Their number is bounded by the reasons.
-#[derive(Debug, Default)]
+/// The metrics of one configuration in one VM. Their number is bounded by the words that there are.
+#[derive(Debug)]
 pub(super) struct Metrics {
-    ids: RefCell<BTreeMap<Words, u32>>,
+    /// The cluster of the store behind HTTP, if there is one.
+    cluster: Option<String>,
+    counters: RefCell<BTreeMap<CounterName, u32>>,
+    breaker: Cell<BreakerState>,
 }
 
 impl Metrics {
-    pub(super) fn count_request(&self, result: RequestResult) {
-        let (result, reason) = result.words();
-        self.count((REQUESTS, result, reason));
-    }
-
-    pub(super) fn count_answer(&self, result: AnswerResult) {
-        let (result, reason) = result.words();
-        if let Some(reason) = reason {
-            log::debug!("llm-cache: answer not stored: {reason}");
-        }
-        self.count((ANSWERS, result, reason));
-    }
-
-    pub(super) fn count_evictions(&self, evicted: u32) {
-        if evicted > 0 {
-            self.add(EVICTIONS, i64::from(evicted));
+    pub(super) fn new(cluster: Option<String>) -> Self {
+        Self {
+            cluster,
+            counters: RefCell::default(),
+            breaker: Cell::new(BreakerState::Closed),
         }
     }
 
-    fn count(&self, words: Words) {
-        self.add(words, 1);
+    pub(super) fn report(&self, report: Report) {
+        match report {
+            Report::Answer(AnswerResult::NotStored(reason)) => {
+                log::debug!("llm-cache: answer not stored: {}", reason.as_str());
+            }
+            Report::Breaker(turn) => self.turned(turn),
+            _ => {}
+        }
+        if let Some((name, added @ 1..)) = report.counter() {
+            self.count(name, added);
+        }
     }
 
-    fn add(&self, words: Words, count: i64) {
-        let known = self.ids.borrow().get(&words).copied();
+    fn count(&self, name: CounterName, added: u32) {
+        let known = self.counters.borrow().get(&name).copied();
         let id = known.or_else(|| {
-            let (family, result, reason) = words;
-            let name = match (result, reason) {
-                ("", _) => family.to_owned(),
-                (result, None) => format!("{family}.result.{result}"),
-                (result, Some(reason)) => format!("{family}.result.{result}.reason.{reason}"),
-            };
-            let id = host::define_counter(&name).ok()?;
-            self.ids.borrow_mut().insert(words, id);
+            let id = host::define_counter(&name.to_string()).ok()?;
+            self.counters.borrow_mut().insert(name, id);
             Some(id)
         });
         // A host that does not count does not stop the exchange.
-        let _uncounted = id.map(|id| host::count(id, count));
+        let _uncounted = id.map(|id| host::add_to_metric(id, i64::from(added)));
+    }
+
+    fn turned(&self, turn: Turn) {
+        let cluster = self.cluster.as_deref().unwrap_or_default();
+        let (from, to) = (turn.from.as_str(), turn.to.as_str());
+        match turn.open_for {
+            Some(ms) => {
+                log::warn!("llm-cache: breaker of cluster {cluster}: {from} -> {to} for {ms} ms");
+            }
+            None => log::warn!("llm-cache: breaker of cluster {cluster}: {from} -> {to}"),
+        }
+        self.set_breaker(turn.to);
+    }
+
+    /// The gauges say of how many workers the breaker is in a state. Closed is what most are in,
+    /// and has none.
+    fn set_breaker(&self, state: BreakerState) {
+        let Some(cluster) = &self.cluster else {
+            return;
+        };
+        let add = |state: BreakerState, offset| {
+            if state != BreakerState::Closed {
+                let word = state.as_str();
+                let name = format!("llm_cache_breakers.cluster.{cluster}.state.{word}");
+                let _unmeasured =
+                    host::define_gauge(&name).and_then(|id| host::add_to_metric(id, offset));
+            }
+        };
+        add(self.breaker.replace(state), -1);
+        add(state, 1);
+    }
+}
+
+impl Drop for Metrics {
+    /// A worker that is gone is in no state.
+    fn drop(&mut self) {
+        self.set_breaker(BreakerState::Closed);
     }
 }

@@ -1,8 +1,10 @@
 //! Where entries live. Pure: bytes in, bytes out; a host lends its means as a trait.
 
+mod http;
 mod memory;
 mod set;
 
+pub use http::{BreakerState, HttpStore, Lookup, Turn};
 pub use memory::MemoryStore;
 
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
@@ -47,8 +49,31 @@ pub enum StoreFault {
     TooLarge,
     /// Other workers were faster, again and again.
     Contended,
-    /// It does not answer as it should.
+    /// It does not answer, or not as it should.
     Unavailable,
+    /// It did not answer in time.
+    Timeout,
+    /// It answered that it will not.
+    Refused,
+    /// It has failed too often, and is left alone for a while.
+    BreakerOpen,
+    /// Too much is being written to it already.
+    Busy,
+}
+
+impl StoreFault {
+    /// The word for header, metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TooLarge => "entry_too_large",
+            Self::Contended => "store_contended",
+            Self::Unavailable => "store_unavailable",
+            Self::Timeout => "store_timeout",
+            Self::Refused => "store_refused",
+            Self::BreakerOpen => "breaker_open",
+            Self::Busy => "store_busy",
+        }
+    }
 }
 
 impl From<HostFault> for StoreFault {

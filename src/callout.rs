@@ -1,0 +1,50 @@
+//! A request that the host sends for us to one of its clusters, and what came of it.
+
+use std::time::Duration;
+
+/// A request to a cluster.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Callout {
+    /// The name of the cluster.
+    pub cluster: String,
+    /// Its headers, `:method`, `:path` and `:authority` among them.
+    pub headers: Vec<(String, String)>,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// How long the whole of it may take, whole milliseconds and at least one.
+    pub timeout: Duration,
+    /// The longest body of a reply that is of use.
+    pub max_reply_bytes: usize,
+}
+
+/// What came of a callout.
+pub type CalloutResult = Result<CalloutReply, CalloutFault>;
+
+/// The reply to a callout: the server's, or Envoy's own if it has none (504 after the timeout, 503
+/// without a connection).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CalloutReply {
+    /// Its status code.
+    pub status: u16,
+    /// Its body, or `None` if that is longer than is of use.
+    pub body: Option<Vec<u8>>,
+}
+
+/// Why there is no reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CalloutFault {
+    /// It was not sent: there is no such cluster, or no room in it, or callouts are restricted.
+    NotSent,
+    /// The connection broke, or the reply is not one.
+    NoReply,
+}
+
+impl std::fmt::Debug for Callout {
+    /// Headers hold credentials, bodies hold prompts and answers.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Callout")
+            .field("cluster", &self.cluster)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

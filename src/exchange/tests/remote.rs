@@ -1,0 +1,414 @@
+//! The store behind HTTP, as an exchange and its worker see it.
+
+use super::*;
+use crate::cache::{Entry, Seal};
+use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
+use crate::store::BreakerState;
+
+const WEBDIS: &str = r#""http": {"cluster": "cache", "protocol": "webdis",
+    "breaker": {"failures": 2, "min_open": "1s", "max_open": "1s"}"#;
+
+/// With the memory as well.
+fn both(more: &str) -> Rc<Worker> {
+    worker(&format!(r#"{{"store": {{{WEBDIS}{more}}}}}}}"#))
+}
+
+fn http_only(more: &str) -> Rc<Worker> {
+    worker(&format!(
+        r#"{{"store": {{"memory": null, {WEBDIS}{more}}}}}}}"#
+    ))
+}
+
+fn reply(status: u16, body: &[u8]) -> CalloutResult {
+    Ok(CalloutReply {
+        status,
+        body: Some(body.to_vec()),
+    })
+}
+
+impl Host {
+    fn called(&mut self, result: CalloutResult) {
+        let now = self.now;
+        let out = self.step(Input::Called { result, now });
+        self.carry_out(out, "");
+    }
+
+    /// The callout that the exchange waits for.
+    fn callout(&self) -> Option<&Callout> {
+        let mut callouts = self.seen.iter().filter_map(|output| match output {
+            Output::Call(callout) => Some(callout),
+            _ => None,
+        });
+        let first = callouts.next();
+        assert_eq!(callouts.next(), None, "asked twice");
+        first
+    }
+
+    fn is_woken(&self) -> bool {
+        self.seen.contains(&Output::Wake)
+    }
+}
+
+/// What the worker sends in the background.
+fn sent(worker: &Worker) -> Vec<(u32, Callout)> {
+    let mut out = Vec::new();
+    worker.awake(NOW, &mut out);
+    out.into_iter()
+        .map(|output| match output {
+            WorkerOutput::Call { id, callout } => (id, callout),
+            WorkerOutput::Report(report) => panic!("{report:?}"),
+        })
+        .collect()
+}
+
+fn reported(worker: &Worker, id: u32, result: CalloutResult) -> Vec<Report> {
+    let mut out = Vec::new();
+    worker.called(id, result, NOW, &mut out);
+    out.into_iter()
+        .map(|output| match output {
+            WorkerOutput::Report(report) => report,
+            WorkerOutput::Call { .. } => panic!("nothing is to be sent"),
+        })
+        .collect()
+}
+
+fn path(callout: &Callout) -> &str {
+    let path = callout.headers.iter().find(|(name, _)| name == ":path");
+    &path.unwrap().1
+}
+
+/// A whole exchange with the upstream, whose lookup found nothing, and what it wrote.
+fn written(worker: &Rc<Worker>) -> (Host, Vec<(u32, Callout)>) {
+    let mut host = Host::new(worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.called(reply(404, b""));
+    host.response_headers(&ok("application/json", &[]), true);
+    host.response_body(JSON, true);
+    host.close();
+    (host, sent(worker))
+}
+
+fn only_entry(worker: &Rc<Worker>) -> Vec<u8> {
+    let (_, mut sent) = written(worker);
+    assert_eq!(sent.len(), 1);
+    sent.remove(0).1.body
+}
+
+#[test]
+fn the_memory_is_asked_first_and_then_the_store_while_the_request_waits() {
+    let worker = both("");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    assert!(path(host.callout().unwrap()).starts_with("/GET/%2Fllm-cache%2F"));
+    assert!(host.exchange.holds_request() && host.exchange.awaits_response());
+    host.called(reply(404, b""));
+    assert!(!host.exchange.holds_request());
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::Absent))
+    );
+}
+
+#[test]
+fn an_answer_goes_to_both_stores_and_is_a_hit_from_either() {
+    let worker = both("");
+    let (first, sent) = written(&worker);
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    assert!(first.is_woken());
+    let [(_, write)] = sent.as_slice() else {
+        panic!("{sent:?}")
+    };
+    let (key, in_memory) = first.stored.clone().unwrap();
+    assert_eq!(path(write), format!("/SETEX/%2Fllm-cache%2F{key}/3600"));
+    assert_eq!(write.body, in_memory);
+
+    let from_memory = again(&worker, first, &post(&[]), ASK_JSON, 0);
+    assert_eq!(from_memory.callout(), None);
+    assert!(
+        from_memory
+            .header("cache-status")
+            .unwrap()
+            .ends_with("detail=memory")
+    );
+
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.called(reply(200, &write.body));
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+    assert!(
+        host.header("cache-status")
+            .unwrap()
+            .ends_with("detail=http")
+    );
+    assert_eq!(
+        host.reply.as_ref().unwrap().body.as_bytes(),
+        JSON.as_bytes()
+    );
+    assert_eq!(host.stored, Some((key, in_memory)), "a copy is in memory");
+    host.close();
+    assert_eq!(host.answer_result(), None, "a copy is no answer");
+}
+
+#[test]
+fn without_memory_the_answer_is_stored_all_the_same() {
+    let worker = http_only("");
+    let (first, sent) = written(&worker);
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    assert_eq!((first.stored, sent.len()), (None, 1));
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.called(reply(200, &sent[0].1.body));
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+    assert_eq!(host.stored, None);
+}
+
+#[test]
+fn whatever_the_store_does_is_a_miss_with_a_reason() {
+    let worker = both(r#", "max_entry_bytes": "1KiB""#);
+    let entry = only_entry(&worker);
+    let mut other = entry.clone();
+    other[30] ^= 1;
+    let mut newer = entry.clone();
+    newer[4] += 1;
+    let too_long = Ok(CalloutReply {
+        status: 200,
+        body: None,
+    });
+    for (result, miss) in [
+        (reply(404, b""), Miss::Absent),
+        (reply(200, b""), Miss::Unusable),
+        (reply(200, b"<html>"), Miss::Unusable),
+        (reply(200, &entry[..entry.len() - 1]), Miss::Unusable),
+        (reply(200, &other), Miss::Unusable),
+        (reply(200, &newer), Miss::Unusable),
+        (too_long, Miss::Store(StoreFault::TooLarge)),
+        (reply(403, b""), Miss::Store(StoreFault::Refused)),
+        (reply(504, b""), Miss::Store(StoreFault::Timeout)),
+        (
+            Err(CalloutFault::NotSent),
+            Miss::Store(StoreFault::Unavailable),
+        ),
+    ] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.called(result.clone());
+        assert_eq!(
+            host.request_result(),
+            Some(RequestResult::Miss(miss)),
+            "{result:?}"
+        );
+        assert!(!host.exchange.holds_request() && host.reply.is_none());
+        host.called(reply(404, b""));
+    }
+}
+
+#[test]
+fn an_entry_that_was_copied_to_another_key_is_a_miss() {
+    let worker = http_only("");
+    let entry = only_entry(&worker);
+    let mut host = Host::new(&worker);
+    host.request(&post(&[("authorization", "Bearer other")]), ASK_JSON);
+    host.called(reply(200, &entry));
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::Unusable))
+    );
+}
+
+#[test]
+fn with_an_integrity_key_only_its_holders_write_entries() {
+    let key = r#", "integrity_key": "0123456789abcdef0123456789abcdef""#;
+    let worker = both(key);
+    let sealed = only_entry(&worker);
+    let unsealed = only_entry(&both(""));
+    assert_eq!(sealed.len(), unsealed.len() + 28);
+    for (entry, result) in [
+        (&sealed, RequestResult::Hit),
+        (&unsealed, RequestResult::Miss(Miss::Unusable)),
+    ] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.called(reply(200, entry));
+        assert_eq!(host.request_result(), Some(result));
+        if let Some((key, copy)) = host.stored {
+            assert!(Entry::decode(&key, copy, &Seal::Checksum).is_ok());
+        }
+    }
+}
+
+#[test]
+fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
+    let worker = both("");
+    for failure in 1..=2 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.called(reply(504, b""));
+        let turned = |output: &Output| matches!(output, Output::Report(Report::Breaker(_)));
+        assert_eq!(host.seen.iter().any(turned), failure == 2);
+    }
+    let open = RequestResult::Miss(Miss::Store(StoreFault::BreakerOpen));
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    assert_eq!((host.callout(), host.request_result()), (None, Some(open)));
+    assert!(!host.exchange.holds_request() && !host.is_woken());
+    host.response_headers(&ok("application/json", &[]), true);
+    host.response_body(JSON, true);
+    assert_eq!(
+        host.answer_result(),
+        Some(AnswerResult::Stored),
+        "in memory"
+    );
+    assert!(sent(&worker).is_empty());
+
+    let mut host = Host::new(&worker);
+    host.now = NOW + 1_000;
+    host.request(&post(&[]), ASK_JSON);
+    assert_eq!((host.callout(), host.request_result()), (None, Some(open)));
+    assert!(!host.exchange.holds_request() && host.is_woken());
+    let probes = sent(&worker);
+    assert!(path(&probes[0].1).starts_with("/GET/"));
+    let reports = reported(&worker, probes[0].0, reply(404, b""));
+    let probed = Report::Store(Operation::Probe, OperationResult::Absent);
+    assert_eq!(reports[0], probed);
+    assert!(
+        matches!(reports[1], Report::Breaker(turn) if turn.to == BreakerState::Closed),
+        "{reports:?}"
+    );
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    assert!(host.callout().is_some());
+}
+
+#[test]
+fn the_breaker_learns_from_callouts_that_nobody_waits_for_any_more() {
+    let worker = both("");
+    for _ in 0..2 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        // The upstream answers although the request is held: there is no buffer filter.
+        host.response_headers(&ok("application/json", &[]), true);
+        assert!(!host.exchange.holds_request());
+        host.called(reply(503, b""));
+        assert_eq!(host.reply, None);
+    }
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    assert_eq!(host.callout(), None);
+}
+
+#[test]
+fn a_write_is_counted_when_its_result_comes() {
+    for (result, outcome) in [
+        (
+            reply(200, br#"{"SETEX":[true,"OK"]}"#),
+            OperationResult::Done,
+        ),
+        (
+            reply(200, br#"{"SETEX":[false,"OOM command"]}"#),
+            OperationResult::Failed(StoreFault::Refused),
+        ),
+        (
+            Err(CalloutFault::NoReply),
+            OperationResult::Failed(StoreFault::Unavailable),
+        ),
+    ] {
+        let worker = both("");
+        let (_, sent) = written(&worker);
+        let report = Report::Store(Operation::Write, outcome);
+        assert_eq!(reported(&worker, sent[0].0, result), [report]);
+        let twice = reported(&worker, sent[0].0, Err(CalloutFault::NoReply));
+        assert_eq!(twice, [], "a result comes once");
+    }
+}
+
+#[test]
+fn one_wake_sends_all_that_is_due_with_the_lifetime_that_is_left() {
+    let worker = http_only("");
+    let mut wakes = 0;
+    for n in 0..3 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), &format!(r#"{{"model":"m","messages":[{n}]}}"#));
+        host.called(reply(404, b""));
+        host.response_headers(&ok("application/json", &[]), true);
+        host.response_body(JSON, true);
+        wakes += usize::from(host.is_woken());
+    }
+    let mut out = Vec::new();
+    worker.awake(NOW + 1_500, &mut out);
+    assert_eq!((wakes, out.len()), (1, 3));
+    for output in out {
+        let WorkerOutput::Call { callout, .. } = output else {
+            panic!("{output:?}")
+        };
+        assert!(path(&callout).ends_with("/3599"), "{}", path(&callout));
+    }
+}
+
+#[test]
+fn an_answer_that_no_store_takes_is_not_stored() {
+    let worker = http_only(r#", "max_entry_bytes": "1KiB""#);
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    host.called(reply(404, b""));
+    host.response_headers(&ok("application/json", &[]), true);
+    host.response_body(&JSON.replace("Hi", &"Hi ".repeat(400)), true);
+    let too_large = StoreFault::TooLarge;
+    assert_eq!(
+        host.answer_result(),
+        Some(AnswerResult::NotStored(NotStored::Store(too_large)))
+    );
+    let failed = Report::Store(Operation::Write, OperationResult::Failed(too_large));
+    assert!(host.seen.contains(&Output::Report(failed)));
+}
+
+#[test]
+fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
+    let worker = http_only("");
+    for _ in 0..200 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        if host.callout().is_some() {
+            host.called(reply(404, b""));
+        }
+        host.response_headers(&ok("application/json", &[]), true);
+        host.response_body(JSON, true);
+        let mut reports = Vec::new();
+        worker.cannot_wake(NOW, &mut reports);
+        assert!(reports.len() <= 2, "{reports:?}");
+    }
+    assert!(sent(&worker).is_empty());
+}
+
+#[test]
+fn an_expired_object_is_deleted_unless_the_mode_does_not_write() {
+    let rest = r#""store": {"http": {"cluster": "s3", "protocol": "rest"}}"#;
+    for (mode, deletes) in [("read_write", 1), ("read_only", 0)] {
+        let entry = only_entry(&worker(&format!("{{{rest}}}")));
+        let worker = worker(&format!(r#"{{"mode": "{mode}", {rest}}}"#));
+        let mut host = Host::new(&worker);
+        host.now = NOW + 3_600_000;
+        host.request(&post(&[]), ASK_JSON);
+        host.called(reply(200, &entry));
+        assert_eq!(
+            host.request_result(),
+            Some(RequestResult::Miss(Miss::Expired))
+        );
+        let sent = sent(&worker);
+        assert_eq!(sent.len(), deletes);
+        for (id, callout) in sent {
+            assert_eq!(callout.headers[0].1, "DELETE");
+            let done = Report::Store(Operation::Delete, OperationResult::Done);
+            assert_eq!(reported(&worker, id, reply(204, b"")), [done]);
+        }
+    }
+}
+
+#[test]
+fn only_if_cached_asks_the_store_and_never_the_upstream() {
+    let worker = http_only("");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[("cache-control", "only-if-cached")]), ASK_JSON);
+    host.called(reply(404, b""));
+    assert_eq!(host.reply.as_ref().unwrap().status, 504);
+    assert!(host.exchange.holds_request());
+}

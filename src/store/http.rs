@@ -1,0 +1,284 @@
+//! The store behind HTTP: Redis or Valkey through Webdis, or objects in a bucket. Many gateways
+//! may share it, and it may hand back any bytes at all.
+//!
+//! A protocol is one file: what it asks, as a pure function of key and entry, and what it makes of
+//! the reply. Around it are the bounds: a circuit breaker, and a limit on what is being written.
+
+mod breaker;
+mod rest;
+mod webdis;
+
+use std::cell::{Cell, RefCell};
+
+pub use breaker::{BreakerState, Turn};
+
+use super::StoreFault;
+use crate::callout::{Callout, CalloutReply, CalloutResult};
+use crate::config::{self, StoreProtocol};
+use breaker::{Admission, Breaker};
+
+/// So many writes may be on their way at once, per worker.
+const MAX_WRITES: usize = 64;
+
+/// Their entries together may be so many times as long as the longest one.
+const MAX_WRITTEN_ENTRIES: usize = 4;
+
+/// A probe that has not come back after so many times its timeout is lost.
+const PROBE_PATIENCE: u32 = 4;
+
+/// A protocol between us and a store.
+trait Protocol: std::fmt::Debug {
+    /// Asks for the entry under a key.
+    fn get(&self, prefix: &str, key: &str) -> Request;
+
+    /// What the reply to that says; its status is below 500.
+    fn found(&self, reply: CalloutReply) -> Result<Option<Vec<u8>>, StoreFault>;
+
+    /// Stores an entry for so many seconds.
+    fn put(&self, prefix: &str, key: &str, seconds: u64, entry: Vec<u8>) -> Request;
+
+    /// What the reply to that says.
+    fn stored(&self, reply: &CalloutReply) -> Result<(), StoreFault>;
+
+    /// Removes an entry that has expired, if the store does not do that by itself.
+    fn delete(&self, prefix: &str, key: &str) -> Option<Request>;
+
+    /// What the reply to that says.
+    fn deleted(&self, reply: &CalloutReply) -> Result<(), StoreFault>;
+}
+
+/// What a protocol asks of its store.
+#[derive(Debug, PartialEq, Eq)]
+struct Request {
+    method: &'static str,
+    path: String,
+    headers: Vec<(&'static str, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    fn new(method: &'static str, path: String) -> Self {
+        Self {
+            method,
+            path,
+            headers: Vec::new(),
+            body: Vec::new(),
+        }
+    }
+}
+
+fn protocol(protocol: StoreProtocol) -> &'static dyn Protocol {
+    match protocol {
+        StoreProtocol::Webdis => &webdis::Webdis,
+        StoreProtocol::Rest => &rest::Rest,
+    }
+}
+
+/// The store behind HTTP, as one worker sees it. Keys are digests in hex: nothing else about a
+/// request reaches the store.
+#[derive(Debug)]
+pub struct HttpStore {
+    settings: config::Http,
+    protocol: &'static dyn Protocol,
+    breaker: RefCell<Breaker>,
+    writes: Cell<usize>,
+    bytes_written: Cell<usize>,
+}
+
+/// Whether, and how, an entry is to be looked up.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Lookup {
+    /// Send this and wait for the reply.
+    Ask(Callout),
+    /// Do not wait; the store is to be tried with [`HttpStore::probe`] meanwhile.
+    Probe,
+    /// Do not ask.
+    Refused,
+}
+
+impl HttpStore {
+    /// The store that the configuration names; `seed` makes the breaker's randomness.
+    pub fn new(settings: config::Http, seed: u64) -> Self {
+        let patience = settings.lookup_timeout.saturating_mul(PROBE_PATIENCE);
+        let probe_timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            protocol: protocol(settings.protocol),
+            breaker: RefCell::new(Breaker::new(settings.breaker, probe_timeout, seed)),
+            writes: Cell::new(0),
+            bytes_written: Cell::new(0),
+            settings,
+        }
+    }
+
+    /// The name of its cluster.
+    pub fn cluster(&self) -> &str {
+        &self.settings.cluster
+    }
+
+    /// The state of its breaker.
+    pub fn breaker_state(&self) -> BreakerState {
+        self.breaker.borrow().state()
+    }
+
+    /// Whether an entry that has expired stays until it is deleted.
+    pub fn keeps_expired(&self) -> bool {
+        self.protocol.delete("", "").is_some()
+    }
+
+    /// Decides how to look a key up at `now`, in milliseconds since 1970.
+    pub fn look_up(&self, key: &str, now: u64) -> (Lookup, Option<Turn>) {
+        let (admission, turn) = self.breaker.borrow_mut().admit(now);
+        let lookup = match admission {
+            Admission::Closed => Lookup::Ask(self.probe(key)),
+            Admission::Probe => Lookup::Probe,
+            Admission::Refused => Lookup::Refused,
+        };
+        (lookup, turn)
+    }
+
+    /// Looks a key up to see whether the store is well.
+    pub fn probe(&self, key: &str) -> Callout {
+        let request = self.protocol.get(&self.settings.path_prefix, key);
+        self.callout(request, self.settings.lookup_timeout)
+    }
+
+    /// What a lookup found, not verified: any bytes may come back.
+    pub fn looked_up(
+        &self,
+        result: CalloutResult,
+        now: u64,
+    ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
+        let found = well(result).and_then(|reply| self.protocol.found(reply));
+        let turn = self.note(found.as_ref().err().copied(), now);
+        (found, turn)
+    }
+
+    /// What a probe says about the store.
+    pub fn probed(
+        &self,
+        result: CalloutResult,
+        now: u64,
+    ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
+        let found = well(result).and_then(|reply| self.protocol.found(reply));
+        let healthy = !found.as_ref().is_err_and(|fault| is_unwell(*fault));
+        let turn = self.breaker.borrow_mut().probed(healthy, now);
+        (found, turn)
+    }
+
+    /// Takes room for a write of so many bytes, which [`HttpStore::end_write`] gives back.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn begin_write(&self, bytes: usize) -> Result<(), StoreFault> {
+        if bytes > self.settings.max_entry_bytes {
+            return Err(StoreFault::TooLarge);
+        }
+        if self.breaker_state() != BreakerState::Closed {
+            return Err(StoreFault::BreakerOpen);
+        }
+        let total = self.bytes_written.get().saturating_add(bytes);
+        let max_total = self
+            .settings
+            .max_entry_bytes
+            .saturating_mul(MAX_WRITTEN_ENTRIES);
+        if self.writes.get() >= MAX_WRITES || total > max_total {
+            return Err(StoreFault::Busy);
+        }
+        self.writes.set(self.writes.get().saturating_add(1));
+        self.bytes_written.set(total);
+        Ok(())
+    }
+
+    /// Gives back the room that a write took.
+    pub fn end_write(&self, bytes: usize) {
+        self.writes.set(self.writes.get().saturating_sub(1));
+        self.bytes_written
+            .set(self.bytes_written.get().saturating_sub(bytes));
+    }
+
+    /// Writes an entry that is of use for so many seconds.
+    pub fn write(&self, key: &str, seconds: u64, entry: Vec<u8>) -> Callout {
+        let prefix = &self.settings.path_prefix;
+        let request = self.protocol.put(prefix, key, seconds, entry);
+        self.callout(request, self.settings.store_timeout)
+    }
+
+    /// What came of a write.
+    pub fn written(
+        &self,
+        result: CalloutResult,
+        now: u64,
+    ) -> (Result<(), StoreFault>, Option<Turn>) {
+        let written = well(result).and_then(|reply| self.protocol.stored(&reply));
+        let turn = self.note(written.err(), now);
+        (written, turn)
+    }
+
+    /// Removes an entry that has expired; `None` if the store does that by itself.
+    pub fn delete(&self, key: &str) -> Option<Callout> {
+        let request = self.protocol.delete(&self.settings.path_prefix, key)?;
+        Some(self.callout(request, self.settings.store_timeout))
+    }
+
+    /// What came of a removal.
+    pub fn deleted(
+        &self,
+        result: CalloutResult,
+        now: u64,
+    ) -> (Result<(), StoreFault>, Option<Turn>) {
+        let deleted = well(result).and_then(|reply| self.protocol.deleted(&reply));
+        let turn = self.note(deleted.err(), now);
+        (deleted, turn)
+    }
+
+    fn callout(&self, request: Request, timeout: std::time::Duration) -> Callout {
+        let own = [
+            (":method", request.method.to_owned()),
+            (":path", request.path),
+            (":authority", self.settings.authority.clone()),
+        ];
+        let configured = self.settings.headers.iter();
+        Callout {
+            cluster: self.settings.cluster.clone(),
+            headers: own
+                .into_iter()
+                .chain(request.headers)
+                .map(|(name, value)| (name.to_owned(), value))
+                .chain(configured.map(|(name, value)| (name.clone(), value.expose().to_owned())))
+                .collect(),
+            body: request.body,
+            timeout,
+            max_reply_bytes: self.settings.max_entry_bytes,
+        }
+    }
+
+    /// Tells the breaker how an ordinary callout went.
+    fn note(&self, fault: Option<StoreFault>, now: u64) -> Option<Turn> {
+        let mut breaker = self.breaker.borrow_mut();
+        if fault.is_some_and(is_unwell) {
+            breaker.failed(now)
+        } else {
+            breaker.succeeded();
+            None
+        }
+    }
+}
+
+/// The reply of a store that is well, whatever it says.
+fn well(result: CalloutResult) -> Result<CalloutReply, StoreFault> {
+    let reply = result.map_err(|_| StoreFault::Unavailable)?;
+    match reply.status {
+        // Envoy's own 504 is the end of the timeout.
+        408 | 504 => Err(StoreFault::Timeout),
+        429 | 500.. => Err(StoreFault::Unavailable),
+        _ => Ok(reply),
+    }
+}
+
+/// Whether a fault speaks of the store and not of what it was asked.
+fn is_unwell(fault: StoreFault) -> bool {
+    matches!(fault, StoreFault::Unavailable | StoreFault::Timeout)
+}
+
+#[cfg(test)]
+mod tests;

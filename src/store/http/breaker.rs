@@ -1,0 +1,210 @@
+//! The circuit breaker: a store that fails again and again is left alone for a while.
+//!
+//! ```text
+//!            so many failures in a row
+//!   Closed ─────────────────────────────► Open ◄───────────┐
+//!     ▲                                     │ time is up   │ the probe failed,
+//!     │ the probe succeeded                 ▼              │ or is overdue
+//!     └───────────────────────────────── HalfOpen ─────────┘
+//! ```
+//! While it is not closed, requests do not wait for the store at all: the probe is sent beside
+//! them. How long it stays open doubles with every failed probe and is drawn at random below that
+//! ("full jitter"), so that a fleet of workers does not come back all at once.
+
+use crate::config;
+
+/// Where a breaker is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// The store is asked.
+    Closed,
+    /// The store is left alone.
+    Open,
+    /// One probe is on its way.
+    HalfOpen,
+}
+
+impl BreakerState {
+    /// The word for metric and log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+/// A change of state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// What it was.
+    pub from: BreakerState,
+    /// What it is now.
+    pub to: BreakerState,
+    /// How long it stays open, in milliseconds, if it does.
+    pub open_for: Option<u64>,
+}
+
+/// Whether the store may be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It may.
+    Closed,
+    /// It may not, but for one probe, which is due now.
+    Probe,
+    /// It may not.
+    Refused,
+}
+
+/// The breaker of one store in one worker.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    settings: config::Breaker,
+    /// How long a probe may take, in milliseconds.
+    probe_timeout: u64,
+    state: State,
+    random: Random,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum State {
+    Closed {
+        /// Failures in a row.
+        failures: u32,
+    },
+    Open {
+        since: u64,
+        until: u64,
+        /// How often in a row it has opened.
+        times: u32,
+    },
+    HalfOpen {
+        since: u64,
+        times: u32,
+    },
+}
+
+impl Breaker {
+    /// A closed breaker; `seed` makes its randomness, `probe_timeout` is in milliseconds.
+    pub(super) fn new(settings: config::Breaker, probe_timeout: u64, seed: u64) -> Self {
+        Self {
+            settings,
+            probe_timeout,
+            state: State::Closed { failures: 0 },
+            random: Random(seed),
+        }
+    }
+
+    pub(super) fn state(&self) -> BreakerState {
+        self.state.name()
+    }
+
+    /// Whether the store may be asked at `now`, in milliseconds since 1970.
+    pub(super) fn admit(&mut self, now: u64) -> (Admission, Option<Turn>) {
+        match self.state {
+            State::Closed { .. } => (Admission::Closed, None),
+            // A clock that was set back must not keep it open for years.
+            State::Open {
+                since,
+                until,
+                times,
+            } if !(since..until).contains(&now) => {
+                let turn = self.turn(State::HalfOpen { since: now, times }, None);
+                (Admission::Probe, Some(turn))
+            }
+            State::Open { .. } => (Admission::Refused, None),
+            State::HalfOpen { since, times } => {
+                let overdue = !(since..=since.saturating_add(self.probe_timeout)).contains(&now);
+                let turn = overdue.then(|| self.open(times.saturating_add(1), now));
+                (Admission::Refused, turn)
+            }
+        }
+    }
+
+    /// The store answered a request that was admitted while the breaker was closed.
+    pub(super) fn succeeded(&mut self) {
+        // What was sent before it opened says nothing about the store as it is now.
+        if let State::Closed { failures } = &mut self.state {
+            *failures = 0;
+        }
+    }
+
+    /// The store did not.
+    pub(super) fn failed(&mut self, now: u64) -> Option<Turn> {
+        let State::Closed { failures } = &mut self.state else {
+            return None;
+        };
+        *failures = failures.saturating_add(1);
+        let opens = *failures >= self.settings.failures;
+        opens.then(|| self.open(1, now))
+    }
+
+    /// The probe came back.
+    pub(super) fn probed(&mut self, healthy: bool, now: u64) -> Option<Turn> {
+        let State::HalfOpen { times, .. } = self.state else {
+            return None;
+        };
+        Some(if healthy {
+            self.turn(State::Closed { failures: 0 }, None)
+        } else {
+            self.open(times.saturating_add(1), now)
+        })
+    }
+
+    fn open(&mut self, times: u32, now: u64) -> Turn {
+        let milliseconds = |duration: std::time::Duration| duration.as_millis();
+        let min = milliseconds(self.settings.min_open);
+        let max = milliseconds(self.settings.max_open);
+        let ceiling = min.saturating_mul(1 << times.min(63)).min(max);
+        let ceiling = u64::try_from(ceiling).unwrap_or(u64::MAX);
+        let min = u64::try_from(min).unwrap_or(u64::MAX);
+        let open_for = min.saturating_add(self.random.below(ceiling.saturating_sub(min)));
+        let open = State::Open {
+            since: now,
+            until: now.saturating_add(open_for),
+            times,
+        };
+        self.turn(open, Some(open_for))
+    }
+
+    fn turn(&mut self, to: State, open_for: Option<u64>) -> Turn {
+        let from = std::mem::replace(&mut self.state, to).name();
+        Turn {
+            from,
+            to: to.name(),
+            open_for,
+        }
+    }
+}
+
+impl State {
+    fn name(self) -> BreakerState {
+        match self {
+            Self::Closed { .. } => BreakerState::Closed,
+            Self::Open { .. } => BreakerState::Open,
+            Self::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+}
+
+/// SplitMix64 (Steele, Lea, Flood 2014): enough to keep workers from walking in step.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// From 0 to `bound`, both included; its bias is of no concern here.
+    fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound.saturating_add(1).max(1)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,140 @@
+use super::*;
+use std::time::Duration;
+
+const NOW: u64 = 1_700_000_000_000;
+const PROBE_TIMEOUT: u64 = 200;
+
+fn breaker(seed: u64) -> Breaker {
+    let settings = config::Breaker {
+        failures: 3,
+        min_open: Duration::from_secs(1),
+        max_open: Duration::from_secs(10),
+    };
+    Breaker::new(settings, PROBE_TIMEOUT, seed)
+}
+
+/// A breaker that has just opened, and for how long.
+fn open(seed: u64) -> (Breaker, u64) {
+    let mut breaker = breaker(seed);
+    let turns = [0, 1, 2].map(|_| breaker.failed(NOW));
+    assert_eq!(turns[..2], [None, None]);
+    let turn = turns[2].unwrap();
+    assert_eq!(
+        (turn.from, turn.to),
+        (BreakerState::Closed, BreakerState::Open)
+    );
+    (breaker, turn.open_for.unwrap())
+}
+
+#[test]
+fn so_many_failures_in_a_row_open_it() {
+    let mut breaker = breaker(1);
+    for _ in 0..10 {
+        assert_eq!(breaker.failed(NOW), None);
+        assert_eq!(breaker.failed(NOW), None);
+        breaker.succeeded();
+    }
+    assert_eq!(breaker.admit(NOW), (Admission::Closed, None));
+    let (mut breaker, _) = open(1);
+    assert_eq!(breaker.admit(NOW), (Admission::Refused, None));
+}
+
+#[test]
+fn once_the_time_is_up_one_probe_is_due_and_no_second() {
+    let (mut breaker, open_for) = open(1);
+    assert_eq!(
+        breaker.admit(NOW + open_for - 1),
+        (Admission::Refused, None)
+    );
+    let now = NOW + open_for;
+    let (admission, turn) = breaker.admit(now);
+    assert_eq!(admission, Admission::Probe);
+    assert_eq!(turn.unwrap().to, BreakerState::HalfOpen);
+    assert_eq!(breaker.admit(now), (Admission::Refused, None));
+    assert_eq!(
+        breaker.admit(now + PROBE_TIMEOUT),
+        (Admission::Refused, None)
+    );
+}
+
+#[test]
+fn the_probe_closes_it_or_opens_it_for_longer() {
+    let (mut breaker, open_for) = open(1);
+    let mut now = NOW + open_for;
+    breaker.admit(now);
+    let turn = breaker.probed(false, now).unwrap();
+    assert_eq!(
+        (turn.from, turn.to),
+        (BreakerState::HalfOpen, BreakerState::Open)
+    );
+    now += turn.open_for.unwrap();
+    breaker.admit(now);
+    let turn = breaker.probed(true, now).unwrap();
+    assert_eq!((turn.to, turn.open_for), (BreakerState::Closed, None));
+    assert_eq!(breaker.admit(now), (Admission::Closed, None));
+    assert_eq!(breaker.failed(now), None);
+}
+
+#[test]
+fn the_time_is_drawn_between_the_least_and_a_ceiling_that_doubles() {
+    for (failed_probes, ceiling) in [2_000, 4_000, 8_000, 10_000, 10_000]
+        .into_iter()
+        .enumerate()
+    {
+        let drawn: Vec<_> = (0..200)
+            .map(|seed| {
+                let (mut breaker, mut open_for) = open(seed);
+                let mut now = NOW;
+                for _ in 0..failed_probes {
+                    now += open_for;
+                    breaker.admit(now);
+                    open_for = breaker.probed(false, now).unwrap().open_for.unwrap();
+                }
+                open_for
+            })
+            .collect();
+        let (min, max) = (drawn.iter().min().unwrap(), drawn.iter().max().unwrap());
+        assert!(*min >= 1_000 && *max <= ceiling, "{min} {max}");
+        // 200 draws leave no tenth of the range at its ends untouched, with these seeds.
+        let tenth = (ceiling - 1_000) / 10;
+        assert!(
+            *min < 1_000 + tenth && *max > ceiling - tenth,
+            "{min} {max}"
+        );
+    }
+}
+
+#[test]
+fn a_probe_that_never_comes_back_has_failed() {
+    let (mut breaker, open_for) = open(1);
+    let now = NOW + open_for;
+    breaker.admit(now);
+    let (admission, turn) = breaker.admit(now + PROBE_TIMEOUT + 1);
+    assert_eq!(admission, Admission::Refused);
+    assert_eq!(turn.unwrap().to, BreakerState::Open);
+}
+
+#[test]
+fn what_was_sent_before_it_opened_changes_nothing_afterwards() {
+    let (mut breaker, open_for) = open(1);
+    breaker.succeeded();
+    assert_eq!(breaker.failed(NOW), None);
+    assert_eq!(breaker.probed(true, NOW), None);
+    assert_eq!(breaker.state(), BreakerState::Open);
+    breaker.admit(NOW + open_for);
+    breaker.succeeded();
+    assert_eq!(breaker.failed(NOW), None);
+    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_keep_it_open() {
+    let (mut breaker, _) = open(1);
+    assert_eq!(breaker.admit(NOW - 1).0, Admission::Probe);
+    assert_eq!(
+        breaker.admit(NOW - 3_600_000).1.unwrap().to,
+        BreakerState::Open
+    );
+    let (mut ahead, _) = open(1);
+    assert_eq!(ahead.admit(u64::MAX).0, Admission::Probe);
+}
