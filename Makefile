@@ -5,6 +5,7 @@ WASM := target/$(TARGET)/release/envoy_llm_cache.wasm
 VENV := target/venv
 VENV_READY := $(VENV)/.ready
 NODE_READY := target/node/.ready
+STORES_READY := target/stores/.ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
@@ -24,7 +25,7 @@ run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make r
 	$(PY) -m harness.run '$(UPSTREAM)'
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: lint build $(VENV_READY) $(NODE_READY) ## everything that must pass, lints too
+test: lint build $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
@@ -65,4 +66,10 @@ $(NODE_READY): tests/clients/package.json
 	mkdir -p target/node
 	cp $< target/node/package.json
 	npm install --prefix target/node --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+# Redis and Webdis, for the tests of the store over HTTP: those on PATH, else Debian's under target/.
+$(STORES_READY): tests/harness/store_binaries.py $(VENV_READY)
+	$(PY) -m harness.store_binaries
+	mkdir -p $(@D)
 	touch $@

@@ -11,7 +11,10 @@ import pathlib
 
 import pytest
 from harness.envoy import ROOT, WASM, Config, Envoy
+from harness.redis_server import Redis, RedisCluster
+from harness.s3 import S3
 from harness.standin import Standin
+from harness.webdis import Webdis
 
 
 def pytest_sessionstart(session):
@@ -111,3 +114,32 @@ def prompt(request):
     def new() -> str:
         return f"Question {next(numbers)} of {request.node.name[:30]}"
     return new
+
+
+# Redis and Webdis start in a twentieth of a second, and tests kill, stall and fill them: each test
+# has its own. The S3 server takes longer and is killed by few, the cluster takes seconds.
+
+@pytest.fixture
+def redis():
+    with Redis() as redis:
+        yield redis
+
+
+@pytest.fixture
+def webdis(redis):
+    """In front of the test's `redis`."""
+    with Webdis(redis.port) as webdis:
+        yield webdis
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """Shared, and not to be killed: a test that wants to starts one of its own."""
+    with S3() as s3:
+        yield s3
+
+
+@pytest.fixture(scope="module")
+def redis_cluster():
+    with RedisCluster() as cluster:
+        yield cluster

@@ -1,0 +1,129 @@
+"""A server of another make as a process on a loopback port: started, stopped, killed, stalled."""
+
+import atexit
+import ctypes
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+GUARD_SECONDS = 60
+PORTS_TO_TRY = 20
+PR_SET_PDEATHSIG = 1
+
+
+def killed_with_parent() -> None:
+    """A stalled process would sit through SIGTERM, and so outlive a test run that was killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class PortTaken(Exception):
+    """The process ended before it was ready, as it does when somebody else has its port."""
+
+
+class ServerProcess:
+    """A running server. A context manager: leaving it ends the process.
+
+    A subclass says how it is started (`command`) and when it is ready (`is_ready`). Its port stays
+    the same over `restart`.
+    """
+
+    def __init__(self) -> None:
+        self.folder = tempfile.TemporaryDirectory(prefix=f"{type(self).__name__.lower()}-")
+        self.log_path = self.path / "log"
+        atexit.register(self.stop)
+        for attempt in range(PORTS_TO_TRY):
+            self.port = free_port()
+            try:
+                self.start()
+                return
+            except PortTaken:
+                # Between asking for a free port and using it, it may have become somebody's.
+                if attempt == PORTS_TO_TRY - 1 or "in use" not in self.log():
+                    self.stop()
+                    raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def command(self) -> list[str | os.PathLike]:
+        raise NotImplementedError
+
+    def environment(self) -> dict[str, str]:
+        return dict(os.environ)
+
+    def is_ready(self) -> bool:
+        raise NotImplementedError
+
+    @property
+    def path(self) -> pathlib.Path:
+        """A folder of its own, which is gone when it has stopped."""
+        return pathlib.Path(self.folder.name)
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path,
+                env=self.environment(), preexec_fn=killed_with_parent)
+        deadline = time.monotonic() + GUARD_SECONDS
+        while not self.is_ready():
+            if self.process.poll() is not None:
+                raise PortTaken(f"{self.process.args[0]} ended; its log:\n{self.log()[-6000:]}")
+            if time.monotonic() > deadline:
+                raise AssertionError(f"{self.process.args[0]} is not ready; its log:\n"
+                                     f"{self.log()[-6000:]}")
+            time.sleep(0.01)
+
+    def accepts(self) -> bool:
+        """Whether it is this process that takes connections on the port, not another one."""
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=GUARD_SECONDS).close()
+        except OSError:
+            return False
+        return self.process.poll() is None
+
+    def kill(self) -> None:
+        """As a crash would: at once, nothing said, nothing saved. Its port is refused then."""
+        self.process.kill()
+        self.process.wait()
+
+    def restart(self) -> None:
+        """On the same port, after it was killed or while it runs."""
+        self.kill()
+        self.start()
+
+    def pause(self) -> None:
+        """It still has its connections, takes new ones even, and answers nothing."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
+
+    def stop(self) -> None:
+        atexit.unregister(self.stop)
+        if hasattr(self, "process"):
+            self.kill()
+        self.folder.cleanup()
+
+    def log(self) -> str:
+        return self.log_path.read_text(errors="replace") if self.log_path.exists() else ""
