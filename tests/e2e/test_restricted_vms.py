@@ -106,7 +106,7 @@ def test_two_plugins_with_one_vm_id_share_one_store(envoys, prompt):
     config.tree["static_resources"]["listeners"].append(
         {**copy.deepcopy(config.listener), "name": "second"})
     with Envoy(config) as envoy:
-        ports = envoy.listener_ports()
+        ports = list(envoy.ports().values())
         assert len(ports) == 2
         body = chat(prompt())
         stored = fetch(ports[0], body)

@@ -25,14 +25,14 @@ PR_SET_PDEATHSIG = 1
 
 
 class Config:
-    """envoy/envoy.yaml, as it stands but for the changes made here."""
+    """A file of envoy/, as it stands but for the changes made here."""
 
-    def __init__(self) -> None:
-        self.tree = yaml.safe_load(EXAMPLE.read_text())
+    def __init__(self, example: pathlib.Path = EXAMPLE) -> None:
+        self.tree = yaml.safe_load(example.read_text())
 
     @classmethod
-    def for_tests(cls, upstream_port: int) -> "Config":
-        config = cls()
+    def for_tests(cls, upstream_port: int, example: pathlib.Path = EXAMPLE) -> "Config":
+        config = cls(example)
         config.listen(0)
         config.tree["admin"]["address"]["socket_address"]["port_value"] = 0
         config.upstream_address["port_value"] = upstream_port
@@ -66,8 +66,28 @@ class Config:
         endpoint = self.cluster["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]
         return endpoint["address"]["socket_address"]
 
-    def listen(self, port: int) -> None:
-        self.listener["address"]["socket_address"]["port_value"] = port
+    def listener_named(self, name: str) -> dict:
+        return next(entry for entry in self.tree["static_resources"]["listeners"]
+                    if entry["name"] == name)
+
+    def cluster_named(self, name: str) -> dict:
+        return next(entry for entry in self.tree["static_resources"]["clusters"]
+                    if entry["name"] == name)
+
+    def listen(self, port: int, listener: str | None = None) -> None:
+        entry = self.listener_named(listener) if listener else self.listener
+        entry["address"]["socket_address"]["port_value"] = port
+
+    def at(self, cluster: str, *ports: int) -> "Config":
+        """A cluster's endpoints are these ports of loopback, without TLS and without DNS."""
+        entry = self.cluster_named(cluster)
+        entry.pop("transport_socket", None)
+        if "cluster_type" not in entry:
+            entry["type"] = "STATIC"
+        endpoints = [{"endpoint": {"address": {"socket_address": {
+            "address": "127.0.0.1", "port_value": port}}}} for port in ports]
+        entry["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
+        return self
 
     def configure(self, value: dict) -> "Config":
         """The plugin's configuration, the way the example gives it: as a Struct."""
@@ -107,7 +127,8 @@ def die_with_parent() -> None:
 class Envoy:
     """A running Envoy. A context manager: leaving it ends the process."""
 
-    def __init__(self, config: Config, workers: int = 1, listener_file: bool = False):
+    def __init__(self, config: Config, workers: int = 1, listener_file: bool = False,
+                 environment: dict[str, str] | None = None):
         self.config = config
         self.workers = workers
         self.folder = tempfile.TemporaryDirectory(prefix="envoy-llm-cache-")
@@ -128,14 +149,15 @@ class Envoy:
              "--disable-hot-restart", "--admin-address-path", path / "admin",
              "--file-flush-interval-msec", "20", "--log-level", "info"],
             stdout=self.access_path.open("wb"), stderr=self.log_path.open("wb"),
-            stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=die_with_parent)
+            stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=die_with_parent,
+            env={**os.environ, **(environment or {})})
         atexit.register(self.stop)
         self.wait_until(lambda: (path / "admin").exists() and (path / "admin").read_text(),
                         "the admin port")
         self.admin_port = int((path / "admin").read_text().rpartition(":")[2])
         self.wait_until(lambda: self.admin("/ready", check=False).startswith("LIVE")
-                        and self.listener_ports(), "a listener")
-        self.port = self.listener_ports()[0]
+                        and config.listener["name"] in self.ports(), "a listener")
+        self.port = self.ports()[config.listener["name"]]
 
     def __enter__(self) -> "Envoy":
         return self
@@ -194,9 +216,11 @@ class Envoy:
             raise AssertionError(f"admin {path}: {response.status} {body}")
         return body
 
-    def listener_ports(self) -> list[int]:
+    def ports(self) -> dict[str, int]:
+        """Where each listener listens, by its name."""
         listeners = json.loads(self.admin("/listeners?format=json")).get("listener_statuses", [])
-        return [entry["local_address"]["socket_address"]["port_value"] for entry in listeners]
+        return {entry["name"]: entry["local_address"]["socket_address"]["port_value"]
+                for entry in listeners}
 
     def stats(self, pattern: str) -> dict[str, int]:
         lines = self.admin(f"/stats?filter={pattern}").splitlines()

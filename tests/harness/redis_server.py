@@ -76,7 +76,8 @@ class RedisCluster:
                     cluster_enabled="yes", cluster_config_file="nodes.conf",
                     # A lost master is replaced after this, and is refused its keys until then.
                     cluster_node_timeout=1000, cluster_port=free_port(),
-                    cluster_replica_validity_factor=0, repl_diskless_sync_delay=0,
+                    cluster_require_full_coverage="no", cluster_replica_validity_factor=0,
+                    repl_diskless_sync_delay=0,
                     repl_ping_replica_period=1))
             binary = store_binaries.find("redis-cli")
             ran = subprocess.run(

@@ -26,8 +26,8 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-class PortTaken(Exception):
-    """The process ended before it was ready, as it does when somebody else has its port."""
+class Ended(Exception):
+    """The process ended by itself, as it does at its start when somebody else has its port."""
 
 
 class ServerProcess:
@@ -46,7 +46,7 @@ class ServerProcess:
             try:
                 self.start()
                 return
-            except PortTaken:
+            except Ended:
                 # Between asking for a free port and using it, it may have become somebody's.
                 if attempt == PORTS_TO_TRY - 1 or "in use" not in self.log():
                     self.stop()
@@ -85,13 +85,17 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path,
                 env=self.environment(), preexec_fn=killed_with_parent)
+        self.wait_until(self.is_ready, "it to be ready")
+
+    def wait_until(self, holds, what: str) -> None:
+        """Polls; the limit is a guard against hanging, never what a test is about."""
         deadline = time.monotonic() + GUARD_SECONDS
-        while not self.is_ready():
+        while not holds():
+            name, log = self.process.args[0], self.log()[-6000:]
             if self.process.poll() is not None:
-                raise PortTaken(f"{self.process.args[0]} ended; its log:\n{self.log()[-6000:]}")
+                raise Ended(f"waiting for {what}, but {name} ended; its log:\n{log}")
             if time.monotonic() > deadline:
-                raise AssertionError(f"{self.process.args[0]} is not ready; its log:\n"
-                                     f"{self.log()[-6000:]}")
+                raise AssertionError(f"waiting for {what}, but {name} runs; its log:\n{log}")
             time.sleep(0.01)
 
     def accepts(self) -> bool:
