@@ -88,8 +88,9 @@ def download(packages: list[str], folder: pathlib.Path) -> None:
         # A source that is down is no matter if the packages come from another one.
         subprocess.run([*apt, "update"], check=False, capture_output=True)
         try:
-            subprocess.run([*apt, "install", "--yes", "--download-only", "--no-install-recommends",
-                            *packages], check=True, capture_output=True, text=True)
+            subprocess.run([*apt, "install", "--yes", "--download-only", "--reinstall",
+                            "--no-install-recommends", *packages], check=True,
+                           capture_output=True, text=True)
             return
         except subprocess.CalledProcessError:
             if attempt == ATTEMPTS:

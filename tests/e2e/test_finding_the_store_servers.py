@@ -1,0 +1,62 @@
+"""Which redis-server and webdis the tests run, and what is said when there are none."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from harness import store_binaries
+from harness.envoy import ROOT
+
+
+@pytest.fixture
+def folder_on_path(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    return tmp_path
+
+
+def test_one_on_path_comes_first_and_runs_with_the_libraries_of_the_system(folder_on_path):
+    binary = folder_on_path / "redis-server"
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    assert store_binaries.find("redis-server") == binary
+    assert store_binaries.environment(binary) == dict(os.environ)
+
+
+def test_one_that_was_unpacked_runs_with_the_libraries_unpacked_with_it(monkeypatch, tmp_path):
+    monkeypatch.setattr(store_binaries, "UNPACKED", tmp_path)
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/given")
+    libraries = tmp_path / "usr" / "lib" / "x86_64-linux-gnu"
+    libraries.mkdir(parents=True)
+    environment = store_binaries.environment(tmp_path / "usr" / "bin" / "webdis")
+    assert environment["LD_LIBRARY_PATH"] == f"{libraries}:/given"
+
+
+def test_without_apt_it_says_what_to_install(tmp_path):
+    program = ("import pathlib, sys; from harness import store_binaries as it; "
+               "it.UNPACKED = pathlib.Path(sys.argv[1]) / 'none'\n"
+               "try: it.find('webdis')\nexcept it.NoServer as error: sys.exit(str(error))")
+    ran = subprocess.run(
+        [sys.executable, "-c", program, tmp_path], capture_output=True, text=True, check=False,
+        env={"PATH": str(tmp_path), "PYTHONPATH": str(ROOT / "tests"),
+             "PYTHONDONTWRITEBYTECODE": "1"})
+    assert ran.returncode == 1
+    assert "apt-get install redis-server redis-tools webdis" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not (tmp_path / "none").exists()
+
+
+def test_packages_that_cannot_be_got_leave_nothing_behind(monkeypatch, tmp_path):
+    """As when the registry is down: apt-get is there, and fails every time."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    scripts = {"apt-get": "echo 'E: no such host' >&2; exit 100", "dpkg-deb": "true"}
+    for name, text in scripts.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tools))
+    monkeypatch.setattr(store_binaries, "UNPACKED", tmp_path / "target" / "unpacked")
+    monkeypatch.setattr(store_binaries.time, "sleep", lambda seconds: None)
+    with pytest.raises(store_binaries.NoServer, match="no such host"):
+        store_binaries.find("redis-server")
+    assert list((tmp_path / "target").iterdir()) == []
