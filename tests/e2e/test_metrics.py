@@ -36,6 +36,25 @@ def test_each_outcome_is_counted_once_with_its_reason(envoys, workers, prompt):
             assert any(sorted_labels(other) == line for other in lines), line
 
 
+def test_what_the_store_does_and_where_its_breaker_stands_can_be_seen(envoys, prompt):
+    config = envoys.config({"store": {"http": {
+        "cluster": "no.such-cluster", "protocol": "webdis",
+        "breaker": {"failures": 2, "min_open": "1h", "max_open": "1h"}}}})
+    with Envoy(config) as envoy:
+        for _ in range(3):
+            assert fetch(envoy.port, chat(prompt())).status == 200
+        lines = [sorted_labels(line) for line in envoy.admin("/stats/prometheus").splitlines()]
+        for line in (
+                'llm_cache_store{operation="lookup",reason="store_unavailable",result="failed"} 1',
+                'llm_cache_store{operation="write",reason="store_unavailable",result="failed"} 1',
+                'llm_cache_store{operation="write",reason="breaker_open",result="failed"} 2',
+                'llm_cache_requests{reason="breaker_open",result="miss"} 2',
+                'llm_cache_breakers{cluster="no.such-cluster",state="open"} 1'):
+            assert line in lines, line
+        told = [line for line in envoy.log().splitlines() if "breaker of cluster" in line]
+        assert len(told) == 1 and "no.such-cluster: closed -> open" in told[0]
+
+
 def sorted_labels(line: str) -> str:
     name, brace, rest = line.partition("{")
     if not brace:
