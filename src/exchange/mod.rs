@@ -4,8 +4,12 @@
 mod capture;
 mod coded;
 mod input;
+mod intake;
+mod lookup;
 mod reason;
 mod reply;
+mod request;
+mod response;
 mod state;
 mod worker;
 

@@ -1,0 +1,183 @@
+//! An answer that is taken in: captured, judged, and made into an entry if it is whole and wanted.
+
+use std::borrow::Cow;
+
+use crate::cache::{CacheKey, Draft, encode};
+use crate::coding;
+use crate::config::StoreIf;
+use crate::http::Headers;
+use crate::llm::{Answer, Finish, Form, Judge, Stutter};
+
+use super::capture::Capture;
+use super::coded::Coded;
+use super::request::Keyed;
+use super::{NotStored, Worker, reply};
+
+/// An answer that passes, and what is known of it so far.
+#[derive(Debug)]
+pub(super) struct Intake {
+    request: Keyed,
+    form: Form,
+    headers: Headers,
+    /// When the response's headers came, in milliseconds since 1970.
+    created: u64,
+    content_length: Option<u64>,
+    judge: Box<dyn Judge>,
+    stutter: Stutter,
+    capture: Capture,
+    /// Where the answer is compressed.
+    coded: Option<Coded>,
+}
+
+impl Intake {
+    /// Begins with the response's headers.
+    ///
+    /// # Errors
+    /// Why this answer is not stored, whatever follows.
+    pub(super) fn begin(
+        request: Keyed,
+        headers: &Headers,
+        via_upstream: bool,
+        now: u64,
+        worker: &Worker,
+    ) -> Result<Self, NotStored> {
+        if !via_upstream {
+            return Err(NotStored::LocalReply);
+        }
+        if headers.get(":status") != Some(b"200") {
+            return Err(NotStored::Status);
+        }
+        let content_type = headers.get("content-type").unwrap_or_default();
+        let Keyed { api, ask, .. } = &request;
+        let framing = api
+            .framing(ask, content_type)
+            .ok_or(NotStored::ContentType)?;
+        if framing.is_stream() && !request.settings.store_if.streams {
+            return Err(NotStored::Streams);
+        }
+        let max_bytes = worker.config.limits.max_response_bytes;
+        let coded = Coded::new(headers, max_bytes, &worker.budget)?;
+        let form = match &ask.form {
+            Some(asked) if asked.framing == framing => asked.clone(),
+            Some(_) => return Err(NotStored::Form),
+            None => Form::stream(framing, b""),
+        };
+        let mut capture = Capture::new(&worker.budget, max_bytes);
+        let content_length = headers.number("content-length");
+        if let Some(length) = content_length {
+            capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
+        }
+        let stored = |name| headers.get(name).map(|value| (name, value));
+        Ok(Self {
+            form,
+            headers: reply::STORED_HEADERS
+                .into_iter()
+                .filter_map(stored)
+                .collect(),
+            created: now,
+            content_length,
+            judge: api.judge(ask, framing),
+            stutter: Stutter::new(),
+            capture,
+            coded,
+            request,
+        })
+    }
+
+    /// Takes the next chunk; `None` is one that the host could not give.
+    pub(super) fn take(&mut self, chunk: Option<&[u8]>, now: u64) -> Result<(), NotStored> {
+        let chunk = chunk.ok_or(NotStored::Unreadable)?;
+        self.capture.push(chunk)?;
+        let mut plain = Cow::Borrowed(chunk);
+        if let Some(coded) = &mut self.coded {
+            plain = Cow::Owned(coded.take(chunk, self.form.framing)?);
+        }
+        let stutter = &mut self.stutter;
+        self.judge
+            .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
+            .map_err(NotStored::Fault)
+    }
+
+    /// Whether the API's end marker has come, so that nothing is missing.
+    pub(super) fn is_over(&self) -> bool {
+        self.judge.is_over()
+    }
+
+    /// The response came to its end: what is to be stored, if it is whole and wanted.
+    pub(super) fn finish(self) -> Result<Whole, NotStored> {
+        let body = self.capture.bytes();
+        let all_there = self
+            .content_length
+            .is_none_or(|length| usize::try_from(length) == Ok(body.len()));
+        if !all_there {
+            return Err(NotStored::Length);
+        }
+        let plain = match self.coded {
+            None => Cow::Borrowed(body),
+            Some(coded) => Cow::Owned(coded.finish()?),
+        };
+        let answer = self.judge.finish(&plain).map_err(NotStored::Fault)?;
+        let Keyed {
+            api,
+            settings,
+            ttl,
+            rival,
+            ..
+        } = &self.request;
+        is_wanted(&settings.store_if, answer)?;
+        if self.stutter.is_stuttering() && !settings.store_if.stuttering {
+            return Err(NotStored::Stuttering);
+        }
+        if let Some(rival) = rival {
+            let coding = self.headers.get("content-encoding").unwrap_or_default();
+            coding::decode(coding, body, self.capture.max_bytes())
+                .ok()
+                .and_then(|plain| api.convert(&plain, &self.form, rival).ok())
+                .ok_or(NotStored::LessGeneral)?;
+        }
+        let key = self.request.key;
+        // Lifetimes are configured in days at the most.
+        let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let draft = encode(
+            &key,
+            &self.form,
+            200,
+            self.created,
+            lifetime,
+            &self.headers,
+            body,
+        );
+        Ok(Whole {
+            key,
+            draft: draft.ok_or(NotStored::ResponseTooLarge)?,
+            created: self.created,
+            lifetime,
+        })
+    }
+}
+
+/// A whole answer that is to be stored; times are in milliseconds.
+pub(super) struct Whole {
+    pub(super) key: CacheKey,
+    pub(super) draft: Draft,
+    pub(super) created: u64,
+    pub(super) lifetime: u64,
+}
+
+/// Whether the configuration wants a whole answer like this stored.
+fn is_wanted(store_if: &StoreIf, answer: Answer) -> Result<(), NotStored> {
+    if !answer.marked_end && !store_if.unmarked_end {
+        return Err(NotStored::UnmarkedEnd);
+    }
+    if !store_if.finish.contains(&answer.finish) {
+        return Err(match answer.finish {
+            Finish::Complete => NotStored::FinishComplete,
+            Finish::Length => NotStored::FinishLength,
+            Finish::Filtered => NotStored::FinishFiltered,
+        });
+    }
+    if answer.empty && !store_if.empty {
+        return Err(NotStored::Empty);
+    }
+    Ok(())
+}

@@ -1,0 +1,264 @@
+//! The first phase of an exchange: the request's headers and its body, until it has a key.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts};
+use crate::config::{Policy, Selection, Settings, parse_duration};
+use crate::http::{self, Headers, RequestDirectives};
+use crate::json::{self, Canonical};
+use crate::llm::{Api, Ask, Form};
+
+use super::lookup::{LookingUp, refuse};
+use super::response::Forwarded;
+use super::state::State;
+use super::{Bypass, Miss, Output, Report, RequestResult, Worker};
+
+/// Headers by which a request means another method than its own.
+const METHOD_OVERRIDES: [&str; 3] = [
+    "x-http-method",
+    "x-http-method-override",
+    "x-method-override",
+];
+
+#[derive(Debug)]
+pub(super) struct Collecting {
+    headers: Headers,
+    selection: Selection,
+    directives: RequestDirectives,
+    /// What `x-llm-cache-ttl` says.
+    requested_ttl: Option<Duration>,
+    /// Bytes of the body that the host said it holds.
+    held: usize,
+}
+
+/// A request that has a key, and so an answer that may be stored.
+#[derive(Debug)]
+pub(super) struct Keyed {
+    pub(super) key: CacheKey,
+    pub(super) api: Api,
+    pub(super) settings: Rc<Settings>,
+    pub(super) ask: Ask,
+    pub(super) ttl: Duration,
+    /// The form of a fresh entry under the key that could not serve this request.
+    pub(super) rival: Option<Form>,
+}
+
+pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
+    if !may_take_part(&headers) {
+        return State::Over;
+    }
+    let selection = worker.config.select(&headers, path(&headers));
+    if selection == Selection::NoPart {
+        return State::Over;
+    }
+    let directives = if worker.config.client.honor_cache_control {
+        RequestDirectives::parse(headers.get_all("cache-control"))
+    } else {
+        RequestDirectives::default()
+    };
+    let ttl = headers.get("x-llm-cache-ttl");
+    let requested_ttl =
+        ttl.and_then(|ttl| parse_duration(std::str::from_utf8(ttl).ok()?.trim_ascii()));
+    let mut collecting = Box::new(Collecting {
+        selection,
+        directives,
+        requested_ttl,
+        headers,
+        held: 0,
+    });
+    let too_large = collecting
+        .content_length()
+        .is_some_and(|length| length > max_request_bytes(worker));
+    if too_large {
+        collecting.bypass(Bypass::RequestTooLarge, worker, out)
+    } else if worker.config.hold_headers && collecting.content_length().is_none() {
+        // Envoy buffers what it lets go of once more while headers were held, so that a body
+        // which turns out too large would be refused with 413.
+        collecting.bypass(Bypass::UnknownLength, worker, out)
+    } else if directives.no_store {
+        collecting.bypass(Bypass::NoStore, worker, out)
+    } else if collecting.headers.contains("x-llm-cache-ttl") && requested_ttl.is_none() {
+        collecting.bypass(Bypass::InvalidTtl, worker, out)
+    } else {
+        State::Collecting(collecting)
+    }
+}
+
+/// Whether the request's headers leave a way into the cache: a plain POST of plain JSON.
+fn may_take_part(headers: &Headers) -> bool {
+    let absent = |name: &&str| !headers.contains(name);
+    headers.get(":method") == Some(b"POST")
+        && headers.get("content-type").is_none_or(http::is_plain_json)
+        && headers
+            .get_all("content-encoding")
+            .all(|coding| coding.eq_ignore_ascii_case(b"identity"))
+        && ["range", "upgrade"].iter().all(absent)
+        && METHOD_OVERRIDES.iter().all(absent)
+}
+
+/// The path without its query.
+fn path(headers: &Headers) -> &[u8] {
+    let path = headers.get(":path").unwrap_or_default();
+    path.split(|byte| *byte == b'?').next().unwrap_or_default()
+}
+
+fn max_request_bytes(worker: &Worker) -> u64 {
+    // The limit's range ends below 32 bits.
+    u64::try_from(worker.config.limits.max_request_bytes).unwrap_or(u64::MAX)
+}
+
+impl Collecting {
+    fn content_length(&self) -> Option<u64> {
+        self.headers.number("content-length")
+    }
+
+    pub(super) fn body(
+        mut self: Box<Self>,
+        held: usize,
+        end_of_stream: bool,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        if held > worker.config.limits.max_request_bytes {
+            return self.bypass(Bypass::RequestTooLarge, worker, out);
+        }
+        self.held = held;
+        if end_of_stream {
+            out.push(Output::ReadRequestBody);
+        }
+        State::Collecting(self)
+    }
+
+    pub(super) fn body_read(
+        mut self,
+        body: Option<&[u8]>,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Some(body) = body.filter(|body| self.is_complete(body)) else {
+            return self.bypass(Bypass::BodyIncomplete, worker, out);
+        };
+        // An empty POST asks an LLM for nothing.
+        if body.is_empty() {
+            return State::Over;
+        }
+        let canonical = json::canonicalize(body, &[]).ok();
+        let Some(Policy { api, settings }) = self.decide(canonical.as_ref(), worker) else {
+            return State::Over;
+        };
+        self.selection = Selection::Decided(Policy {
+            api,
+            settings: Rc::clone(&settings),
+        });
+        let path = self.headers.get(":path").unwrap_or_default();
+        // What decides about the answer is read from the whole body, whatever the key leaves out.
+        let ask = match api.read(path, body, canonical.as_ref()) {
+            Ok(ask) => ask,
+            Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
+        };
+        if ask.server_tools && !settings.store_if.server_tools {
+            return self.bypass(Bypass::ServerTools, worker, out);
+        }
+        if !is_cool(ask.temperature, settings.store_if.max_temperature) {
+            return self.bypass(Bypass::Temperature, worker, out);
+        }
+        let keyed = match settings.key.exclude.as_slice() {
+            [] => canonical,
+            exclude => json::canonicalize(body, exclude).ok(),
+        };
+        let key = CacheKey::new(&KeyParts {
+            settings: &settings.key,
+            headers: &self.headers,
+            api,
+            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            ask: &ask,
+        });
+        let Ok(key) = key else {
+            return self.bypass(Bypass::NoTenant, worker, out);
+        };
+        if !settings.sample.takes(key.sample_bits()) {
+            return self.bypass(Bypass::Sample, worker, out);
+        }
+        let ttl = self.requested_ttl.map_or(settings.ttl, |requested| {
+            requested.min(worker.config.client.max_ttl)
+        });
+        let reads = settings.mode.reads();
+        let looking_up = Box::new(LookingUp {
+            request: Keyed {
+                key,
+                api,
+                settings,
+                ask,
+                ttl,
+                rival: None,
+            },
+            directives: self.directives,
+            accept_encoding: self
+                .headers
+                .get_all("accept-encoding")
+                .collect::<Vec<_>>()
+                .join(&b','),
+        });
+        if !reads {
+            let bypass = RequestResult::Bypass(Bypass::WriteOnly);
+            out.push(Output::Report(Report::Request(bypass)));
+            let detail = Some(Bypass::WriteOnly.as_str());
+            looking_up.forward(Forward::Bypass, detail, out)
+        } else if self.directives.no_cache {
+            looking_up.miss(Miss::RequestDirective, out)
+        } else {
+            out.push(Output::LookUp(key));
+            State::LookingUp(looking_up)
+        }
+    }
+
+    /// Keys are made of whole bodies only: on Envoy before 1.32 the last chunk could be missing.
+    fn is_complete(&self, body: &[u8]) -> bool {
+        body.len() == self.held
+            && self
+                .content_length()
+                .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
+    }
+
+    fn decide(&mut self, body: Option<&Canonical>, worker: &Worker) -> Option<Policy> {
+        match std::mem::replace(&mut self.selection, Selection::NoPart) {
+            Selection::NoPart => None,
+            Selection::Decided(policy) => Some(policy),
+            Selection::NeedsModel => {
+                let model = body.and_then(|body| json::string_value(body.member("model")?));
+                let path = path(&self.headers);
+                worker
+                    .config
+                    .select_with_model(&self.headers, path, model.as_deref())
+            }
+        }
+    }
+
+    fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let bypass = RequestResult::Bypass(reason);
+        out.push(Output::Report(Report::Request(bypass)));
+        let status = CacheStatus::Forwarded {
+            because: Forward::Bypass,
+            detail: Some(reason.as_str()),
+        };
+        let respond = match &self.selection {
+            Selection::Decided(policy) => policy.settings.respond,
+            Selection::NoPart | Selection::NeedsModel => worker.config.settings.respond,
+        };
+        if self.directives.only_if_cached {
+            return refuse(out);
+        }
+        State::Forwarded(Box::new(Forwarded {
+            status,
+            respond,
+            storable: None,
+            key: None,
+        }))
+    }
+}
+
+/// Whether a request is as deterministic as the configuration wants it.
+fn is_cool(temperature: Option<f64>, max: Option<f64>) -> bool {
+    max.is_none_or(|max| temperature.is_some_and(|temperature| temperature <= max))
+}
