@@ -18,7 +18,7 @@
 use std::cell::Cell;
 
 use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
-use super::{HostFault, SetFault, SharedData, StoreFault, Version, Versioned};
+use super::{HostFault, SetFault, SharedData, StoreFault, Versioned, get_or_create};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
 /// room from several sets instead of emptying one.
@@ -36,10 +36,6 @@ const MAX_SETS: u32 = 1 << 16;
 
 /// Under this name is the number of sets that the latest configuration gave the store.
 const GEOMETRY: &str = "llm-cache/sets";
-
-/// A version that no value has before shared data was set four thousand million times: setting
-/// with it creates a name and changes nothing under a name that exists.
-const IF_ABSENT: Version = Version(u32::MAX);
 
 /// The store in Envoy's shared data.
 #[derive(Debug)]
@@ -303,19 +299,6 @@ fn read_geometry(shared: &impl SharedData) -> Option<u32> {
     let value = shared.get(GEOMETRY).ok()??.value;
     let sets = u32::from_le_bytes(value.try_into().ok()?);
     (1..=MAX_SETS).contains(&sets).then_some(sets)
-}
-
-/// The value under a name, which is there afterwards; empty if it was not there before.
-fn get_or_create(shared: &impl SharedData, name: &str) -> Result<Versioned, HostFault> {
-    if let Some(found) = shared.get(name)? {
-        return Ok(found);
-    }
-    match shared.set(name, &[], Some(IF_ABSENT)) {
-        // Somebody else created it: as good.
-        Ok(()) | Err(SetFault::VersionMismatch) => {}
-        Err(SetFault::Host) => return Err(HostFault),
-    }
-    shared.get(name)?.ok_or(HostFault)
 }
 
 /// Empties a set that the store does not use any more.

@@ -1,10 +1,12 @@
 //! Where entries live. Pure: bytes in, bytes out; a host lends its means as a trait.
 
 mod http;
+mod lease;
 mod memory;
 mod set;
 
 pub use http::{BreakerState, HttpStore, Lookup, Turn};
+pub use lease::{Joined, Lease, Leases, Peeked};
 pub use memory::MemoryStore;
 
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
@@ -89,4 +91,21 @@ pub enum SetFault {
     VersionMismatch,
     /// The host did not answer as it should.
     Host,
+}
+
+/// A version that no value has before shared data was set four thousand million times: setting
+/// with it creates a name and changes nothing under a name that exists.
+const IF_ABSENT: Version = Version(u32::MAX);
+
+/// The value under a name, which is there afterwards; empty if it was not there before.
+fn get_or_create(shared: &impl SharedData, name: &str) -> Result<Versioned, HostFault> {
+    if let Some(found) = shared.get(name)? {
+        return Ok(found);
+    }
+    match shared.set(name, &[], Some(IF_ABSENT)) {
+        // Somebody else created it: as good.
+        Ok(()) | Err(SetFault::VersionMismatch) => {}
+        Err(SetFault::Host) => return Err(HostFault),
+    }
+    shared.get(name)?.ok_or(HostFault)
 }

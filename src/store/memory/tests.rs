@@ -2,6 +2,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::store::Version;
 
 const NOW: u32 = 1_000;
 const LATER: u32 = 2_000;
