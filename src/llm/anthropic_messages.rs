@@ -13,6 +13,7 @@ use serde::Deserialize;
 
 use super::fields::{Said, deserialize_word};
 use super::judge::{Document, Events};
+use super::meaning::{Meaning, Says};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, events, json_or_sse, number_member, usage};
 use crate::json::Canonical;
@@ -80,6 +81,10 @@ impl Protocol for AnthropicMessages {
             _ => events::edit(answer, zero_usage_of_event),
         }
     }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
+    }
 }
 
 /// What a request in this form asks for, by its body; Bedrock takes the same bodies.
@@ -144,6 +149,29 @@ pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, Lossy> {
 pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
     usage::zero_json(json, &["/usage", "/message/usage"])
 }
+
+/// What a message says.
+pub(super) const MESSAGE: &[Says] = &[
+    Says::Text(&["/content/*/text"]),
+    Says::Calls("/content/*", "/name", &["/input"]),
+    Says::Value("/stop_reason"),
+    Says::Value("/stop_sequence"),
+];
+
+/// What makes up the total.
+pub(super) const TOKENS: &[&str] = &[
+    "/input_tokens",
+    "/cache_creation_input_tokens",
+    "/cache_read_input_tokens",
+    "/output_tokens",
+];
+
+static MEANING: Meaning = Meaning {
+    said: &[("", MESSAGE)],
+    usage: &["/usage", "/message/usage"],
+    tokens: &[TOKENS],
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

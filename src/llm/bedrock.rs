@@ -18,8 +18,10 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::documents::{self, Object};
 use super::fields::{self, Said};
 use super::judge::{Document, MessageJudge, Messages};
+use super::meaning::{Meaning, Says};
 use super::{Answer, Ask, Fault, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use super::{anthropic_messages, events, usage};
 use crate::eventstream::{self, Kind};
@@ -136,6 +138,25 @@ impl Protocol for Bedrock {
                 _ => Ok(None),
             }),
         }
+    }
+
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, Lossy> {
+        if form.framing != Framing::EventStream {
+            return documents::objects(answer, form.framing);
+        }
+        let mut objects = Vec::new();
+        each_event(answer, |_, payload| {
+            objects.push(match Operation::by_form(form) {
+                Operation::Converse => events::object(payload)?,
+                Operation::Invoke => events::object(&native(payload).ok_or(Lossy::Malformed)?)?,
+            });
+            Ok(())
+        })?;
+        Ok(objects)
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -342,6 +363,39 @@ fn drop_padding(event: &mut Map<String, Value>) {
 const CHUNK: &str = "chunk";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 const USAGES: &[&str] = &["/usage"];
+
+static MEANING: Meaning = Meaning {
+    said: &[
+        (
+            "/output/message",
+            &[
+                Says::Text(&[
+                    "/content/*/text",
+                    "/content/*/citationsContent/content/*/text",
+                ]),
+                Says::Calls("/content/*/toolUse", "/name", &["/input"]),
+                Says::Value("/content/*/image/source"),
+                Says::Value("/content/*/document/source"),
+                Says::Value("/content/*/video/source"),
+            ],
+        ),
+        ("", &[Says::Value("/stopReason")]),
+        // Of `InvokeModel`.
+        ("", anthropic_messages::MESSAGE),
+    ],
+    usage: &["/usage", "/message/usage"],
+    tokens: &[
+        &["/totalTokens"],
+        &[
+            "/inputTokens",
+            "/cacheReadInputTokens",
+            "/cacheWriteInputTokens",
+            "/outputTokens",
+        ],
+        anthropic_messages::TOKENS,
+    ],
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

@@ -19,6 +19,7 @@ use serde_json::Value;
 use super::documents::{self, Object};
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{Document, Events, Lines};
+use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, number_member};
@@ -97,6 +98,10 @@ impl Protocol for Cohere {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         documents::rewrite(answer, form.framing, zero_usage)
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -354,6 +359,39 @@ fn zero_meta(meta: &mut Value) -> bool {
     let zeroed = counts.map(|name| meta.get_mut(name).is_some_and(zero));
     zeroed.contains(&true)
 }
+
+/// What makes up the total: all tokens, where there is more than what is billed.
+const TOKENS: &[&[&str]] = &[
+    &["/tokens/input_tokens", "/tokens/output_tokens"],
+    &[
+        "/billed_units/input_tokens",
+        "/billed_units/image_tokens",
+        "/billed_units/output_tokens",
+    ],
+];
+
+static MEANING: Meaning = Meaning {
+    said: &[(
+        "",
+        &[
+            Says::Text(&["/message/content/*/text"]),
+            Says::Calls(
+                "/message/tool_calls/*",
+                "/function/name",
+                &["/function/arguments"],
+            ),
+            // Of version 1.
+            Says::Text(&["/text"]),
+            Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
+            Says::Value("/search_queries/*/text"),
+            Says::Value("/finish_reason"),
+            Says::Value("/embeddings"),
+        ],
+    )],
+    usage: &["/usage", "/delta/usage", "/meta", "/response/meta"],
+    tokens: TOKENS,
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

@@ -141,7 +141,8 @@ fn split_line(bytes: &[u8]) -> Option<(Line<'_>, &[u8])> {
     Some((Line { text, end }, rest))
 }
 
-const BOM: &[u8] = b"\xEF\xBB\xBF";
+/// What may come before a stream.
+pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
 
 #[cfg(test)]
 mod tests {

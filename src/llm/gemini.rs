@@ -16,6 +16,7 @@ use serde::Deserialize;
 use super::documents;
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
+use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
@@ -78,6 +79,10 @@ impl Protocol for Gemini {
         documents::rewrite(answer, form.framing, |chunk| {
             chunk.get_mut("usageMetadata").is_some_and(zero)
         })
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -361,6 +366,43 @@ fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
         marked_end: true,
     })
 }
+
+static MEANING: Meaning = Meaning {
+    said: &[
+        (
+            "/candidates/*",
+            &[
+                Says::Text(&["/content/parts/*/text"]),
+                Says::Calls("/content/parts/*/functionCall", "/name", &["/args"]),
+                Says::Value("/content/parts/*/inlineData/data"),
+                Says::Value("/content/parts/*/fileData/fileUri"),
+                Says::Value("/content/parts/*/executableCode/code"),
+                Says::Value("/content/parts/*/codeExecutionResult/output"),
+                Says::Value("/finishReason"),
+            ],
+        ),
+        (
+            "",
+            &[
+                Says::Value("/promptFeedback/blockReason"),
+                Says::Value("/promptFeedback/blockReasonMessage"),
+                Says::Value("/embedding/values"),
+                Says::Value("/embeddings/*/values"),
+            ],
+        ),
+    ],
+    usage: &["/usageMetadata"],
+    tokens: &[
+        &["/totalTokenCount"],
+        &[
+            "/promptTokenCount",
+            "/toolUsePromptTokenCount",
+            "/thoughtsTokenCount",
+            "/candidatesTokenCount",
+        ],
+    ],
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

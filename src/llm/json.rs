@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use super::fields::{Content, Said};
 use super::judge::Document;
+use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{json_or_sse, number_member};
@@ -51,6 +52,10 @@ impl Protocol for Json {
             }
             _ => Err(Lossy::Unsupported),
         }
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -111,6 +116,19 @@ impl<'de> Deserialize<'de> for Word {
         })
     }
 }
+
+/// The whole document but for what most APIs draw anew for each answer.
+static MEANING: Meaning = Meaning {
+    said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
+    usage: &["/usage", "/meta"],
+    tokens: &[
+        &["/total_tokens"],
+        &["/prompt_tokens", "/completion_tokens"],
+        &["/tokens/input_tokens", "/tokens/output_tokens"],
+        &["/billed_units/input_tokens", "/billed_units/output_tokens"],
+    ],
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

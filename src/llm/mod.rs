@@ -3,7 +3,8 @@
 //!
 //! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
-//! ([`fields`]) and the documents of stored answers ([`documents`]).
+//! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
+//! ([`meaning`]).
 
 mod anthropic_messages;
 mod bedrock;
@@ -14,6 +15,7 @@ mod fields;
 mod gemini;
 mod json;
 mod judge;
+mod meaning;
 mod members;
 mod ollama;
 mod openai_chat;
@@ -29,6 +31,9 @@ use std::fmt;
 
 use crate::http;
 use crate::json::Canonical;
+
+use documents::Object;
+use meaning::Meaning;
 
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
 pub use stutter::Stutter;
@@ -101,6 +106,17 @@ trait Protocol: Sync {
     fn split(&self, _json: &[u8], _wanted: &Form) -> Result<Vec<u8>, Lossy> {
         Err(Lossy::Unsupported)
     }
+
+    /// The JSON objects that an answer consists of, in order.
+    ///
+    /// # Errors
+    /// If it cannot be taken apart.
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, Lossy> {
+        documents::objects(answer, form.framing)
+    }
+
+    /// What of its answers carries meaning.
+    fn meaning(&self) -> &'static Meaning;
 
     /// The same answer with every count of tokens that it reports set to zero, and with what is
     /// made of them (costs, rates) gone or zero too. Durations stay.
@@ -195,6 +211,48 @@ impl Api {
     pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         can_be_taken_apart(answer)?;
         self.0.zero_usage(answer, form)
+    }
+
+    /// Whether two whole answers say the same: text, refusals, tool calls, why each choice
+    /// finished, embeddings. Ids, usage, reasoning and all else that accompanies an answer may
+    /// differ, and so may the forms.
+    ///
+    /// # Errors
+    /// Why one of them cannot be compared.
+    pub fn agree(
+        self,
+        one: &[u8],
+        one_form: &Form,
+        other: &[u8],
+        other_form: &Form,
+    ) -> Result<bool, Lossy> {
+        // What takes much memory of the one is gone before the other is taken apart.
+        Ok(self.said(one, one_form)? == self.said(other, other_form)?)
+    }
+
+    /// The tokens that an answer reports in all, of the prompt and of what was made of it. `None`
+    /// where it reports none, or is too large to be taken apart.
+    pub fn tokens(self, answer: &[u8], form: &Form) -> Option<u64> {
+        can_be_taken_apart(answer).ok()?;
+        let documents = self.0.documents(answer, form).ok()?;
+        self.0.meaning().tokens(documents)
+    }
+
+    /// What an answer says, in words of which equal ones mean the same.
+    fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+        can_be_taken_apart(answer)?;
+        let meaning = self.0.meaning();
+        if !form.framing.is_stream() {
+            return meaning.of(answer);
+        }
+        let joined = match (self.0.join(answer, form), meaning.usage_event) {
+            (Err(Lossy::NoUsage), Some(event)) => {
+                let stream = answer.strip_prefix(events::BOM).unwrap_or(answer);
+                self.0.join(&[event, stream].concat(), form)
+            }
+            (joined, _) => joined,
+        };
+        meaning.of(&joined?)
     }
 
     /// The answer, if an upstream's like it would be stored.

@@ -13,6 +13,7 @@ use serde::de::IgnoredAny;
 use super::documents;
 use super::fields::{self, Content, Said, deserialize_word};
 use super::judge::{Document, DocumentJudge, Lines};
+use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
@@ -79,6 +80,10 @@ impl Protocol for Ollama {
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
             zeroed.contains(&true)
         })
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -281,6 +286,29 @@ fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
         marked_end: true,
     })
 }
+
+static MEANING: Meaning = Meaning {
+    said: &[(
+        "",
+        &[
+            Says::Text(&["/message/content"]),
+            Says::Text(&["/response"]),
+            Says::Calls(
+                "/message/tool_calls/*",
+                "/function/name",
+                &["/function/arguments"],
+            ),
+            Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
+            Says::Value("/message/images/*"),
+            Says::Value("/image"),
+            Says::Value("/done_reason"),
+            Says::Value("/embeddings/*"),
+        ],
+    )],
+    usage: &[""],
+    tokens: &[&["/prompt_eval_count", "/eval_count"]],
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::events;
 use super::fields::deserialize_word;
 use super::judge::{Document, Events};
+use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
 use crate::json::{Canonical, string_value};
@@ -76,6 +77,10 @@ impl Protocol for OpenaiChat {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         zero_usage(answer, form)
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -236,6 +241,33 @@ deserialize_word!(ToolType, ToolType::Other, |word| match word {
     "function" | "custom" => ToolType::Client,
     _ => ToolType::Other,
 });
+
+/// What a choice of a chat completion says.
+pub(super) const CHOICE: &[Says] = &[
+    // Mistral has a list where the model reasons.
+    Says::Text(&["/message/content", "/message/content/*/text"]),
+    Says::Text(&["/message/refusal"]),
+    Says::Text(&["/message/audio/transcript"]),
+    Says::Calls(
+        "/message/tool_calls/*",
+        "/function/name",
+        &["/function/arguments"],
+    ),
+    Says::Calls("/message/tool_calls/*", "/custom/name", &["/custom/input"]),
+    Says::Calls("/message/function_call", "/name", &["/arguments"]),
+    Says::Value("/message/images/*/image_url/url"),
+    Says::Value("/finish_reason"),
+];
+
+/// Before a stream whose request did not ask for usage.
+pub(super) const USAGE_EVENT: Option<&[u8]> = Some(b"data: {\"usage\":{\"total_tokens\":0}}\n\n");
+
+static MEANING: Meaning = Meaning {
+    said: &[("/choices/*", CHOICE)],
+    usage: &["/usage", "/x_groq/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: USAGE_EVENT,
+};
 
 #[cfg(test)]
 mod convert_tests;

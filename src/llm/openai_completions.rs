@@ -3,7 +3,8 @@
 //! Source: the OpenAI API reference, "Completions" (object `text_completion` for answers and
 //! chunks alike); vLLM's as recorded. They end as chat completions do.
 
-use super::openai_chat::{self, OpenaiChat, Shape, join, split};
+use super::meaning::{Meaning, OPENAI_TOKENS, Says};
+use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{events, json_or_sse, number_member};
 use crate::json::Canonical;
@@ -56,6 +57,10 @@ impl Protocol for OpenaiCompletions {
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         openai_chat::zero_usage(answer, form)
     }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
+    }
 }
 
 /// How many prompts there are: `prompt` is a string, its tokens as numbers, or a list of either.
@@ -71,6 +76,16 @@ fn prompts(body: &Canonical) -> u32 {
         .and_then(|prompts| u32::try_from(prompts.len()).ok())
         .unwrap_or(u32::MAX)
 }
+
+static MEANING: Meaning = Meaning {
+    said: &[(
+        "/choices/*",
+        &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
+    )],
+    usage: &["/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: USAGE_EVENT,
+};
 
 #[cfg(test)]
 mod tests;

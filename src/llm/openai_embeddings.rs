@@ -12,6 +12,7 @@ use serde::de::{Deserialize, Error, IgnoredAny, SeqAccess, Visitor};
 use super::fields::{self, Said, deserialize_word};
 use super::json_or_sse;
 use super::judge::Document;
+use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use crate::json::Canonical;
@@ -58,6 +59,10 @@ impl Protocol for OpenaiEmbeddings {
             Framing::Json => usage::zero_document(answer, &["/usage"]),
             _ => Err(Lossy::Unsupported),
         }
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -185,6 +190,13 @@ impl<'de> Visitor<'de> for VectorVisitor {
         }
     }
 }
+
+static MEANING: Meaning = Meaning {
+    said: &[("/data/*", &[Says::Value("/embedding")])],
+    usage: &["/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

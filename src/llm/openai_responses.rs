@@ -22,6 +22,7 @@ use serde::Deserialize;
 
 use super::fields::deserialize_word;
 use super::judge::{Document, Events};
+use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
@@ -104,6 +105,10 @@ impl Protocol for OpenaiResponses {
             _ => Err(Lossy::Unsupported),
         }
     }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
+    }
 }
 
 /// Tools that are not the client's to run; `tools[].type` names them. Beyond `tools`: a stored
@@ -142,6 +147,29 @@ deserialize_word!(ToolType, ToolType::Client, |word| match word {
     "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
     _ => ToolType::Other,
 });
+
+static MEANING: Meaning = Meaning {
+    said: &[(
+        "",
+        &[
+            Says::Text(&["/output/*/content/*/text"]),
+            Says::Text(&["/output/*/content/*/refusal"]),
+            Says::Text(&["/output/*/content/*/transcript"]),
+            Says::Calls("/output/*", "/name", &["/arguments", "/input"]),
+            // Calls of tools without a name: a shell, a computer, patches, code, images.
+            Says::Value("/output/*/action"),
+            Says::Value("/output/*/actions"),
+            Says::Value("/output/*/operation"),
+            Says::Value("/output/*/code"),
+            Says::Value("/output/*/result"),
+            Says::Value("/status"),
+            Says::Value("/incomplete_details/reason"),
+        ],
+    )],
+    usage: &["/usage", "/response/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: None,
+};
 
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 use super::fields::{self, Content, Said};
 use super::judge::{Document, EventJudge, Events};
+use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
@@ -77,6 +78,10 @@ impl Protocol for WorkersAi {
         }
         let of_result = openai_chat::USAGES.map(|usage| format!("/result{usage}"));
         usage::zero_document(answer, &of_result.each_ref().map(String::as_str))
+    }
+
+    fn meaning(&self) -> &'static Meaning {
+        &MEANING
     }
 }
 
@@ -234,6 +239,29 @@ impl EventJudge for Stream {
         })
     }
 }
+
+static MEANING: Meaning = Meaning {
+    said: &[
+        ("/result/choices/*", openai_chat::CHOICE),
+        (
+            "/result",
+            &[
+                // An object where the request names a schema.
+                Says::Value("/response"),
+                Says::Calls("/tool_calls/*", "/name", &["/arguments"]),
+                Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
+                Says::Value("/finish_reason"),
+                Says::Value("/data"),
+                Says::Value("/text"),
+                Says::Value("/translated_text"),
+                Says::Value("/summary"),
+            ],
+        ),
+    ],
+    usage: &["/usage", "/result/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: openai_chat::USAGE_EVENT,
+};
 
 #[cfg(test)]
 mod tests;
