@@ -265,4 +265,6 @@ fn count(value: &Value) -> Option<u64> {
 }
 
 #[cfg(test)]
+mod recorded;
+#[cfg(test)]
 mod tests;
