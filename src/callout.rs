@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::http::Headers;
+
 /// A request to a cluster.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Callout {
@@ -26,6 +28,8 @@ pub type CalloutResult = Result<CalloutReply, CalloutFault>;
 pub struct CalloutReply {
     /// Its status code.
     pub status: u16,
+    /// Its headers, `:status` included.
+    pub headers: Headers,
     /// Its body, or `None` if that is longer than is of use.
     pub body: Option<Vec<u8>>,
 }

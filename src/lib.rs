@@ -23,4 +23,5 @@ pub mod eventstream;
 pub mod http;
 pub mod json;
 pub mod ndjson;
+pub mod random;
 pub mod sse;

@@ -209,6 +209,12 @@ impl Entry {
         self.bytes.get(self.body.clone()).unwrap_or_default()
     }
 
+    /// How many bytes it takes.
+    #[expect(clippy::len_without_is_empty, reason = "no entry is empty")]
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The encoded entry, for another store with another seal; `None` if it is longer than
     /// `max_bytes` without that.
     pub fn draft_within(&self, max_bytes: usize) -> Option<Draft> {

@@ -15,7 +15,12 @@ pub enum Freshness {
         ttl: u64,
     },
     /// Its lifetime is over.
-    Expired,
+    Expired {
+        /// Seconds since the answer was received.
+        age: u64,
+        /// Milliseconds since it expired.
+        since: u64,
+    },
     /// It was stored too far in the future to be trusted.
     FromTheFuture,
 }
@@ -28,7 +33,10 @@ pub fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
     }
     let age = now.saturating_sub(created);
     match lifetime.checked_sub(age) {
-        None | Some(0) => Freshness::Expired,
+        None | Some(0) => Freshness::Expired {
+            age: age / 1_000,
+            since: age.saturating_sub(lifetime),
+        },
         Some(left) => Freshness::Fresh {
             age: age / 1_000,
             ttl: left / 1_000,
@@ -45,9 +53,14 @@ mod tests {
         let fresh = |age, ttl| Freshness::Fresh { age, ttl };
         assert_eq!(freshness(10_000, 10_000, 5_000), fresh(0, 5));
         assert_eq!(freshness(14_999, 10_000, 5_000), fresh(4, 0));
-        assert_eq!(freshness(15_000, 10_000, 5_000), Freshness::Expired);
-        assert_eq!(freshness(u64::MAX, 0, 5_000), Freshness::Expired);
-        assert_eq!(freshness(10_000, 10_000, 0), Freshness::Expired);
+        let expired = |age, since| Freshness::Expired { age, since };
+        assert_eq!(freshness(15_000, 10_000, 5_000), expired(5, 0));
+        assert_eq!(freshness(16_500, 10_000, 5_000), expired(6, 1_500));
+        assert_eq!(
+            freshness(u64::MAX, 0, 5_000),
+            expired(u64::MAX / 1_000, u64::MAX - 5_000)
+        );
+        assert_eq!(freshness(10_000, 10_000, 0), expired(0, 0));
     }
 
     #[test]

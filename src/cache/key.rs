@@ -39,7 +39,7 @@ const HEADERS: [&str; 17] = [
 
 /// SHA-256 of a request's [`KeyParts`]. Equal keys mean equal requests; nothing of the request can
 /// be read from it.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
 /// Everything that a key is made of, and what is left out.

@@ -15,12 +15,33 @@ pub enum CacheStatus {
         /// The store it came from.
         tier: Tier,
     },
+    /// Answered with an entry that has expired, while it is refreshed.
+    Stale {
+        /// Seconds since it expired, those begun included.
+        since: u64,
+        /// The store it came from.
+        tier: Tier,
+    },
+    /// Answered with an entry that has expired, because the upstream failed.
+    StaleIfError {
+        /// Seconds since it expired, those begun included.
+        since: u64,
+        /// The status that the upstream gave, or Envoy in its place.
+        status: u16,
+    },
+    /// Answered with the answer to an identical request that was in flight.
+    Collapsed {
+        /// Seconds until the entry expires.
+        ttl: u64,
+    },
     /// Went on to the upstream.
     Forwarded {
         /// Why (RFC 9211, section 2.2).
         because: Forward,
         /// Why in more detail, as a token.
         detail: Option<&'static str>,
+        /// It had waited for the answer to an identical request, which did not serve it.
+        waited: bool,
     },
     /// Answered by the cache without an entry and without the upstream.
     Refused {
@@ -78,7 +99,8 @@ impl CacheStatus {
     /// The value of `x-cache`.
     pub fn x_cache(&self) -> &'static str {
         match self {
-            Self::Hit { .. } => "HIT",
+            Self::Hit { .. } | Self::Collapsed { .. } => "HIT",
+            Self::Stale { .. } | Self::StaleIfError { .. } => "STALE",
             Self::Forwarded {
                 because: Forward::Bypass,
                 ..
@@ -95,8 +117,27 @@ impl fmt::Display for CacheStatus {
             Self::Hit { ttl, tier } => {
                 write!(f, "{NAME}; hit; ttl={ttl}; detail={}", tier.as_str())
             }
-            Self::Forwarded { because, detail } => {
+            // A lifetime that is over is a negative one (RFC 9211, section 2.4).
+            Self::Stale { since, tier } => {
+                write!(f, "{NAME}; hit; ttl=-{since}; detail={}", tier.as_str())
+            }
+            Self::StaleIfError { since, status } => {
+                write!(
+                    f,
+                    "{NAME}; fwd=stale; fwd-status={status}; ttl=-{since}; detail=stale_if_error"
+                )
+            }
+            Self::Collapsed { ttl } => write!(f, "{NAME}; fwd=uri-miss; collapsed; ttl={ttl}"),
+            Self::Forwarded {
+                because,
+                detail,
+                waited,
+            } => {
                 write!(f, "{NAME}; fwd={}", because.as_str())?;
+                // Section 2.6: false where a new request had to be made.
+                if *waited {
+                    f.write_str("; collapsed=?0")?;
+                }
                 match detail {
                     Some(detail) => write!(f, "; detail={detail}"),
                     None => Ok(()),
@@ -113,7 +154,11 @@ mod tests {
 
     #[test]
     fn each_status_reads_as_rfc_9211_writes_it() {
-        let forwarded = |because, detail| CacheStatus::Forwarded { because, detail };
+        let forwarded = |because, detail| CacheStatus::Forwarded {
+            because,
+            detail,
+            waited: false,
+        };
         for (status, x_cache, value) in [
             (
                 CacheStatus::Hit {
@@ -130,6 +175,36 @@ mod tests {
                 },
                 "HIT",
                 "envoy-llm-cache; hit; ttl=0; detail=http",
+            ),
+            (
+                CacheStatus::Stale {
+                    since: 12,
+                    tier: Tier::Memory,
+                },
+                "STALE",
+                "envoy-llm-cache; hit; ttl=-12; detail=memory",
+            ),
+            (
+                CacheStatus::StaleIfError {
+                    since: 12,
+                    status: 503,
+                },
+                "STALE",
+                "envoy-llm-cache; fwd=stale; fwd-status=503; ttl=-12; detail=stale_if_error",
+            ),
+            (
+                CacheStatus::Collapsed { ttl: 3_599 },
+                "HIT",
+                "envoy-llm-cache; fwd=uri-miss; collapsed; ttl=3599",
+            ),
+            (
+                CacheStatus::Forwarded {
+                    because: Forward::Miss,
+                    detail: Some("collapse_timeout"),
+                    waited: true,
+                },
+                "MISS",
+                "envoy-llm-cache; fwd=miss; collapsed=?0; detail=collapse_timeout",
             ),
             (
                 forwarded(Forward::UriMiss, None),

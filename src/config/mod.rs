@@ -147,12 +147,59 @@ pub struct Settings {
     pub sample: Sample,
     /// Lifetime of what is stored.
     pub ttl: Duration,
+    /// How much shorter a lifetime may turn out, so that what was stored together does not expire
+    /// together.
+    pub ttl_jitter: Jitter,
+    /// How long past its expiry an entry is served while it is refreshed in the background.
+    pub stale_while_revalidate: Duration,
+    /// How long past its expiry an entry is served where the upstream fails.
+    pub stale_if_error: Duration,
+    /// Whether identical requests in flight wait for the first one's answer.
+    pub collapse: Collapse,
     /// What the key is made of.
     pub key: KeySettings,
     /// Which whole answers are stored.
     pub store_if: StoreIf,
     /// What answers look like.
     pub respond: Respond,
+}
+
+impl Settings {
+    /// How long past its expiry an entry is of use.
+    pub fn stale_window(&self) -> Duration {
+        self.stale_while_revalidate.max(self.stale_if_error)
+    }
+}
+
+/// The share of a lifetime that chance may take away, from 0 to 50 percent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Jitter {
+    percent: u32,
+}
+
+impl Jitter {
+    /// Nothing is left to chance.
+    pub const NONE: Self = Self { percent: 0 };
+
+    /// `None` if `percent` is above 50.
+    pub fn new(percent: u32) -> Option<Self> {
+        (percent <= 50).then_some(Self { percent })
+    }
+
+    /// A lifetime, given 32 random bits: from what the share leaves of it to the whole of it.
+    pub fn apply(self, lifetime: Duration, bits: u32) -> Duration {
+        let share = f64::from(self.percent) / 100.0 * (f64::from(bits) / f64::from(u32::MAX));
+        lifetime.mul_f64(1.0 - share)
+    }
+}
+
+/// Whether identical requests in flight wait for the first one's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Collapse {
+    /// How long a request waits at the most; zero turns it off.
+    pub max_wait: Duration,
+    /// Whether requests for a stream wait too.
+    pub streams: bool,
 }
 
 /// Which halves of the cache are in use.
@@ -164,6 +211,9 @@ pub enum Mode {
     ReadOnly,
     /// Never look up, store.
     WriteOnly,
+    /// Look up, ask the upstream all the same, compare the answers and count; store what was
+    /// missing. Clients see no difference.
+    Shadow,
     /// Take no part: nothing is buffered, no header is added.
     Disabled,
 }
@@ -171,12 +221,12 @@ pub enum Mode {
 impl Mode {
     /// Whether entries are looked up.
     pub fn reads(self) -> bool {
-        matches!(self, Self::ReadWrite | Self::ReadOnly)
+        matches!(self, Self::ReadWrite | Self::ReadOnly | Self::Shadow)
     }
 
     /// Whether answers are stored.
     pub fn writes(self) -> bool {
-        matches!(self, Self::ReadWrite | Self::WriteOnly)
+        matches!(self, Self::ReadWrite | Self::WriteOnly | Self::Shadow)
     }
 }
 
@@ -392,6 +442,13 @@ impl Default for Settings {
             mode: Mode::ReadWrite,
             sample: Sample::ALL,
             ttl: Duration::from_secs(3_600),
+            ttl_jitter: Jitter::NONE,
+            stale_while_revalidate: Duration::ZERO,
+            stale_if_error: Duration::ZERO,
+            collapse: Collapse {
+                max_wait: Duration::ZERO,
+                streams: false,
+            },
             key: KeySettings::default(),
             store_if: StoreIf::default(),
             respond: Respond::default(),

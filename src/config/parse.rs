@@ -9,17 +9,19 @@ use serde_json::{Map, Value};
 use super::protobuf::decode_struct;
 use super::section::{Problems, Section, header_name, in_memory, one_of, word};
 use super::store::store;
+use super::units;
 use super::{
-    Client, Config, ConfigError, HeaderMatch, KeySettings, Limits, Match, Mode, PathMatch, Pattern,
-    Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
+    Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, Limits, Match, Mode,
+    PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
 use crate::json::{NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
 
-const MODES: [(&str, Mode); 4] = [
+const MODES: [(&str, Mode); 5] = [
     ("read_write", Mode::ReadWrite),
     ("read_only", Mode::ReadOnly),
     ("write_only", Mode::WriteOnly),
+    ("shadow", Mode::Shadow),
     ("disabled", Mode::Disabled),
 ];
 
@@ -33,6 +35,10 @@ const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Z
 
 /// An entry that outlives a year is a file, not a cache.
 const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
+const STALE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+
+/// Who waits longer than Envoy lets a stream be idle (`stream_idle_timeout`) waits in vain.
+const MAX_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
 
 /// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`). A prompt is in it up to ten times:
@@ -94,10 +100,38 @@ fn settings(section: &mut Section<'_>, base: &Settings) -> Settings {
         mode: section.word("mode", &MODES).unwrap_or(base.mode),
         sample: sample.and_then(Sample::new).unwrap_or(base.sample),
         ttl: section.duration("ttl", TTL).unwrap_or(base.ttl),
+        ttl_jitter: section
+            .take_as(
+                "ttl_jitter",
+                "a percentage from \"0%\" to \"50%\"",
+                |value| Jitter::new(units::parse_percent(value.as_str()?)?),
+            )
+            .unwrap_or(base.ttl_jitter),
+        stale_while_revalidate: section
+            .duration("stale_while_revalidate", STALE)
+            .unwrap_or(base.stale_while_revalidate),
+        stale_if_error: section
+            .duration("stale_if_error", STALE)
+            .unwrap_or(base.stale_if_error),
+        collapse: collapse(section, base.collapse),
         key: key(section, &base.key),
         store_if: store_if(section, &base.store_if),
         respond: respond(section, base.respond),
     }
+}
+
+fn collapse(parent: &mut Section<'_>, base: Collapse) -> Collapse {
+    let Some(mut section) = parent.section("collapse") else {
+        return base;
+    };
+    let collapse = Collapse {
+        max_wait: section
+            .duration("max_wait", MAX_WAIT)
+            .unwrap_or(base.max_wait),
+        streams: section.flag("streams").unwrap_or(base.streams),
+    };
+    section.finish();
+    collapse
 }
 
 fn key(parent: &mut Section<'_>, base: &KeySettings) -> KeySettings {

@@ -25,6 +25,8 @@ fn every_key_is_read() {
     let config = parse(
         r#"{
         "mode": "read_only", "sample": 12.5, "ttl": "10m", "hold_headers": true,
+        "ttl_jitter": "10%", "stale_while_revalidate": "1m", "stale_if_error": "1h",
+        "collapse": {"max_wait": "30s", "streams": true},
         "key": {"tenant": {"header": "X-Tenant-Id"}, "headers": ["X-Team"],
                 "exclude": ["/user"], "namespace": "v2"},
         "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
@@ -41,6 +43,13 @@ fn every_key_is_read() {
         mode: Mode::ReadOnly,
         sample: Sample::new(12.5).unwrap(),
         ttl: Duration::from_secs(600),
+        ttl_jitter: Jitter::new(10).unwrap(),
+        stale_while_revalidate: Duration::from_secs(60),
+        stale_if_error: Duration::from_secs(3_600),
+        collapse: Collapse {
+            max_wait: Duration::from_secs(30),
+            streams: true,
+        },
         key: KeySettings {
             tenant: Tenant::Header("x-tenant-id".into()),
             headers: vec!["x-team".into()],
@@ -90,7 +99,8 @@ fn every_key_is_read() {
 fn every_problem_is_told_at_once_with_its_path() {
     let told = problems(
         r#"{
-        "mode": "readwrite", "ttl": 3600, "sample": 101, "frobnicate": 1, "collapse": {},
+        "mode": "readwrite", "ttl": 3600, "sample": 101, "frobnicate": 1,
+        "ttl_jitter": "51%", "stale_if_error": "1y", "collapse": {"max_wait": "1h", "polls": 1},
         "key": {"tenant": "me", "exclude": ["user"], "headers": ["a b"], "x": 1},
         "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
         "limits": {"max_request_bytes": -1},
@@ -109,7 +119,10 @@ fn every_problem_is_told_at_once_with_its_path() {
         "ttl",
         "sample",
         "frobnicate",
-        "collapse",
+        "ttl_jitter",
+        "stale_if_error",
+        "collapse.max_wait",
+        "collapse.polls",
         "key.tenant",
         "key.exclude[0]",
         "key.headers[0]",

@@ -33,6 +33,12 @@ pub fn parse_size(text: &str) -> Option<u64> {
     number.checked_mul(bytes)
 }
 
+/// Reads a percentage: a whole number and `%`. `None` if the text is anything else.
+pub(super) fn parse_percent(text: &str) -> Option<u32> {
+    let (number, unit) = number_and_unit(text)?;
+    (unit == "%").then(|| u32::try_from(number).ok())?
+}
+
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at_checked(digits)?;
@@ -55,6 +61,15 @@ mod tests {
             assert_eq!(parse_duration(odd), None, "{odd}");
         }
         assert_eq!(parse_duration("18446744073709551615d"), None);
+    }
+
+    #[test]
+    fn percentages_are_whole() {
+        assert_eq!(parse_percent("0%"), Some(0));
+        assert_eq!(parse_percent("10%"), Some(10));
+        for odd in ["", "%", "10", "10 %", "1.5%", "-1%", "4294967296%"] {
+            assert_eq!(parse_percent(odd), None, "{odd}");
+        }
     }
 
     #[test]

@@ -25,6 +25,31 @@ impl CaptureBudget {
     }
 }
 
+/// Bytes of the budget that are held until this is dropped.
+#[derive(Debug)]
+pub(super) struct Hold {
+    bytes: usize,
+    budget: CaptureBudget,
+}
+
+impl Hold {
+    /// `None` if so much is not left.
+    pub(super) fn take(budget: &CaptureBudget, bytes: usize) -> Option<Self> {
+        budget.left.set(budget.left.get().checked_sub(bytes)?);
+        Some(Self {
+            bytes,
+            budget: budget.clone(),
+        })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        let left = &self.budget.left;
+        left.set(left.get().saturating_add(self.bytes));
+    }
+}
+
 /// A copy of the answer so far. What it has taken of the budget it gives back when dropped.
 #[derive(Debug)]
 pub(super) struct Capture {

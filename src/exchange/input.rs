@@ -1,15 +1,22 @@
 //! The whole contract with the host: what it tells an exchange, and what it is told to do.
 
-use crate::cache::{CacheKey, Entry};
+use std::rc::Rc;
+
+use crate::cache::{CacheKey, Entry, Tier};
 use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
-use crate::store::StoreFault;
+use crate::store::{Joined, Lease, StoreFault};
 
-use super::Report;
+use super::{CollapseFault, Report};
 
-/// What happened to an exchange.
+/// What happened to an exchange, or to a task of its worker.
 #[derive(Debug)]
 pub enum Input<'a> {
+    /// A task is to begin.
+    Begin {
+        /// Milliseconds since 1970.
+        now: u64,
+    },
     /// The request's headers came.
     RequestHeaders {
         /// Pseudo-headers included.
@@ -42,6 +49,36 @@ pub enum Input<'a> {
         /// Milliseconds since 1970.
         now: u64,
     },
+    /// Answers [`Output::Lease`].
+    Leased {
+        /// What became of it.
+        joined: Joined,
+        /// What is under the key in memory after that.
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// Answers [`Output::ReadRequest`].
+    RequestRead {
+        /// The whole body, or `None` if the host cannot give it.
+        body: Option<&'a [u8]>,
+        /// The cluster that the request's route leads to, if it is known.
+        cluster: Option<&'a str>,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// Ends what [`Output::Wait`] began.
+    Released {
+        /// How.
+        release: Release,
+        /// Milliseconds since 1970.
+        now: u64,
+    },
+    /// Answers [`Output::Peek`].
+    Peeked {
+        /// Whether another worker still asks the upstream.
+        held: bool,
+    },
     /// The host could not carry out [`Output::Reply`].
     ReplyFailed,
     /// The response's headers came.
@@ -68,18 +105,24 @@ pub enum Input<'a> {
         end_of_stream: bool,
     },
     /// The response's trailers came, and so its body is complete.
-    ResponseTrailers,
+    ResponseTrailers {
+        /// Milliseconds since 1970.
+        now: u64,
+    },
     /// Answers [`Output::Insert`]: how many other entries made room.
     Inserted(Result<u32, StoreFault>),
     /// The stream is over, whether or not the response came to its end.
     Closed {
         /// The client ended it, and nobody else.
         by_client: bool,
+        /// Milliseconds since 1970. Only looked at while
+        /// [`Exchange::captures_response`](super::Exchange::captures_response).
+        now: u64,
     },
 }
 
-/// What the host is to do. Whether it holds the request back is not among these: it asks
-/// [`Exchange::holds_request`](super::Exchange::holds_request).
+/// What the host is to do for an exchange or a task. Whether it holds the request back is not among
+/// these: it asks [`Exchange::holds_request`](super::Exchange::holds_request).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
     /// Answer with [`Input::RequestBodyRead`], at once.
@@ -100,29 +143,68 @@ pub enum Output {
         key: CacheKey,
         /// What: an encoded entry.
         entry: Vec<u8>,
-        /// When it was created, in milliseconds since 1970.
-        created: u64,
-        /// How long it is of use, in milliseconds.
-        lifetime: u64,
+        /// When it is of no more use, in milliseconds since 1970.
+        expires: u64,
+    },
+    /// Ask for the lease on a key, then look the key up in memory, and answer with
+    /// [`Input::Leased`], at once.
+    Lease {
+        /// The key.
+        key: CacheKey,
+        /// How long it lasts at the most, in milliseconds.
+        max_age: u64,
+        /// If another worker has it: leave word that this one is to be told of its end.
+        waits: bool,
+    },
+    /// Give a lease back, and tell the workers that wait for its end.
+    GiveBack {
+        /// The key.
+        key: CacheKey,
+        /// The lease.
+        lease: Lease,
+        /// So many milliseconds from now nobody is to wait for this key.
+        unstorable_for: u64,
+    },
+    /// Say whether the lease on a key is held: [`Input::Peeked`], at once.
+    Peek(CacheKey),
+    /// Answer with [`Input::RequestRead`], at once.
+    ReadRequest,
+    /// Call [`Worker::wait`](super::Worker::wait), and keep the exchange at hand until
+    /// [`Output::Release`] names it.
+    Wait {
+        /// What for.
+        key: CacheKey,
+        /// Until when at the most, in milliseconds since 1970.
+        deadline: u64,
+    },
+    /// Call [`Worker::leave`](super::Worker::leave): the exchange waits no more.
+    Leave(CacheKey),
+    /// Tell an exchange that waits [`Input::Released`]. Only tasks say so.
+    Release {
+        /// Its number.
+        exchange: u32,
+        /// How.
+        release: Release,
     },
     /// Tell the operators.
     Report(Report),
-    /// Call [`Worker::awake`](super::Worker::awake) soon, and not from within a request.
+    /// Run the tasks of [`Worker::take_tasks`](super::Worker::take_tasks) soon, and not from within
+    /// a request.
     Wake,
 }
 
-/// What the host is to do for a worker.
-#[derive(Debug, PartialEq, Eq)]
-pub enum WorkerOutput {
-    /// Send this and answer with [`Worker::called`](super::Worker::called) and its number.
-    Call {
-        /// Its number.
-        id: u32,
-        /// What to send.
-        callout: Callout,
+/// How an exchange that waits is let go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// With the answer to the identical request.
+    Answer {
+        /// The entry, not verified. Many may wait for it.
+        entry: Rc<[u8]>,
+        /// Where it was found.
+        tier: Tier,
     },
-    /// Tell the operators.
-    Report(Report),
+    /// To the upstream.
+    Go(CollapseFault),
 }
 
 /// An answer by the cache itself.

@@ -1,15 +1,17 @@
 //! An answer that is taken in: captured, judged, and made into an entry if it is whole and wanted.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::cache::{CacheKey, Draft, encode};
+use crate::cache::{Draft, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::Headers;
-use crate::llm::{Answer, Finish, Form, Judge, Stutter};
+use crate::llm::{Answer, Api, Finish, Form, Judge, Stutter};
 
 use super::capture::Capture;
 use super::coded::Coded;
+use super::fate::Fate;
 use super::request::Keyed;
 use super::{NotStored, Worker, reply};
 
@@ -98,13 +100,17 @@ impl Intake {
             .map_err(NotStored::Fault)
     }
 
+    pub(super) fn fate(&self) -> Fate {
+        self.request.fate()
+    }
+
     /// Whether the API's end marker has come, so that nothing is missing.
     pub(super) fn is_over(&self) -> bool {
         self.judge.is_over()
     }
 
     /// The response came to its end: what is to be stored, if it is whole and wanted.
-    pub(super) fn finish(self) -> Result<Whole, NotStored> {
+    pub(super) fn finish(self, worker: &Worker) -> Result<Whole, NotStored> {
         let body = self.capture.bytes();
         let all_there = self
             .content_length
@@ -135,33 +141,35 @@ impl Intake {
                 .and_then(|plain| api.convert(&plain, &self.form, rival).ok())
                 .ok_or(NotStored::LessGeneral)?;
         }
-        let key = self.request.key;
+        let ttl = settings.ttl_jitter.apply(*ttl, worker.random_bits());
         // Lifetimes are configured in days at the most.
-        let lifetime = u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX);
+        let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let draft = encode(
-            &key,
+            &self.request.key,
             &self.form,
             200,
             self.created,
-            lifetime,
+            milliseconds(ttl),
             &self.headers,
             body,
         );
+        let of_use = ttl.saturating_add(settings.stale_window());
         Ok(Whole {
-            key,
+            fate: self.request.fate(),
+            api: *api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
-            created: self.created,
-            lifetime,
+            expires: self.created.saturating_add(milliseconds(of_use)),
         })
     }
 }
 
-/// A whole answer that is to be stored; times are in milliseconds.
+/// A whole answer that is wanted.
 pub(super) struct Whole {
-    pub(super) key: CacheKey,
+    pub(super) fate: Fate,
+    pub(super) api: Api,
     pub(super) draft: Draft,
-    pub(super) created: u64,
-    pub(super) lifetime: u64,
+    /// When it is of no more use, in milliseconds since 1970.
+    pub(super) expires: u64,
 }
 
 /// Whether the configuration wants a whole answer like this stored.

@@ -3,25 +3,31 @@
 
 mod capture;
 mod coded;
+mod fate;
+mod flights;
 mod input;
 mod intake;
 mod lookup;
 mod reason;
+mod refresh;
 mod reply;
 mod request;
 mod response;
 mod state;
+mod storing;
+mod task;
 mod worker;
 
 use std::mem;
 use std::rc::Rc;
 
 pub use capture::CaptureBudget;
-pub use input::{Input, Output, Reply, ReplyBody, WorkerOutput};
+pub use input::{Input, Output, Release, Reply, ReplyBody};
 pub use reason::{
-    AnswerResult, Bypass, CounterName, Miss, NotStored, Operation, OperationResult, Report,
-    RequestResult,
+    AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,
+    RefreshResult, Report, RequestResult, ShadowResult, StaleBecause,
 };
+pub use task::Task;
 pub use worker::Worker;
 
 use state::State;
@@ -51,10 +57,7 @@ impl Exchange {
 
     /// Whether the request's body must not go further for now.
     pub fn holds_request(&self) -> bool {
-        matches!(
-            self.state,
-            State::Collecting(_) | State::LookingUp(_) | State::Fetching(_) | State::Replied
-        )
+        self.state.searches() || matches!(self.state, State::Replied)
     }
 
     /// Whether the request's headers must not go further for now.
@@ -65,10 +68,7 @@ impl Exchange {
     /// Whether the headers of a response, if they came now, would concern the exchange. Its own
     /// replies pass by unseen.
     pub fn awaits_response(&self) -> bool {
-        matches!(
-            self.state,
-            State::Collecting(_) | State::LookingUp(_) | State::Fetching(_) | State::Forwarded(_)
-        )
+        self.state.searches() || matches!(self.state, State::Forwarded(_))
     }
 
     /// Whether the exchange wants the response's bytes.

@@ -67,6 +67,29 @@ pub enum Miss {
     Unusable,
     /// A store could not be asked, or did not answer as it should.
     Store(StoreFault),
+    /// It waited for the answer to an identical request, which did not serve it.
+    Collapse(CollapseFault),
+}
+
+/// Why the answer to an identical request did not serve one that waited for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CollapseFault {
+    /// It did not come within `collapse.max_wait`.
+    Timeout,
+    /// It did not become an entry, or whoever asked for it is gone.
+    LeaderFailed,
+    /// It is in another form than asked for, and to convert it would lose something.
+    Unusable,
+}
+
+impl CollapseFault {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Timeout => "collapse_timeout",
+            Self::LeaderFailed => "collapse_leader_failed",
+            Self::Unusable => "collapse_unusable",
+        }
+    }
 }
 
 impl Miss {
@@ -79,6 +102,7 @@ impl Miss {
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
             Self::Store(fault) => fault.as_str(),
+            Self::Collapse(fault) => fault.as_str(),
         }
     }
 }
@@ -167,6 +191,12 @@ impl NotStored {
 pub enum RequestResult {
     /// Answered from the cache.
     Hit,
+    /// Answered with an entry that had expired.
+    Stale(StaleBecause),
+    /// Answered with the answer to an identical request.
+    Collapsed,
+    /// Would have been answered from the cache, but for `mode: shadow`.
+    ShadowHit,
     /// Not answered from the cache.
     Miss(Miss),
     /// Kept out of the cache.
@@ -177,8 +207,74 @@ impl RequestResult {
     fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Hit => ("hit", None),
+            Self::Stale(because) => ("stale", Some(because.as_str())),
+            Self::Collapsed => ("collapsed", None),
+            Self::ShadowHit => ("shadow_hit", None),
             Self::Miss(miss) => ("miss", Some(miss.as_str())),
             Self::Bypass(bypass) => ("bypass", Some(bypass.as_str())),
+        }
+    }
+}
+
+/// Why an entry that had expired was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StaleBecause {
+    /// It is being refreshed, or will be (`stale_while_revalidate`).
+    Revalidating,
+    /// The upstream failed (`stale_if_error`).
+    UpstreamFailed,
+}
+
+impl StaleBecause {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Revalidating => "revalidating",
+            Self::UpstreamFailed => "upstream_failed",
+        }
+    }
+}
+
+/// What came of a refresh in the background.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefreshResult {
+    /// The upstream was asked.
+    Sent,
+    /// A request went to the upstream in its place.
+    ByRequest,
+    /// Too many are under way.
+    Busy,
+}
+
+impl RefreshResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sent => "sent",
+            Self::ByRequest => "by_request",
+            Self::Busy => "busy",
+        }
+    }
+}
+
+/// How the upstream's answer compares with the stored one, in `mode: shadow`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShadowResult {
+    /// They say the same.
+    Agreed,
+    /// They do not.
+    Disagreed,
+    /// There is no telling.
+    Incomparable,
+    /// The upstream's answer is not one that would be stored.
+    NotWhole,
+}
+
+impl ShadowResult {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Agreed => "agreed",
+            Self::Disagreed => "disagreed",
+            Self::Incomparable => "incomparable",
+            Self::NotWhole => "not_whole",
         }
     }
 }
@@ -221,6 +317,14 @@ pub enum OperationResult {
 }
 
 impl OperationResult {
+    pub(super) fn of_lookup(found: &Result<Option<Vec<u8>>, StoreFault>) -> Self {
+        match found {
+            Ok(Some(_)) => Self::Found,
+            Ok(None) => Self::Absent,
+            Err(fault) => Self::Failed(*fault),
+        }
+    }
+
     fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Found => ("found", None),
@@ -262,6 +366,14 @@ pub enum Report {
     Store(Operation, OperationResult),
     /// The breaker in front of that store has turned.
     Breaker(Turn),
+    /// What came of a refresh in the background.
+    Refresh(RefreshResult),
+    /// How two answers compare, in `mode: shadow`.
+    Shadow(ShadowResult),
+    /// For how long the upstream took that a hit would have saved.
+    SavedMilliseconds(u64),
+    /// The tokens that it reports, and that a hit would have saved.
+    SavedTokens(u64),
 }
 
 /// The name of a counter: its family, and labels with their words.
@@ -274,13 +386,27 @@ pub struct CounterName {
 }
 
 impl Report {
+    pub(super) fn stored() -> Self {
+        Self::Answer(AnswerResult::Stored)
+    }
+
+    pub(super) fn not_stored(reason: NotStored) -> Self {
+        Self::Answer(AnswerResult::NotStored(reason))
+    }
+
     /// The counter, and what is added to it; `None` for what is not counted.
-    pub fn counter(self) -> Option<(CounterName, u32)> {
+    pub fn counter(self) -> Option<(CounterName, u64)> {
         let name = |family, (result, reason)| CounterName {
             family,
             operation: None,
             result: Some(result),
             reason,
+        };
+        let plain = |family| CounterName {
+            family,
+            operation: None,
+            result: None,
+            reason: None,
         };
         Some(match self {
             Self::Breaker(_) => return None,
@@ -293,15 +419,13 @@ impl Report {
                 },
                 1,
             ),
-            Self::Evictions(evicted) => {
-                let evictions = CounterName {
-                    family: "llm_cache_evictions",
-                    operation: None,
-                    result: None,
-                    reason: None,
-                };
-                (evictions, evicted)
+            Self::Evictions(evicted) => (plain("llm_cache_evictions"), u64::from(evicted)),
+            Self::Refresh(result) => (name("llm_cache_refreshes", (result.as_str(), None)), 1),
+            Self::Shadow(result) => (name("llm_cache_shadow", (result.as_str(), None)), 1),
+            Self::SavedMilliseconds(milliseconds) => {
+                (plain("llm_cache_shadow_saved_milliseconds"), milliseconds)
             }
+            Self::SavedTokens(tokens) => (plain("llm_cache_shadow_saved_tokens"), tokens),
         })
     }
 }

@@ -19,6 +19,7 @@ pub(super) const STORED_HEADERS: [&str; 6] = [
 ];
 
 /// What a hit serves.
+#[derive(Debug)]
 pub(super) struct Served {
     status: u16,
     framing: Framing,
@@ -70,13 +71,13 @@ impl Served {
     /// The reply to a request under `key`; `age` is in seconds.
     pub(super) fn reply(
         self,
-        key: &CacheKey,
+        key: Option<&CacheKey>,
         respond: Respond,
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
         let mut headers = self.headers;
-        for (name, value) in own_headers(status, respond, Some(key)) {
+        for (name, value) in own_headers(status, respond, key) {
             headers.push(name, value);
         }
         headers.push("age", age.to_string());

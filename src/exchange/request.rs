@@ -4,15 +4,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts};
-use crate::config::{Policy, Selection, Settings, parse_duration};
+use crate::config::{Mode, Policy, Selection, Settings, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json::{self, Canonical};
 use crate::llm::{Api, Ask, Form};
 
-use super::lookup::{LookingUp, refuse};
+use super::fate::{Fate, Lead};
+use super::lookup::{Search, refuse};
 use super::response::Forwarded;
 use super::state::State;
-use super::{Bypass, Miss, Output, Report, RequestResult, Worker};
+use super::{Bypass, Output, Report, RequestResult, Worker};
 
 /// Headers by which a request means another method than its own.
 const METHOD_OVERRIDES: [&str; 3] = [
@@ -33,7 +34,7 @@ pub(super) struct Collecting {
 }
 
 /// A request that has a key, and so an answer that may be stored.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Keyed {
     pub(super) key: CacheKey,
     pub(super) api: Api,
@@ -42,6 +43,19 @@ pub(super) struct Keyed {
     pub(super) ttl: Duration,
     /// The form of a fresh entry under the key that could not serve this request.
     pub(super) rival: Option<Form>,
+    /// Set if it asks the upstream on behalf of identical requests.
+    pub(super) lead: Option<Lead>,
+}
+
+impl Keyed {
+    pub(super) fn fate(&self) -> Fate {
+        Fate::new(self.key, self.lead)
+    }
+
+    pub(super) fn asks_for_stream(&self) -> bool {
+        let form = self.ask.form.as_ref();
+        form.is_some_and(|form| form.framing.is_stream())
+    }
 }
 
 pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
@@ -184,7 +198,7 @@ impl Collecting {
             requested.min(worker.config.client.max_ttl)
         });
         let reads = settings.mode.reads();
-        let looking_up = Box::new(LookingUp {
+        let search = Search {
             request: Keyed {
                 key,
                 api,
@@ -192,24 +206,22 @@ impl Collecting {
                 ask,
                 ttl,
                 rival: None,
+                lead: None,
             },
+            headers: self.headers,
             directives: self.directives,
-            accept_encoding: self
-                .headers
-                .get_all("accept-encoding")
-                .collect::<Vec<_>>()
-                .join(&b','),
-        });
+        };
         if !reads {
-            let bypass = RequestResult::Bypass(Bypass::WriteOnly);
-            out.push(Output::Report(Report::Request(bypass)));
-            let detail = Some(Bypass::WriteOnly.as_str());
-            looking_up.forward(Forward::Bypass, detail, out)
+            let bypass = Bypass::WriteOnly;
+            out.push(Output::Report(Report::Request(RequestResult::Bypass(
+                bypass,
+            ))));
+            search.forward(bypassed(bypass), None, None, out)
         } else if self.directives.no_cache {
-            looking_up.miss(Miss::RequestDirective, out)
+            search.refresh(worker, out)
         } else {
             out.push(Output::LookUp(key));
-            State::LookingUp(looking_up)
+            State::LookingUp(Box::new(search))
         }
     }
 
@@ -238,22 +250,21 @@ impl Collecting {
     fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
         let bypass = RequestResult::Bypass(reason);
         out.push(Output::Report(Report::Request(bypass)));
-        let status = CacheStatus::Forwarded {
-            because: Forward::Bypass,
-            detail: Some(reason.as_str()),
+        let settings = match &self.selection {
+            Selection::Decided(policy) => &policy.settings,
+            Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
         };
-        let respond = match &self.selection {
-            Selection::Decided(policy) => policy.settings.respond,
-            Selection::NoPart | Selection::NeedsModel => worker.config.settings.respond,
-        };
-        if self.directives.only_if_cached {
+        let shadow = settings.mode == Mode::Shadow;
+        if self.directives.only_if_cached && !shadow {
             return refuse(out);
         }
         State::Forwarded(Box::new(Forwarded {
-            status,
-            respond,
+            status: (!shadow).then(|| bypassed(reason)),
+            respond: settings.respond,
             storable: None,
             key: None,
+            rehearsal: None,
+            fallback: None,
         }))
     }
 }
@@ -261,4 +272,12 @@ impl Collecting {
 /// Whether a request is as deterministic as the configuration wants it.
 fn is_cool(temperature: Option<f64>, max: Option<f64>) -> bool {
     max.is_none_or(|max| temperature.is_some_and(|temperature| temperature <= max))
+}
+
+fn bypassed(reason: Bypass) -> CacheStatus {
+    CacheStatus::Forwarded {
+        because: Forward::Bypass,
+        detail: Some(reason.as_str()),
+        waited: false,
+    }
 }

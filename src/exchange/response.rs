@@ -1,13 +1,20 @@
 //! The third phase of an exchange: the upstream's answer passes, and may be stored.
 
-use crate::cache::{CacheKey, CacheStatus, Seal};
+use std::borrow::Cow;
+
+use crate::cache::{CacheKey, CacheStatus, Entry, Seal};
+use crate::coding;
 use crate::config::Respond;
 use crate::http::{self, Headers};
 
+use super::capture::Hold;
+use super::fate::Fate;
 use super::intake::{Intake, Whole};
+use super::reply::{self, Served};
 use super::request::Keyed;
 use super::state::State;
-use super::{AnswerResult, NotStored, Output, Report, Worker, reply};
+use super::storing;
+use super::{NotStored, Output, Report, RequestResult, ShadowResult, StaleBecause, Worker};
 
 /// The media types of streams, whatever the API.
 const STREAM_TYPES: [&str; 4] = [
@@ -17,30 +24,54 @@ const STREAM_TYPES: [&str; 4] = [
     "text/event-stream",
 ];
 
+/// The request is with the upstream.
 #[derive(Debug)]
 pub(super) struct Forwarded {
-    pub(super) status: CacheStatus,
+    /// What the client is told, if it is to see that there is a cache.
+    pub(super) status: Option<CacheStatus>,
     pub(super) respond: Respond,
-    /// The request, if its answer may be stored.
+    /// The request, if its answer may be stored, or compared.
     pub(super) storable: Option<Keyed>,
     /// The request's key, if it got as far.
     pub(super) key: Option<CacheKey>,
+    /// What would have been served, to compare the answer with it.
+    pub(super) rehearsal: Option<Rehearsal>,
+    /// What is served if the upstream fails.
+    pub(super) fallback: Option<Fallback>,
 }
 
+/// An expired entry that is served if the upstream fails.
+#[derive(Debug)]
+pub(super) struct Fallback {
+    pub(super) served: Served,
+    /// Seconds since the answer was received.
+    pub(super) age: u64,
+    /// Seconds since it expired.
+    pub(super) since: u64,
+    /// How the request went if the upstream does not fail.
+    pub(super) otherwise: RequestResult,
+    pub(super) _hold: Hold,
+}
+
+/// A stored answer that would have been served, but for `mode: shadow`.
+#[derive(Debug)]
+pub(super) struct Rehearsal {
+    entry: Entry,
+    /// When the request went on to the upstream, in milliseconds since 1970.
+    asked: u64,
+    _hold: Hold,
+}
+
+/// The answer passes.
 #[derive(Debug)]
 pub(super) struct Capturing {
     intake: Intake,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Storing {
-    /// The store behind HTTP has taken the answer.
-    pub(super) taken: bool,
+    rehearsal: Option<Rehearsal>,
 }
 
 impl Forwarded {
     pub(super) fn response_headers(
-        self,
+        mut self,
         headers: &Headers,
         via_upstream: bool,
         end_of_stream: bool,
@@ -48,27 +79,144 @@ impl Forwarded {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
+        let fate = self.fate();
+        if let Some(fallback) = self.fallback.take() {
+            if let Some(status) = failure(headers, via_upstream) {
+                if let Some(fate) = fate {
+                    fate.not_stored(NotStored::Status, worker, out);
+                }
+                return fallback.serve(self.key, self.respond, status, out);
+            }
+            out.push(Output::Report(Report::Request(fallback.otherwise)));
+        }
         let content_type = headers.get("content-type").unwrap_or_default();
-        for (name, value) in reply::own_headers(&self.status, self.respond, self.key.as_ref()) {
-            out.push(match name {
-                // Caches behind us have their say in the same list (RFC 9211, section 2).
-                "cache-status" => Output::AddHeader(name, value),
-                _ => Output::SetHeader(name, value),
-            });
+        if let Some(status) = &self.status {
+            for (name, value) in reply::own_headers(status, self.respond, self.key.as_ref()) {
+                out.push(match name {
+                    // Caches behind us have their say in the same list (RFC 9211, section 2).
+                    "cache-status" => Output::AddHeader(name, value),
+                    _ => Output::SetHeader(name, value),
+                });
+            }
+            if self.respond.anti_buffering && is_stream_type(content_type) {
+                out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
+            }
         }
-        if self.respond.anti_buffering && is_stream_type(content_type) {
-            out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
-        }
-        let Some(request) = self.storable else {
+        let (Some(request), Some(fate)) = (self.storable, fate) else {
             return State::Over;
         };
+        let rehearsal = self.rehearsal;
         match Intake::begin(request, headers, via_upstream, now, worker) {
             Err(reason) => {
-                out.push(not_stored(reason));
+                refuse(reason, fate, rehearsal.is_some(), worker, out);
                 State::Over
             }
-            Ok(intake) if end_of_stream => Capturing { intake }.conclude(worker, out),
-            Ok(intake) => State::Capturing(Box::new(Capturing { intake })),
+            Ok(intake) => {
+                let capturing = Capturing { intake, rehearsal };
+                if end_of_stream {
+                    capturing.conclude(now, worker, out)
+                } else {
+                    State::Capturing(Box::new(capturing))
+                }
+            }
+        }
+    }
+
+    fn fate(&self) -> Option<Fate> {
+        self.storable.as_ref().map(Keyed::fate)
+    }
+
+    /// The stream is over, and no response came.
+    pub(super) fn close(&self, worker: &Worker, out: &mut Vec<Output>) {
+        if let Some(fallback) = &self.fallback {
+            out.push(Output::Report(Report::Request(fallback.otherwise)));
+        }
+        if let Some(fate) = self.fate() {
+            refuse(
+                NotStored::Aborted,
+                fate,
+                self.rehearsal.is_some(),
+                worker,
+                out,
+            );
+        }
+    }
+}
+
+/// The status of a response that says that the upstream failed, or that Envoy could not reach it.
+fn failure(headers: &Headers, via_upstream: bool) -> Option<u16> {
+    let status = u16::try_from(headers.number(":status")?).ok()?;
+    let failed = if via_upstream {
+        status == 429 || (500..600).contains(&status)
+    } else {
+        // What Envoy's router says for connections that fail, and timeouts.
+        (502..=504).contains(&status)
+    };
+    failed.then_some(status)
+}
+
+impl Fallback {
+    fn serve(
+        self,
+        key: Option<CacheKey>,
+        respond: Respond,
+        status: u16,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let since = self.since;
+        let told = CacheStatus::StaleIfError { since, status };
+        let reply = self.served.reply(key.as_ref(), respond, &told, self.age);
+        let result = RequestResult::Stale(StaleBecause::UpstreamFailed);
+        out.push(Output::Report(Report::Request(result)));
+        out.push(Output::Reply(reply));
+        State::Replied
+    }
+}
+
+impl Rehearsal {
+    /// `None` if there is no room for it.
+    pub(super) fn new(entry: Entry, asked: u64, worker: &Worker) -> Option<Self> {
+        let hold = Hold::take(&worker.budget, entry.len())?;
+        Some(Self {
+            entry,
+            asked,
+            _hold: hold,
+        })
+    }
+
+    /// Compares what the upstream said with what would have been served.
+    fn compare(&self, whole: Whole, now: u64, worker: &Worker, out: &mut Vec<Output>) {
+        let Whole {
+            fate, api, draft, ..
+        } = whole;
+        let max_bytes = worker.config.limits.max_response_bytes;
+        let bytes = draft.seal(&Seal::Checksum);
+        let fresh = Entry::decode(&fate.key(), bytes, &Seal::Checksum).ok();
+        let agreed = fresh.as_ref().and_then(|fresh| {
+            let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
+            let agreed = api.agree(&one, &self.entry.form, &other, &fresh.form);
+            Some((agreed.ok()?, api.tokens(&other, &fresh.form)))
+        });
+        let (result, tokens) = match agreed {
+            Some((true, tokens)) => (ShadowResult::Agreed, tokens),
+            Some((false, tokens)) => (ShadowResult::Disagreed, tokens),
+            None => (ShadowResult::Incomparable, None),
+        };
+        out.push(Output::Report(Report::Shadow(result)));
+        let milliseconds = now.saturating_sub(self.asked);
+        out.push(Output::Report(Report::SavedMilliseconds(milliseconds)));
+        let tokens = tokens.unwrap_or(0);
+        out.push(Output::Report(Report::SavedTokens(tokens)));
+    }
+}
+
+/// The body of an entry, uncompressed.
+fn plain(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]>> {
+    match entry.headers.get("content-encoding") {
+        None => Some(Cow::Borrowed(entry.body())),
+        Some(coding) => {
+            let decoded = coding::decode(coding, entry.body(), max_bytes);
+            decoded.ok().map(Cow::Owned)
         }
     }
 }
@@ -83,24 +231,45 @@ impl Capturing {
         out: &mut Vec<Output>,
     ) -> State {
         match self.intake.take(chunk, now) {
-            Err(reason) => {
-                out.push(not_stored(reason));
-                State::Over
-            }
-            Ok(()) if end_of_stream => self.conclude(worker, out),
+            Err(reason) => self.refuse(reason, worker, out),
+            Ok(()) if end_of_stream => self.conclude(now, worker, out),
             Ok(()) => State::Capturing(self),
         }
     }
 
     /// The response came to its end: it is stored if it is whole and wanted.
-    pub(super) fn conclude(self, worker: &Worker, out: &mut Vec<Output>) -> State {
-        match self.intake.finish() {
-            Ok(whole) => whole.store(worker, out),
-            Err(reason) => {
-                out.push(not_stored(reason));
+    pub(super) fn conclude(self, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let (fate, is_rehearsal) = (self.intake.fate(), self.rehearsal.is_some());
+        match (self.intake.finish(worker), self.rehearsal) {
+            (Ok(whole), None) => storing::begin(whole, worker, out)
+                .map_or(State::Over, |storing| State::Storing(Box::new(storing))),
+            (Ok(whole), Some(rehearsal)) => {
+                rehearsal.compare(whole, now, worker, out);
+                State::Over
+            }
+            (Err(reason), _) => {
+                refuse(reason, fate, is_rehearsal, worker, out);
                 State::Over
             }
         }
+    }
+
+    /// The stream broke off.
+    pub(super) fn close(&self, worker: &Worker, out: &mut Vec<Output>) {
+        let is_rehearsal = self.rehearsal.is_some();
+        refuse(
+            NotStored::Aborted,
+            self.intake.fate(),
+            is_rehearsal,
+            worker,
+            out,
+        );
+    }
+
+    fn refuse(&self, reason: NotStored, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let is_rehearsal = self.rehearsal.is_some();
+        refuse(reason, self.intake.fate(), is_rehearsal, worker, out);
+        State::Over
     }
 
     /// Whether the API's end marker has come, so that nothing is missing.
@@ -109,43 +278,18 @@ impl Capturing {
     }
 }
 
-impl Whole {
-    /// Hands the answer to every store that there is.
-    fn store(self, worker: &Worker, out: &mut Vec<Output>) -> State {
-        let Self {
-            key,
-            draft,
-            created,
-            lifetime,
-        } = self;
-        let expires = created.saturating_add(lifetime);
-        let (for_http, for_memory) = match (&worker.http, worker.config.memory) {
-            (None, _) => (None, Some(draft)),
-            (Some(remote), None) => (Some((remote, draft)), None),
-            (Some(remote), Some(_)) => (Some((remote, draft.clone())), Some(draft)),
-        };
-        let taken = for_http
-            .map(|(remote, draft)| worker.write(&key, draft.seal(&remote.seal), expires, out));
-        match (for_memory, taken) {
-            (Some(draft), taken) => {
-                out.push(Output::Insert {
-                    key,
-                    entry: draft.seal(&Seal::Checksum),
-                    created,
-                    lifetime,
-                });
-                State::Storing(Storing {
-                    taken: taken.is_some_and(|taken| taken.is_ok()),
-                })
-            }
-            (None, taken) => {
-                out.push(match taken {
-                    Some(Err(fault)) => not_stored(NotStored::Store(fault)),
-                    _ => Output::Report(Report::Answer(AnswerResult::Stored)),
-                });
-                State::Over
-            }
-        }
+/// An answer is not one that would be stored: nor can it be compared with one that was.
+fn refuse(
+    reason: NotStored,
+    fate: Fate,
+    is_rehearsal: bool,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) {
+    if is_rehearsal {
+        out.push(Output::Report(Report::Shadow(ShadowResult::NotWhole)));
+    } else {
+        fate.not_stored(reason, worker, out);
     }
 }
 
@@ -153,8 +297,4 @@ impl Whole {
 fn is_stream_type(content_type: &[u8]) -> bool {
     let media_type = http::media_type(content_type);
     STREAM_TYPES.contains(&media_type.as_str())
-}
-
-pub(super) fn not_stored(reason: NotStored) -> Output {
-    Output::Report(Report::Answer(AnswerResult::NotStored(reason)))
 }

@@ -21,10 +21,11 @@
 //! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from
 //! everywhere to Over.
 
-use super::lookup::{Fetching, LookingUp};
+use super::lookup::{Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
-use super::response::{Capturing, Forwarded, Storing, not_stored};
-use super::{AnswerResult, Input, NotStored, Output, Report, Worker};
+use super::response::{Capturing, Forwarded};
+use super::storing::Storing;
+use super::{Input, Output, Report, Worker};
 
 /// Where an exchange is.
 #[derive(Debug)]
@@ -34,9 +35,15 @@ pub(super) enum State {
     /// The request's body is being held until it is complete.
     Collecting(Box<Collecting>),
     /// The memory is being asked.
-    LookingUp(Box<LookingUp>),
+    LookingUp(Box<Search>),
     /// The store behind HTTP is being asked.
     Fetching(Box<Fetching>),
+    /// The lease is being asked for, without which one of many would not go to the upstream alone.
+    Leasing(Box<Leasing>),
+    /// The request is being read, to ask the upstream the same in the background.
+    Refreshing(Box<Refreshing>),
+    /// An identical request is with the upstream, and its answer is waited for.
+    Waiting(Box<Waiting>),
     /// The cache has answered; what follows is its own reply passing by.
     Replied,
     /// The request has gone on to the upstream.
@@ -44,7 +51,7 @@ pub(super) enum State {
     /// The answer passes, and a copy of it is kept.
     Capturing(Box<Capturing>),
     /// The answer has passed and was handed to the memory.
-    Storing(Storing),
+    Storing(Box<Storing>),
     /// Nothing more is to be done.
     Over,
 }
@@ -53,12 +60,14 @@ impl State {
     pub(super) fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
         match (self, input) {
             // Clients that know their API hang up at the end marker, before the end of the stream.
-            (Self::Capturing(capturing), Input::Closed { by_client: true })
-                if capturing.is_over() =>
-            {
-                capturing.conclude(worker, out)
-            }
-            (state, Input::Closed { .. }) => state.close(out),
+            (
+                Self::Capturing(capturing),
+                Input::Closed {
+                    by_client: true,
+                    now,
+                },
+            ) if capturing.is_over() => capturing.conclude(now, worker, out),
+            (state, Input::Closed { .. }) => state.close(worker, out),
             (
                 Self::Start,
                 Input::RequestHeaders {
@@ -80,8 +89,17 @@ impl State {
             (Self::Collecting(collecting), Input::RequestBodyRead(body)) => {
                 collecting.body_read(body, worker, out)
             }
-            (Self::LookingUp(looking_up), Input::LookedUp { found, now }) => {
-                looking_up.looked_up(found, now, worker, out)
+            (Self::LookingUp(search), Input::LookedUp { found, now }) => {
+                search.looked_up(found, now, worker, out)
+            }
+            (Self::Leasing(leasing), Input::Leased { joined, found, now }) => {
+                leasing.leased(joined, found, now, worker, out)
+            }
+            (Self::Refreshing(refreshing), Input::RequestRead { body, cluster, now }) => {
+                refreshing.request_read(body, cluster, now, worker, out)
+            }
+            (Self::Waiting(waiting), Input::Released { release, now }) => {
+                waiting.released(release, now, worker, out)
             }
             (Self::Fetching(fetching), Input::Called { result, now }) => {
                 fetching.called(result, now, worker, out)
@@ -117,17 +135,11 @@ impl State {
                 worker,
                 out,
             ),
-            (Self::Capturing(capturing), Input::ResponseTrailers) => {
-                capturing.conclude(worker, out)
+            (Self::Capturing(capturing), Input::ResponseTrailers { now }) => {
+                capturing.conclude(now, worker, out)
             }
             (Self::Storing(storing), Input::Inserted(result)) => {
-                if let Ok(evicted) = result {
-                    out.push(Output::Report(Report::Evictions(evicted)));
-                }
-                out.push(match result {
-                    Err(fault) if !storing.taken => not_stored(NotStored::Store(fault)),
-                    _ => Output::Report(Report::Answer(AnswerResult::Stored)),
-                });
+                storing.inserted(result, worker, out);
                 Self::Over
             }
             // A copy of what the store behind HTTP had.
@@ -137,10 +149,7 @@ impl State {
             }
             // The upstream answered before it had the whole request: the answer is on its way, and
             // none of ours may follow it.
-            (
-                Self::Collecting(_) | Self::LookingUp(_) | Self::Fetching(_),
-                Input::ResponseHeaders { .. },
-            ) => Self::Over,
+            (state, Input::ResponseHeaders { .. }) if state.searches() => state.close(worker, out),
             // Better a second opinion from the upstream than a request that hangs.
             (Self::Replied, Input::ReplyFailed) => Self::Over,
             // What is left concerns nobody: bytes of answers that are not captured, above all.
@@ -148,14 +157,30 @@ impl State {
         }
     }
 
-    fn close(self, out: &mut Vec<Output>) -> Self {
-        let storable = match &self {
-            Self::Forwarded(forwarded) => forwarded.storable.is_some(),
-            Self::Capturing(_) => true,
-            _ => false,
-        };
-        if storable {
-            out.push(not_stored(NotStored::Aborted));
+    /// Whether the request is held, and nobody has decided yet how it is answered.
+    pub(super) fn searches(&self) -> bool {
+        match self {
+            Self::Collecting(_)
+            | Self::LookingUp(_)
+            | Self::Fetching(_)
+            | Self::Leasing(_)
+            | Self::Refreshing(_)
+            | Self::Waiting(_) => true,
+            Self::Start
+            | Self::Replied
+            | Self::Forwarded(_)
+            | Self::Capturing(_)
+            | Self::Storing(_)
+            | Self::Over => false,
+        }
+    }
+
+    fn close(self, worker: &Worker, out: &mut Vec<Output>) -> Self {
+        match &self {
+            Self::Waiting(waiting) => waiting.leave(out),
+            Self::Forwarded(forwarded) => forwarded.close(worker, out),
+            Self::Capturing(capturing) => capturing.close(worker, out),
+            _ => {}
         }
         Self::Over
     }

@@ -1,11 +1,16 @@
 //! Life cycles: what comes in, and what must be done about it.
 
+mod many;
 mod remote;
+mod shadow;
+mod stale;
 
 use super::*;
 use crate::cache::CacheKey;
+use crate::callout::CalloutFault;
 use crate::config::Config;
 use crate::http::Headers;
+use crate::store::Joined;
 use crate::store::StoreFault;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -58,6 +63,8 @@ struct Host {
     exchange: Exchange,
     stored: Option<(CacheKey, Vec<u8>)>,
     now: u64,
+    /// What the host says when a lease is asked for.
+    lease: Joined,
     seen: Vec<Output>,
     reply: Option<Reply>,
 }
@@ -68,6 +75,7 @@ impl Host {
             exchange: Exchange::new(Rc::clone(worker)),
             stored: None,
             now: NOW,
+            lease: Joined::Unavailable,
             seen: Vec::new(),
             reply: None,
         }
@@ -93,6 +101,16 @@ impl Host {
                 Output::Insert { key, entry, .. } => {
                     self.stored = Some((key, entry));
                     self.step(Input::Inserted(Ok(0)))
+                }
+                Output::Lease { key, waits, .. } => {
+                    let stored = self.stored.as_ref().filter(|(stored, _)| *stored == key);
+                    let found = Ok(stored.map(|(_, entry)| entry.clone()));
+                    let joined = match self.lease {
+                        Joined::Waits { until } if !waits => Joined::Held { until },
+                        joined => joined,
+                    };
+                    let now = self.now;
+                    self.step(Input::Leased { joined, found, now })
                 }
                 Output::Reply(reply) => {
                     self.reply = Some(reply);
@@ -146,7 +164,10 @@ impl Host {
     }
 
     fn close(&mut self) {
-        let out = self.step(Input::Closed { by_client: false });
+        let out = self.step(Input::Closed {
+            by_client: false,
+            now: NOW,
+        });
         self.carry_out(out, "");
     }
 
@@ -831,7 +852,10 @@ fn a_client_that_hangs_up_at_the_end_marker_leaves_a_whole_answer() {
         host.request(&post(&[]), ASK_STREAM);
         host.response_headers(&ok("text/event-stream", &[]), true);
         host.response_body(body, false);
-        let out = host.step(Input::Closed { by_client });
+        let out = host.step(Input::Closed {
+            by_client,
+            now: NOW,
+        });
         host.carry_out(out, "");
         host.answer_result()
     };
@@ -1095,7 +1119,7 @@ fn the_machine_is_total() {
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1);
             let end_of_stream = random >> 63 == 1;
-            let input = match (random >> 40) % 11 {
+            let input = match (random >> 40) % 17 {
                 0 => Input::RequestHeaders {
                     headers: headers(&request),
                     end_of_stream,
@@ -1122,11 +1146,33 @@ fn the_machine_is_total() {
                     end_of_stream,
                     now: NOW,
                 },
-                7 => Input::ResponseTrailers,
+                7 => Input::ResponseTrailers { now: NOW },
                 8 => Input::Inserted(Ok(1)),
                 9 => Input::ReplyFailed,
+                10 => Input::Called {
+                    result: Err(CalloutFault::NoReply),
+                    now: NOW,
+                },
+                11 => Input::Leased {
+                    joined: [Joined::Waits { until: NOW }, Joined::Unavailable]
+                        [usize::from(end_of_stream)],
+                    found: Ok(None),
+                    now: NOW,
+                },
+                12 => Input::RequestRead {
+                    body: Some(ASK_JSON.as_bytes()),
+                    cluster: Some("upstream"),
+                    now: NOW,
+                },
+                13 => Input::Released {
+                    release: Release::Go(CollapseFault::Timeout),
+                    now: NOW,
+                },
+                14 => Input::Peeked { held: false },
+                15 => Input::Begin { now: NOW },
                 _ => Input::Closed {
                     by_client: end_of_stream,
+                    now: NOW,
                 },
             };
             let out = host.step(input);

@@ -1,15 +1,18 @@
-//! What the exchanges of one worker share, and what goes on behind their backs: callouts to the
-//! store behind HTTP whose result nobody waits for. They outlive the exchange that asked for them.
+//! What the exchanges of one worker share, and what it does in the background on their behalf.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::cell::RefCell;
 
-use crate::cache::{CacheKey, Entry, Seal};
-use crate::callout::{CalloutFault, CalloutResult};
-use crate::config::Config;
-use crate::store::{HttpStore, StoreFault};
+use crate::cache::{CacheKey, Draft, Entry, Seal};
+use crate::callout::CalloutResult;
+use crate::config::{Config, Settings};
+use crate::random::Random;
+use crate::store::{HttpStore, Lookup, StoreFault};
 
-use super::{CaptureBudget, Operation, OperationResult, Output, Report, WorkerOutput};
+use super::fate::Fate;
+use super::flights::{Due, Flights};
+use super::refresh::Refreshes;
+use super::task::Task;
+use super::{CaptureBudget, CollapseFault, Operation, OperationResult, Output, Report};
 
 /// What the exchanges of one worker share.
 #[derive(Debug)]
@@ -19,10 +22,11 @@ pub struct Worker {
     /// What all captures together may hold.
     pub budget: CaptureBudget,
     pub(super) http: Option<Remote>,
-    /// What is to be sent once the host has woken the worker up.
-    pending: RefCell<VecDeque<Job>>,
-    sent: RefCell<BTreeMap<u32, Sent>>,
-    last_id: Cell<u32>,
+    pub(super) flights: Flights,
+    pub(super) refreshes: Refreshes,
+    /// To be run as soon as the host has woken the worker up.
+    tasks: RefCell<Vec<Task>>,
+    random: RefCell<Random>,
 }
 
 /// The store behind HTTP, and what proves that an entry in it is ours.
@@ -32,205 +36,168 @@ pub(super) struct Remote {
     pub(super) seal: Seal,
 }
 
-/// A callout to be sent in the background. Keys are digests in hex.
-#[derive(Debug)]
-enum Job {
-    Write {
-        key: String,
-        entry: Vec<u8>,
-        /// When it is of no more use, in milliseconds since 1970.
-        expires: u64,
-    },
-    Probe {
-        key: String,
-    },
-    Delete {
-        key: String,
-    },
-}
-
-/// A callout whose result is due; what it gives back.
-#[derive(Clone, Copy, Debug)]
-enum Sent {
-    Write { bytes: usize },
-    Probe,
-    Delete,
-}
-
 impl Worker {
     /// A worker without exchanges. `seed` makes its randomness, and is best different in each.
     pub fn new(config: Config, seed: u64) -> Self {
+        let mut random = Random::new(seed);
         let http = config.http.clone().map(|settings| {
             let key = settings.integrity_key.as_ref();
             Remote {
                 seal: Seal::new(key.map(|key| key.expose().as_bytes())),
-                store: HttpStore::new(settings, seed),
+                store: HttpStore::new(settings, random.bits()),
             }
         });
         Self {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             http,
             config,
-            pending: RefCell::default(),
-            sent: RefCell::default(),
-            last_id: Cell::new(0),
+            flights: Flights::default(),
+            refreshes: Refreshes::default(),
+            tasks: RefCell::default(),
+            random: RefCell::new(random),
         }
     }
 
-    /// Sends what is to be sent; answers [`Output::Wake`].
-    pub fn awake(&self, now: u64, out: &mut Vec<WorkerOutput>) {
-        let Some(Remote { store, .. }) = &self.http else {
-            return;
-        };
-        for job in self.pending.take() {
-            let (sent, callout) = match job {
-                Job::Write {
-                    key,
-                    entry,
-                    expires,
-                } => {
-                    let bytes = entry.len();
-                    let seconds = expires.saturating_sub(now).div_ceil(1_000);
-                    let callout = store.write(&key, seconds, entry);
-                    (Sent::Write { bytes }, Some(callout))
-                }
-                Job::Probe { key } => (Sent::Probe, Some(store.probe(&key))),
-                Job::Delete { key } => (Sent::Delete, store.delete(&key)),
-            };
-            if let Some(callout) = callout {
-                let id = self.last_id.get().wrapping_add(1);
-                self.last_id.set(id);
-                self.sent.borrow_mut().insert(id, sent);
-                out.push(WorkerOutput::Call { id, callout });
+    /// What is to be run now; answers [`Output::Wake`]. Each takes [`Input::Begin`](super::Input)
+    /// first.
+    pub fn take_tasks(&self) -> Vec<Task> {
+        self.tasks.take()
+    }
+
+    /// The host cannot wake the worker up: callouts in the background will not be sent. What else
+    /// was to be done waits for the next tick.
+    pub fn cannot_wake(&self, now: u64, out: &mut Vec<Output>) {
+        for task in self.tasks.take() {
+            let kept = task.give_up(now, self, out);
+            self.tasks.borrow_mut().extend(kept);
+        }
+    }
+
+    /// Another worker, which asked the upstream for this key, has ended; or an earlier one has, and
+    /// the message was late.
+    pub fn told(&self, key: &CacheKey) {
+        if self.flights.has(key) {
+            self.tasks.borrow_mut().push(Task::peek(*key));
+        }
+    }
+
+    /// Whether [`Worker::tick`] is to be called every now and then: only while somebody waits.
+    pub fn wants_ticks(&self) -> bool {
+        self.flights.are_waited_for()
+    }
+
+    /// Time has passed: who has waited long enough goes, and who is unheard of is looked for.
+    pub fn tick(&self, now: u64) {
+        let Due { overdue, unheard } = self.flights.due(now);
+        let mut tasks = self.tasks.borrow_mut();
+        if !overdue.is_empty() {
+            tasks.push(Task::free(overdue, CollapseFault::Timeout));
+        }
+        tasks.extend(unheard.into_iter().map(Task::peek));
+    }
+
+    /// An exchange waits; answers [`Output::Wait`]. `exchange` is the number by which
+    /// [`Output::Release`] names it.
+    pub fn wait(&self, key: &CacheKey, exchange: u32, deadline: u64, out: &mut Vec<Output>) {
+        if !self.flights.wait(key, exchange, deadline) {
+            let gone = CollapseFault::LeaderFailed;
+            self.add(Task::free(vec![exchange], gone), out);
+        }
+    }
+
+    /// An exchange waits no more; answers [`Output::Leave`].
+    pub fn leave(&self, key: &CacheKey, exchange: u32) {
+        self.flights.leave(key, exchange);
+    }
+
+    /// The one that asked the upstream for a key, here, has ended; with an answer in a store, or
+    /// without.
+    pub(super) fn landed(&self, key: CacheKey, stored: bool, out: &mut Vec<Output>) {
+        if stored {
+            if self.flights.land(&key) {
+                self.add(Task::find(key), out);
+            }
+        } else {
+            let waiting = self.flights.end(&key);
+            if !waiting.is_empty() {
+                self.add(Task::free(waiting, CollapseFault::LeaderFailed), out);
             }
         }
     }
 
-    /// The host cannot wake the worker up: what is to be sent never will be.
-    pub fn cannot_wake(&self, now: u64, reports: &mut Vec<Report>) {
-        for job in self.pending.take() {
-            let sent = match job {
-                Job::Write { entry, .. } => Sent::Write { bytes: entry.len() },
-                Job::Probe { .. } => Sent::Probe,
-                Job::Delete { .. } => Sent::Delete,
-            };
-            self.ended(sent, Err(CalloutFault::NotSent), now, reports);
-        }
-    }
-
-    /// Takes what came of a callout; answers [`WorkerOutput::Call`].
-    pub fn called(&self, id: u32, result: CalloutResult, now: u64, out: &mut Vec<WorkerOutput>) {
-        let sent = self.sent.borrow_mut().remove(&id);
-        if let Some(sent) = sent {
-            let mut reports = Vec::new();
-            self.ended(sent, result, now, &mut reports);
-            out.extend(reports.into_iter().map(WorkerOutput::Report));
-        }
-    }
-
-    fn ended(&self, sent: Sent, result: CalloutResult, now: u64, reports: &mut Vec<Report>) {
-        let Some(Remote { store, .. }) = &self.http else {
-            return;
-        };
-        let (operation, result, turn) = match sent {
-            Sent::Write { bytes } => {
-                store.end_write(bytes);
-                let (result, turn) = store.written(result, now);
-                (Operation::Write, done(result), turn)
-            }
-            Sent::Delete => {
-                store.end_write(0);
-                let (result, turn) = store.deleted(result, now);
-                (Operation::Delete, done(result), turn)
-            }
-            Sent::Probe => {
-                let (found, turn) = store.probed(result, now);
-                (Operation::Probe, found_or_absent(&found), turn)
-            }
-        };
-        reports.push(Report::Store(operation, result));
-        reports.extend(turn.map(Report::Breaker));
-    }
-
-    /// Has an entry written to the store behind HTTP, in the background.
+    /// Has an entry written to the store behind HTTP, if there is one and room in it.
     pub(super) fn write(
         &self,
-        key: &CacheKey,
-        entry: Vec<u8>,
+        key: CacheKey,
+        draft: Draft,
         expires: u64,
+        fate: Option<Fate>,
         out: &mut Vec<Output>,
     ) -> Result<(), StoreFault> {
-        let bytes = entry.len();
-        let write = Job::Write {
-            key: key.to_string(),
-            entry,
-            expires,
-        };
-        self.begin(Operation::Write, bytes, write, out)
+        let remote = self.http.as_ref().ok_or(StoreFault::Unavailable)?;
+        let entry = draft.seal(&remote.seal);
+        remote.begin(Operation::Write, entry.len(), out)?;
+        self.add(Task::write(key, entry, expires, fate), out);
+        Ok(())
     }
 
-    /// Has an entry that has expired removed, in the background, where the store does not do that
-    /// by itself. Best effort: it takes room, no more.
+    /// Has an entry that is of no more use removed, where the store does not do that by itself. Best
+    /// effort: it takes room, no more.
     pub(super) fn delete(&self, key: &CacheKey, out: &mut Vec<Output>) {
-        let removes = |remote: &Remote| remote.store.keeps_expired();
-        if self.http.as_ref().is_some_and(removes) {
-            let key = key.to_string();
-            let _dropped = self.begin(Operation::Delete, 0, Job::Delete { key }, out);
+        let Some(remote) = &self.http else {
+            return;
+        };
+        if remote.store.keeps_expired() && remote.begin(Operation::Delete, 0, out).is_ok() {
+            self.add(Task::delete(*key), out);
         }
+    }
+
+    /// Has the store behind HTTP tried.
+    pub(super) fn probe(&self, key: &CacheKey, out: &mut Vec<Output>) {
+        self.add(Task::probe(*key), out);
     }
 
     /// Keeps what the store behind HTTP had in memory as well, if it fits.
-    pub(super) fn copy_for_memory(&self, key: CacheKey, entry: &Entry) -> Option<Output> {
+    pub(super) fn copy_for_memory(
+        &self,
+        key: CacheKey,
+        entry: &Entry,
+        settings: &Settings,
+    ) -> Option<Output> {
         let memory = self.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
+        let window = u64::try_from(settings.stale_window().as_millis()).unwrap_or(u64::MAX);
+        let expires = entry.created.saturating_add(entry.lifetime);
         Some(Output::Insert {
             key,
             entry: draft.seal(&Seal::Checksum),
-            created: entry.created,
-            lifetime: entry.lifetime,
+            expires: expires.saturating_add(window),
         })
     }
 
-    /// Has the store tried, in the background.
-    pub(super) fn probe(&self, key: &CacheKey, out: &mut Vec<Output>) {
-        let key = key.to_string();
-        self.add(Job::Probe { key }, out);
+    pub(super) fn random_bits(&self) -> u32 {
+        let [b0, b1, b2, b3, ..] = self.random.borrow_mut().bits().to_le_bytes();
+        u32::from_le_bytes([b0, b1, b2, b3])
     }
 
-    fn begin(
-        &self,
-        operation: Operation,
-        bytes: usize,
-        job: Job,
-        out: &mut Vec<Output>,
-    ) -> Result<(), StoreFault> {
-        let Some(remote) = &self.http else {
-            return Err(StoreFault::Unavailable);
-        };
-        match remote.store.begin_write(bytes) {
-            Ok(()) => {
-                self.add(job, out);
-                Ok(())
-            }
-            Err(fault) => {
-                let failed = OperationResult::Failed(fault);
-                out.push(Output::Report(Report::Store(operation, failed)));
-                Err(fault)
-            }
-        }
-    }
-
-    fn add(&self, job: Job, out: &mut Vec<Output>) {
-        let mut pending = self.pending.borrow_mut();
+    pub(super) fn add(&self, task: Task, out: &mut Vec<Output>) {
+        let mut tasks = self.tasks.borrow_mut();
         // Whoever was first has had the worker woken up.
-        if pending.is_empty() {
+        if tasks.is_empty() {
             out.push(Output::Wake);
         }
-        pending.push_back(job);
+        tasks.push(task);
     }
 }
 
 impl Remote {
+    /// Decides how to look a key up.
+    pub(super) fn look_up(&self, key: &CacheKey, now: u64, out: &mut Vec<Output>) -> Lookup {
+        let (lookup, turn) = self.store.look_up(&key.to_string(), now);
+        out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        lookup
+    }
+
     /// What a lookup found, counted.
     pub(super) fn looked_up(
         &self,
@@ -239,21 +206,21 @@ impl Remote {
         out: &mut Vec<Output>,
     ) -> Result<Option<Vec<u8>>, StoreFault> {
         let (found, turn) = self.store.looked_up(result, now);
-        let result = found_or_absent(&found);
+        let result = OperationResult::of_lookup(&found);
         out.push(Output::Report(Report::Store(Operation::Lookup, result)));
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
         found
     }
-}
 
-fn done(result: Result<(), StoreFault>) -> OperationResult {
-    result.map_or_else(OperationResult::Failed, |()| OperationResult::Done)
-}
-
-fn found_or_absent(found: &Result<Option<Vec<u8>>, StoreFault>) -> OperationResult {
-    match found {
-        Ok(Some(_)) => OperationResult::Found,
-        Ok(None) => OperationResult::Absent,
-        Err(fault) => OperationResult::Failed(*fault),
+    fn begin(
+        &self,
+        operation: Operation,
+        bytes: usize,
+        out: &mut Vec<Output>,
+    ) -> Result<(), StoreFault> {
+        self.store.begin_write(bytes).inspect_err(|fault| {
+            let failed = OperationResult::Failed(*fault);
+            out.push(Output::Report(Report::Store(operation, failed)));
+        })
     }
 }

@@ -16,6 +16,7 @@ const STATUS_OK: u32 = 0;
 const STATUS_NOT_FOUND: u32 = 1;
 const STATUS_EMPTY: u32 = 7;
 const STATUS_CAS_MISMATCH: u32 = 8;
+const STATUS_INTERNAL_FAILURE: u32 = 10;
 
 const BUFFER_HTTP_REQUEST_BODY: u32 = 0;
 const BUFFER_HTTP_RESPONSE_BODY: u32 = 1;
@@ -98,6 +99,8 @@ unsafe extern "C" {
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
+    fn proxy_set_effective_context(id: u32) -> u32;
+    fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
     fn proxy_register_shared_queue(name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_enqueue_shared_queue(id: u32, data: *const u8, size: usize) -> u32;
     fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, size: *mut usize) -> u32;
@@ -225,6 +228,40 @@ pub(super) fn resume_request() -> Result<(), HostFault> {
     check(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) })
 }
 
+/// Whether the VM may let requests go on that were held back: a restricted one cannot, and would
+/// panic in the SDK. `id` is that of the root context. Legal in `on_configure`.
+pub(super) fn may_resume(id: u32) -> bool {
+    // SAFETY: only numbers are passed. The root context has no stream that could go on.
+    let statuses = unsafe {
+        [
+            proxy_set_effective_context(id),
+            proxy_continue_stream(STREAM_HTTP_REQUEST),
+        ]
+    };
+    statuses
+        .iter()
+        .all(|status| *status != STATUS_INTERNAL_FAILURE)
+}
+
+/// Makes what follows concern another context than the one whose callback is running. Only the root
+/// context may do this to a stream: a reply to another stream overrides what the callback returns.
+pub(super) fn set_effective_context(id: u32) -> Result<(), HostFault> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_set_effective_context(id) })
+}
+
+/// Has the root context's `on_tick` called every so many milliseconds; 0 is never. Legal in every
+/// callback.
+pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostFault> {
+    // SAFETY: only a number is passed.
+    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
+}
+
+/// The cluster that the route of the current request leads to. Legal in the request's callbacks.
+pub(super) fn upstream_cluster() -> Result<String, HostFault> {
+    String::from_utf8(property(b"xds\0cluster_name")?).map_err(|_| HostFault)
+}
+
 /// Sends a callout and says by which token its result will come, to the context whose callback is
 /// running; if that is gone by then, it comes to nobody.
 ///
@@ -251,9 +288,10 @@ pub(super) fn callout_result(headers: usize, body_bytes: usize, max_bytes: usize
     if headers == 0 {
         return Err(CalloutFault::NoReply);
     }
-    let status = self::headers(MAP_HTTP_CALL_RESPONSE_HEADERS)
-        .ok()
-        .and_then(|headers| u16::try_from(headers.number(":status")?).ok());
+    let headers =
+        self::headers(MAP_HTTP_CALL_RESPONSE_HEADERS).map_err(|_| CalloutFault::NoReply)?;
+    let status = headers.number(":status");
+    let status = status.and_then(|status| u16::try_from(status).ok());
     let body = match body_bytes {
         0 => Some(Vec::new()),
         _ if body_bytes > max_bytes => None,
@@ -264,6 +302,7 @@ pub(super) fn callout_result(headers: usize, body_bytes: usize, max_bytes: usize
     };
     Ok(CalloutReply {
         status: status.ok_or(CalloutFault::NoReply)?,
+        headers,
         body,
     })
 }

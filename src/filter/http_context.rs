@@ -1,19 +1,26 @@
 //! One per request: turns callbacks into [`Input`] and carries out [`Output`].
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::cache::CacheKey;
-use crate::exchange::{Exchange, Input, Output, Reply};
-use crate::store::{HostFault, StoreFault};
+use crate::exchange::{Exchange, Input, Output, Release, Reply};
+use crate::store::HostFault;
 
-use super::host::{self, HostSharedData};
-use super::root_context::Shared;
+use super::host;
+use super::shared::{Performed, Shared};
 
+/// What the SDK calls. The stream itself is shared: the root context has to reach it while it waits.
 #[derive(Debug)]
-pub(super) struct Http {
+pub(super) struct Http(Rc<RefCell<Stream>>);
+
+/// One request and its response, as the host sees them.
+#[derive(Debug)]
+pub(super) struct Stream {
+    id: u32,
+    me: Weak<RefCell<Self>>,
     shared: Rc<Shared>,
     exchange: Exchange,
     /// The host holds the request back, because the last callback said so.
@@ -21,22 +28,31 @@ pub(super) struct Http {
 }
 
 impl Http {
-    pub(super) fn new(shared: Rc<Shared>) -> Self {
-        let exchange = Exchange::new(Rc::clone(&shared.worker));
-        Self {
-            shared,
-            exchange,
-            paused: false,
-        }
+    pub(super) fn new(id: u32, shared: Rc<Shared>) -> Self {
+        Self(Rc::new_cyclic(|me| {
+            RefCell::new(Stream {
+                id,
+                me: me.clone(),
+                exchange: Exchange::new(Rc::clone(&shared.worker)),
+                shared,
+                paused: false,
+            })
+        }))
     }
+}
 
+impl Stream {
     /// Tells the exchange what happened and does what it says. What it says may have an answer,
     /// which is the next thing that happens.
     fn step(&mut self, input: Input<'_>) {
         let mut outputs = Vec::new();
         self.exchange.handle(input, &mut outputs);
         for output in outputs {
-            self.perform(output);
+            match self.shared.perform(output) {
+                Performed::Done => {}
+                Performed::Answered(input) => self.step(input),
+                Performed::Left(output) => self.perform(output),
+            }
         }
     }
 
@@ -46,10 +62,13 @@ impl Http {
                 let body = host::request_body();
                 self.step(Input::RequestBodyRead(body.as_deref().ok()));
             }
-            Output::LookUp(key) => {
-                let found = self.look_up(&key);
-                let now = host::now();
-                self.step(Input::LookedUp { found, now });
+            Output::ReadRequest => {
+                let (body, cluster) = (host::request_body(), host::upstream_cluster());
+                self.step(Input::RequestRead {
+                    body: body.as_deref().ok(),
+                    cluster: cluster.as_deref().ok(),
+                    now: host::now(),
+                });
             }
             Output::Call(callout) => {
                 if let Err(fault) = host::call(&callout) {
@@ -57,9 +76,9 @@ impl Http {
                     self.step(Input::Called { result, now });
                 }
             }
-            Output::Wake => self.shared.wake(),
             Output::Reply(reply) => {
-                if send(&reply).is_err() {
+                let sent = send(&reply);
+                if sent.is_err() {
                     self.step(Input::ReplyFailed);
                 }
             }
@@ -70,41 +89,26 @@ impl Http {
             Output::AddHeader(name, value) => {
                 let _unset = host::add_response_header(name, &value);
             }
-            Output::Insert {
-                key,
-                entry,
-                created,
-                lifetime,
-            } => {
-                let result = self.insert(&key, &entry, created, lifetime);
-                self.step(Input::Inserted(result));
+            Output::Wait { key, deadline } => {
+                // It is called through what it is a part of.
+                if let Some(me) = self.me.upgrade() {
+                    self.shared.wait(self.id, me, &key, deadline);
+                }
             }
-            Output::Report(report) => self.shared.metrics.report(report),
+            Output::Leave(key) => self.shared.leave(self.id, &key),
+            // All contexts do the others alike, or tasks alone say them.
+            _ => {}
         }
     }
 
-    fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
-        match &self.shared.memory {
-            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes()),
-            None => Ok(None),
+    /// The root context lets the stream go on that has waited.
+    pub(super) fn release(&mut self, release: Release) {
+        // A stream that is gone has left those who wait.
+        if host::set_effective_context(self.id).is_ok() {
+            let now = host::now();
+            self.step(Input::Released { release, now });
+            self.resume_if_free();
         }
-    }
-
-    fn insert(
-        &self,
-        key: &CacheKey,
-        entry: &[u8],
-        created: u64,
-        lifetime: u64,
-    ) -> Result<u32, StoreFault> {
-        let memory = self.shared.memory.as_ref();
-        memory.ok_or(StoreFault::Unavailable)?.insert(
-            &HostSharedData,
-            key.as_bytes(),
-            entry,
-            seconds(host::now()),
-            seconds(created.saturating_add(lifetime)),
-        )
     }
 
     /// What a callback of the request tells the host.
@@ -125,25 +129,8 @@ impl Http {
             let _gone = host::resume_request();
         }
     }
-}
 
-impl Context for Http {
-    fn on_http_call_response(
-        &mut self,
-        _token: u32,
-        headers: usize,
-        body_bytes: usize,
-        _trailers: usize,
-    ) {
-        let result = self.shared.callout_result(headers, body_bytes);
-        let now = host::now();
-        self.step(Input::Called { result, now });
-        self.resume_if_free();
-    }
-}
-
-impl HttpContext for Http {
-    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+    fn request_headers(&mut self, end_of_stream: bool) -> Action {
         if let Ok(headers) = host::request_headers() {
             self.step(Input::RequestHeaders {
                 headers,
@@ -153,7 +140,7 @@ impl HttpContext for Http {
         self.pause_if(self.exchange.holds_request_headers())
     }
 
-    fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
+    fn request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
         if self.exchange.holds_request() {
             self.step(Input::RequestBody {
                 held,
@@ -163,14 +150,21 @@ impl HttpContext for Http {
         self.pause_if(self.exchange.holds_request())
     }
 
-    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+    fn request_trailers(&mut self) -> Action {
         if self.exchange.holds_request() {
             self.step(Input::RequestTrailers);
         }
         self.pause_if(self.exchange.holds_request())
     }
 
-    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+    fn callout_response(&mut self, headers: usize, body_bytes: usize) {
+        let result = self.shared.callout_result(headers, body_bytes);
+        let now = host::now();
+        self.step(Input::Called { result, now });
+        self.resume_if_free();
+    }
+
+    fn response_headers(&mut self, end_of_stream: bool) {
         if self.exchange.awaits_response()
             && let Ok(headers) = host::response_headers()
         {
@@ -182,10 +176,9 @@ impl HttpContext for Http {
             });
             self.resume_if_free();
         }
-        Action::Continue
     }
 
-    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+    fn response_body(&mut self, size: usize, end_of_stream: bool) {
         if self.exchange.captures_response() {
             let chunk = match size {
                 0 => Ok(Vec::new()),
@@ -198,17 +191,66 @@ impl HttpContext for Http {
                 now: host::now(),
             });
         }
+    }
+
+    fn response_trailers(&mut self) {
+        if self.exchange.captures_response() {
+            let now = host::now();
+            self.step(Input::ResponseTrailers { now });
+        }
+    }
+
+    fn closed(&mut self) {
+        let captures = self.exchange.captures_response();
+        self.step(Input::Closed {
+            by_client: captures && host::is_closed_by_client(),
+            now: if captures { host::now() } else { 0 },
+        });
+    }
+}
+
+impl Context for Http {
+    fn on_http_call_response(
+        &mut self,
+        _token: u32,
+        headers: usize,
+        body_bytes: usize,
+        _trailers: usize,
+    ) {
+        self.0.borrow_mut().callout_response(headers, body_bytes);
+    }
+}
+
+impl HttpContext for Http {
+    fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        self.0.borrow_mut().request_headers(end_of_stream)
+    }
+
+    fn on_http_request_body(&mut self, held: usize, end_of_stream: bool) -> Action {
+        self.0.borrow_mut().request_body(held, end_of_stream)
+    }
+
+    fn on_http_request_trailers(&mut self, _count: usize) -> Action {
+        self.0.borrow_mut().request_trailers()
+    }
+
+    fn on_http_response_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
+        self.0.borrow_mut().response_headers(end_of_stream);
+        Action::Continue
+    }
+
+    fn on_http_response_body(&mut self, size: usize, end_of_stream: bool) -> Action {
+        self.0.borrow_mut().response_body(size, end_of_stream);
         Action::Continue
     }
 
     fn on_http_response_trailers(&mut self, _count: usize) -> Action {
-        self.step(Input::ResponseTrailers);
+        self.0.borrow_mut().response_trailers();
         Action::Continue
     }
 
     fn on_log(&mut self) {
-        let by_client = self.exchange.captures_response() && host::is_closed_by_client();
-        self.step(Input::Closed { by_client });
+        self.0.borrow_mut().closed();
     }
 }
 
@@ -219,9 +261,4 @@ fn send(reply: &Reply) -> Result<(), HostFault> {
         &reply.headers,
         reply.body.as_bytes(),
     )
-}
-
-/// Seconds since 1970 in the 32 bits of the store, which last until 2106.
-fn seconds(milliseconds: u64) -> u32 {
-    u32::try_from(milliseconds / 1_000).unwrap_or(u32::MAX)
 }

@@ -39,7 +39,7 @@ impl Metrics {
         }
     }
 
-    fn count(&self, name: CounterName, added: u32) {
+    fn count(&self, name: CounterName, added: u64) {
         let known = self.counters.borrow().get(&name).copied();
         let id = known.or_else(|| {
             let id = host::define_counter(&name.to_string()).ok()?;
@@ -47,7 +47,8 @@ impl Metrics {
             Some(id)
         });
         // A host that does not count does not stop the exchange.
-        let _uncounted = id.map(|id| host::add_to_metric(id, i64::from(added)));
+        let _uncounted =
+            id.map(|id| host::add_to_metric(id, i64::try_from(added).unwrap_or(i64::MAX)));
     }
 
     fn turned(&self, turn: Turn) {

@@ -5,10 +5,11 @@ mod host;
 mod http_context;
 mod metrics;
 mod root_context;
+mod shared;
 
 use root_context::Root;
 
 proxy_wasm::main! {{
     host::install_logger();
-    proxy_wasm::set_root_context(|_| Box::new(Root::default()));
+    proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));
 }}

@@ -1,5 +1,5 @@
-//! One per VM and configuration: parses the configuration, makes a context per request, and sends
-//! what outlives the request that asked for it.
+//! One per VM and configuration: parses the configuration, makes a context per request, and runs
+//! what is done outside of requests.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,91 +7,80 @@ use std::rc::Rc;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 
-use crate::callout::CalloutResult;
+use crate::cache::CacheKey;
 use crate::config::Config;
-use crate::exchange::{Worker, WorkerOutput};
-use crate::store::MemoryStore;
+use crate::exchange::{Input, Output, Task};
 
-use super::host::{self, HostSharedData};
+use super::host;
 use super::http_context::Http;
-use super::metrics::Metrics;
+use super::shared::{Performed, Shared, needs_root};
 
-/// What the contexts of one configuration on one worker share.
 #[derive(Debug)]
-pub(super) struct Shared {
-    pub(super) worker: Rc<Worker>,
-    pub(super) memory: Option<MemoryStore>,
-    pub(super) metrics: Metrics,
-    /// Takes messages to the root context.
-    queue: Option<u32>,
-}
-
-impl Shared {
-    fn new(config: Config) -> Self {
-        let seed = host::random();
-        let memory = config.memory.map(|memory| {
-            MemoryStore::open(&HostSharedData, memory.max_bytes, memory.max_entry_bytes)
-        });
-        // Only a store behind HTTP has anything that outlives a request.
-        let queue = config.http.as_ref().and_then(|_| {
-            let name = format!("llm-cache/worker/{seed:016x}");
-            host::register_queue(&name).ok()
-        });
-        Self {
-            memory,
-            metrics: Metrics::new(config.http.as_ref().map(|http| http.cluster.clone())),
-            worker: Rc::new(Worker::new(config, seed)),
-            queue,
-        }
-    }
-
-    /// Has the root context called once the current callback is over.
-    pub(super) fn wake(&self) {
-        let woken = self
-            .queue
-            .is_some_and(|queue| host::enqueue(queue, &[]).is_ok());
-        if !woken {
-            let mut reports = Vec::new();
-            self.worker.cannot_wake(host::now(), &mut reports);
-            for report in reports {
-                self.metrics.report(report);
-            }
-        }
-    }
-
-    /// The result of a callout, whose headers and body are as the callback for it has them.
-    pub(super) fn callout_result(&self, headers: usize, body_bytes: usize) -> CalloutResult {
-        let http = self.worker.config.http.as_ref();
-        let max_bytes = http.map_or(0, |http| http.max_entry_bytes);
-        host::callout_result(headers, body_bytes, max_bytes)
-    }
-}
-
-#[derive(Debug, Default)]
 pub(super) struct Root {
+    id: u32,
     /// `None` until there is a good configuration; requests pass untouched without one.
     shared: Option<Rc<Shared>>,
-    /// The worker's numbers of the callouts whose result is due, by their tokens.
-    callouts: BTreeMap<u32, u32>,
+    /// The tasks that wait for the result of a callout, by its token.
+    tasks: BTreeMap<u32, Task>,
 }
 
 impl Root {
-    fn perform(&mut self, shared: &Shared, outputs: Vec<WorkerOutput>) {
+    pub(super) fn new(id: u32) -> Self {
+        Self {
+            id,
+            shared: None,
+            tasks: BTreeMap::new(),
+        }
+    }
+
+    /// Runs all that is to be done, until nothing is.
+    fn run(&mut self, shared: &Shared) {
+        loop {
+            let tasks = shared.worker.take_tasks();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                let now = host::now();
+                self.step(task, Input::Begin { now }, shared);
+            }
+        }
+        shared.set_ticks();
+    }
+
+    /// Tells a task what happened and does what it says, until it waits for a callout or is over.
+    fn step(&mut self, mut task: Task, input: Input<'_>, shared: &Shared) {
+        let mut outputs = Vec::new();
+        task.handle(input, &shared.worker, &mut outputs);
+        let mut answer = None;
+        let mut sent = None;
         for output in outputs {
-            match output {
-                WorkerOutput::Report(report) => shared.metrics.report(report),
-                WorkerOutput::Call { id, callout } => match host::call(&callout) {
-                    Ok(token) => {
-                        self.callouts.insert(token, id);
-                    }
+            match shared.perform(output) {
+                Performed::Done => {}
+                Performed::Answered(input) => answer = Some(input),
+                Performed::Left(Output::Call(callout)) => match host::call(&callout) {
+                    Ok(token) => sent = Some(token),
                     Err(fault) => {
-                        let mut outputs = Vec::new();
-                        let now = host::now();
-                        shared.worker.called(id, Err(fault), now, &mut outputs);
-                        self.perform(shared, outputs);
+                        let (result, now) = (Err(fault), host::now());
+                        answer = Some(Input::Called { result, now });
                     }
                 },
+                Performed::Left(Output::Release { exchange, release }) => {
+                    if let Some(stream) = shared.take_waiting(exchange) {
+                        stream.borrow_mut().release(release);
+                    }
+                }
+                // No task says anything else.
+                Performed::Left(_) => {}
             }
+        }
+        // A task asks for one thing at a time.
+        match (answer, sent) {
+            (Some(answer), _) => self.step(task, answer, shared),
+            (None, Some(token)) => {
+                self.tasks.insert(token, task);
+            }
+            (None, None) => {}
         }
     }
 }
@@ -104,11 +93,11 @@ impl Context for Root {
         body_bytes: usize,
         _trailers: usize,
     ) {
-        if let (Some(shared), Some(id)) = (self.shared.clone(), self.callouts.remove(&token)) {
+        if let (Some(shared), Some(task)) = (self.shared.clone(), self.tasks.remove(&token)) {
             let result = shared.callout_result(headers, body_bytes);
-            let mut outputs = Vec::new();
-            shared.worker.called(id, result, host::now(), &mut outputs);
-            self.perform(&shared, outputs);
+            let now = host::now();
+            self.step(task, Input::Called { result, now }, &shared);
+            self.run(&shared);
         }
     }
 }
@@ -127,6 +116,14 @@ impl RootContext for Root {
                 }
                 false
             }
+            Ok(config) if needs_root(&config) && !host::may_resume(self.id) => {
+                log::error!(
+                    "llm-cache: the VM may not call proxy_set_effective_context and \
+                     proxy_continue_stream, without which store.http, collapse and \
+                     stale_while_revalidate would leave requests hanging"
+                );
+                false
+            }
             Ok(config) => {
                 self.shared = Some(Rc::new(Shared::new(config)));
                 true
@@ -134,19 +131,29 @@ impl RootContext for Root {
         }
     }
 
+    /// One call comes for each message: empty from a stream of this worker, a key from another one
+    /// that has ended asking for it.
     fn on_queue_ready(&mut self, queue: u32) {
-        // One call comes for each message, and all of them say the same.
-        let _message = host::dequeue(queue);
+        let message = host::dequeue(queue).ok().flatten();
         if let Some(shared) = self.shared.clone() {
-            let mut outputs = Vec::new();
-            shared.worker.awake(host::now(), &mut outputs);
-            self.perform(&shared, outputs);
+            let key = message.and_then(|message| <[u8; 32]>::try_from(message).ok());
+            if let Some(key) = key {
+                shared.worker.told(&CacheKey::from_bytes(key));
+            }
+            self.run(&shared);
         }
     }
 
-    fn create_http_context(&self, _context_id: u32) -> Option<Box<dyn HttpContext>> {
+    fn on_tick(&mut self) {
+        if let Some(shared) = self.shared.clone() {
+            shared.worker.tick(host::now());
+            self.run(&shared);
+        }
+    }
+
+    fn create_http_context(&self, id: u32) -> Option<Box<dyn HttpContext>> {
         Some(match &self.shared {
-            Some(shared) => Box::new(Http::new(Rc::clone(shared))),
+            Some(shared) => Box::new(Http::new(id, Rc::clone(shared))),
             None => Box::new(Untouched),
         })
     }

@@ -3,6 +3,7 @@
 use super::*;
 use crate::cache::{Entry, Seal};
 use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
+use crate::http::Headers;
 use crate::store::BreakerState;
 
 const WEBDIS: &str = r#""http": {"cluster": "cache", "protocol": "webdis",
@@ -22,6 +23,7 @@ fn http_only(more: &str) -> Rc<Worker> {
 fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
         status,
+        headers: Headers::new(),
         body: Some(body.to_vec()),
     })
 }
@@ -49,25 +51,30 @@ impl Host {
     }
 }
 
-/// What the worker sends in the background.
-fn sent(worker: &Worker) -> Vec<(u32, Callout)> {
-    let mut out = Vec::new();
-    worker.awake(NOW, &mut out);
-    out.into_iter()
-        .map(|output| match output {
-            WorkerOutput::Call { id, callout } => (id, callout),
-            WorkerOutput::Report(report) => panic!("{report:?}"),
-        })
-        .collect()
+/// What the worker sends in the background, and the task that waits for what comes of it.
+fn sent(worker: &Worker) -> Vec<(Task, Callout)> {
+    sent_at(worker, NOW)
 }
 
-fn reported(worker: &Worker, id: u32, result: CalloutResult) -> Vec<Report> {
+fn sent_at(worker: &Worker, now: u64) -> Vec<(Task, Callout)> {
+    let begin = |mut task: Task| {
+        let mut out = Vec::new();
+        task.handle(Input::Begin { now }, worker, &mut out);
+        let [Output::Call(callout)] = out.as_slice() else {
+            panic!("{out:?}")
+        };
+        (task, callout.clone())
+    };
+    worker.take_tasks().into_iter().map(begin).collect()
+}
+
+fn reported(worker: &Worker, task: &mut Task, result: CalloutResult) -> Vec<Report> {
     let mut out = Vec::new();
-    worker.called(id, result, NOW, &mut out);
+    task.handle(Input::Called { result, now: NOW }, worker, &mut out);
     out.into_iter()
         .map(|output| match output {
-            WorkerOutput::Report(report) => report,
-            WorkerOutput::Call { .. } => panic!("nothing is to be sent"),
+            Output::Report(report) => report,
+            other => panic!("{other:?}"),
         })
         .collect()
 }
@@ -78,7 +85,7 @@ fn path(callout: &Callout) -> &str {
 }
 
 /// A whole exchange with the upstream, whose lookup found nothing, and what it wrote.
-fn written(worker: &Rc<Worker>) -> (Host, Vec<(u32, Callout)>) {
+fn written(worker: &Rc<Worker>) -> (Host, Vec<(Task, Callout)>) {
     let mut host = Host::new(worker);
     host.request(&post(&[]), ASK_JSON);
     host.called(reply(404, b""));
@@ -172,6 +179,7 @@ fn whatever_the_store_does_is_a_miss_with_a_reason() {
     newer[4] += 1;
     let too_long = Ok(CalloutReply {
         status: 200,
+        headers: Headers::new(),
         body: None,
     });
     for (result, miss) in [
@@ -265,9 +273,9 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
     host.request(&post(&[]), ASK_JSON);
     assert_eq!((host.callout(), host.request_result()), (None, Some(open)));
     assert!(!host.exchange.holds_request() && host.is_woken());
-    let probes = sent(&worker);
-    assert!(path(&probes[0].1).starts_with("/GET/"));
-    let reports = reported(&worker, probes[0].0, reply(404, b""));
+    let (mut probe, callout) = sent(&worker).remove(0);
+    assert!(path(&callout).starts_with("/GET/"));
+    let reports = reported(&worker, &mut probe, reply(404, b""));
     let probed = Report::Store(Operation::Probe, OperationResult::Absent);
     assert_eq!(reports[0], probed);
     assert!(
@@ -313,10 +321,11 @@ fn a_write_is_counted_when_its_result_comes() {
         ),
     ] {
         let worker = both("");
-        let (_, sent) = written(&worker);
+        let (_, mut sent) = written(&worker);
+        let (mut write, _) = sent.remove(0);
         let report = Report::Store(Operation::Write, outcome);
-        assert_eq!(reported(&worker, sent[0].0, result), [report]);
-        let twice = reported(&worker, sent[0].0, Err(CalloutFault::NoReply));
+        assert_eq!(reported(&worker, &mut write, result), [report]);
+        let twice = reported(&worker, &mut write, Err(CalloutFault::NoReply));
         assert_eq!(twice, [], "a result comes once");
     }
 }
@@ -333,13 +342,9 @@ fn one_wake_sends_all_that_is_due_with_the_lifetime_that_is_left() {
         host.response_body(JSON, true);
         wakes += usize::from(host.is_woken());
     }
-    let mut out = Vec::new();
-    worker.awake(NOW + 1_500, &mut out);
-    assert_eq!((wakes, out.len()), (1, 3));
-    for output in out {
-        let WorkerOutput::Call { callout, .. } = output else {
-            panic!("{output:?}")
-        };
+    let sent = sent_at(&worker, NOW + 1_500);
+    assert_eq!((wakes, sent.len()), (1, 3));
+    for (_, callout) in sent {
         assert!(path(&callout).ends_with("/3599"), "{}", path(&callout));
     }
 }
@@ -380,25 +385,31 @@ fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
 }
 
 #[test]
-fn an_expired_object_is_deleted_unless_the_mode_does_not_write() {
+fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
     let rest = r#""store": {"http": {"cluster": "s3", "protocol": "rest"}}"#;
-    for (mode, deletes) in [("read_write", 1), ("read_only", 0)] {
+    let only = ("cache-control", "only-if-cached");
+    for (mode, header, deletes) in [
+        ("read_write", ("x-llm-cache-ttl", "0s"), 1),
+        ("read_write", only, 1),
+        ("read_write", ("x-other", "1"), 0),
+        ("read_only", only, 0),
+    ] {
         let entry = only_entry(&worker(&format!("{{{rest}}}")));
         let worker = worker(&format!(r#"{{"mode": "{mode}", {rest}}}"#));
         let mut host = Host::new(&worker);
         host.now = NOW + 3_600_000;
-        host.request(&post(&[]), ASK_JSON);
+        host.request(&post(&[header]), ASK_JSON);
         host.called(reply(200, &entry));
         assert_eq!(
             host.request_result(),
             Some(RequestResult::Miss(Miss::Expired))
         );
         let sent = sent(&worker);
-        assert_eq!(sent.len(), deletes);
-        for (id, callout) in sent {
+        assert_eq!(sent.len(), deletes, "{mode} {header:?}");
+        for (mut task, callout) in sent {
             assert_eq!(callout.headers[0].1, "DELETE");
             let done = Report::Store(Operation::Delete, OperationResult::Done);
-            assert_eq!(reported(&worker, id, reply(204, b"")), [done]);
+            assert_eq!(reported(&worker, &mut task, reply(204, b"")), [done]);
         }
     }
 }

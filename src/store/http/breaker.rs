@@ -12,6 +12,7 @@
 //! ("full jitter"), so that a fleet of workers does not come back all at once.
 
 use crate::config;
+use crate::random::Random;
 
 /// Where a breaker is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +93,7 @@ impl Breaker {
             settings,
             probe_timeout,
             state: State::Closed { failures: 0 },
-            random: Random(seed),
+            random: Random::new(seed),
         }
     }
 
@@ -159,7 +160,7 @@ impl Breaker {
         let ceiling = min.saturating_mul(1 << times.min(63)).min(max);
         let ceiling = u64::try_from(ceiling).unwrap_or(u64::MAX);
         let min = u64::try_from(min).unwrap_or(u64::MAX);
-        let open_for = min.saturating_add(self.random.below(ceiling.saturating_sub(min)));
+        let open_for = min.saturating_add(self.random.up_to(ceiling.saturating_sub(min)));
         let open = State::Open {
             since: now,
             until: now.saturating_add(open_for),
@@ -185,24 +186,6 @@ impl State {
             Self::Open { .. } => BreakerState::Open,
             Self::HalfOpen { .. } => BreakerState::HalfOpen,
         }
-    }
-}
-
-/// SplitMix64 (Steele, Lea, Flood 2014): enough to keep workers from walking in step.
-#[derive(Debug)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// From 0 to `bound`, both included; its bias is of no concern here.
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound.saturating_add(1).max(1)
     }
 }
 

@@ -1,6 +1,7 @@
 use super::*;
 use crate::callout::CalloutFault;
 use crate::config::Secret;
+use crate::http::Headers;
 use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
@@ -32,6 +33,7 @@ fn store(protocol: StoreProtocol) -> HttpStore {
 fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
         status,
+        headers: Headers::new(),
         body: Some(body.to_vec()),
     })
 }
@@ -39,6 +41,7 @@ fn reply(status: u16, body: &[u8]) -> CalloutResult {
 fn too_long() -> CalloutResult {
     Ok(CalloutReply {
         status: 200,
+        headers: Headers::new(),
         body: None,
     })
 }

@@ -1,0 +1,83 @@
+//! A whole answer is handed to the stores: to the memory first, and then, in the background, to the
+//! store behind HTTP.
+
+use crate::cache::{Draft, Seal};
+use crate::store::StoreFault;
+
+use super::fate::Fate;
+use super::intake::Whole;
+use super::{NotStored, Output, Report, Worker};
+
+/// An answer that the memory is being given.
+#[derive(Debug)]
+pub(super) struct Storing {
+    fate: Fate,
+    /// For the store behind HTTP.
+    draft: Option<Draft>,
+    /// When it is of no more use, in milliseconds since 1970.
+    expires: u64,
+}
+
+/// Hands an answer to the memory, and [`Storing::inserted`] is told what came of it; `None` if there
+/// is no memory to wait for.
+pub(super) fn begin(whole: Whole, worker: &Worker, out: &mut Vec<Output>) -> Option<Storing> {
+    let Whole {
+        fate,
+        draft,
+        expires,
+        ..
+    } = whole;
+    if worker.config.memory.is_none() {
+        let draft = Some(draft);
+        let storing = Storing {
+            fate,
+            draft,
+            expires,
+        };
+        storing.inserted(Err(StoreFault::Unavailable), worker, out);
+        return None;
+    }
+    let for_http = worker.http.as_ref().map(|_| draft.clone());
+    out.push(Output::Insert {
+        key: fate.key(),
+        entry: draft.seal(&Seal::Checksum),
+        expires,
+    });
+    Some(Storing {
+        fate,
+        draft: for_http,
+        expires,
+    })
+}
+
+impl Storing {
+    /// The memory has it, or has not.
+    pub(super) fn inserted(
+        self,
+        result: Result<u32, StoreFault>,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) {
+        let Self {
+            fate,
+            draft,
+            expires,
+        } = self;
+        if let Ok(evicted) = result {
+            out.push(Output::Report(Report::Evictions(evicted)));
+        }
+        // Who waits is answered once the answer can be found: in the memory at once, in the store
+        // behind HTTP when it has been written.
+        let fate_of_write = result.is_err().then_some(fate);
+        let taken = draft.map(|draft| worker.write(fate.key(), draft, expires, fate_of_write, out));
+        match (result, taken) {
+            (Ok(_), _) => fate.stored(worker, out),
+            (Err(_), Some(Ok(()))) => out.push(Output::Report(Report::stored())),
+            // Why the one store that there is did not take it.
+            (Err(_), Some(Err(fault))) if worker.config.memory.is_none() => {
+                fate.not_stored(NotStored::Store(fault), worker, out);
+            }
+            (Err(fault), _) => fate.not_stored(NotStored::Store(fault), worker, out),
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! What a worker does while no request waits for it, or after the request that asked for it is gone.
+//! A task takes [`Input`] and gives [`Output`] as an exchange does; the host runs it outside of
+//! requests.
+//!
+//! ```text
+//!  Write, Probe, Delete ── begin ──► Calling ── called ──► Over
+//!  Refresh ── begin ──► Refreshing ── called ──► Storing ── inserted ──► Over
+//!  Peek ── begin ──► Peeking ── the leader is gone ──┐
+//!  Find ── begin ──► Finding ◄───────────────────────┘
+//!                       │ not in memory        │ in memory
+//!                       ▼                      ▼
+//!                    Fetching ── called ──► Over: who waits is released
+//!  Free ── begin ──► Over: who waited is released
+//! ```
+
+use crate::cache::{CacheKey, Tier};
+use crate::callout::{Callout, CalloutFault, CalloutResult};
+use crate::store::{Lookup, StoreFault};
+
+use super::fate::Fate;
+use super::intake::Intake;
+use super::request::Keyed;
+use super::storing::{self, Storing};
+use super::worker::Remote;
+use super::{
+    CollapseFault, Input, NotStored, Operation, OperationResult, Output, Release, Report, Worker,
+};
+
+/// What is to be done in the background.
+#[derive(Debug)]
+pub struct Task(State);
+
+#[derive(Debug)]
+enum State {
+    Write {
+        key: CacheKey,
+        entry: Vec<u8>,
+        /// When it is of no more use, in milliseconds since 1970.
+        expires: u64,
+        fate: Option<Fate>,
+    },
+    Writing {
+        bytes: usize,
+        fate: Option<Fate>,
+    },
+    Delete(CacheKey),
+    Deleting,
+    Probe(CacheKey),
+    Probing,
+    Refresh(Box<Keyed>, Callout),
+    Refreshing(Box<Keyed>),
+    Storing(Storing),
+    Find(CacheKey),
+    Finding(CacheKey),
+    Fetching(CacheKey),
+    Peek(CacheKey),
+    Peeking(CacheKey),
+    Free(Vec<u32>, CollapseFault),
+    Over,
+}
+
+impl Task {
+    /// Writes an entry, for which there is room, to the store behind HTTP. Whoever waits for it is
+    /// told by `fate`.
+    pub(super) fn write(key: CacheKey, entry: Vec<u8>, expires: u64, fate: Option<Fate>) -> Self {
+        Self(State::Write {
+            key,
+            entry,
+            expires,
+            fate,
+        })
+    }
+
+    /// Removes an entry from the store behind HTTP.
+    pub(super) fn delete(key: CacheKey) -> Self {
+        Self(State::Delete(key))
+    }
+
+    /// Tries whether the store behind HTTP is well.
+    pub(super) fn probe(key: CacheKey) -> Self {
+        Self(State::Probe(key))
+    }
+
+    /// Asks the upstream for a new answer.
+    pub(super) fn refresh(request: Keyed, callout: Callout) -> Self {
+        Self(State::Refresh(Box::new(request), callout))
+    }
+
+    /// Finds the entry that a flight ended with, for those who wait for it.
+    pub(super) fn find(key: CacheKey) -> Self {
+        Self(State::Find(key))
+    }
+
+    /// Finds out whether a flight of another worker has ended.
+    pub(super) fn peek(key: CacheKey) -> Self {
+        Self(State::Peek(key))
+    }
+
+    /// Lets exchanges go that have waited.
+    pub(super) fn free(exchanges: Vec<u32>, because: CollapseFault) -> Self {
+        Self(State::Free(exchanges, because))
+    }
+
+    /// Takes what happened and appends what is to be done, in order. The first input is
+    /// [`Input::Begin`].
+    pub fn handle(&mut self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) {
+        let state = std::mem::replace(&mut self.0, State::Over);
+        self.0 = state.handle(input, worker, out);
+    }
+
+    /// No callout can be sent in the background. What needs one is over; anything else is kept.
+    pub(super) fn give_up(
+        mut self,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> Option<Self> {
+        let calls = matches!(
+            self.0,
+            State::Write { .. } | State::Delete(_) | State::Probe(_) | State::Refresh(..)
+        );
+        if !calls {
+            return Some(self);
+        }
+        self.handle(Input::Begin { now }, worker, &mut Vec::new());
+        let result = Err(CalloutFault::NotSent);
+        self.handle(Input::Called { result, now }, worker, out);
+        None
+    }
+}
+
+impl State {
+    fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
+        match (self, input) {
+            (Self::Free(exchanges, because), Input::Begin { .. }) => {
+                release(exchanges, &Release::Go(because), out);
+                Self::Over
+            }
+            (Self::Find(key), Input::Begin { .. }) => {
+                out.push(Output::LookUp(key));
+                Self::Finding(key)
+            }
+            (Self::Finding(key), Input::LookedUp { found, now }) => {
+                found_in_memory(key, found, now, worker, out)
+            }
+            (Self::Fetching(key), Input::Called { result, now }) => {
+                let found = worker
+                    .http
+                    .as_ref()
+                    .map(|remote| remote.looked_up(result, now, out));
+                end(
+                    &key,
+                    found.and_then(Result::ok).flatten(),
+                    Tier::Http,
+                    worker,
+                    out,
+                );
+                Self::Over
+            }
+            (Self::Peek(key), Input::Begin { .. }) => {
+                out.push(Output::Peek(key));
+                Self::Peeking(key)
+            }
+            (Self::Peeking(key), Input::Peeked { held: false }) if worker.flights.land(&key) => {
+                out.push(Output::LookUp(key));
+                Self::Finding(key)
+            }
+            (Self::Refresh(request, callout), Input::Begin { .. }) => {
+                out.push(Output::Call(callout));
+                Self::Refreshing(request)
+            }
+            (Self::Refreshing(request), Input::Called { result, now }) => {
+                let status = result.as_ref().ok().map(|reply| reply.status);
+                worker.refreshes.ended(status, now);
+                refreshed(*request, result, now, worker, out).map_or(Self::Over, Self::Storing)
+            }
+            (Self::Storing(storing), Input::Inserted(result)) => {
+                storing.inserted(result, worker, out);
+                Self::Over
+            }
+            (state, input) => match &worker.http {
+                Some(remote) => state.handle_remote(input, remote, worker, out),
+                None => Self::Over,
+            },
+        }
+    }
+
+    /// What is done with the store behind HTTP alone.
+    fn handle_remote(
+        self,
+        input: Input<'_>,
+        remote: &Remote,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> Self {
+        let store = &remote.store;
+        match (self, input) {
+            (
+                Self::Write {
+                    key,
+                    entry,
+                    expires,
+                    fate,
+                },
+                Input::Begin { now },
+            ) => {
+                let bytes = entry.len();
+                let seconds = expires.saturating_sub(now).div_ceil(1_000);
+                out.push(Output::Call(store.write(&key.to_string(), seconds, entry)));
+                Self::Writing { bytes, fate }
+            }
+            (Self::Writing { bytes, fate }, Input::Called { result, now }) => {
+                store.end_write(bytes);
+                let (written, turn) = store.written(result, now);
+                report(Operation::Write, done(written), out);
+                out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+                if let Some(fate) = fate {
+                    match written {
+                        Ok(()) => fate.found(worker, out),
+                        Err(_) => fate.abandoned(worker, out),
+                    }
+                }
+                Self::Over
+            }
+            (Self::Delete(key), Input::Begin { .. }) => {
+                out.extend(store.delete(&key.to_string()).map(Output::Call));
+                Self::Deleting
+            }
+            (Self::Deleting, Input::Called { result, now }) => {
+                store.end_write(0);
+                let (deleted, turn) = store.deleted(result, now);
+                report(Operation::Delete, done(deleted), out);
+                out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+                Self::Over
+            }
+            (Self::Probe(key), Input::Begin { .. }) => {
+                out.push(Output::Call(store.probe(&key.to_string())));
+                Self::Probing
+            }
+            (Self::Probing, Input::Called { result, now }) => {
+                let (found, turn) = store.probed(result, now);
+                report(Operation::Probe, OperationResult::of_lookup(&found), out);
+                out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+                Self::Over
+            }
+            // Nothing else happens to a task.
+            _ => Self::Over,
+        }
+    }
+}
+
+fn found_in_memory(
+    key: CacheKey,
+    found: Result<Option<Vec<u8>>, StoreFault>,
+    now: u64,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) -> State {
+    let found = found.ok().flatten();
+    let lookup = match (&found, &worker.http) {
+        (None, Some(remote)) => remote.look_up(&key, now, out),
+        _ => Lookup::Refused,
+    };
+    if let Lookup::Ask(callout) = lookup {
+        out.push(Output::Call(callout));
+        return State::Fetching(key);
+    }
+    end(&key, found, Tier::Memory, worker, out);
+    State::Over
+}
+
+/// A flight is over: who waits gets its answer, or goes to the upstream.
+fn end(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, worker: &Worker, out: &mut Vec<Output>) {
+    let release_with = match entry {
+        Some(entry) => Release::Answer {
+            entry: entry.into(),
+            tier,
+        },
+        None => Release::Go(CollapseFault::LeaderFailed),
+    };
+    release(worker.flights.end(key), &release_with, out);
+}
+
+fn release(exchanges: Vec<u32>, release: &Release, out: &mut Vec<Output>) {
+    out.extend(exchanges.into_iter().map(|exchange| Output::Release {
+        exchange,
+        release: release.clone(),
+    }));
+}
+
+/// Takes in the answer to a refresh, as if it had passed.
+fn refreshed(
+    request: Keyed,
+    result: CalloutResult,
+    now: u64,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) -> Option<Storing> {
+    let fate = request.fate();
+    let whole = result.map_err(|_| NotStored::Aborted).and_then(|reply| {
+        let mut intake = Intake::begin(request, &reply.headers, true, now, worker)?;
+        let body = reply.body.ok_or(NotStored::ResponseTooLarge)?;
+        intake.take(Some(&body), now)?;
+        intake.finish(worker)
+    });
+    match whole {
+        Ok(whole) => storing::begin(whole, worker, out),
+        Err(reason) => {
+            fate.not_stored(reason, worker, out);
+            None
+        }
+    }
+}
+
+fn report(operation: Operation, result: OperationResult, out: &mut Vec<Output>) {
+    out.push(Output::Report(Report::Store(operation, result)));
+}
+
+fn done(result: Result<(), StoreFault>) -> OperationResult {
+    result.map_or_else(OperationResult::Failed, |()| OperationResult::Done)
+}

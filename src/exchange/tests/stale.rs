@@ -1,0 +1,365 @@
+//! Late: expired entries that are served while they are refreshed, or because the upstream fails.
+
+use super::*;
+use crate::callout::{Callout, CalloutReply, CalloutResult};
+
+const WINDOWS: &str = r#"{"stale_while_revalidate": "10s", "stale_if_error": "1m"}"#;
+const HOUR: u64 = 3_600_000;
+
+/// A request `late` milliseconds after the entry expired that `first` stored.
+fn late(worker: &Rc<Worker>, request: &Fields, late: u64) -> Host {
+    let mut host = Host::new(worker);
+    host.stored = json_miss(worker).stored;
+    host.now = NOW + HOUR + late;
+    host.lease = Joined::Leads(many::a_lease());
+    host.request(request, ASK_JSON);
+    host
+}
+
+/// Tells what the exchange asks for to refresh.
+fn read(host: &mut Host, cluster: Option<&str>) {
+    assert_eq!(host.seen.pop(), Some(Output::ReadRequest));
+    let now = host.now;
+    let out = host.step(Input::RequestRead {
+        body: Some(ASK_JSON.as_bytes()),
+        cluster,
+        now,
+    });
+    host.carry_out(out, "");
+}
+
+/// The callout of a refresh, and the task that waits for its result.
+fn refresh(worker: &Worker) -> (Task, Callout) {
+    let mut tasks = worker.take_tasks();
+    assert_eq!(tasks.len(), 1);
+    let mut task = tasks.remove(0);
+    let mut out = Vec::new();
+    task.handle(Input::Begin { now: NOW }, worker, &mut out);
+    match out.remove(0) {
+        Output::Call(callout) => (task, callout),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn reply(status: u16, body: &str) -> CalloutResult {
+    let told = status.to_string();
+    Ok(CalloutReply {
+        status,
+        headers: headers(&ok("application/json", &[(":status", &told)])),
+        body: Some(body.as_bytes().to_vec()),
+    })
+}
+
+fn is_stale(host: &Host) -> bool {
+    host.header("x-cache").as_deref() == Some("STALE")
+}
+
+#[test]
+fn what_has_expired_is_served_at_once_and_refreshed_by_the_same_request() {
+    let worker = worker(WINDOWS);
+    let extra = [
+        ("x-team", "red"),
+        ("accept-encoding", "br"),
+        ("content-length", "27"),
+        ("transfer-encoding", "chunked"),
+    ];
+    let mut host = late(&worker, &post(&extra), 1_500);
+    read(&mut host, Some("upstream"));
+    assert!(is_stale(&host));
+    assert_eq!(
+        host.header("cache-status").unwrap(),
+        "envoy-llm-cache; hit; ttl=-2; detail=memory"
+    );
+    assert_eq!(host.header("age").unwrap(), "3601");
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Stale(StaleBecause::Revalidating))
+    );
+
+    let (mut task, callout) = refresh(&worker);
+    assert_eq!(
+        (callout.cluster.as_str(), callout.body.as_slice()),
+        ("upstream", ASK_JSON.as_bytes())
+    );
+    let mut names: Vec<_> = callout
+        .headers
+        .iter()
+        .map(|(name, _)| name.as_str())
+        .collect();
+    names.sort_unstable();
+    let kept = [
+        ":authority",
+        ":method",
+        ":path",
+        "authorization",
+        "content-type",
+        "x-team",
+    ];
+    assert_eq!(names, kept);
+
+    let now = NOW + HOUR + 2_000;
+    let newer = JSON.replace("Hi", "Hello");
+    let mut out = Vec::new();
+    let result = reply(200, &newer);
+    task.handle(Input::Called { result, now }, &worker, &mut out);
+    let Some(Output::Insert { key, entry, .. }) = out.pop() else {
+        panic!("{out:?}")
+    };
+    task.handle(Input::Inserted(Ok(0)), &worker, &mut out);
+    assert!(out.contains(&Output::Report(Report::stored())));
+    assert!(matches!(
+        out.last(),
+        Some(Output::GiveBack {
+            unstorable_for: 0,
+            ..
+        })
+    ));
+
+    let mut host = Host::new(&worker);
+    host.stored = Some((key, entry));
+    host.now = now;
+    host.request(&post(&[]), ASK_JSON);
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+    assert_eq!(host.reply.unwrap().body.as_bytes(), newer.as_bytes());
+}
+
+#[test]
+fn one_refresh_per_key_goes_on_at_a_time() {
+    let worker = worker(WINDOWS);
+    let mut first = late(&worker, &post(&[]), 1);
+    read(&mut first, Some("upstream"));
+    for (lease, here) in [
+        (Joined::Held { until: NOW }, false),
+        (Joined::Unstorable, false),
+        (Joined::Unavailable, false),
+        (Joined::Leads(many::a_lease()), true),
+    ] {
+        let worker = if here {
+            Rc::clone(&worker)
+        } else {
+            self::worker(WINDOWS)
+        };
+        let mut host = Host::new(&worker);
+        host.stored = first.stored.clone();
+        host.now = first.now;
+        host.lease = lease;
+        host.request(&post(&[]), ASK_JSON);
+        assert!(is_stale(&host), "{lease:?}");
+        assert_eq!(
+            worker.take_tasks().len(),
+            usize::from(here),
+            "the first's alone"
+        );
+    }
+}
+
+#[test]
+fn a_request_goes_itself_where_no_callout_can_be_made_of_it() {
+    for (odd, cluster) in [(&b"text"[..], None), (&[0xff], Some("upstream"))] {
+        let worker = worker(WINDOWS);
+        let mut host = Host::new(&worker);
+        host.stored = json_miss(&worker).stored;
+        host.now = NOW + HOUR + 1;
+        host.lease = Joined::Leads(many::a_lease());
+        let mut headers = headers(&post(&[]));
+        headers.push("x-odd", odd);
+        host.step(Input::RequestHeaders {
+            headers,
+            end_of_stream: false,
+        });
+        let out = host.step(Input::RequestBody {
+            held: ASK_JSON.len(),
+            end_of_stream: true,
+        });
+        host.carry_out(out, ASK_JSON);
+        read(&mut host, cluster);
+        assert!(!host.exchange.holds_request() && host.reply.is_none());
+        host.response_headers(&ok("application/json", &[]), true);
+        assert_eq!(
+            host.header("cache-status").unwrap(),
+            "envoy-llm-cache; fwd=stale"
+        );
+        host.response_body(JSON, true);
+        assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
+        let gives_back = |output: &Output| matches!(output, Output::GiveBack { .. });
+        assert!(host.seen.iter().any(gives_back));
+    }
+}
+
+#[test]
+fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
+    for (result, by_request) in [
+        (reply(404, ""), true),
+        (Err(CalloutFault::NotSent), true),
+        (reply(500, ""), false),
+        (reply(429, ""), false),
+        (reply(200, "{\"choices\":["), false),
+    ] {
+        let worker = worker(WINDOWS);
+        let mut host = late(&worker, &post(&[]), 1);
+        read(&mut host, Some("upstream"));
+        let (mut task, _) = refresh(&worker);
+        let now = host.now;
+        let mut out = Vec::new();
+        task.handle(Input::Called { result, now }, &worker, &mut out);
+        assert!(
+            matches!(out.last(), Some(Output::GiveBack { .. })),
+            "{out:?}"
+        );
+        for (later, by_request) in [(1_000, by_request), (60_000, false)] {
+            let mut host = late(&worker, &post(&[]), 1);
+            assert_eq!(host.seen.pop(), Some(Output::ReadRequest));
+            let out = host.step(Input::RequestRead {
+                body: Some(b"{}"),
+                cluster: Some("upstream"),
+                now: now + later,
+            });
+            host.carry_out(out, "");
+            assert_eq!(host.reply.is_none(), by_request);
+            host.close();
+            worker.take_tasks();
+            worker.landed(host.stored.unwrap().0, false, &mut Vec::new());
+        }
+    }
+}
+
+#[test]
+fn refreshes_under_way_are_bounded() {
+    let worker = worker(WINDOWS);
+    for n in 0..20 {
+        let body = format!(r#"{{"model":"m","messages":[{n}]}}"#);
+        let response = ok("application/json", &[]);
+        let stored = miss(&worker, &post(&[]), &body, &response, JSON).stored;
+        let mut host = Host::new(&worker);
+        host.stored = stored;
+        host.now = NOW + HOUR;
+        host.lease = Joined::Leads(many::a_lease());
+        host.request(&post(&[]), &body);
+        read(&mut host, Some("upstream"));
+        assert!(is_stale(&host));
+    }
+    assert_eq!(worker.take_tasks().len(), 16);
+}
+
+#[test]
+fn nothing_is_stale_beyond_its_window_or_unless_configured() {
+    for (config, late_by, miss) in [
+        ("{}", 0, Miss::Expired),
+        (WINDOWS, 60_000, Miss::Expired),
+        (
+            r#"{"stale_while_revalidate": "10s"}"#,
+            10_000,
+            Miss::Expired,
+        ),
+    ] {
+        let worker = worker(config);
+        let host = late(&worker, &post(&[]), late_by);
+        assert_eq!(host.request_result(), Some(RequestResult::Miss(miss)));
+    }
+    let worker = worker(WINDOWS);
+    let host = late(&worker, &post(&[("cache-control", "max-age=60")]), 1);
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::RequestDirective))
+    );
+}
+
+#[test]
+fn an_upstream_that_fails_is_stood_in_for() {
+    for (status, via_upstream, stands_in) in [
+        ("500", true, true),
+        ("503", true, true),
+        ("429", true, true),
+        ("502", false, true),
+        ("503", false, true),
+        ("504", false, true),
+        ("429", false, false),
+        ("500", false, false),
+        ("400", true, false),
+        ("401", true, false),
+        ("404", true, false),
+        ("200", true, false),
+    ] {
+        let worker = worker(WINDOWS);
+        let before = worker.budget.left();
+        let mut host = late(&worker, &post(&[]), 15_000);
+        assert_eq!(host.request_result(), None, "it is not known yet");
+        assert!(worker.budget.left() < before);
+        host.response_headers(
+            &ok("application/json", &[(":status", status)]),
+            via_upstream,
+        );
+        assert_eq!(is_stale(&host), stands_in, "{status} {via_upstream}");
+        if stands_in {
+            assert_eq!(
+                host.header("cache-status").unwrap(),
+                format!(
+                    "envoy-llm-cache; fwd=stale; fwd-status={status}; ttl=-15; detail=stale_if_error"
+                )
+            );
+            let failed = RequestResult::Stale(StaleBecause::UpstreamFailed);
+            assert_eq!(host.request_result(), Some(failed));
+            assert_eq!(worker.budget.left(), before);
+        } else {
+            assert_eq!(
+                host.request_result(),
+                Some(RequestResult::Miss(Miss::Expired))
+            );
+        }
+    }
+}
+
+#[test]
+fn what_stands_in_is_charged_to_the_budget_or_does_not() {
+    let config = r#"{"stale_if_error": "1m", "limits": {"max_capture_bytes": 100}}"#;
+    let stored = json_miss(&worker("{}")).stored;
+    let mut host = Host::new(&worker(config));
+    host.stored = stored;
+    host.now = NOW + HOUR;
+    host.request(&post(&[]), ASK_JSON);
+    host.response_headers(&ok("application/json", &[(":status", "500")]), true);
+    assert!(!is_stale(&host));
+}
+
+#[test]
+fn entries_are_kept_as_long_as_they_are_of_use() {
+    for (config, window) in [("{}", 0), (WINDOWS, 60_000)] {
+        let worker = worker(config);
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.response_headers(&ok("application/json", &[]), true);
+        let out = host.step(Input::ResponseBody {
+            chunk: Some(JSON.as_bytes()),
+            size: JSON.len(),
+            end_of_stream: true,
+            now: NOW,
+        });
+        assert!(
+            matches!(out[0], Output::Insert { expires, .. } if expires == NOW + HOUR + window),
+            "{out:?}"
+        );
+    }
+}
+
+#[test]
+fn jitter_shortens_lifetimes_and_never_lengthens_them() {
+    let worker = worker(r#"{"ttl_jitter": "10%"}"#);
+    let lifetimes: Vec<_> = (0..200)
+        .map(|_| {
+            let (key, entry) = json_miss(&worker).stored.unwrap();
+            let seal = crate::cache::Seal::Checksum;
+            crate::cache::Entry::decode(&key, entry, &seal)
+                .unwrap()
+                .lifetime
+        })
+        .collect();
+    let (min, max) = (
+        lifetimes.iter().min().unwrap(),
+        lifetimes.iter().max().unwrap(),
+    );
+    assert!(*min >= HOUR * 9 / 10 && *max <= HOUR, "{min} {max}");
+    assert!(
+        *min < HOUR * 92 / 100 && *max > HOUR * 98 / 100,
+        "{min} {max}"
+    );
+}

@@ -1,0 +1,217 @@
+//! What the contexts of one configuration on one worker share, and what they do alike.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use crate::cache::CacheKey;
+use crate::callout::CalloutResult;
+use crate::config::Config;
+use crate::exchange::{Input, Output, Worker};
+use crate::store::{Lease, Leases, MemoryStore, Peeked, StoreFault};
+
+use super::host::{self, HostSharedData};
+use super::http_context::Stream;
+use super::metrics::Metrics;
+
+/// How often the root context looks after those who wait, in milliseconds. They are told when there
+/// is news; this is for deadlines, and for news that got lost.
+const TICK: u32 = 20;
+
+/// What the contexts of one configuration on one worker share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) worker: Rc<Worker>,
+    memory: Option<MemoryStore>,
+    leases: Leases,
+    pub(super) metrics: Metrics,
+    /// Takes messages to the root context, from this worker and from others.
+    queue: Option<u32>,
+    /// The streams that wait for the root context to release them.
+    waiting: RefCell<BTreeMap<u32, Rc<RefCell<Stream>>>>,
+    ticks: Cell<bool>,
+}
+
+/// What became of an output.
+pub(super) enum Performed {
+    Done,
+    /// It is answered at once.
+    Answered(Input<'static>),
+    /// It is not one that all contexts do alike.
+    Left(Output),
+}
+
+impl Shared {
+    pub(super) fn new(config: Config) -> Self {
+        let seed = host::random();
+        let memory = config.memory.map(|memory| {
+            MemoryStore::open(&HostSharedData, memory.max_bytes, memory.max_entry_bytes)
+        });
+        // Queues cannot be given back: none for a configuration that never needs one.
+        let queue = needs_root(&config)
+            .then(|| host::register_queue(&format!("llm-cache/worker/{seed:016x}")).ok())
+            .flatten();
+        Self {
+            memory,
+            leases: Leases::new(seed, queue),
+            metrics: Metrics::new(config.http.as_ref().map(|http| http.cluster.clone())),
+            worker: Rc::new(Worker::new(config, seed)),
+            queue,
+            waiting: RefCell::default(),
+            ticks: Cell::new(false),
+        }
+    }
+
+    /// Carries out what an exchange or a task says, as far as both are done alike.
+    pub(super) fn perform(&self, output: Output) -> Performed {
+        match output {
+            Output::LookUp(key) => {
+                let found = self.look_up(&key);
+                let now = host::now();
+                Performed::Answered(Input::LookedUp { found, now })
+            }
+            Output::Insert {
+                key,
+                entry,
+                expires,
+            } => Performed::Answered(Input::Inserted(self.insert(&key, &entry, expires))),
+            Output::Lease {
+                key,
+                max_age,
+                waits,
+            } => {
+                let now = host::now();
+                let shared = &HostSharedData;
+                let joined = self
+                    .leases
+                    .join(shared, key.as_bytes(), now, max_age, waits);
+                let found = self.look_up(&key);
+                Performed::Answered(Input::Leased { joined, found, now })
+            }
+            Output::GiveBack {
+                key,
+                lease,
+                unstorable_for,
+            } => {
+                self.give_back(&key, lease, unstorable_for);
+                Performed::Done
+            }
+            Output::Peek(key) => {
+                let peeked = self
+                    .leases
+                    .peek(&HostSharedData, key.as_bytes(), host::now());
+                let held = peeked != Peeked::Free;
+                Performed::Answered(Input::Peeked { held })
+            }
+            Output::Wake => {
+                self.wake();
+                Performed::Done
+            }
+            Output::Report(report) => {
+                self.metrics.report(report);
+                Performed::Done
+            }
+            left => Performed::Left(left),
+        }
+    }
+
+    fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
+        match &self.memory {
+            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes()),
+            None => Ok(None),
+        }
+    }
+
+    fn insert(&self, key: &CacheKey, entry: &[u8], expires: u64) -> Result<u32, StoreFault> {
+        let memory = self.memory.as_ref().ok_or(StoreFault::Unavailable)?;
+        let now = seconds(host::now());
+        memory.insert(
+            &HostSharedData,
+            key.as_bytes(),
+            entry,
+            now,
+            seconds(expires),
+        )
+    }
+
+    fn give_back(&self, key: &CacheKey, lease: Lease, unstorable_for: u64) {
+        let now = host::now();
+        let until = (unstorable_for > 0).then(|| now.saturating_add(unstorable_for));
+        let shared = &HostSharedData;
+        let waiting = self
+            .leases
+            .release(shared, key.as_bytes(), lease, until, now);
+        for queue in waiting {
+            // A worker that is not told finds out at its next tick.
+            let _untold = host::enqueue(queue, key.as_bytes());
+        }
+    }
+
+    /// Has the root context called once the current callback is over.
+    fn wake(&self) {
+        let woken = self
+            .queue
+            .is_some_and(|queue| host::enqueue(queue, &[]).is_ok());
+        if !woken {
+            let mut outputs = Vec::new();
+            self.worker.cannot_wake(host::now(), &mut outputs);
+            for output in outputs {
+                // What a task says that is given up has no answer.
+                let _done = self.perform(output);
+            }
+        }
+    }
+
+    /// A stream waits for the root context to release it.
+    pub(super) fn wait(&self, id: u32, stream: Rc<RefCell<Stream>>, key: &CacheKey, deadline: u64) {
+        self.waiting.borrow_mut().insert(id, stream);
+        let mut outputs = Vec::new();
+        self.worker.wait(key, id, deadline, &mut outputs);
+        for output in outputs {
+            let _done = self.perform(output);
+        }
+        self.set_ticks();
+    }
+
+    /// A stream waits no more.
+    pub(super) fn leave(&self, id: u32, key: &CacheKey) {
+        self.waiting.borrow_mut().remove(&id);
+        self.worker.leave(key, id);
+    }
+
+    /// A stream that waited.
+    pub(super) fn take_waiting(&self, id: u32) -> Option<Rc<RefCell<Stream>>> {
+        self.waiting.borrow_mut().remove(&id)
+    }
+
+    /// Ticks come only while somebody waits.
+    pub(super) fn set_ticks(&self) {
+        let wanted = self.worker.wants_ticks();
+        if self.ticks.replace(wanted) != wanted {
+            let period = if wanted { TICK } else { 0 };
+            let _unset = host::set_tick_period(period);
+        }
+    }
+
+    /// The result of a callout, whose headers and body are as the callback for it has them.
+    pub(super) fn callout_result(&self, headers: usize, body_bytes: usize) -> CalloutResult {
+        let config = &self.worker.config;
+        let entries = config.http.as_ref().map_or(0, |http| http.max_entry_bytes);
+        let max_bytes = entries.max(config.limits.max_response_bytes);
+        host::callout_result(headers, body_bytes, max_bytes)
+    }
+}
+
+/// Whether requests may be held beyond their own callbacks, or anything be done outside of them.
+pub(super) fn needs_root(config: &Config) -> bool {
+    let rules = config.rules.iter().map(|rule| &rule.settings);
+    config.http.is_some()
+        || rules.chain([&config.settings]).any(|settings| {
+            !settings.collapse.max_wait.is_zero() || !settings.stale_while_revalidate.is_zero()
+        })
+}
+
+/// Seconds since 1970 in the 32 bits of the store, which last until 2106.
+fn seconds(milliseconds: u64) -> u32 {
+    u32::try_from(milliseconds / 1_000).unwrap_or(u32::MAX)
+}
