@@ -14,16 +14,20 @@
 //! two counts is up to the upstream, and sorting would hide their order.
 
 mod elements;
+mod lexical;
 mod pointer;
+mod reader;
 mod string;
 
 use memchr::memchr2;
 
 pub use self::elements::{Elements, NotElements};
+use self::lexical::{split_escape, split_number, split_space};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Token, follow};
+pub use self::reader::{Malformed, Read, Reader};
 pub use self::string::string_value;
-use self::string::{decoded, push_char, push_unit, split_unit, unquoted};
+use self::string::{decoded, push_char, push_unit, unquoted};
 
 /// How deep arrays and objects may nest: `[[1]]` is 2 deep. It bounds the
 /// stack, and the work of sorting, which is at most once per level.
@@ -77,18 +81,6 @@ pub enum NotPlain {
     DuplicateName,
     /// It nests deeper than [`MAX_DEPTH`].
     TooDeep,
-}
-
-impl NotPlain {
-    /// The reason as it stands in headers, metrics and logs.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Syntax => "syntax",
-            Self::Utf8 => "utf8",
-            Self::DuplicateName => "duplicate_name",
-            Self::TooDeep => "too_deep",
-        }
-    }
 }
 
 /// Gives the canonical form of `body`, without the places in `exclude`.
@@ -289,77 +281,19 @@ impl Writer<'_> {
                 return Ok(());
             }
             self.expect(b'\\')?;
-            self.escape()?;
-        }
-    }
-
-    /// Reads what follows a backslash.
-    fn escape(&mut self) -> Result<(), NotPlain> {
-        let (kind, rest) = self.rest.split_first().ok_or(NotPlain::Syntax)?;
-        self.rest = rest;
-        let c = match kind {
-            b'"' | b'\\' | b'/' => char::from(*kind),
-            b'b' => '\u{8}',
-            b'f' => '\u{c}',
-            b'n' => '\n',
-            b'r' => '\r',
-            b't' => '\t',
-            b'u' => {
-                let (unit, rest) = split_unit(self.rest).ok_or(NotPlain::Syntax)?;
-                self.rest = rest;
-                match char::from_u32(u32::from(unit)) {
-                    Some(c) => c,
-                    None => return self.surrogate(unit),
-                }
+            let (escaped, rest) = split_escape(self.rest).ok_or(NotPlain::Syntax)?;
+            match escaped {
+                Ok(c) => push_char(&mut self.out, c),
+                Err(lone) => push_unit(&mut self.out, lone),
             }
-            _ => return Err(NotPlain::Syntax),
-        };
-        push_char(&mut self.out, c);
-        Ok(())
-    }
-
-    /// Joins a surrogate with the escape that follows if they are a pair. If
-    /// not, that escape is left for the next step: it may start a pair itself.
-    fn surrogate(&mut self, unit: u16) -> Result<(), NotPlain> {
-        if let Some((next, rest)) = self.rest.strip_prefix(b"\\u").and_then(split_unit)
-            && let Some(Ok(c)) = char::decode_utf16([unit, next]).next()
-        {
             self.rest = rest;
-            push_char(&mut self.out, c);
-        } else {
-            push_unit(&mut self.out, unit);
         }
-        Ok(())
     }
 
     fn number(&mut self) -> Result<(), NotPlain> {
-        let start = self.rest;
-        self.take(b'-');
-        if !self.take(b'0') {
-            self.digits()?;
-        }
-        if self.take(b'.') {
-            self.digits()?;
-        }
-        if self.take(b'e') || self.take(b'E') {
-            let _signed = self.take(b'+') || self.take(b'-');
-            self.digits()?;
-        }
-        let len = start.len().saturating_sub(self.rest.len());
-        self.out
-            .extend_from_slice(start.get(..len).unwrap_or_default());
-        Ok(())
-    }
-
-    /// One digit or more. Leading zeros are refused one step later: after `0`
-    /// no digit can follow.
-    fn digits(&mut self) -> Result<(), NotPlain> {
-        let len = self.rest.iter().take_while(|b| b.is_ascii_digit()).count();
-        self.rest = self
-            .rest
-            .get(len..)
-            .filter(|_| len > 0)
-            .ok_or(NotPlain::Syntax)?;
+        let (number, rest) = split_number(self.rest).ok_or(NotPlain::Syntax)?;
+        self.out.extend_from_slice(number);
+        self.rest = rest;
         Ok(())
     }
 
@@ -395,9 +329,7 @@ impl Writer<'_> {
     }
 
     fn skip_space(&mut self) {
-        while let [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] = self.rest {
-            self.rest = rest;
-        }
+        self.rest = split_space(self.rest);
     }
 }
 

@@ -44,16 +44,6 @@ pub(super) fn unquoted(name: &[u8]) -> &[u8] {
     }
 }
 
-/// Splits the four hexadecimal digits of a `\u` escape off.
-pub(super) fn split_unit(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let (digits, rest) = bytes.split_first_chunk::<4>()?;
-    let unit = digits.iter().try_fold(0_u16, |unit, digit| {
-        let digit = u16::try_from(char::from(*digit).to_digit(16)?).ok()?;
-        Some((unit << 4) | digit)
-    })?;
-    Some((unit, rest))
-}
-
 /// Writes one character of a string, escaped if it must be.
 pub(super) fn push_char(out: &mut Vec<u8>, c: char) {
     match c {

@@ -9,9 +9,7 @@ pub(super) mod join;
 mod split;
 pub(super) mod whole;
 
-use serde::Deserialize;
-
-use super::fields::{Said, deserialize_word};
+use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
@@ -106,21 +104,19 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
 /// those of Anthropic's that act on the client's machine (the reference, "Tool use"); web search,
 /// web fetch, code execution, tool search, MCP and whatever comes next run on the server.
 pub(super) fn has_server_tools(tools: &[u8]) -> bool {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Tool {
-        #[serde(default)]
         r#type: ToolType,
-        #[serde(default)]
         name: Said,
     }
+
+    read_members!(Tool: r#type as "type", name);
     if tools == b"null" {
         return false;
     }
     // Tools of another shape than the client's, which have a name, may be anything.
-    serde_json::from_slice::<Vec<Tool>>(tools).map_or(true, |tools| {
-        tools
-            .iter()
-            .any(|tool| tool.r#type == ToolType::Server || !tool.name.0)
+    !fields::all_objects(tools, |tool: &Tool| {
+        tool.r#type == ToolType::Client && tool.name.0
     })
 }
 
@@ -131,7 +127,7 @@ enum ToolType {
     Server,
 }
 
-deserialize_word!(ToolType, ToolType::Client, |word| match word {
+read_word!(ToolType, ToolType::Client, |word| match word {
     "custom" => ToolType::Client,
     _ if OF_THE_CLIENT.iter().any(|name| word.starts_with(name)) => ToolType::Client,
     _ => ToolType::Server,

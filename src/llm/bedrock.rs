@@ -15,11 +15,10 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::documents::{self, Object};
-use super::fields::{self, Said};
+use super::fields::{self, Content, Said, read_members};
 use super::judge::{Document, MessageJudge, Messages};
 use super::meaning::{Meaning, Says};
 use super::{Answer, Ask, Fault, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
@@ -209,11 +208,12 @@ fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
 
 /// Judges the answer of `InvokeModel`.
 fn judge_native(json: &[u8]) -> Result<Answer, Fault> {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Native {
-        #[serde(default)]
         r#type: Said,
     }
+
+    read_members!(Native: r#type as "type");
     let native: Native = fields::parse_object(json)?;
     if !native.r#type.0 {
         return Err(Fault::UnknownFinish);
@@ -255,13 +255,14 @@ impl MessageJudge for NativeStream {
 
 /// The model's own event in a `chunk`.
 fn native(payload: &[u8]) -> Option<Vec<u8>> {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Chunk<'a> {
-        #[serde(borrow)]
-        bytes: Cow<'a, str>,
+        bytes: Content<'a>,
     }
+
+    read_members!(Chunk<'a>: bytes);
     let chunk: Chunk<'_> = fields::parse_object(payload).ok()?;
-    BASE64.decode(chunk.bytes.as_bytes()).ok()
+    BASE64.decode(chunk.bytes.as_str()?).ok()
 }
 
 /// The `chunk` without usage; `None` if it holds none.

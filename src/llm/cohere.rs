@@ -10,21 +10,17 @@ mod split;
 mod v1;
 mod v2;
 
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::documents::{self, Object};
-use super::fields::{self, Content, Said, deserialize_word};
+use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, Events, Lines};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, number_member};
 use crate::http;
-use crate::json::Canonical;
+use crate::json::{Canonical, Malformed, Read, Reader};
 
 /// `POST /v2/chat`, `/v1/chat`, `/v2/embed`.
 pub(super) struct Cohere;
@@ -139,11 +135,8 @@ impl Endpoint {
 
 /// How many embeddings are asked for: of `texts`, `images` or `inputs`.
 fn inputs(body: &Canonical) -> u32 {
-    let lists = ["texts", "images", "inputs"].map(|name| {
-        let list = body.member(name)?;
-        let list = serde_json::from_slice::<Vec<IgnoredAny>>(list).ok()?;
-        u32::try_from(list.len()).ok()
-    });
+    let lists =
+        ["texts", "images", "inputs"].map(|name| fields::count_elements(body.member(name)?));
     lists
         .into_iter()
         .flatten()
@@ -154,16 +147,15 @@ fn inputs(body: &Canonical) -> u32 {
 /// Version 1: `connectors`, which search on Cohere's side. Version 2 has none; what is no function
 /// there is not known to be the client's.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Tool {
-        #[serde(default)]
         r#type: ToolType,
     }
+
+    read_members!(Tool: r#type as "type");
     // Tools of another shape than ours may be anything.
-    let are_the_client_s = |tools: &[u8]| {
-        serde_json::from_slice::<Vec<Tool>>(tools)
-            .is_ok_and(|tools| tools.iter().all(|tool| tool.r#type != ToolType::Other))
-    };
+    let are_the_client_s =
+        |tools: &[u8]| fields::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client);
     asks_for(body, "connectors")
         || asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
 }
@@ -175,7 +167,7 @@ enum ToolType {
     Other,
 }
 
-deserialize_word!(ToolType, ToolType::Client, |word| match word {
+read_word!(ToolType, ToolType::Client, |word| match word {
     "function" => ToolType::Client,
     _ => ToolType::Other,
 });
@@ -190,7 +182,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Reason::Known(Finish::Complete),
     "MAX_TOKENS" => Reason::Known(Finish::Length),
@@ -212,42 +204,38 @@ impl Reason {
 }
 
 /// A response of any of the three, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Response<'a> {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     finish_reason: Reason,
     /// Of version 2.
-    #[serde(borrow, default)]
     message: Option<Message<'a>>,
     /// Of version 1.
-    #[serde(default)]
     text: Said,
     /// Of version 1, with parameters that are objects.
-    #[serde(default)]
     tool_calls: Said,
     /// By their type: `float`, `int8`, `base64` and so on.
-    #[serde(default)]
-    embeddings: Option<BTreeMap<String, Option<Vec<Said>>>>,
+    embeddings: Option<Embeddings>,
 }
 
-#[derive(Deserialize)]
+read_members!(Response<'a>: error, finish_reason, message, text, tool_calls, embeddings);
+
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     content: Vec<Block<'a>>,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     tool_calls: Vec<ToolCall<'a>>,
 }
 
+read_members!(Message<'a>: content, tool_calls);
+
 /// A part of a message's content, or what an event adds to it.
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Block<'a> {
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(default)]
     r#type: BlockType,
 }
+
+read_members!(Block<'a>: text, r#type as "type");
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum BlockType {
@@ -257,7 +245,7 @@ enum BlockType {
     Other,
 }
 
-deserialize_word!(BlockType, BlockType::Text, |word| match word {
+read_word!(BlockType, BlockType::Text, |word| match word {
     "text" => BlockType::Text,
     "thinking" => BlockType::Thinking,
     _ => BlockType::Other,
@@ -269,18 +257,20 @@ impl Block<'_> {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct ToolCall<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     function: Function<'a>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(ToolCall<'a>: function);
+
+#[derive(Default)]
 struct Function<'a> {
     /// JSON text.
-    #[serde(borrow, default)]
     arguments: Content<'a>,
 }
+
+read_members!(Function<'a>: arguments);
 
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
@@ -291,8 +281,8 @@ impl<'a> Response<'a> {
         if self.error.0 {
             return Err(Fault::Error);
         }
-        if let Some(by_type) = &self.embeddings {
-            return embeddings(by_type, expected);
+        if let Some(embeddings) = &self.embeddings {
+            return embeddings.judge(expected);
         }
         let finish = self.finish_reason.finish()?;
         let says = if let Some(message) = &self.message {
@@ -316,26 +306,39 @@ fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
     Response::parse(json)?.judge(expected)
 }
 
-/// There is one embedding of each type for each input.
-fn embeddings(
-    by_type: &BTreeMap<String, Option<Vec<Said>>>,
-    expected: u32,
-) -> Result<Answer, Fault> {
-    let mut lists = by_type.values().flatten();
-    let all = |list: &Vec<Said>| u32::try_from(list.len()) == Ok(expected);
-    if by_type.values().flatten().count() == 0 || !lists.all(all) {
-        return Err(Fault::Choices);
+/// The embeddings of each type.
+#[derive(Default)]
+struct Embeddings(Vec<Listed>);
+
+impl<'a> Read<'a> for Embeddings {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        json.each_member(&mut |_, json| {
+            let mut of_type = None::<Listed>;
+            of_type.read(json)?;
+            self.0.extend(of_type);
+            Ok(())
+        })
     }
-    Ok(Answer {
-        finish: Finish::Complete,
-        empty: by_type.values().flatten().flatten().any(|said| !said.0),
-        marked_end: true,
-    })
+}
+
+impl Embeddings {
+    /// There is one of each type for each input.
+    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+        let is_expected = |of_type: &Listed| u32::try_from(of_type.length) == Ok(expected);
+        if self.0.is_empty() || !self.0.iter().all(is_expected) {
+            return Err(Fault::Choices);
+        }
+        Ok(Answer {
+            finish: Finish::Complete,
+            empty: !self.0.iter().all(|of_type| of_type.all_said),
+            marked_end: true,
+        })
+    }
 }
 
 /// Whether arguments are JSON. A call without arguments may have none.
 fn parses(arguments: &str) -> bool {
-    arguments.is_empty() || serde_json::from_str::<IgnoredAny>(arguments).is_ok()
+    arguments.is_empty() || Reader::is_json(arguments.as_bytes())
 }
 
 /// Usage stands in `usage` of a response and of `message-end`, and in `meta` of version 1 and of

@@ -43,7 +43,10 @@ pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lo
 }
 
 /// Appends a JSON value.
-pub(super) fn push_json(out: &mut Vec<u8>, value: &impl serde::Serialize) -> Result<(), Lossy> {
+pub(super) fn push_json(
+    out: &mut Vec<u8>,
+    value: &(impl serde::Serialize + ?Sized),
+) -> Result<(), Lossy> {
     serde_json::to_writer(out, value).map_err(|_| Lossy::Malformed)
 }
 

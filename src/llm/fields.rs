@@ -1,14 +1,10 @@
-//! Readers for the members of an answer that a judge looks at, which build nothing: a judge wants
-//! to know whether a member says anything, not what.
+//! The members of requests and answers that are looked at, as types that keep no more of them than
+//! is wanted: a judge wants to know whether a member says anything, not what.
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::Deserializer;
-use serde::de::{Deserialize, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use super::Fault;
+use crate::json::{Malformed, Read, Reader};
 
 /// Whether a member says anything: it is there and not null, false, `""` or `[]`.
 ///
@@ -16,56 +12,23 @@ use super::Fault;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Said(pub(super) bool);
 
-impl<'de> Deserialize<'de> for Said {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(SaidVisitor)
-    }
-}
-
-struct SaidVisitor;
-
-impl<'de> Visitor<'de> for SaidVisitor {
-    type Value = Said;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Said, E> {
-        Ok(Said(false))
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Said, E> {
-        Ok(Said(value))
-    }
-
-    fn visit_str<E: Error>(self, value: &str) -> Result<Said, E> {
-        Ok(Said(!value.is_empty()))
-    }
-
-    fn visit_u64<E: Error>(self, _: u64) -> Result<Said, E> {
-        Ok(Said(true))
-    }
-
-    fn visit_i64<E: Error>(self, _: i64) -> Result<Said, E> {
-        Ok(Said(true))
-    }
-
-    fn visit_f64<E: Error>(self, _: f64) -> Result<Said, E> {
-        Ok(Said(true))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Said, A::Error> {
-        let mut any = false;
-        while seq.next_element::<IgnoredAny>()?.is_some() {
-            any = true;
+impl<'a> Read<'a> for Said {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        match json.peek() {
+            Some(b'"') => self.0 = !json.string()?.is_empty(),
+            Some(b'[') => {
+                self.0 = false;
+                json.each_element(&mut |json| {
+                    self.0 = true;
+                    json.skip()
+                })?;
+            }
+            first => {
+                self.0 = !matches!(first, Some(b'n' | b'f'));
+                json.skip()?;
+            }
         }
-        Ok(Said(any))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Said, A::Error> {
-        while map.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-        Ok(Said(true))
+        Ok(())
     }
 }
 
@@ -100,64 +63,70 @@ impl Default for Content<'_> {
     }
 }
 
-impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ContentVisitor)
+impl<'a> Read<'a> for Content<'a> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.peek() == Some(b'"') {
+            *self = Self::Text(json.string()?);
+            return Ok(());
+        }
+        let mut said = Said::default();
+        said.read(json)?;
+        *self = Self::Other(said);
+        Ok(())
     }
 }
 
-struct ContentVisitor;
+/// How long a list is, and whether each of its elements says something; null is an empty one.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Listed {
+    pub(super) length: usize,
+    pub(super) all_said: bool,
+}
 
-impl<'de> Visitor<'de> for ContentVisitor {
-    type Value = Content<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any JSON value")
-    }
-
-    fn visit_borrowed_str<E: Error>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Content::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Content::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        SaidVisitor.visit_unit().map(Content::Other)
-    }
-
-    fn visit_bool<E: Error>(self, value: bool) -> Result<Self::Value, E> {
-        SaidVisitor.visit_bool(value).map(Content::Other)
-    }
-
-    fn visit_u64<E: Error>(self, value: u64) -> Result<Self::Value, E> {
-        SaidVisitor.visit_u64(value).map(Content::Other)
-    }
-
-    fn visit_i64<E: Error>(self, value: i64) -> Result<Self::Value, E> {
-        SaidVisitor.visit_i64(value).map(Content::Other)
-    }
-
-    fn visit_f64<E: Error>(self, value: f64) -> Result<Self::Value, E> {
-        SaidVisitor.visit_f64(value).map(Content::Other)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Self::Value, A::Error> {
-        SaidVisitor.visit_seq(seq).map(Content::Other)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
-        SaidVisitor.visit_map(map).map(Content::Other)
+impl Default for Listed {
+    fn default() -> Self {
+        Self {
+            length: 0,
+            all_said: true,
+        }
     }
 }
 
-/// Reads a JSON text that must be an object: a derived reader takes an array of its members as well.
-pub(super) fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, Fault> {
+impl<'a> Read<'a> for Listed {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.null()? {
+            return Ok(());
+        }
+        json.each_element(&mut |json| {
+            let mut said = Said::default();
+            said.read(json)?;
+            self.length = self.length.saturating_add(1);
+            self.all_said &= said.0;
+            Ok(())
+        })
+    }
+}
+
+/// How many elements a list has, as JSON.
+pub(super) fn count_elements(json: &[u8]) -> Option<u32> {
+    let mut list = Listed::default();
+    Reader::whole(json, &mut list).ok()?;
+    u32::try_from(list.length).ok()
+}
+
+/// Reads a JSON text that must be an object.
+pub(super) fn parse_object<'a, T: Read<'a> + Default>(json: &'a [u8]) -> Result<T, Fault> {
+    let mut object = T::default();
+    read_object(json, &mut object)?;
+    Ok(object)
+}
+
+fn read_object<'a>(json: &'a [u8], object: &mut dyn Read<'a>) -> Result<(), Fault> {
+    // Otherwise null would do.
     if !json.trim_ascii_start().starts_with(b"{") {
         return Err(Fault::Malformed);
     }
-    serde_json::from_slice(json).map_err(|_| Fault::Malformed)
+    Reader::whole(json, object).map_err(|Malformed| Fault::Malformed)
 }
 
 /// More than any API has in one list that a judge looks at. An element takes far more memory than
@@ -165,77 +134,99 @@ pub(super) fn parse_object<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Result<T, 
 const MAX_ELEMENTS: usize = 4_096;
 
 /// A list member that may be null. Too long a list is an error before it takes memory.
-pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    deserializer.deserialize_any(ListVisitor(PhantomData))
-}
-
-struct ListVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ListVisitor<T> {
-    type Value = Vec<T>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "null or a list of at most {MAX_ELEMENTS} elements")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
-        Ok(Vec::new())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut list = Vec::new();
-        while let Some(element) = seq.next_element()? {
-            if list.len() >= MAX_ELEMENTS {
-                return Err(A::Error::invalid_length(list.len(), &self));
+impl<'a, T: Read<'a> + Default> Read<'a> for Vec<T> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        each_object(json, &mut |json| {
+            if self.len() >= MAX_ELEMENTS {
+                return Err(Malformed);
             }
-            list.push(element);
-        }
-        Ok(list)
+            self.push_mut(T::default()).read(json)
+        })
     }
 }
 
-/// An object member that may be null.
-pub(super) fn object<'de, D, T>(deserializer: D) -> Result<T, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de> + Default,
-{
-    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+/// Reads a list of objects that may be null, but not hold null: `take` reads each.
+pub(super) fn each_object<'a>(
+    json: &mut Reader<'a>,
+    take: &mut dyn FnMut(&mut Reader<'a>) -> Result<(), Malformed>,
+) -> Result<(), Malformed> {
+    if json.null()? {
+        return Ok(());
+    }
+    json.each_element(&mut |json| match json.peek() {
+        Some(b'n') => Err(Malformed),
+        _ => take(json),
+    })
 }
 
-/// Implements `Deserialize` for an enum that stands for a string, read by `$read: fn(&str) -> Self`
+/// Whether a JSON text is a list of objects of this type for all of which something holds.
+pub(super) fn all_objects<'a, T: Read<'a> + Default>(
+    json: &'a [u8],
+    holds: fn(&T) -> bool,
+) -> bool {
+    let mut all = json.starts_with(b"[");
+    let mut json = Reader::new(json);
+    let read = each_object(&mut json, &mut |json| {
+        let mut object = T::default();
+        object.read(json)?;
+        all &= holds(&object);
+        Ok(())
+    });
+    all && read.and_then(|()| json.end()).is_ok()
+}
+
+/// Implements [`Read`] for a struct: its members by the names of its fields, or by those given. An
+/// object or null, which leaves all members as they are.
+macro_rules! read_members {
+    ($type:ident: $($members:tt)*) => {
+        impl<'a> $crate::json::Read<'a> for $type {
+            $crate::llm::fields::read_members!(@read 'a $($members)*);
+        }
+    };
+    ($type:ident<$a:lifetime>: $($members:tt)*) => {
+        impl<$a> $crate::json::Read<$a> for $type<$a> {
+            $crate::llm::fields::read_members!(@read $a $($members)*);
+        }
+    };
+    (@read $a:lifetime $($field:ident $(as $name:literal)?),* $(,)?) => {
+        fn read(
+            &mut self,
+            json: &mut $crate::json::Reader<$a>,
+        ) -> Result<(), $crate::json::Malformed> {
+            // All of them: a field that is not named does not compile.
+            let Self { $($field),* } = self;
+            json.members(&mut [
+                $(($crate::llm::fields::read_members!(@name $field $($name)?), $field)),*
+            ])
+        }
+    };
+    (@name $field:ident) => { stringify!($field) };
+    (@name $field:ident $name:literal) => { $name };
+}
+
+pub(super) use read_members;
+
+/// Implements [`Read`] for an enum that stands for a string, read by `$read: fn(&str) -> Self`
 /// without allocating; null is `$null`, and any other type is an error.
-macro_rules! deserialize_word {
+macro_rules! read_word {
     ($type:ty, $null:expr, $read:expr) => {
-        impl<'de> serde::Deserialize<'de> for $type {
-            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-                struct Word;
-                impl<'de> serde::de::Visitor<'de> for Word {
-                    type Value = $type;
-
-                    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                        f.write_str("a string or null")
-                    }
-
-                    fn visit_unit<E>(self) -> Result<$type, E> {
-                        Ok($null)
-                    }
-
-                    fn visit_str<E>(self, word: &str) -> Result<$type, E> {
-                        Ok($read(word))
-                    }
-                }
-                d.deserialize_any(Word)
+        impl<'a> $crate::json::Read<'a> for $type {
+            fn read(
+                &mut self,
+                json: &mut $crate::json::Reader<'a>,
+            ) -> Result<(), $crate::json::Malformed> {
+                let read: fn(&str) -> Self = $read;
+                *self = match json.null()? {
+                    true => $null,
+                    false => read(&json.string()?),
+                };
+                Ok(())
             }
         }
     };
 }
 
-pub(super) use deserialize_word;
+pub(super) use read_word;
 
 #[cfg(test)]
 mod tests {
@@ -257,26 +248,30 @@ mod tests {
             ("0", true),
             ("-1.5e3", true),
         ] {
-            assert_eq!(
-                serde_json::from_str::<Said>(json).unwrap().0,
-                said,
-                "{json}"
-            );
+            let mut read = Said::default();
+            assert_eq!(Reader::whole(json.as_bytes(), &mut read), Ok(()), "{json}");
+            assert_eq!(read.0, said, "{json}");
         }
-        assert!(serde_json::from_str::<Said>("[1,").is_err());
+        assert!(Reader::whole(b"[1,", &mut Said::default()).is_err());
     }
+
+    #[derive(Default)]
+    struct Object;
+
+    read_members!(Object:);
 
     #[test]
     fn a_list_may_be_null_and_is_not_read_beyond_its_bound() {
         let read = |json: &str| {
-            let mut json = serde_json::Deserializer::from_str(json);
-            list::<_, u8>(&mut json).map(|list| list.len())
+            let mut list = Vec::<Object>::new();
+            Reader::whole(json.as_bytes(), &mut list).map(|()| list.len())
         };
-        assert_eq!(read("null").unwrap(), 0);
-        assert_eq!(read("[1,2]").unwrap(), 2);
-        let of = |length: usize| format!("[{}]", vec!["1"; length].join(","));
-        assert_eq!(read(&of(MAX_ELEMENTS)).unwrap(), MAX_ELEMENTS);
-        assert!(read(&of(MAX_ELEMENTS + 1)).is_err());
-        assert!(read("{}").is_err());
+        assert_eq!(read("null"), Ok(0));
+        assert_eq!(read("[{},{\"a\":1}]"), Ok(2));
+        let of = |length: usize| format!("[{}]", vec!["{}"; length].join(","));
+        assert_eq!(read(&of(MAX_ELEMENTS)), Ok(MAX_ELEMENTS));
+        for bad in [&of(MAX_ELEMENTS + 1), "{}", "[null]", "[1]"] {
+            assert_eq!(read(bad), Err(Malformed), "{bad}");
+        }
     }
 }

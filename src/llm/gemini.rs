@@ -11,10 +11,8 @@ mod join;
 
 use std::borrow::Cow;
 
-use serde::Deserialize;
-
 use super::documents;
-use super::fields::{self, Content, Said, deserialize_word};
+use super::fields::{self, Content, Said, read_members, read_word};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
@@ -95,7 +93,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "STOP" => Reason::Known(Finish::Complete),
     "MAX_TOKENS" => Reason::Known(Finish::Length),
@@ -116,82 +114,79 @@ deserialize_word!(Reason, Reason::None, |word| match word {
 });
 
 /// A `GenerateContentResponse`, whole or a chunk, as far as the judge looks.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct Chunk<'a> {
-    #[serde(default)]
     error: Said,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     candidates: Vec<Candidate<'a>>,
-    #[serde(default, deserialize_with = "fields::object")]
     prompt_feedback: PromptFeedback,
     /// Of `embedContent`.
-    #[serde(default)]
     embedding: Option<Embedding>,
     /// Of `batchEmbedContents`.
-    #[serde(default)]
     embeddings: Option<Vec<Embedding>>,
 }
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+read_members!(Chunk<'a>:
+    error, candidates, prompt_feedback as "promptFeedback", embedding, embeddings
+);
+
+#[derive(Default)]
 struct PromptFeedback {
-    #[serde(default)]
     block_reason: Said,
-    #[serde(default)]
     block_reason_message: Said,
 }
 
-#[derive(Deserialize)]
+read_members!(PromptFeedback:
+    block_reason as "blockReason", block_reason_message as "blockReasonMessage"
+);
+
+#[derive(Default)]
 struct Embedding {
-    #[serde(default)]
     values: Said,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+read_members!(Embedding: values);
+
+#[derive(Default)]
 struct Candidate<'a> {
     /// Left out where it is 0.
-    #[serde(default)]
     index: Option<u64>,
-    #[serde(default)]
     finish_reason: Reason,
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     content: Parts<'a>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(Candidate<'a>: index, finish_reason as "finishReason", content);
+
+#[derive(Default)]
 struct Parts<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     parts: Vec<Part<'a>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+read_members!(Parts<'a>: parts);
+
+#[derive(Default)]
 struct Part<'a> {
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(default)]
     thought: Said,
-    #[serde(default)]
     function_call: Option<FunctionCall>,
-    #[serde(default)]
     inline_data: Said,
-    #[serde(default)]
     file_data: Said,
-    #[serde(default)]
     executable_code: Said,
-    #[serde(default)]
     code_execution_result: Said,
 }
 
+read_members!(Part<'a>:
+    text, thought, function_call as "functionCall", inline_data as "inlineData",
+    file_data as "fileData", executable_code as "executableCode",
+    code_execution_result as "codeExecutionResult"
+);
+
 /// Its arguments are an object, or come in pieces: then all but the last say that more will come.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Default)]
 struct FunctionCall {
-    #[serde(default)]
     will_continue: Said,
 }
+
+read_members!(FunctionCall: will_continue as "willContinue");
 
 impl<'a> Chunk<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {

@@ -4,15 +4,13 @@
 //! Nothing is known of its finish values: an answer is whole when it parses and is no error
 //! object.
 
-use serde::Deserialize;
-
-use super::fields::{Content, Said};
+use super::fields::{self, Content, Said, read_members};
 use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{json_or_sse, number_member};
-use crate::json::Canonical;
+use crate::json::{Canonical, Malformed, Read, Reader};
 
 /// Only by its name.
 pub(super) struct Json;
@@ -62,7 +60,7 @@ impl Protocol for Json {
 fn judge(json: &[u8]) -> Result<Answer, Fault> {
     let empty = match json.trim_ascii_start().first() {
         Some(b'{') => {
-            let object: Object = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+            let object: Object = fields::parse_object(json)?;
             let is_error =
                 object.error.0 || object.object == Word::Error || object.r#type == Word::Error;
             if is_error {
@@ -71,7 +69,8 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
             is_empty_object(json)
         }
         _ => {
-            let said: Said = serde_json::from_slice(json).map_err(|_| Fault::Malformed)?;
+            let mut said = Said::default();
+            Reader::whole(json, &mut said).map_err(|Malformed| Fault::Malformed)?;
             !said.0
         }
     };
@@ -89,15 +88,14 @@ fn is_empty_object(json: &[u8]) -> bool {
 }
 
 /// An answer that is an object, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Object {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     object: Word,
-    #[serde(default)]
     r#type: Word,
 }
+
+read_members!(Object: error, object, r#type as "type");
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Word {
@@ -107,13 +105,15 @@ enum Word {
 }
 
 /// Any value: what these members hold is the API's affair.
-impl<'de> Deserialize<'de> for Word {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let word = Content::deserialize(deserializer)?;
-        Ok(match word.as_str() {
+impl<'a> Read<'a> for Word {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        let mut word = Content::default();
+        word.read(json)?;
+        *self = match word.as_str() {
             Some("error") => Self::Error,
             _ => Self::Other,
-        })
+        };
+        Ok(())
     }
 }
 

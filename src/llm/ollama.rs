@@ -7,17 +7,14 @@
 
 mod join;
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
 use super::documents;
-use super::fields::{self, Content, Said, deserialize_word};
+use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
-use crate::json::Canonical;
+use crate::json::{Canonical, Reader};
 
 /// `POST /api/chat`, `/api/generate`, `/api/embed`.
 pub(super) struct Ollama;
@@ -107,16 +104,17 @@ fn form(body: &Canonical) -> Result<Form, Unfit> {
 /// How many texts are to be embedded: `input` is one, or a list.
 fn inputs(body: &Canonical) -> u32 {
     body.member("input")
-        .and_then(|input| serde_json::from_slice::<Vec<IgnoredAny>>(input).ok())
-        .and_then(|inputs| u32::try_from(inputs.len()).ok())
+        .and_then(fields::count_elements)
         .unwrap_or(1)
 }
 
 fn temperature(body: &Canonical) -> Option<f64> {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Options {
         temperature: Option<f64>,
     }
+
+    read_members!(Options: temperature);
     let options = fields::parse_object::<Options>(body.member("options")?);
     options.ok()?.temperature
 }
@@ -132,7 +130,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "stop" => Reason::Known(Finish::Complete),
     "length" => Reason::Known(Finish::Length),
@@ -141,51 +139,48 @@ deserialize_word!(Reason, Reason::None, |word| match word {
 });
 
 /// A `ChatResponse` or a `GenerateResponse`, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Response<'a> {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     done: Said,
-    #[serde(default)]
     done_reason: Reason,
     /// Of a chat.
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     message: Message<'a>,
     /// Of a generation.
-    #[serde(borrow, default)]
     response: Content<'a>,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     tool_calls: Vec<ToolCall<'a>>,
-    #[serde(default)]
     image: Said,
     /// Of `/api/embed`.
-    #[serde(default)]
-    embeddings: Option<Vec<Said>>,
+    embeddings: Option<Listed>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(Response<'a>:
+    error, done, done_reason, message, response, tool_calls, image, embeddings
+);
+
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, default)]
     content: Content<'a>,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     tool_calls: Vec<ToolCall<'a>>,
-    #[serde(default)]
     images: Said,
 }
 
-#[derive(Deserialize)]
+read_members!(Message<'a>: content, tool_calls, images);
+
+#[derive(Default)]
 struct ToolCall<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     function: Function<'a>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(ToolCall<'a>: function);
+
+#[derive(Default)]
 struct Function<'a> {
     /// An object; where another server sends text, it must be that of an object.
-    #[serde(borrow, default)]
     arguments: Content<'a>,
 }
+
+read_members!(Function<'a>: arguments);
 
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
@@ -227,7 +222,7 @@ impl<'a> Response<'a> {
 impl ToolCall<'_> {
     fn parses(&self) -> bool {
         let text = self.function.arguments.as_str().unwrap_or_default();
-        text.is_empty() || serde_json::from_str::<IgnoredAny>(text).is_ok()
+        text.is_empty() || Reader::is_json(text.as_bytes())
     }
 }
 
@@ -271,12 +266,12 @@ impl DocumentJudge for Stream {
 fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
     let response = Response::parse(json)?;
     if let Some(embeddings) = &response.embeddings {
-        if u32::try_from(embeddings.len()) != Ok(expected) {
+        if u32::try_from(embeddings.length) != Ok(expected) {
             return Err(Fault::Choices);
         }
         return Ok(Answer {
             finish: Finish::Complete,
-            empty: embeddings.iter().any(|embedding| !embedding.0),
+            empty: !embeddings.all_said,
             marked_end: true,
         });
     }

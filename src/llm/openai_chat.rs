@@ -10,15 +10,13 @@ pub(super) mod join;
 pub(super) mod split;
 pub(super) mod whole;
 
-use serde::Deserialize;
-
 use super::events;
-use super::fields::deserialize_word;
+use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
-use crate::json::{Canonical, string_value};
+use crate::json::{Canonical, Malformed, Read, Reader, string_value};
 
 /// `POST .../chat/completions`.
 pub(super) struct OpenaiChat;
@@ -111,27 +109,34 @@ impl Shape {
     }
 }
 
-/// What `stream_options` may hold.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// What `stream_options` may hold, and nothing else.
+#[derive(Default)]
 struct StreamOptions {
     /// The usage comes in a chunk of its own at the end.
-    #[serde(default)]
     include_usage: Option<bool>,
     /// vLLM: it comes with every chunk, if it comes at all.
-    #[serde(default)]
     continuous_usage_stats: Option<bool>,
-    /// Padding, which says nothing.
-    #[serde(default, rename = "include_obfuscation")]
-    _padding: Option<bool>,
+}
+
+impl<'a> Read<'a> for StreamOptions {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        json.each_member(&mut |name, json| match name {
+            "include_usage" => self.include_usage.read(json),
+            "continuous_usage_stats" => self.continuous_usage_stats.read(json),
+            // Padding, which says nothing.
+            "include_obfuscation" => Option::<bool>::None.read(json),
+            _ => Err(Malformed),
+        })
+    }
 }
 
 impl StreamOptions {
     fn parse(options: &[u8]) -> Option<Self> {
-        if options.is_empty() {
-            return serde_json::from_slice(b"{}").ok();
+        let mut parsed = Self::default();
+        if !options.is_empty() {
+            Reader::whole(options, &mut parsed).ok()?;
         }
-        serde_json::from_slice(options).ok()
+        Some(parsed)
     }
 }
 
@@ -189,11 +194,12 @@ const SERVER_TOOL_MEMBERS: [&str; 6] = [
 /// OpenAI: `web_search_options`, and tools that are neither the client's functions nor its custom
 /// tools. Providers name their own in `tools[].type`, and some models search whenever they answer.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Tool {
-        #[serde(default)]
         r#type: ToolType,
     }
+
+    read_members!(Tool: r#type as "type");
     // An empty object asks for a web search as well.
     if !matches!(body.member("web_search_options"), None | Some(b"null")) {
         return true;
@@ -211,9 +217,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     match body.member("tools") {
         None | Some(b"null") => false,
         // Tools of another shape than ours may be anything.
-        Some(tools) => serde_json::from_slice::<Vec<Tool>>(tools).map_or(true, |tools| {
-            tools.iter().any(|t| t.r#type == ToolType::Other)
-        }),
+        Some(tools) => !fields::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client),
     }
 }
 
@@ -237,7 +241,7 @@ enum ToolType {
     Other,
 }
 
-deserialize_word!(ToolType, ToolType::Other, |word| match word {
+read_word!(ToolType, ToolType::Other, |word| match word {
     "function" | "custom" => ToolType::Client,
     _ => ToolType::Other,
 });

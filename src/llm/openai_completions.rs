@@ -3,6 +3,7 @@
 //! Source: the OpenAI API reference, "Completions" (object `text_completion` for answers and
 //! chunks alike); vLLM's as recorded. They end as chat completions do.
 
+use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
@@ -72,8 +73,7 @@ fn prompts(body: &Canonical) -> u32 {
         return 1;
     }
     body.member("prompt")
-        .and_then(|prompt| serde_json::from_slice::<Vec<serde::de::IgnoredAny>>(prompt).ok())
-        .and_then(|prompts| u32::try_from(prompts.len()).ok())
+        .and_then(count_elements)
         .unwrap_or(u32::MAX)
 }
 

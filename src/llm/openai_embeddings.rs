@@ -4,18 +4,13 @@
 //! answer is one JSON document, never a stream. It is whole with one embedding per input, each
 //! with its index.
 
-use std::fmt;
-
-use serde::Deserializer;
-use serde::de::{Deserialize, Error, IgnoredAny, SeqAccess, Visitor};
-
-use super::fields::{self, Said, deserialize_word};
+use super::fields::{self, Said, read_members, read_word};
 use super::json_or_sse;
 use super::judge::Document;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use crate::json::Canonical;
+use crate::json::{Canonical, Malformed, Read, Reader};
 
 /// `POST .../embeddings`.
 pub(super) struct OpenaiEmbeddings;
@@ -71,10 +66,7 @@ impl Protocol for OpenaiEmbeddings {
 fn inputs(body: &Canonical) -> u32 {
     // Canonical JSON has no white space.
     match body.member("input") {
-        Some(list @ [b'[', b'"' | b'[' | b'{', ..]) => {
-            serde_json::from_slice::<Vec<IgnoredAny>>(list)
-                .map_or(1, |inputs| u32::try_from(inputs.len()).unwrap_or(u32::MAX))
-        }
+        Some(list @ [b'[', b'"' | b'[' | b'{', ..]) => fields::count_elements(list).unwrap_or(1),
         _ => 1,
     }
 }
@@ -103,7 +95,8 @@ fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
     // As many different ones below the count as there are: each once.
     let mut seen = vec![false; count];
     for embedding in &list.data {
-        let index = usize::try_from(embedding.index).unwrap_or(usize::MAX);
+        let index = embedding.index.filter(|_| embedding.vector.0);
+        let index = usize::try_from(index.ok_or(Fault::Malformed)?).unwrap_or(usize::MAX);
         match seen.get_mut(index) {
             Some(seen) if !*seen => *seen = true,
             _ => return Err(Fault::Choices),
@@ -117,22 +110,22 @@ fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
 }
 
 /// The answer, as far as the judge looks.
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 struct List {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     object: Object,
-    #[serde(default, deserialize_with = "fields::list")]
     data: Vec<Embedding>,
 }
 
-#[derive(serde::Deserialize)]
+read_members!(List: error, object, data);
+
+#[derive(Default)]
 struct Embedding {
-    index: u64,
-    #[serde(rename = "embedding")]
-    _vector: Vector,
+    index: Option<u64>,
+    vector: Vector,
 }
+
+read_members!(Embedding: index, vector as "embedding");
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Object {
@@ -141,54 +134,38 @@ enum Object {
     Error,
 }
 
-deserialize_word!(Object, Object::Other, |word| match word {
+read_word!(Object, Object::Other, |word| match word {
     "error" => Object::Error,
     _ => Object::Other,
 });
 
-/// A list of numbers, or its base64, with something in it.
-struct Vector;
+/// Whether there is one: a list of numbers, or its base64, with something in it.
+#[derive(Default)]
+struct Vector(bool);
 
-impl<'de> Deserialize<'de> for Vector {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(VectorVisitor)
+impl<'a> Read<'a> for Vector {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.peek() == Some(b'"') {
+            self.0 = is_base64(&json.string()?);
+        } else {
+            json.each_element(&mut |json| {
+                self.0 = true;
+                json.number().map(|_| ())
+            })?;
+        }
+        self.0.then_some(()).ok_or(Malformed)
     }
 }
 
-struct VectorVisitor;
-
-impl<'de> Visitor<'de> for VectorVisitor {
-    type Value = Vector;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list of numbers or its base64, not empty")
-    }
-
-    fn visit_str<E: Error>(self, base64: &str) -> Result<Vector, E> {
-        let digits = base64.trim_end_matches('=');
-        let padding = base64.len().saturating_sub(digits.len());
-        let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
-        let whole = !digits.is_empty()
-            && base64.len().is_multiple_of(4)
-            && padding <= 2
-            && digits.bytes().all(is_digit);
-        if whole {
-            Ok(Vector)
-        } else {
-            Err(E::custom("not base64"))
-        }
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Vector, A::Error> {
-        let mut length = 0_usize;
-        while seq.next_element::<f64>()?.is_some() {
-            length = length.saturating_add(1);
-        }
-        match length {
-            0 => Err(A::Error::invalid_length(0, &self)),
-            _ => Ok(Vector),
-        }
-    }
+/// Not of nothing.
+fn is_base64(text: &str) -> bool {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len().saturating_sub(digits.len());
+    let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    !digits.is_empty()
+        && text.len().is_multiple_of(4)
+        && padding <= 2
+        && digits.bytes().all(is_digit)
 }
 
 static MEANING: Meaning = Meaning {

@@ -18,9 +18,7 @@ mod judge;
 mod response;
 mod split;
 
-use serde::Deserialize;
-
-use super::fields::deserialize_word;
+use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
@@ -115,11 +113,12 @@ impl Protocol for OpenaiResponses {
 /// `prompt` may bring tools that cannot be seen here, OpenRouter has `plugins`, xAI
 /// `search_parameters`.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Tool {
-        #[serde(default)]
         r#type: ToolType,
     }
+
+    read_members!(Tool: r#type as "type");
     if ["prompt", "plugins", "search_parameters"]
         .into_iter()
         .any(|name| asks_for(body, name))
@@ -127,10 +126,8 @@ fn runs_server_tools(body: &Canonical) -> bool {
         return true;
     }
     // Tools of another shape than ours may be anything.
-    let are_the_client_s = |tools: &[u8]| {
-        serde_json::from_slice::<Vec<Tool>>(tools)
-            .is_ok_and(|tools| tools.iter().all(|tool| tool.r#type != ToolType::Other))
-    };
+    let are_the_client_s =
+        |tools: &[u8]| fields::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client);
     asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
 }
 
@@ -143,7 +140,7 @@ enum ToolType {
     Other,
 }
 
-deserialize_word!(ToolType, ToolType::Client, |word| match word {
+read_word!(ToolType, ToolType::Client, |word| match word {
     "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
     _ => ToolType::Other,
 });

@@ -11,9 +11,7 @@
 
 mod convert;
 
-use serde::Deserialize;
-
-use super::fields::{self, Content, Said};
+use super::fields::{self, Content, Said, read_members};
 use super::judge::{Document, EventJudge, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
@@ -86,45 +84,38 @@ impl Protocol for WorkersAi {
 }
 
 /// A JSON answer, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Envelope<'a> {
-    #[serde(borrow, default)]
     result: Option<Piece<'a>>,
-    #[serde(default)]
     success: bool,
-    #[serde(default)]
     errors: Said,
-    #[serde(default)]
     error: Said,
 }
 
+read_members!(Envelope<'a>: result, success, errors, error);
+
 /// What a model says, whole or in part.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Piece<'a> {
-    #[serde(borrow, default)]
     response: Content<'a>,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     tool_calls: Vec<ToolCall<'a>>,
-    #[serde(default)]
     finish_reason: Reason,
     /// The chat completions of newer models, and their chunks.
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     choices: Vec<Choice<'a>>,
     /// Embeddings.
-    #[serde(default)]
     data: Said,
     /// Transcripts.
-    #[serde(default)]
     text: Said,
-    #[serde(default)]
     translated_text: Said,
-    #[serde(default)]
     summary: Said,
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     errors: Said,
 }
+
+read_members!(Piece<'a>:
+    response, tool_calls, finish_reason, choices, data, text, translated_text, summary, error,
+    errors
+);
 
 impl Piece<'_> {
     fn errs(&self) -> bool {

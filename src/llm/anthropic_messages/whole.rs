@@ -1,11 +1,9 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::fields::{self, Content, Said, read_members, read_word};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, Listener, events};
+use crate::json::Reader;
 use crate::sse;
 
 /// More content blocks in one answer than any provider sends.
@@ -205,12 +203,10 @@ impl Stream {
 impl OpenBlock {
     /// No arguments at all stand for `{}`.
     fn check_arguments(&self) -> Result<(), Fault> {
-        if self.arguments.is_empty() {
-            return Ok(());
+        match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
+            true => Ok(()),
+            false => Err(Fault::ToolArguments),
         }
-        serde_json::from_str(&self.arguments)
-            .map(|IgnoredAny| ())
-            .map_err(|_| Fault::ToolArguments)
     }
 }
 
@@ -246,7 +242,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "end_turn" | "stop_sequence" | "tool_use" => Reason::Known(Finish::Complete),
     "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
@@ -283,7 +279,7 @@ enum Type {
     Other,
 }
 
-deserialize_word!(Type, Type::None, |word| match word {
+read_word!(Type, Type::None, |word| match word {
     "message" => Type::Message,
     "message_start" => Type::MessageStart,
     "content_block_start" => Type::BlockStart,
@@ -307,7 +303,7 @@ enum Part {
     Other,
 }
 
-deserialize_word!(Part, Part::Other, |word| match word {
+read_word!(Part, Part::Other, |word| match word {
     "text" | "text_delta" => Part::Text,
     "input_json_delta" => Part::InputJson,
     "thinking" | "redacted_thinking" | "fallback" | "mcp_tool_listing" => Part::Silent,
@@ -322,64 +318,59 @@ enum Guardrail {
     Intervened,
 }
 
-deserialize_word!(Guardrail, Guardrail::Passed, |word| match word {
+read_word!(Guardrail, Guardrail::Passed, |word| match word {
     "" | "NONE" => Guardrail::Passed,
     _ => Guardrail::Intervened,
 });
 
 /// An event, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Event<'a> {
-    #[serde(default)]
     r#type: Type,
-    #[serde(default)]
     error: Said,
-    #[serde(borrow, default)]
     message: Option<Message<'a>>,
-    #[serde(default)]
     index: Option<u64>,
-    #[serde(borrow, default)]
     content_block: Option<Block<'a>>,
-    #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
-    #[serde(default, rename = "amazon-bedrock-guardrailAction")]
     guardrail: Guardrail,
 }
+
+read_members!(Event<'a>:
+    r#type as "type", error, message, index, content_block, delta,
+    guardrail as "amazon-bedrock-guardrailAction"
+);
 
 /// A message, and the start of one in a stream.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(default)]
     r#type: Type,
-    #[serde(default)]
     error: Said,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     content: Vec<Block<'a>>,
-    #[serde(default)]
     stop_reason: Reason,
-    #[serde(default, rename = "amazon-bedrock-guardrailAction")]
     guardrail: Guardrail,
 }
 
-#[derive(Deserialize)]
+read_members!(Message<'a>:
+    r#type as "type", error, content, stop_reason, guardrail as "amazon-bedrock-guardrailAction"
+);
+
+#[derive(Default)]
 struct Block<'a> {
-    #[serde(default)]
     r#type: Part,
-    #[serde(borrow, default)]
     text: Content<'a>,
 }
 
-#[derive(Deserialize)]
+read_members!(Block<'a>: r#type as "type", text);
+
+#[derive(Default)]
 struct Delta<'a> {
-    #[serde(default)]
     r#type: Part,
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(borrow, default)]
     partial_json: Content<'a>,
-    #[serde(default)]
     stop_reason: Reason,
 }
+
+read_members!(Delta<'a>: r#type as "type", text, partial_json, stop_reason);
 
 impl Block<'_> {
     fn says_something(&self) -> bool {

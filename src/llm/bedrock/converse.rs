@@ -1,27 +1,25 @@
 //! Whether an answer of `Converse` is whole, and what a request for one asks.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::fields::{self, Content, Said, read_members, read_word};
 use super::super::judge::MessageJudge;
 use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit, anthropic_messages};
-use crate::json::{Canonical, canonicalize};
+use crate::json::{Canonical, Reader, canonicalize};
 
 /// More content blocks in one answer than any model gives.
 pub(super) const MAX_BLOCKS: usize = 4_096;
 
 /// What a request in this form asks for, by its body.
 pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
-    #[derive(Default, Deserialize)]
+    #[derive(Default)]
     struct Inference {
-        #[serde(default)]
-        temperature: Option<serde_json::Number>,
+        temperature: Option<f64>,
     }
+
+    read_members!(Inference: temperature);
     // What has another shape is an error for Bedrock to tell.
     let inference: Inference = body
         .member("inferenceConfig")
-        .and_then(|json| serde_json::from_slice(json).ok())
+        .and_then(|json| fields::parse_object(json).ok())
         .unwrap_or_default();
     // The model's own parameters: Anthropic's tools and containers can be among them.
     let additional = body
@@ -31,11 +29,10 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
         Some(fields) => anthropic_messages::read_body(fields, form.clone())?,
         None => Ask::unreadable(),
     };
-    let temperature = inference.temperature.and_then(|number| number.as_f64());
     Ok(Ask {
         form: Some(form),
         choices: 1,
-        temperature: temperature.or(native.temperature),
+        temperature: inference.temperature.or(native.temperature),
         server_tools: native.server_tools
             || body.member("toolConfig").is_some_and(has_server_tools),
     })
@@ -43,23 +40,23 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
 
 /// Whether a `toolConfig` has a tool that Bedrock runs: a `systemTool`, or what comes next.
 fn has_server_tools(config: &[u8]) -> bool {
-    #[derive(Deserialize)]
+    #[derive(Default)]
     struct Config {
-        #[serde(default, deserialize_with = "fields::list")]
         tools: Vec<Tool>,
     }
-    #[derive(Deserialize)]
+
+    read_members!(Config: tools);
+    #[derive(Default)]
     struct Tool {
-        #[serde(default, rename = "toolSpec")]
         spec: Said,
-        #[serde(default, rename = "cachePoint")]
         cache_point: Said,
     }
+
+    read_members!(Tool: spec as "toolSpec", cache_point as "cachePoint");
     // Tools of another shape may be anything.
-    serde_json::from_slice::<Option<Config>>(config).map_or(true, |config| {
-        let tools = config.map(|config| config.tools).unwrap_or_default();
-        tools.iter().any(|tool| !tool.spec.0 && !tool.cache_point.0)
-    })
+    let mut read = Config::default();
+    Reader::whole(config, &mut read).is_err()
+        || (read.tools.iter()).any(|tool| !tool.spec.0 && !tool.cache_point.0)
 }
 
 /// What a `stopReason` means. Absent, null and `""` are [`Reason::None`].
@@ -71,7 +68,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "end_turn" | "tool_use" | "stop_sequence" => Reason::Known(Finish::Complete),
     "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
@@ -91,38 +88,40 @@ impl Reason {
 }
 
 /// An answer of `Converse`, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Response<'a> {
-    #[serde(borrow, default)]
     output: Option<Output<'a>>,
-    #[serde(default, rename = "stopReason")]
     stop_reason: Reason,
     /// An AWS error has this, and a message, and no output.
-    #[serde(default, rename = "__type")]
     error: Said,
-    #[serde(default, alias = "Message")]
     message: Said,
+    /// The same.
+    capital_message: Said,
 }
 
-#[derive(Deserialize)]
+read_members!(Response<'a>: output, stop_reason as "stopReason", error as "__type", message, capital_message as "Message");
+
+#[derive(Default)]
 struct Output<'a> {
-    #[serde(borrow, default)]
     message: Option<Message<'a>>,
 }
 
-#[derive(Deserialize)]
+read_members!(Output<'a>: message);
+
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     content: Vec<Block<'a>>,
 }
 
-#[derive(Deserialize)]
+read_members!(Message<'a>: content);
+
+#[derive(Default)]
 struct Block<'a> {
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(default, rename = "reasoningContent")]
     reasoning: Said,
 }
+
+read_members!(Block<'a>: text, reasoning as "reasoningContent");
 
 impl Block<'_> {
     fn says_something(&self) -> bool {
@@ -137,11 +136,13 @@ impl Block<'_> {
 pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
     let response: Response<'_> = fields::parse_object(json)?;
     let Some(message) = response.output.and_then(|output| output.message) else {
-        return Err(if response.error.0 || response.message.0 {
-            Fault::Error
-        } else {
-            Fault::Malformed
-        });
+        return Err(
+            if response.error.0 || response.message.0 || response.capital_message.0 {
+                Fault::Error
+            } else {
+                Fault::Malformed
+            },
+        );
     };
     let finish = response.stop_reason.finish()?;
     Ok(Answer {
@@ -152,31 +153,30 @@ pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
 }
 
 /// The payload of any event of a stream, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Payload<'a> {
-    #[serde(default, rename = "contentBlockIndex")]
     index: Option<u64>,
-    #[serde(borrow, default)]
     delta: Option<Delta<'a>>,
-    #[serde(default, rename = "stopReason")]
     stop_reason: Reason,
 }
 
-#[derive(Deserialize)]
+read_members!(Payload<'a>: index as "contentBlockIndex", delta, stop_reason as "stopReason");
+
+#[derive(Default)]
 struct Delta<'a> {
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(borrow, default, rename = "toolUse")]
     tool_use: Option<ToolUse<'a>>,
-    #[serde(default, rename = "reasoningContent")]
     reasoning: Said,
 }
 
-#[derive(Deserialize)]
+read_members!(Delta<'a>: text, tool_use as "toolUse", reasoning as "reasoningContent");
+
+#[derive(Default)]
 struct ToolUse<'a> {
-    #[serde(borrow, default)]
     input: Content<'a>,
 }
+
+read_members!(ToolUse<'a>: input);
 
 /// Judges a stream of `ConverseStream`.
 #[derive(Debug, Default)]
@@ -326,11 +326,9 @@ impl Stream {
 impl BlockState {
     /// No arguments at all stand for `{}`.
     fn check_arguments(&self) -> Result<(), Fault> {
-        if self.arguments.is_empty() {
-            return Ok(());
+        match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
+            true => Ok(()),
+            false => Err(Fault::ToolArguments),
         }
-        serde_json::from_str(&self.arguments)
-            .map(|IgnoredAny| ())
-            .map_err(|_| Fault::ToolArguments)
     }
 }

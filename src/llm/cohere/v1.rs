@@ -1,10 +1,9 @@
 //! Version 1 of chat: its lines judged, and its two forms made of each other.
 
-use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::super::documents::{self, Object, push_json};
-use super::super::fields::{self, Content, Said, deserialize_word};
+use super::super::fields::{self, Content, Said, read_members, read_word};
 use super::super::judge::DocumentJudge;
 use super::super::{Answer, Fault, Finish, Framing, Listener, Lossy};
 use super::{Reason, Response};
@@ -18,25 +17,22 @@ enum Kind {
     Other,
 }
 
-deserialize_word!(Kind, Kind::None, |word| match word {
+read_word!(Kind, Kind::None, |word| match word {
     "text-generation" => Kind::Text,
     "stream-end" => Kind::End,
     _ => Kind::Other,
 });
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Line<'a> {
-    #[serde(default)]
     event_type: Kind,
-    #[serde(default)]
     error: Said,
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(default)]
     finish_reason: Reason,
-    #[serde(borrow, default)]
     response: Option<Response<'a>>,
 }
+
+read_members!(Line<'a>: event_type, error, text, finish_reason, response);
 
 /// The stream so far.
 #[derive(Debug, Default)]

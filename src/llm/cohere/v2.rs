@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
-
-use super::super::fields::{self, Said, deserialize_word};
+use super::super::fields::{self, Said, read_members, read_word};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, Listener};
 use super::{Block, Reason, ToolCall, parses};
@@ -28,7 +26,7 @@ enum Kind {
     Other,
 }
 
-deserialize_word!(Kind, Kind::None, |word| match word {
+read_word!(Kind, Kind::None, |word| match word {
     "message-start" => Kind::MessageStart,
     "content-start" => Kind::ContentStart,
     "content-delta" => Kind::ContentDelta,
@@ -41,36 +39,33 @@ deserialize_word!(Kind, Kind::None, |word| match word {
     _ => Kind::Other,
 });
 
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Event<'a> {
-    #[serde(default)]
     r#type: Kind,
-    #[serde(default)]
     index: u64,
-    #[serde(default)]
     error: Said,
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     delta: Delta<'a>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(Event<'a>: r#type as "type", index, error, delta);
+
+#[derive(Default)]
 struct Delta<'a> {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     finish_reason: Reason,
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     message: Message<'a>,
 }
 
-/// In `message-start` both are empty lists, which serde reads as objects without members.
-#[derive(Default, Deserialize)]
+read_members!(Delta<'a>: error, finish_reason, message);
+
+/// In `message-start` both are empty lists, which are read as objects without members.
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     content: Block<'a>,
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     tool_calls: ToolCall<'a>,
 }
+
+read_members!(Message<'a>: content, tool_calls);
 
 /// The stream so far.
 #[derive(Debug, Default)]

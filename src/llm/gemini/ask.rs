@@ -1,14 +1,11 @@
 //! What a Gemini request asks for: its form is in the URL, the rest in the body.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
-
-use serde::Deserialize;
 
 use super::super::asks_for;
-use super::super::fields::{Said, object};
+use super::super::fields::{self, Said, read_members};
 use super::super::{Ask, Form, Framing, Unfit};
-use crate::json::Canonical;
+use crate::json::{Canonical, Read, Reader};
 
 /// What comes after the model in the path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,16 +64,15 @@ pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> 
             ..Ask::unreadable()
         });
     };
-    let generation: Generation = either(body, "generationConfig", "generation_config");
+    let generation = Generation::of(body);
     Ok(Ask {
         form,
         choices: match method {
-            Method::Generate | Method::Stream => generation.candidate_count.unwrap_or(1),
+            Method::Generate | Method::Stream => generation.candidates().unwrap_or(1),
             Method::Embed => 1,
             Method::BatchEmbed => body
                 .member("requests")
-                .and_then(|requests| serde_json::from_slice::<Vec<Said>>(requests).ok())
-                .and_then(|requests| u32::try_from(requests.len()).ok())
+                .and_then(fields::count_elements)
                 .unwrap_or(1),
         },
         temperature: generation.temperature,
@@ -124,19 +120,34 @@ fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
 }
 
 /// Protocol buffers take both spellings of a name.
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 struct Generation {
-    #[serde(default, alias = "candidateCount")]
-    candidate_count: Option<u32>,
-    #[serde(default)]
+    candidate_count: Option<u64>,
+    candidate_count_in_snake_case: Option<u64>,
     temperature: Option<f64>,
 }
 
-fn either<'de, T: Default + Deserialize<'de>>(body: &'de Canonical, name: &str, other: &str) -> T {
-    let json = body.member(name).or_else(|| body.member(other));
-    // One of another shape is an error for the provider to tell.
-    json.and_then(|json| object(&mut serde_json::Deserializer::from_slice(json)).ok())
-        .unwrap_or_default()
+read_members!(Generation:
+    candidate_count as "candidateCount", candidate_count_in_snake_case as "candidate_count",
+    temperature
+);
+
+impl Generation {
+    fn of(body: &Canonical) -> Self {
+        let config = body.member("generationConfig");
+        let config = config.or_else(|| body.member("generation_config"));
+        // One of another shape is an error for the provider to tell.
+        config
+            .and_then(|json| fields::parse_object(json).ok())
+            .unwrap_or_default()
+    }
+
+    fn candidates(&self) -> Option<u32> {
+        let count = self
+            .candidate_count
+            .or(self.candidate_count_in_snake_case)?;
+        u32::try_from(count).ok()
+    }
 }
 
 /// Every tool but the client's functions, and its screen, which the client shows and handles.
@@ -150,11 +161,18 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if !asks_for(body, "tools") {
         return false;
     }
-    // Tools of another shape than ours may be anything.
-    body.member("tools")
-        .and_then(|tools| serde_json::from_slice::<Vec<BTreeMap<String, Said>>>(tools).ok())
-        .is_none_or(|tools| {
-            let mut members = tools.iter().flatten();
-            members.any(|(name, said)| said.0 && !CLIENT.contains(&name.as_str()))
+    let mut any = false;
+    let read = body.member("tools").map(|tools| {
+        let mut tools = Reader::new(tools);
+        fields::each_object(&mut tools, &mut |tool| {
+            tool.each_member(&mut |name, json| {
+                let mut said = Said::default();
+                said.read(json)?;
+                any |= said.0 && !CLIENT.contains(&name);
+                Ok(())
+            })
         })
+    });
+    // Tools of another shape than ours may be anything.
+    any || read != Some(Ok(()))
 }

@@ -1,10 +1,8 @@
 //! Whether a completion is whole: chat completions, and the older text completions, whose choices
 //! hold `text` instead of a message.
 
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-
-use crate::llm::fields::{self, Content, Said, deserialize_word};
+use crate::json::Reader;
+use crate::llm::fields::{self, Content, Said, read_members, read_word};
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener, events};
 use crate::sse::Event;
@@ -24,7 +22,7 @@ pub(in crate::llm) enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "stop" | "tool_calls" | "function_call" => Reason::Known(Finish::Complete),
     "length" | "model_length" => Reason::Known(Finish::Length),
@@ -40,73 +38,64 @@ enum Object {
     Error,
 }
 
-deserialize_word!(Object, Object::Other, |word| match word {
+read_word!(Object, Object::Other, |word| match word {
     "error" => Object::Error,
     _ => Object::Other,
 });
 
 /// A completion and a chunk of one, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Completion<'a> {
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     object: Object,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     choices: Vec<Choice<'a>>,
 }
 
-#[derive(Deserialize)]
+read_members!(Completion<'a>: error, object, choices);
+
+#[derive(Default)]
 pub(in crate::llm) struct Choice<'a> {
-    #[serde(default)]
     index: Option<u64>,
-    #[serde(default)]
     finish_reason: Reason,
     /// In chunks.
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     delta: Message<'a>,
     /// In whole completions. Perplexity's chunks have one as well, of all that came so far.
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     message: Message<'a>,
     /// In text completions and their chunks.
-    #[serde(borrow, default)]
     text: Content<'a>,
-    #[serde(default)]
     error: Said,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(Choice<'a>: index, finish_reason, delta, message, text, error);
+
+#[derive(Default)]
 struct Message<'a> {
-    #[serde(borrow, default)]
     content: Content<'a>,
-    #[serde(default)]
     refusal: Said,
-    #[serde(borrow, default, deserialize_with = "fields::list")]
     tool_calls: Vec<ToolCall<'a>>,
-    #[serde(borrow, default)]
     function_call: Option<Function<'a>>,
-    #[serde(default)]
     audio: Said,
-    #[serde(default)]
     images: Said,
 }
 
+read_members!(Message<'a>: content, refusal, tool_calls, function_call, audio, images);
+
 /// A tool call or a piece of one. A custom tool's input is free text, which nothing checks.
-#[derive(Default, Deserialize)]
+#[derive(Default)]
 pub(in crate::llm) struct ToolCall<'a> {
-    #[serde(default)]
     index: Option<u64>,
-    #[serde(borrow, default)]
     id: Content<'a>,
-    #[serde(borrow, default, deserialize_with = "fields::object")]
     function: Function<'a>,
 }
 
-#[derive(Default, Deserialize)]
+read_members!(ToolCall<'a>: index, id, function);
+
+#[derive(Default)]
 struct Function<'a> {
-    #[serde(borrow, default)]
     arguments: Content<'a>,
 }
+
+read_members!(Function<'a>: arguments);
 
 impl<'a> Completion<'a> {
     /// # Errors
@@ -184,12 +173,10 @@ impl ToolCall<'_> {
 
 /// A function without parameters may be called with nothing at all.
 fn check_arguments(arguments: &str) -> Result<(), Fault> {
-    if arguments.trim_ascii().is_empty() {
-        return Ok(());
+    match arguments.trim_ascii().is_empty() || Reader::is_json(arguments.as_bytes()) {
+        true => Ok(()),
+        false => Err(Fault::ToolArguments),
     }
-    serde_json::from_str::<IgnoredAny>(arguments)
-        .map(|_| ())
-        .map_err(|_| Fault::ToolArguments)
 }
 
 /// What is known of one choice so far.

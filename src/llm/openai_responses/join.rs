@@ -1,10 +1,9 @@
 //! The JSON answer that a stream stands for: the response in its last event.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::llm::Lossy;
-use crate::llm::fields::{Said, deserialize_word};
+use crate::llm::fields::{self, Content, Said, read_members, read_word};
 use crate::sse;
 
 /// More output items than a response has.
@@ -53,7 +52,7 @@ impl Reader {
         if event.data == b"[DONE]" {
             return Ok(());
         }
-        let data: Data = serde_json::from_slice(event.data).map_err(|_| Lossy::Malformed)?;
+        let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
         let kind = match (data.r#type, str::from_utf8(event.event)) {
             (Kind::None, Ok(name)) => Kind::of(name),
             (kind, _) => kind,
@@ -67,8 +66,8 @@ impl Reader {
                 if self.done.len() >= MAX_ITEMS {
                     return Err(Lossy::Malformed);
                 }
-                self.done
-                    .push((data.output_index.unwrap_or(0), item.r#type));
+                let r#type = item.r#type.as_str().ok_or(Lossy::Malformed)?.to_owned();
+                self.done.push((data.output_index.unwrap_or(0), r#type));
                 Ok(())
             }
             Kind::End => {
@@ -103,22 +102,22 @@ fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
     }
 }
 
-#[derive(Deserialize)]
-struct Data {
-    #[serde(default)]
+#[derive(Default)]
+struct Data<'a> {
     r#type: Kind,
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     output_index: Option<u64>,
-    #[serde(default)]
-    item: Option<Item>,
+    item: Option<Item<'a>>,
 }
 
-#[derive(Deserialize)]
-struct Item {
-    r#type: String,
+read_members!(Data<'a>: r#type as "type", error, output_index, item);
+
+#[derive(Default)]
+struct Item<'a> {
+    r#type: Content<'a>,
 }
+
+read_members!(Item<'a>: r#type as "type");
 
 #[derive(Clone, Copy, Default)]
 enum Kind {
@@ -142,4 +141,4 @@ impl Kind {
     }
 }
 
-deserialize_word!(Kind, Kind::None, Kind::of);
+read_word!(Kind, Kind::None, Kind::of);

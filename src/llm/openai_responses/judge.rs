@@ -1,10 +1,8 @@
 //! Whether a response is whole: the object, and the stream that ends with it.
 
-use serde::Deserialize;
-
 use super::super::fields;
 use super::response::{Item, Output, Response};
-use crate::llm::fields::{Content, Said, deserialize_word};
+use crate::llm::fields::{Content, Said, read_members, read_word};
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener};
 use crate::sse::Event;
@@ -134,21 +132,17 @@ impl Stream {
 }
 
 /// The data of an event, as far as the judge looks.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Data<'a> {
-    #[serde(default)]
     r#type: Kind,
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     output_index: Option<u64>,
-    #[serde(borrow, default)]
     delta: Content<'a>,
-    #[serde(borrow, default)]
     item: Option<Item<'a>>,
-    #[serde(default)]
     response: Option<Response>,
 }
+
+read_members!(Data<'a>: r#type as "type", error, output_index, delta, item, response);
 
 impl Data<'_> {
     fn errs(&self) -> bool {
@@ -189,4 +183,4 @@ impl Kind {
     }
 }
 
-deserialize_word!(Kind, Kind::None, Kind::of);
+read_word!(Kind, Kind::None, Kind::of);

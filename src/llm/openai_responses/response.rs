@@ -3,40 +3,33 @@
 //! The lists in it are summed up element by element as they are parsed, so that the many empty
 //! elements of a hostile answer take no more memory than one.
 
-use std::fmt;
-use std::marker::PhantomData;
-
-use serde::Deserializer;
-use serde::de::{Deserialize, Error, IgnoredAny, SeqAccess, Visitor};
-
-use crate::llm::fields::{self, Content, Said, deserialize_word};
+use crate::json::{Malformed, Read, Reader};
+use crate::llm::fields::{Content, Said, each_object, read_members, read_word};
 use crate::llm::{Answer, Fault, Finish};
 
 /// A `response`, as far as the judge looks.
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 pub(super) struct Response {
-    #[serde(default)]
     r#type: Object,
-    #[serde(default)]
     object: Object,
-    #[serde(default)]
     error: Said,
-    #[serde(default)]
     status: Status,
-    #[serde(default, deserialize_with = "fields::object")]
     incomplete_details: IncompleteDetails,
-    #[serde(default)]
     pub(super) output: Option<Output>,
     /// Azure.
-    #[serde(default)]
     content_filters: ContentFilters,
 }
 
-#[derive(Default, serde::Deserialize)]
+read_members!(Response:
+    r#type as "type", object, error, status, incomplete_details, output, content_filters
+);
+
+#[derive(Default)]
 struct IncompleteDetails {
-    #[serde(default)]
     reason: Reason,
 }
+
+read_members!(IncompleteDetails: reason);
 
 impl Response {
     pub(super) fn errs(&self) -> bool {
@@ -87,7 +80,7 @@ enum Object {
     Error,
 }
 
-deserialize_word!(Object, Object::Other, |word| match word {
+read_word!(Object, Object::Other, |word| match word {
     "error" => Object::Error,
     _ => Object::Other,
 });
@@ -104,7 +97,7 @@ enum Status {
     Unknown,
 }
 
-deserialize_word!(Status, Status::None, |word| match word {
+read_word!(Status, Status::None, |word| match word {
     "" => Status::None,
     "completed" => Status::Completed,
     "incomplete" => Status::Incomplete,
@@ -122,7 +115,7 @@ enum Reason {
     Unknown,
 }
 
-deserialize_word!(Reason, Reason::None, |word| match word {
+read_word!(Reason, Reason::None, |word| match word {
     "" => Reason::None,
     "max_output_tokens" => Reason::Known(Finish::Length),
     "content_filter" => Reason::Known(Finish::Filtered),
@@ -184,24 +177,22 @@ impl Output {
 
 /// An output item. The `status` of those that the provider runs itself is not looked at: the model
 /// went on after them.
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 pub(super) struct Item<'a> {
-    #[serde(default)]
     r#type: ItemType,
-    #[serde(default)]
     status: Status,
-    #[serde(default)]
     content: Parts,
-    #[serde(borrow, default)]
     pub(super) arguments: Content<'a>,
 }
+
+read_members!(Item<'a>: r#type as "type", status, content, arguments);
 
 impl Item<'_> {
     /// Arguments are JSON, or nothing where the function has none.
     fn has_whole_arguments(&self) -> bool {
         match self.arguments.as_str() {
             None | Some("") => true,
-            Some(arguments) => serde_json::from_str::<IgnoredAny>(arguments).is_ok(),
+            Some(arguments) => Reader::is_json(arguments.as_bytes()),
         }
     }
 }
@@ -217,7 +208,7 @@ enum ItemType {
     Other,
 }
 
-deserialize_word!(ItemType, ItemType::Other, |word| match word {
+read_word!(ItemType, ItemType::Other, |word| match word {
     "message" => ItemType::Message,
     "reasoning" => ItemType::Reasoning,
     "function_call" => ItemType::FunctionCall,
@@ -233,13 +224,13 @@ struct Parts {
     refused: bool,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 struct Part {
-    #[serde(default)]
     r#type: PartType,
-    #[serde(default)]
     text: Said,
 }
+
+read_members!(Part: r#type as "type", text);
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum PartType {
@@ -249,7 +240,7 @@ enum PartType {
     Other,
 }
 
-deserialize_word!(PartType, PartType::Text, |word| match word {
+read_word!(PartType, PartType::Text, |word| match word {
     "output_text" | "text" => PartType::Text,
     "refusal" => PartType::Refusal,
     _ => PartType::Other,
@@ -261,74 +252,43 @@ struct ContentFilters {
     blocked: bool,
 }
 
-#[derive(serde::Deserialize)]
+#[derive(Default)]
 struct ContentFilter {
-    #[serde(default)]
     blocked: Said,
 }
 
-/// A sum over the elements of a list.
-trait Sum: Default {
-    type Element<'de>: Deserialize<'de>;
+read_members!(ContentFilter: blocked);
 
-    fn add(&mut self, element: &Self::Element<'_>);
-}
-
-impl Sum for Output {
-    type Element<'de> = Item<'de>;
-
-    fn add(&mut self, item: &Item<'_>) {
-        self.take(item);
+impl<'a> Read<'a> for Output {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        each_object(json, &mut |json| {
+            let mut item = Item::default();
+            item.read(json)?;
+            self.take(&item);
+            Ok(())
+        })
     }
 }
 
-impl Sum for Parts {
-    type Element<'de> = Part;
-
-    fn add(&mut self, part: &Part) {
-        self.refused |= part.r#type == PartType::Refusal;
-        self.said |= part.r#type != PartType::Text || part.text.0;
+impl<'a> Read<'a> for Parts {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        each_object(json, &mut |json| {
+            let mut part = Part::default();
+            part.read(json)?;
+            self.refused |= part.r#type == PartType::Refusal;
+            self.said |= part.r#type != PartType::Text || part.text.0;
+            Ok(())
+        })
     }
 }
 
-impl Sum for ContentFilters {
-    type Element<'de> = ContentFilter;
-
-    fn add(&mut self, filter: &ContentFilter) {
-        self.blocked |= filter.blocked.0;
+impl<'a> Read<'a> for ContentFilters {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        each_object(json, &mut |json| {
+            let mut filter = ContentFilter::default();
+            filter.read(json)?;
+            self.blocked |= filter.blocked.0;
+            Ok(())
+        })
     }
 }
-
-struct SumVisitor<S>(PhantomData<S>);
-
-impl<'de, S: Sum> Visitor<'de> for SumVisitor<S> {
-    type Value = S;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a list or null")
-    }
-
-    fn visit_unit<E: Error>(self) -> Result<S, E> {
-        Ok(S::default())
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<S, A::Error> {
-        let mut sum = S::default();
-        while let Some(element) = seq.next_element::<S::Element<'de>>()? {
-            sum.add(&element);
-        }
-        Ok(sum)
-    }
-}
-
-macro_rules! deserialize_sum {
-    ($($type:ty),*) => {$(
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                deserializer.deserialize_any(SumVisitor(PhantomData))
-            }
-        }
-    )*};
-}
-
-deserialize_sum!(Output, Parts, ContentFilters);

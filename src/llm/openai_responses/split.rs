@@ -1,10 +1,10 @@
 //! The stream that a JSON answer stands for: the events of the API reference, "Streaming events",
 //! one piece per text, each list of parts in its order.
 
-use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::llm::Lossy;
+use crate::llm::documents::push_json;
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
@@ -71,14 +71,25 @@ fn started(response: &Map<String, Value>) -> Map<String, Value> {
 }
 
 /// The value of a member of an event.
-#[derive(Clone, Copy, Serialize)]
-#[serde(untagged)]
+#[derive(Clone, Copy)]
 enum Member<'a> {
     Json(&'a Value),
     Object(&'a Map<String, Value>),
     Text(&'a str),
     Index(usize),
     List(&'a [Value]),
+}
+
+impl Member<'_> {
+    fn write(self, out: &mut Vec<u8>) -> Result<(), Lossy> {
+        match self {
+            Self::Json(value) => push_json(out, value),
+            Self::Object(members) => push_json(out, members),
+            Self::Text(text) => push_json(out, text),
+            Self::Index(index) => push_json(out, &index),
+            Self::List(values) => push_json(out, values),
+        }
+    }
 }
 
 type NamedMember<'a> = (&'a str, Member<'a>);
@@ -108,7 +119,7 @@ impl Stream {
             for text in [",\"", name, "\":"] {
                 self.bytes.extend_from_slice(text.as_bytes());
             }
-            serde_json::to_writer(&mut self.bytes, value).map_err(|_| Lossy::Malformed)?;
+            value.write(&mut self.bytes)?;
         }
         self.bytes.extend_from_slice(b"}\n\n");
         self.events = self.events.saturating_add(1);

@@ -1,0 +1,471 @@
+//! Reading JSON texts: what is wanted of them is kept, all else is skipped.
+//!
+//! What is read must be JSON (RFC 8259) throughout, also where it is skipped. Two things are looser
+//! than in [`canonicalize`](super::canonicalize): names that nobody wants may occur twice, and a
+//! string that is skipped may hold bytes that are not UTF-8. An empty list stands for an object
+//! without members, as it does for those who write JSON in PHP.
+
+use std::borrow::Cow;
+
+use memchr::memchr2;
+
+use super::lexical::{split_escape, split_number, split_space};
+
+/// It is not JSON, or not of the shape that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Malformed;
+
+/// What can be read from the next value of a JSON text.
+///
+/// Values start as their defaults: a member that is missing leaves its own as it is.
+pub trait Read<'a> {
+    /// Reads all of the next value.
+    ///
+    /// # Errors
+    /// If it is not JSON, or of another shape.
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed>;
+}
+
+/// What is left of a JSON text.
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl<'a> Reader<'a> {
+    /// A reader of all of a text.
+    pub fn new(text: &'a [u8]) -> Self {
+        Self { rest: text }
+    }
+
+    /// Reads a text that is one value.
+    ///
+    /// # Errors
+    /// If it is not JSON, or of another shape.
+    pub fn whole(text: &'a [u8], value: &mut dyn Read<'a>) -> Result<(), Malformed> {
+        let mut json = Self::new(text);
+        value.read(&mut json)?;
+        json.end()
+    }
+
+    /// Whether a text is JSON.
+    pub fn is_json(text: &'a [u8]) -> bool {
+        let mut json = Self::new(text);
+        json.skip().and_then(|()| json.end()).is_ok()
+    }
+
+    /// The first byte of what comes next, which tells its type.
+    pub fn peek(&mut self) -> Option<u8> {
+        self.rest = split_space(self.rest);
+        self.rest.first().copied()
+    }
+
+    /// Whether the next value is null, which is then read.
+    ///
+    /// # Errors
+    /// If it is another word that begins so.
+    pub fn null(&mut self) -> Result<bool, Malformed> {
+        match self.peek() {
+            Some(b'n') => self.word(b"null").map(|()| true),
+            _ => Ok(false),
+        }
+    }
+
+    /// Reads an object, or null as one without members: each of `wanted` at most once, by its name.
+    ///
+    /// # Errors
+    /// As [`Read::read`], and where a wanted name occurs twice.
+    pub fn members(&mut self, wanted: &mut [(&str, &mut dyn Read<'a>)]) -> Result<(), Malformed> {
+        if self.null()? {
+            return Ok(());
+        }
+        let mut seen = 0_u64;
+        self.each_member(&mut |name, json| {
+            let place = wanted.iter().position(|(wanted, _)| *wanted == name);
+            let Some((place, (_, value))) = place.and_then(|at| Some((at, wanted.get_mut(at)?)))
+            else {
+                return json.skip();
+            };
+            let bit = 1 << (place & 63);
+            if seen & bit != 0 {
+                return Err(Malformed);
+            }
+            seen |= bit;
+            value.read(json)
+        })
+    }
+
+    /// Reads an object: `take` is called with each name, and reads the value.
+    ///
+    /// # Errors
+    /// As [`Read::read`], and what `take` says.
+    pub fn each_member(
+        &mut self,
+        take: &mut dyn FnMut(&str, &mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        if self.peek() == Some(b'[') {
+            return self.each_element(&mut |_| Err(Malformed));
+        }
+        self.expect(b'{')?;
+        let mut open = self.peek() != Some(b'}');
+        while open {
+            self.peek();
+            let name = self.string()?;
+            self.peek();
+            self.expect(b':')?;
+            take(&name, self)?;
+            open = self.peek() == Some(b',');
+            if open {
+                self.expect(b',')?;
+            }
+        }
+        self.expect(b'}')
+    }
+
+    /// Reads a list: `take` reads each element.
+    ///
+    /// # Errors
+    /// As [`Read::read`], and what `take` says.
+    pub fn each_element(
+        &mut self,
+        take: &mut dyn FnMut(&mut Self) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        self.peek();
+        self.expect(b'[')?;
+        let mut open = self.peek() != Some(b']');
+        while open {
+            take(self)?;
+            open = self.peek() == Some(b',');
+            if open {
+                self.expect(b',')?;
+            }
+        }
+        self.expect(b']')
+    }
+
+    /// Reads a string; lent where it has no escapes.
+    ///
+    /// # Errors
+    /// If it is none, or holds what no UTF-8 can.
+    pub fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        self.peek();
+        self.expect(b'"')?;
+        let plain = self.plain()?;
+        let plain = str::from_utf8(plain).map_err(|_| Malformed)?;
+        if self.take(b'"') {
+            return Ok(Cow::Borrowed(plain));
+        }
+        let mut text = plain.to_owned();
+        while !self.take(b'"') {
+            self.expect(b'\\')?;
+            let (escaped, rest) = split_escape(self.rest).ok_or(Malformed)?;
+            text.push(escaped.map_err(|_| Malformed)?);
+            self.rest = rest;
+            text.push_str(str::from_utf8(self.plain()?).map_err(|_| Malformed)?);
+        }
+        Ok(Cow::Owned(text))
+    }
+
+    /// Reads a number, as it is written.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn number(&mut self) -> Result<&'a str, Malformed> {
+        self.peek();
+        let (number, rest) = split_number(self.rest).ok_or(Malformed)?;
+        self.rest = rest;
+        str::from_utf8(number).map_err(|_| Malformed)
+    }
+
+    /// Reads a value, and keeps nothing of it.
+    ///
+    /// # Errors
+    /// If it is not JSON.
+    pub fn skip(&mut self) -> Result<(), Malformed> {
+        // The brackets that will end what is open, so that no depth takes stack.
+        let mut open = Vec::new();
+        loop {
+            match self.peek() {
+                Some(b'"') => self.skip_string()?,
+                Some(bracket @ (b'{' | b'[')) => {
+                    self.expect(bracket)?;
+                    let end = if bracket == b'{' { b'}' } else { b']' };
+                    if self.peek() != Some(end) {
+                        open.push(end);
+                        if end == b'}' {
+                            self.skip_name()?;
+                        }
+                        continue;
+                    }
+                    self.expect(end)?;
+                }
+                Some(b't') => self.word(b"true")?,
+                Some(b'f') => self.word(b"false")?,
+                Some(b'n') => self.word(b"null")?,
+                _ => self.number().map(|_| ())?,
+            }
+            loop {
+                let Some(end) = open.last().copied() else {
+                    return Ok(());
+                };
+                if self.peek() != Some(end) {
+                    self.expect(b',')?;
+                    if end == b'}' {
+                        self.skip_name()?;
+                    }
+                    break;
+                }
+                self.expect(end)?;
+                open.pop();
+            }
+        }
+    }
+
+    fn skip_name(&mut self) -> Result<(), Malformed> {
+        self.peek();
+        self.skip_string()?;
+        self.peek();
+        self.expect(b':')
+    }
+
+    fn skip_string(&mut self) -> Result<(), Malformed> {
+        self.expect(b'"')?;
+        self.plain()?;
+        while !self.take(b'"') {
+            self.expect(b'\\')?;
+            (_, self.rest) = split_escape(self.rest).ok_or(Malformed)?;
+            self.plain()?;
+        }
+        Ok(())
+    }
+
+    /// What is before the next quote or escape of a string.
+    fn plain(&mut self) -> Result<&'a [u8], Malformed> {
+        let at = memchr2(b'"', b'\\', self.rest).ok_or(Malformed)?;
+        let (plain, rest) = self.rest.split_at_checked(at).ok_or(Malformed)?;
+        self.rest = rest;
+        // Not `any`: without its early exit the loop is vectorised.
+        match plain
+            .iter()
+            .fold(false, |found, byte| found | (*byte < b' '))
+        {
+            true => Err(Malformed),
+            false => Ok(plain),
+        }
+    }
+
+    fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {
+        self.rest = self.rest.strip_prefix(word).ok_or(Malformed)?;
+        Ok(())
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), Malformed> {
+        self.take(byte).then_some(()).ok_or(Malformed)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        match self.rest.split_first() {
+            Some((first, rest)) if *first == byte => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Checks that nothing is left but white space.
+    ///
+    /// # Errors
+    /// If there is.
+    pub fn end(&mut self) -> Result<(), Malformed> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(Malformed),
+        }
+    }
+}
+
+impl<'a> Read<'a> for u64 {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        *self = json.number()?.parse().map_err(|_| Malformed)?;
+        Ok(())
+    }
+}
+
+impl<'a> Read<'a> for f64 {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        *self = json.number()?.parse().map_err(|_| Malformed)?;
+        Ok(())
+    }
+}
+
+impl<'a> Read<'a> for bool {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        *self = json.peek() == Some(b't');
+        json.word(if *self { b"true" } else { b"false" })
+    }
+}
+
+/// Null is `None`.
+impl<'a, T: Read<'a> + Default> Read<'a> for Option<T> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        *self = None;
+        if json.null()? {
+            return Ok(());
+        }
+        self.insert(T::default()).read(json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::canonicalize;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Wanted {
+        count: Option<u64>,
+        flag: bool,
+        inner: Option<Box<Wanted>>,
+    }
+
+    impl<'a> Read<'a> for Wanted {
+        fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+            let wanted: &mut [(&str, &mut dyn Read<'a>)] = &mut [
+                ("count", &mut self.count),
+                ("flag", &mut self.flag),
+                ("inner", &mut self.inner),
+            ];
+            json.members(wanted)
+        }
+    }
+
+    impl<'a> Read<'a> for Box<Wanted> {
+        fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+            self.as_mut().read(json)
+        }
+    }
+
+    fn read(json: &str) -> Result<Wanted, Malformed> {
+        let mut wanted = Wanted::default();
+        Reader::whole(json.as_bytes(), &mut wanted).map(|()| wanted)
+    }
+
+    #[test]
+    fn what_is_wanted_is_found_among_the_rest() {
+        let json = r#" { "x" : [ 1 , {"count":2,"a":[]} ] , "co\u0075nt":7,"inner" :{"flag":true},"x":"\ud800"} "#;
+        assert_eq!(
+            read(json),
+            Ok(Wanted {
+                count: Some(7),
+                flag: false,
+                inner: Some(Box::new(Wanted {
+                    flag: true,
+                    ..Wanted::default()
+                }))
+            })
+        );
+        for nothing in [
+            "{}",
+            "[]",
+            " [ ] ",
+            "null",
+            r#"{"count":null,"inner":null}"#,
+        ] {
+            assert_eq!(read(nothing), Ok(Wanted::default()), "{nothing}");
+        }
+    }
+
+    #[test]
+    fn another_shape_is_malformed() {
+        for json in [
+            "",
+            "nul",
+            "1",
+            "\"a\"",
+            "[1]",
+            "{} {}",
+            r#"{"count":1,"count":1}"#,
+            r#"{"count":-1}"#,
+            r#"{"count":1.0}"#,
+            r#"{"count":"1"}"#,
+            r#"{"count":18446744073709551616}"#,
+            r#"{"flag":null}"#,
+            r#"{"flag":1}"#,
+            r#"{"inner":[1]}"#,
+            r#"{"\ud800":1}"#,
+        ] {
+            assert_eq!(read(json), Err(Malformed), "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_skipped_must_be_json() {
+        for json in [
+            "{}",
+            "[]",
+            "[[],{}]",
+            r#"{"a":{"b":[1,-0.5e+7,true,false,null]},"c":"\"\\\/\b\f\n\r\t\u00e9\ud83d\ude00é"}"#,
+            "0",
+            " \r\n\t\"\" ",
+        ] {
+            assert!(Reader::is_json(json.as_bytes()), "{json}");
+        }
+        for json in [
+            "",
+            "{",
+            "[",
+            "[1",
+            "[1,",
+            "[1,]",
+            "[,1]",
+            "[1 2]",
+            "[1}",
+            "{]",
+            "{\"a\"}",
+            "{\"a\":}",
+            "{\"a\":1,}",
+            "{\"a\":1 \"b\":2}",
+            "{a:1}",
+            "{1:1}",
+            "01",
+            "1.",
+            "-",
+            "+1",
+            ".5",
+            "1e",
+            "tru",
+            "truex",
+            "\"",
+            "\"\\\"",
+            "\"\\x\"",
+            "\"\\u12g4\"",
+            "\"\n\"",
+            "1 2",
+            "\u{c}1",
+            "\u{feff}1",
+        ] {
+            assert!(!Reader::is_json(json.as_bytes()), "{json}");
+        }
+        let deep = "[".repeat(100_000) + &"]".repeat(100_000);
+        assert!(Reader::is_json(deep.as_bytes()));
+    }
+
+    #[test]
+    fn strings_and_numbers_come_as_they_are_meant() {
+        for (json, text) in [
+            (r#""""#, ""),
+            (r#""é""#, "é"),
+            (r#""a\u0062\n\/\ud83d\ude00c""#, "ab\n/😀c"),
+        ] {
+            let mut reader = Reader::new(json.as_bytes());
+            assert_eq!(reader.string().as_deref(), Ok(text));
+            assert_eq!(canonicalize(json.as_bytes(), &[]).map(|_| ()), Ok(()));
+        }
+        for json in [&br#""\ud83d""#[..], b"\"\xff\"", br#""\ud83d\u0041""#] {
+            assert_eq!(Reader::new(json).string(), Err(Malformed));
+            let _valid_where_it_is_skipped = Reader::is_json(json);
+        }
+        assert_eq!(Reader::new(b" -1.50e3,").number(), Ok("-1.50e3"));
+    }
+}
