@@ -19,10 +19,8 @@ mod pointer;
 mod reader;
 mod string;
 
-use memchr::memchr2;
-
 pub use self::elements::{Elements, NotElements};
-use self::lexical::{split_escape, split_number, split_space};
+use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Token, follow};
 pub use self::reader::{Malformed, Read, Reader};
@@ -265,15 +263,7 @@ impl Writer<'_> {
         self.expect(b'"')?;
         self.out.push(b'"');
         loop {
-            let at = memchr2(b'"', b'\\', self.rest).ok_or(NotPlain::Syntax)?;
-            let (plain, tail) = self.rest.split_at_checked(at).ok_or(NotPlain::Syntax)?;
-            // Not `any`: without its early exit the loop is vectorised.
-            if plain
-                .iter()
-                .fold(false, |found, byte| found | (*byte < b' '))
-            {
-                return Err(NotPlain::Syntax);
-            }
+            let (plain, tail) = split_plain(self.rest);
             self.out.extend_from_slice(plain);
             self.rest = tail;
             if self.take(b'"') {

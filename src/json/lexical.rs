@@ -1,6 +1,7 @@
 //! The smallest parts of a JSON text, each split off its beginning.
 
 /// What comes after white space.
+#[inline]
 pub(super) fn split_space(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let [b' ' | b'\t' | b'\n' | b'\r', tail @ ..] = rest {
@@ -10,33 +11,74 @@ pub(super) fn split_space(bytes: &[u8]) -> &[u8] {
 }
 
 /// A number and what comes after it.
+#[inline]
 pub(super) fn split_number(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
-    let mut rest = bytes.strip_prefix(b"-").unwrap_or(bytes);
-    rest = match rest.strip_prefix(b"0") {
-        // Leading zeros are refused one step later: after `0` no digit can follow.
-        Some(after) => after,
-        None => skip_digits(rest)?,
+    let integer = match bytes {
+        [b'-', integer @ ..] => integer,
+        integer => integer,
     };
-    if let Some(fraction) = rest.strip_prefix(b".") {
-        rest = skip_digits(fraction)?;
+    let mut rest = match integer {
+        // Leading zeros are refused one step later: after `0` no digit can follow.
+        [b'0', rest @ ..] => rest,
+        digits => after_digits(digits)?,
+    };
+    if let [b'.', fraction @ ..] = rest {
+        rest = after_digits(fraction)?;
     }
     if let [b'e' | b'E', exponent @ ..] = rest {
         rest = match exponent {
-            [b'+' | b'-', digits @ ..] => skip_digits(digits)?,
-            digits => skip_digits(digits)?,
+            [b'+' | b'-', digits @ ..] => after_digits(digits)?,
+            digits => after_digits(digits)?,
         };
     }
     bytes.split_at_checked(bytes.len().saturating_sub(rest.len()))
 }
 
-/// One digit or more.
-fn skip_digits(bytes: &[u8]) -> Option<&[u8]> {
-    let len = bytes.iter().take_while(|b| b.is_ascii_digit()).count();
-    bytes.get(len..).filter(|_| len > 0)
+/// What comes after one digit or more.
+#[inline]
+fn after_digits(bytes: &[u8]) -> Option<&[u8]> {
+    let [b'0'..=b'9', rest @ ..] = bytes else {
+        return None;
+    };
+    let mut rest = rest;
+    while let [b'0'..=b'9', tail @ ..] = rest {
+        rest = tail;
+    }
+    Some(rest)
+}
+
+/// What stands in a string before its next quote, escape or control character, and the rest.
+///
+/// Eight bytes at a time: strings are most of what is read.
+#[inline]
+pub(super) fn split_plain(bytes: &[u8]) -> (&[u8], &[u8]) {
+    const fn all(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    // The high bit of each byte that is less than `limit`, if no byte before it is, and none is
+    // 128 or more.
+    let below = |word: u64, limit: u8| word.wrapping_sub(all(limit)) & !word & all(0x80);
+    let (words, _) = bytes.as_chunks::<8>();
+    let mut plain = 0_usize;
+    for word in words {
+        let word = u64::from_le_bytes(*word);
+        let found = below(word, b' ') | below(word ^ all(b'"'), 1) | below(word ^ all(b'\\'), 1);
+        if found != 0 {
+            break;
+        }
+        plain = plain.saturating_add(8);
+    }
+    let rest = bytes.get(plain..).unwrap_or_default();
+    let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
+    let tail = rest.iter().position(ends).unwrap_or(rest.len());
+    bytes
+        .split_at_checked(plain.saturating_add(tail))
+        .unwrap_or((bytes, b""))
 }
 
 /// What an escape in a string stands for, and what comes after it: `bytes` begin after the
 /// backslash. The two halves of a surrogate pair are joined; one that stands alone is an `Err`.
+#[inline]
 pub(super) fn split_escape(bytes: &[u8]) -> Option<(Result<char, u16>, &[u8])> {
     let (kind, rest) = bytes.split_first()?;
     let c = match kind {

@@ -7,9 +7,8 @@
 
 use std::borrow::Cow;
 
-use memchr::memchr2;
-
-use super::lexical::{split_escape, split_number, split_space};
+use super::lexical::{split_escape, split_number, split_plain, split_space};
+use super::string::push_raw;
 
 /// It is not JSON, or not of the shape that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,7 +80,9 @@ impl<'a> Reader<'a> {
         }
         let mut seen = 0_u64;
         self.each_member(&mut |name, json| {
-            let place = wanted.iter().position(|(wanted, _)| *wanted == name);
+            let place = wanted
+                .iter()
+                .position(|(wanted, _)| wanted.as_bytes() == name);
             let Some((place, (_, value))) = place.and_then(|at| Some((at, wanted.get_mut(at)?)))
             else {
                 return json.skip();
@@ -101,7 +102,7 @@ impl<'a> Reader<'a> {
     /// As [`Read::read`], and what `take` says.
     pub fn each_member(
         &mut self,
-        take: &mut dyn FnMut(&str, &mut Self) -> Result<(), Malformed>,
+        take: &mut dyn FnMut(&[u8], &mut Self) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
         if self.peek() == Some(b'[') {
             return self.each_element(&mut |_| Err(Malformed));
@@ -110,7 +111,7 @@ impl<'a> Reader<'a> {
         let mut open = self.peek() != Some(b'}');
         while open {
             self.peek();
-            let name = self.string()?;
+            let name = self.bytes()?;
             self.peek();
             self.expect(b':')?;
             take(&name, self)?;
@@ -148,20 +149,28 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If it is none, or holds what no UTF-8 can.
     pub fn string(&mut self) -> Result<Cow<'a, str>, Malformed> {
+        match self.bytes()? {
+            Cow::Borrowed(text) => str::from_utf8(text).map(Cow::Borrowed).ok(),
+            Cow::Owned(text) => String::from_utf8(text).map(Cow::Owned).ok(),
+        }
+        .ok_or(Malformed)
+    }
+
+    /// A string that may not be UTF-8.
+    fn bytes(&mut self) -> Result<Cow<'a, [u8]>, Malformed> {
         self.peek();
         self.expect(b'"')?;
-        let plain = self.plain()?;
-        let plain = str::from_utf8(plain).map_err(|_| Malformed)?;
+        let plain = self.plain();
         if self.take(b'"') {
             return Ok(Cow::Borrowed(plain));
         }
-        let mut text = plain.to_owned();
+        let mut text = plain.to_vec();
         while !self.take(b'"') {
             self.expect(b'\\')?;
             let (escaped, rest) = split_escape(self.rest).ok_or(Malformed)?;
-            text.push(escaped.map_err(|_| Malformed)?);
+            push_raw(&mut text, escaped.map_err(|_| Malformed)?);
             self.rest = rest;
-            text.push_str(str::from_utf8(self.plain()?).map_err(|_| Malformed)?);
+            text.extend_from_slice(self.plain());
         }
         Ok(Cow::Owned(text))
     }
@@ -230,28 +239,20 @@ impl<'a> Reader<'a> {
 
     fn skip_string(&mut self) -> Result<(), Malformed> {
         self.expect(b'"')?;
-        self.plain()?;
+        self.plain();
         while !self.take(b'"') {
             self.expect(b'\\')?;
             (_, self.rest) = split_escape(self.rest).ok_or(Malformed)?;
-            self.plain()?;
+            self.plain();
         }
         Ok(())
     }
 
-    /// What is before the next quote or escape of a string.
-    fn plain(&mut self) -> Result<&'a [u8], Malformed> {
-        let at = memchr2(b'"', b'\\', self.rest).ok_or(Malformed)?;
-        let (plain, rest) = self.rest.split_at_checked(at).ok_or(Malformed)?;
+    /// What is before the next escape or the end of a string.
+    fn plain(&mut self) -> &'a [u8] {
+        let (plain, rest) = split_plain(self.rest);
         self.rest = rest;
-        // Not `any`: without its early exit the loop is vectorised.
-        match plain
-            .iter()
-            .fold(false, |found, byte| found | (*byte < b' '))
-        {
-            true => Err(Malformed),
-            false => Ok(plain),
-        }
+        plain
     }
 
     fn word(&mut self, word: &[u8]) -> Result<(), Malformed> {

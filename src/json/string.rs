@@ -50,7 +50,15 @@ pub(super) fn push_char(out: &mut Vec<u8>, c: char) {
         '"' => out.extend_from_slice(b"\\\""),
         '\\' => out.extend_from_slice(b"\\\\"),
         '\0'..'\u{20}' => push_unit(out, u16::try_from(u32::from(c)).unwrap_or_default()),
-        c => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
+        c => push_raw(out, c),
+    }
+}
+
+/// Writes one character as it is.
+pub(super) fn push_raw(out: &mut Vec<u8>, c: char) {
+    match u8::try_from(c) {
+        Ok(ascii) if ascii.is_ascii() => out.push(ascii),
+        _ => out.extend_from_slice(c.encode_utf8(&mut [0; 4]).as_bytes()),
     }
 }
 

@@ -83,6 +83,10 @@ fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
     if list.error.0 || list.object == Object::Error {
         return Err(Fault::Error);
     }
+    let is_none = |embedding: &Embedding| embedding.index.is_none() || !embedding.vector.0;
+    if list.data.iter().any(is_none) {
+        return Err(Fault::Malformed);
+    }
     let count = list.data.len();
     let fits = if inputs.exact {
         count == inputs.least
@@ -95,8 +99,8 @@ fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
     // As many different ones below the count as there are: each once.
     let mut seen = vec![false; count];
     for embedding in &list.data {
-        let index = embedding.index.filter(|_| embedding.vector.0);
-        let index = usize::try_from(index.ok_or(Fault::Malformed)?).unwrap_or(usize::MAX);
+        let index = embedding.index.unwrap_or_default();
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
         match seen.get_mut(index) {
             Some(seen) if !*seen => *seen = true,
             _ => return Err(Fault::Choices),

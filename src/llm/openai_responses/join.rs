@@ -60,14 +60,18 @@ impl Reader {
         if data.error.0 || self.response.is_some() {
             return Err(Lossy::Malformed);
         }
+        let item_type = match &data.item {
+            Some(item) => Some(item.r#type.as_str().ok_or(Lossy::Malformed)?),
+            None => None,
+        };
         match kind {
             Kind::ItemDone => {
-                let item = data.item.ok_or(Lossy::Malformed)?;
+                let item_type = item_type.ok_or(Lossy::Malformed)?;
                 if self.done.len() >= MAX_ITEMS {
                     return Err(Lossy::Malformed);
                 }
-                let r#type = item.r#type.as_str().ok_or(Lossy::Malformed)?.to_owned();
-                self.done.push((data.output_index.unwrap_or(0), r#type));
+                self.done
+                    .push((data.output_index.unwrap_or(0), item_type.to_owned()));
                 Ok(())
             }
             Kind::End => {
