@@ -23,7 +23,7 @@ pub use self::elements::{Elements, NotElements};
 use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Token, follow};
-pub use self::reader::{Malformed, Read, Reader};
+pub use self::reader::{Malformed, Read, Reader, TakeMember};
 pub use self::string::string_value;
 use self::string::{decoded, push_char, push_unit, unquoted};
 
@@ -331,7 +331,8 @@ fn any_differ_only_in_case<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) ->
     if !names.clone().flatten().any(may_fold) {
         return false;
     }
-    let mut folded: Vec<Vec<u8>> = names.map(folded).collect();
+    let folded: Vec<String> = names.map(folded).collect();
+    let mut folded: Vec<&str> = folded.iter().map(String::as_str).collect();
     folded.sort_unstable();
     !folded.is_sorted_by(|a, b| a < b)
 }
@@ -342,17 +343,17 @@ fn any_differ_only_in_case<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) ->
 /// `ß` only below. It joins some more (`ß` and `ss`, `ı` and `i`), which costs
 /// no more than a refusal.
 /// Lone surrogates become U+FFFD, as they do in Go.
-fn folded(name: &[u8]) -> Vec<u8> {
-    if name.iter().all(|b| b.is_ascii() && *b != b'\\') {
+fn folded(name: &[u8]) -> String {
+    let name = str::from_utf8(name).unwrap_or_default();
+    if name.is_ascii() && !name.contains('\\') {
         return name.to_ascii_lowercase();
     }
-    decoded(str::from_utf8(name).unwrap_or_default())
+    decoded(name)
         .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
         .flat_map(char::to_lowercase)
         .flat_map(char::to_uppercase)
         .flat_map(char::to_lowercase)
-        .collect::<String>()
-        .into_bytes()
+        .collect()
 }
 
 #[cfg(test)]

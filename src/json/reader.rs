@@ -25,6 +25,9 @@ pub trait Read<'a> {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed>;
 }
 
+/// Takes the name of a member, and reads its value.
+pub type TakeMember<'t, 'a> = &'t mut dyn FnMut(&[u8], &mut Reader<'a>) -> Result<(), Malformed>;
+
 /// What is left of a JSON text.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
@@ -100,10 +103,7 @@ impl<'a> Reader<'a> {
     ///
     /// # Errors
     /// As [`Read::read`], and what `take` says.
-    pub fn each_member(
-        &mut self,
-        take: &mut dyn FnMut(&[u8], &mut Self) -> Result<(), Malformed>,
-    ) -> Result<(), Malformed> {
+    pub fn each_member(&mut self, take: TakeMember<'_, 'a>) -> Result<(), Malformed> {
         if self.peek() == Some(b'[') {
             return self.each_element(&mut |_| Err(Malformed));
         }

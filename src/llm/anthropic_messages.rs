@@ -57,7 +57,7 @@ impl Protocol for AnthropicMessages {
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
         let mut assembly = join::Assembly::default();
-        events::objects(stream, |event| assembly.take(event))?;
+        events::objects(stream, &mut |event| assembly.take(event))?;
         events::text(&assembly.finish()?)
     }
 
@@ -76,7 +76,7 @@ impl Protocol for AnthropicMessages {
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
             Framing::Json => zero_usage_of_message(answer),
-            _ => events::edit(answer, zero_usage_of_event),
+            _ => events::edit(answer, &mut zero_usage_of_event),
         }
     }
 

@@ -22,7 +22,7 @@ use super::fields::{self, Content, Said, read_members};
 use super::judge::{Document, MessageJudge, Messages};
 use super::meaning::{Meaning, Says};
 use super::{Answer, Ask, Fault, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
-use super::{anthropic_messages, events, usage};
+use super::{anthropic_messages, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
 use crate::json::Canonical;
@@ -284,7 +284,7 @@ fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
     }
     let mut chunk = events::object(payload)?;
     let bytes = BASE64.encode(events::text(&event)?);
-    chunk.insert("bytes".to_owned(), Value::String(bytes));
+    members::set(&mut chunk, "bytes", Value::String(bytes));
     events::text(&chunk).map(Some)
 }
 

@@ -93,7 +93,7 @@ impl Protocol for Cohere {
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
-        documents::rewrite(answer, form.framing, zero_usage)
+        documents::rewrite(answer, form.framing, &mut zero_usage)
     }
 
     fn meaning(&self) -> &'static Meaning {

@@ -23,7 +23,7 @@ pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lo
     let mut objects = Vec::new();
     match framing {
         Framing::Json => objects.push(object(answer)),
-        Framing::Sse => events::objects(answer, |object| {
+        Framing::Sse => events::objects(answer, &mut |object| {
             objects.push(Ok(object));
             Ok(())
         })?,
@@ -50,23 +50,25 @@ pub(super) fn push_json(
     serde_json::to_writer(out, value).map_err(|_| Lossy::Malformed)
 }
 
-/// A copy of an answer in which `change` was applied to each object and told whether it changed
-/// it. All other bytes stay as they are.
+/// Changes an object, and tells whether it did.
+type Change<'c> = &'c mut dyn FnMut(&mut Object) -> bool;
+
+/// A copy of an answer in which `change` was applied to each object. All other bytes stay as they are.
 ///
 /// # Errors
 /// As [`objects`].
 pub(super) fn rewrite(
     answer: &[u8],
     framing: Framing,
-    mut change: impl FnMut(&mut Object) -> bool,
+    change: Change<'_>,
 ) -> Result<Vec<u8>, Lossy> {
     let mut out = Vec::with_capacity(answer.len());
     match framing {
-        Framing::Json => rewrite_object(answer, &mut out, &mut change)?,
+        Framing::Json => rewrite_object(answer, &mut out, change)?,
         Framing::Sse => {
             // `edit` takes what it is given, and leaves an event that is cut as it is.
-            events::objects(answer, |_| Ok(()))?;
-            return events::edit(answer, |data| {
+            events::objects(answer, &mut |_| Ok(()))?;
+            return events::edit(answer, &mut |data| {
                 if data == events::DONE {
                     return Ok(None);
                 }
@@ -81,22 +83,18 @@ pub(super) fn rewrite(
                 if line.trim_ascii().is_empty() {
                     out.extend_from_slice(line);
                 } else {
-                    rewrite_object(line, &mut out, &mut change)?;
+                    rewrite_object(line, &mut out, change)?;
                 }
             }
         }
-        Framing::JsonArray => rewrite_elements(answer, &mut out, &mut change)?,
+        Framing::JsonArray => rewrite_elements(answer, &mut out, change)?,
         Framing::EventStream => return Err(Lossy::Unsupported),
     }
     Ok(out)
 }
 
 /// Copies the object that `json` holds, with the white space around it.
-fn rewrite_object(
-    json: &[u8],
-    out: &mut Vec<u8>,
-    change: &mut impl FnMut(&mut Object) -> bool,
-) -> Result<(), Lossy> {
+fn rewrite_object(json: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Result<(), Lossy> {
     let mut members = object(json)?;
     if !change(&mut members) {
         out.extend_from_slice(json);
@@ -111,11 +109,7 @@ fn rewrite_object(
     Ok(())
 }
 
-fn rewrite_elements(
-    array: &[u8],
-    out: &mut Vec<u8>,
-    change: &mut impl FnMut(&mut Object) -> bool,
-) -> Result<(), Lossy> {
+fn rewrite_elements(array: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Result<(), Lossy> {
     let mut rest = array;
     let mut rewritten = Ok(());
     let mut elements = Elements::new();
@@ -144,8 +138,8 @@ mod tests {
     use crate::llm::usage::zero;
 
     fn zero_n(answer: &str, framing: Framing) -> Result<String, Lossy> {
-        let change = |object: &mut Object| object.get_mut("n").is_some_and(zero);
-        rewrite(answer.as_bytes(), framing, change).map(|out| String::from_utf8(out).unwrap())
+        let mut change = |object: &mut Object| object.get_mut("n").is_some_and(zero);
+        rewrite(answer.as_bytes(), framing, &mut change).map(|out| String::from_utf8(out).unwrap())
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) const DONE: &[u8] = b"[DONE]";
 /// end marker, or is not finished.
 pub(super) fn objects(
     stream: &[u8],
-    mut take: impl FnMut(Map<String, Value>) -> Result<(), Lossy>,
+    take: &mut dyn FnMut(Map<String, Value>) -> Result<(), Lossy>,
 ) -> Result<(), Lossy> {
     let mut parser = sse::Parser::new();
     let mut done = false;
@@ -29,7 +29,7 @@ pub(super) fn objects(
         } else if done {
             result = Err(Lossy::Malformed);
         } else {
-            result = object(event.data).and_then(&mut take);
+            result = object(event.data).and_then(&mut *take);
         }
     });
     result?;
@@ -57,15 +57,15 @@ pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) {
     out.extend_from_slice(b"\n\n");
 }
 
+/// Takes the data of an event, and gives some to put in its place.
+pub(super) type Edit<'e> = &'e mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, Lossy>;
+
 /// The same stream with new data in those events for which `edit` gives some; everything else
 /// stays byte for byte, comments, names and line ends included. The new data has no line end.
 ///
 /// # Errors
 /// What `edit` says.
-pub(super) fn edit(
-    stream: &[u8],
-    mut edit: impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Lossy>,
-) -> Result<Vec<u8>, Lossy> {
+pub(super) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, Lossy> {
     let mut out = Vec::with_capacity(stream.len());
     let mut rest = stream;
     if let Some(after) = rest.strip_prefix(BOM) {
@@ -78,7 +78,7 @@ pub(super) fn edit(
         let blank = line.text.is_empty();
         lines.push(line);
         if blank {
-            edit_event(&mut out, &lines, &mut edit)?;
+            edit_event(&mut out, &lines, edit)?;
             lines.clear();
         }
     }
@@ -88,11 +88,7 @@ pub(super) fn edit(
     Ok(out)
 }
 
-fn edit_event(
-    out: &mut Vec<u8>,
-    lines: &[Line<'_>],
-    edit: &mut impl FnMut(&[u8]) -> Result<Option<Vec<u8>>, Lossy>,
-) -> Result<(), Lossy> {
+fn edit_event(out: &mut Vec<u8>, lines: &[Line<'_>], edit: Edit<'_>) -> Result<(), Lossy> {
     let values: Vec<_> = lines.iter().filter_map(Line::data).collect();
     let mut new = match values.as_slice() {
         [] => None,
@@ -171,7 +167,7 @@ mod tests {
             ("datax: x\n\n", "datax: x\n\n"),
             ("", ""),
         ] {
-            let edited = edit(stream.as_bytes(), marked).unwrap();
+            let edited = edit(stream.as_bytes(), &mut marked).unwrap();
             assert_eq!(String::from_utf8(edited).unwrap(), expected, "{stream:?}");
         }
     }
@@ -180,11 +176,11 @@ mod tests {
     fn what_is_not_an_object_per_event_is_malformed() {
         let count = |stream: &str| {
             let mut count = 0;
-            let take = |_| {
+            let mut take = |_| {
                 count += 1;
                 Ok(())
             };
-            objects(stream.as_bytes(), take).map(|()| count)
+            objects(stream.as_bytes(), &mut take).map(|()| count)
         };
         assert_eq!(
             count("data: {}\n\n: c\n\ndata: {\ndata: }\n\ndata: [DONE]\n\n"),

@@ -74,7 +74,7 @@ impl Protocol for Gemini {
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
-        documents::rewrite(answer, form.framing, |chunk| {
+        documents::rewrite(answer, form.framing, &mut |chunk| {
             chunk.get_mut("usageMetadata").is_some_and(zero)
         })
     }

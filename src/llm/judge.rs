@@ -139,21 +139,21 @@ pub(super) trait EventJudge: fmt::Debug {
 
 /// An event stream on its way to an [`EventJudge`].
 #[derive(Debug)]
-pub(super) struct Events<J> {
+pub(super) struct Events {
     parser: sse::Parser,
-    judge: J,
+    judge: Box<dyn EventJudge>,
 }
 
-impl<J> Events<J> {
-    pub(super) fn new(judge: J) -> Self {
+impl Events {
+    pub(super) fn new(judge: impl EventJudge + 'static) -> Self {
         Self {
             parser: sse::Parser::new(),
-            judge,
+            judge: Box::new(judge),
         }
     }
 }
 
-impl<J: EventJudge> Judge for Events<J> {
+impl Judge for Events {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
@@ -205,21 +205,21 @@ pub(super) trait MessageJudge: fmt::Debug {
 
 /// A stream of AWS event stream messages on its way to a [`MessageJudge`].
 #[derive(Debug)]
-pub(super) struct Messages<J> {
+pub(super) struct Messages {
     parser: eventstream::Parser,
-    judge: J,
+    judge: Box<dyn MessageJudge>,
 }
 
-impl<J> Messages<J> {
-    pub(super) fn new(judge: J) -> Self {
+impl Messages {
+    pub(super) fn new(judge: impl MessageJudge + 'static) -> Self {
         Self {
             parser: eventstream::Parser::new(),
-            judge,
+            judge: Box::new(judge),
         }
     }
 }
 
-impl<J: MessageJudge> Judge for Messages<J> {
+impl Judge for Messages {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
@@ -267,21 +267,21 @@ pub(super) trait DocumentJudge: fmt::Debug {
 
 /// A JSON document per line on its way to a [`DocumentJudge`].
 #[derive(Debug)]
-pub(super) struct Lines<J> {
+pub(super) struct Lines {
     parser: ndjson::Parser,
-    judge: J,
+    judge: Box<dyn DocumentJudge>,
 }
 
-impl<J> Lines<J> {
-    pub(super) fn new(judge: J) -> Self {
+impl Lines {
+    pub(super) fn new(judge: impl DocumentJudge + 'static) -> Self {
         Self {
             parser: ndjson::Parser::new(),
-            judge,
+            judge: Box::new(judge),
         }
     }
 }
 
-impl<J: DocumentJudge> Judge for Lines<J> {
+impl Judge for Lines {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
@@ -306,21 +306,21 @@ impl<J: DocumentJudge> Judge for Lines<J> {
 
 /// The elements of one JSON array on their way to a [`DocumentJudge`].
 #[derive(Debug)]
-pub(super) struct ArrayElements<J> {
+pub(super) struct ArrayElements {
     elements: Elements,
-    judge: J,
+    judge: Box<dyn DocumentJudge>,
 }
 
-impl<J> ArrayElements<J> {
-    pub(super) fn new(judge: J) -> Self {
+impl ArrayElements {
+    pub(super) fn new(judge: impl DocumentJudge + 'static) -> Self {
         Self {
             elements: Elements::new(),
-            judge,
+            judge: Box::new(judge),
         }
     }
 }
 
-impl<J: DocumentJudge> Judge for ArrayElements<J> {
+impl Judge for ArrayElements {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());

@@ -7,8 +7,50 @@ use super::Lossy;
 
 /// An object of these members.
 pub(super) fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
-    let named = |(name, value): (&str, Value)| (name.to_owned(), value);
-    members.into_iter().map(named).collect()
+    let mut object = Map::new();
+    for (name, value) in members {
+        set(&mut object, name, value);
+    }
+    object
+}
+
+/// An object of those of these members that are there.
+pub(super) fn object_of_some<const N: usize>(
+    members: [(&str, Option<Value>); N],
+) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (name, value) in members {
+        set_some(&mut object, name, value);
+    }
+    object
+}
+
+/// An object of all these members. Not `collect`, which sorts them with code of its own for each
+/// type of iterator.
+pub(super) fn collect(members: &mut dyn Iterator<Item = (String, Value)>) -> Map<String, Value> {
+    let mut object = Map::new();
+    for (name, value) in members {
+        object.insert(name, value);
+    }
+    object
+}
+
+/// Sets a member.
+pub(super) fn set(object: &mut Map<String, Value>, name: &str, value: Value) {
+    object.insert(name.to_owned(), value);
+}
+
+/// Sets a member, if there is a value.
+pub(super) fn set_some(object: &mut Map<String, Value>, name: &str, value: Option<Value>) {
+    if let Some(value) = value {
+        set(object, name, value);
+    }
+}
+
+/// What stands at these indexes, in their order. Equal ones stay as they are.
+pub(super) fn in_order(mut indexed: Vec<(u64, Value)>) -> Vec<Value> {
+    indexed.sort_by_key(|(index, _)| *index);
+    indexed.into_iter().map(|(_, value)| value).collect()
 }
 
 /// Takes a member that must be a string.

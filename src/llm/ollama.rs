@@ -72,7 +72,7 @@ impl Protocol for Ollama {
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
-        documents::rewrite(answer, form.framing, |response| {
+        documents::rewrite(answer, form.framing, &mut |response| {
             let counts = ["prompt_eval_count", "eval_count"];
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
             zeroed.contains(&true)

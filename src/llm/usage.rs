@@ -21,7 +21,7 @@ pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Los
 /// # Errors
 /// If the data of an event that may hold one is not JSON.
 pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
-    events::edit(stream, |data| zero_json(data, usages))
+    events::edit(stream, &mut |data| zero_json(data, usages))
 }
 
 /// The JSON text with the numbers zero in the objects that these JSON pointers lead to; `None`

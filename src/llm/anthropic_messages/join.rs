@@ -6,7 +6,7 @@
 use serde_json::{Map, Value};
 
 use super::super::Lossy;
-use super::super::members::{nothing_else, take_count, take_object, take_string};
+use super::super::members::{nothing_else, set, take_count, take_object, take_string};
 use super::whole::MAX_OPEN_BLOCKS;
 
 /// A message on its way, event by event.
@@ -64,7 +64,7 @@ impl Assembly {
         if !self.has_usage {
             return Err(Lossy::NoUsage);
         }
-        message.insert("content".to_owned(), Value::Array(self.content));
+        set(&mut message, "content", Value::Array(self.content));
         Ok(message)
     }
 
@@ -94,7 +94,7 @@ impl Assembly {
         if block.get("type").and_then(Value::as_str) == Some("fallback")
             && let Some(model) = block.get("to").and_then(|to| to.get("model"))
         {
-            message.insert("model".to_owned(), model.clone());
+            set(message, "model", model.clone());
         }
         self.content.push(Value::Object(block));
         self.open.push(OpenBlock {
@@ -121,7 +121,7 @@ impl Assembly {
             }
             "signature_delta" => {
                 let signature = take_string(&mut delta, "signature")?;
-                block.insert("signature".to_owned(), Value::String(signature));
+                set(block, "signature", Value::String(signature));
             }
             "input_json_delta" => {
                 let more = take_string(&mut delta, "partial_json")?;
@@ -134,7 +134,7 @@ impl Assembly {
             "compaction_delta" => {
                 for name in super::split::COMPACTION {
                     if let Some(value) = delta.remove(name) {
-                        block.insert(name.to_owned(), value);
+                        set(block, name, value);
                     }
                 }
             }
@@ -150,7 +150,8 @@ impl Assembly {
         if open.arguments.is_empty() {
             return Ok(());
         }
-        let input = serde_json::from_str(&open.arguments).map_err(|_| Lossy::Malformed)?;
+        let input =
+            serde_json::from_slice(open.arguments.as_bytes()).map_err(|_| Lossy::Malformed)?;
         let block = block_at(&mut self.content, index)?;
         // Arguments both whole and in pieces: which counts is anyone's guess.
         if let Some(Value::Object(whole)) = block.get("input")
@@ -158,7 +159,7 @@ impl Assembly {
         {
             return Err(Lossy::Malformed);
         }
-        block.insert("input".to_owned(), input);
+        set(block, "input", input);
         Ok(())
     }
 
@@ -205,7 +206,7 @@ fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<()
     match block.get_mut(name) {
         Some(Value::String(text)) => text.push_str(&more),
         None | Some(Value::Null) => {
-            block.insert(name.to_owned(), Value::String(more));
+            set(block, name, Value::String(more));
         }
         Some(_) => return Err(Lossy::Malformed),
     }
@@ -217,7 +218,7 @@ fn push(block: &mut Map<String, Value>, name: &str, item: Value) -> Result<(), L
     match block.get_mut(name) {
         Some(Value::Array(items)) => items.push(item),
         None | Some(Value::Null) => {
-            block.insert(name.to_owned(), Value::Array(vec![item]));
+            set(block, name, Value::Array(vec![item]));
         }
         Some(_) => return Err(Lossy::Malformed),
     }

@@ -5,7 +5,7 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
-use super::super::members::object;
+use super::super::members::{object, set};
 use super::super::{Lossy, events};
 
 /// The members of a `compaction` block that come in its delta.
@@ -51,7 +51,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
     for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         // The start has these as null.
         if let Some(value) = message.get_mut(name) {
-            delta.insert(name.to_owned(), mem::take(value));
+            set(&mut delta, name, mem::take(value));
         }
     }
     let Some(Value::Object(usage)) = message.get_mut("usage") else {
@@ -64,13 +64,13 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
         "cache_read_input_tokens",
     ] {
         if let Some(count) = usage.get(name) {
-            counts.insert(name.to_owned(), count.clone());
+            set(&mut counts, name, count.clone());
         }
     }
     // At the start nothing has been put out yet.
     match usage.get_mut("output_tokens") {
         Some(count @ Value::Number(_)) => {
-            counts.insert("output_tokens".to_owned(), mem::replace(count, 0.into()));
+            set(&mut counts, "output_tokens", mem::replace(count, 0.into()));
         }
         _ => return Err(Lossy::NoUsage),
     }
@@ -81,7 +81,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
         "fallback_credit",
     ] {
         if let Some(count) = usage.remove(name) {
-            counts.insert(name.to_owned(), count);
+            set(&mut counts, name, count);
         }
     }
     let mut event = object([
@@ -91,7 +91,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
     ]);
     let name = "context_management";
     if let Some(value) = message.remove(name) {
-        event.insert(name.to_owned(), value);
+        set(&mut event, name, value);
     }
     Ok(event)
 }
@@ -161,7 +161,7 @@ fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>
             let mut delta = object([("type", Value::from("compaction_delta"))]);
             for name in COMPACTION {
                 if let Some(value) = block.get_mut(name) {
-                    delta.insert(name.to_owned(), mem::take(value));
+                    set(&mut delta, name, mem::take(value));
                 }
             }
             deltas.push(delta);

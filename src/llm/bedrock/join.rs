@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::members::{nothing_else, object, take_count, take_object, take_string};
+use super::super::members::{in_order, nothing_else, object, take_count, take_object, take_string};
 use super::super::{Lossy, events};
 use super::converse::MAX_BLOCKS;
 
@@ -85,7 +85,7 @@ impl Assembly {
     ///
     /// # Errors
     /// What it lacks.
-    pub(super) fn finish(mut self) -> Result<Map<String, Value>, Lossy> {
+    pub(super) fn finish(self) -> Result<Map<String, Value>, Lossy> {
         let role = self.role.ok_or(Lossy::Malformed)?;
         if !self.ends.get("stopReason").is_some_and(Value::is_string) || !self.has_metadata {
             return Err(Lossy::Malformed);
@@ -96,13 +96,15 @@ impl Assembly {
         if self.ends.contains_key("output") {
             return Err(Lossy::UnknownMember);
         }
-        self.blocks.sort_by_key(|(index, _)| *index);
-        let blocks = self.blocks.into_iter().map(|(_, block)| block.finish());
-        let content = blocks.collect::<Result<_, _>>()?;
-        let message = object([("role", role), ("content", Value::Array(content))]);
+        let mut content = Vec::new();
+        for (index, block) in self.blocks {
+            content.push((index, block.finish()?));
+        }
+        let content = Value::Array(in_order(content));
+        let message = object([("role", role), ("content", content)]);
         let output = object([("message", Value::Object(message))]);
         let mut answer = object([("output", Value::Object(output))]);
-        answer.append(&mut self.ends);
+        answer.extend(self.ends);
         Ok(answer)
     }
 

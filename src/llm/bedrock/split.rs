@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::super::members::{nothing_else, object, take_object, take_string};
+use super::super::members::{nothing_else, object, set_some, take_object, take_string};
 use super::super::{Lossy, events};
 
 /// Takes an event's name and its payload.
@@ -54,8 +54,11 @@ pub(super) fn split(mut answer: Map<String, Value>, emit: Emit<'_>) -> Result<()
 }
 
 fn take_members(answer: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
-    let take = |name: &&str| Some(((*name).to_owned(), answer.remove(*name)?));
-    names.iter().filter_map(take).collect()
+    let mut taken = Map::new();
+    for name in names {
+        set_some(&mut taken, name, answer.remove(*name));
+    }
+    taken
 }
 
 fn split_block(index: usize, mut block: Map<String, Value>, emit: Emit<'_>) -> Result<(), Lossy> {

@@ -1,11 +1,11 @@
 //! The events of version 2 as one response.
 
-use std::collections::BTreeMap;
-
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
+use super::super::members::{in_order, object_of_some, set_some};
 use super::super::{Framing, Lossy};
+use super::v2::MAX_BLOCKS;
 
 /// # Errors
 /// If an event has members that are not known.
@@ -24,9 +24,9 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
 struct Joined {
     id: Option<Value>,
     role: Option<Value>,
-    content: BTreeMap<u64, Object>,
+    content: Vec<(u64, Value)>,
     tool_plan: String,
-    tool_calls: BTreeMap<u64, Object>,
+    tool_calls: Vec<(u64, Value)>,
     citations: Vec<Value>,
     logprobs: Vec<Value>,
     /// What `message-end` holds.
@@ -73,7 +73,7 @@ impl Joined {
                 start(&mut self.content, index, block)?;
             }
             "content-delta" => {
-                let block = self.content.get_mut(&index).ok_or(Lossy::Malformed)?;
+                let block = at(&mut self.content, index).ok_or(Lossy::Malformed)?;
                 let piece = take_object(&mut message, "content")?;
                 append(block, piece, &["text", "thinking"])?;
             }
@@ -86,7 +86,7 @@ impl Joined {
                 start(&mut self.tool_calls, index, call)?;
             }
             "tool-call-delta" => {
-                let call = self.tool_calls.get_mut(&index).ok_or(Lossy::Malformed)?;
+                let call = at(&mut self.tool_calls, index).ok_or(Lossy::Malformed)?;
                 let mut piece = take_object(&mut message, "tool_calls")?;
                 let arguments = take_object(&mut piece, "function")?;
                 nothing_else(&piece)?;
@@ -105,32 +105,22 @@ impl Joined {
 
     fn response(self) -> Result<Object, Lossy> {
         let list = |list: Vec<Value>| (!list.is_empty()).then_some(Value::Array(list));
-        let objects = |objects: BTreeMap<u64, Object>| {
-            list(objects.into_values().map(Value::Object).collect())
-        };
         let tool_plan = Some(self.tool_plan).filter(|plan| !plan.is_empty());
-        let message = named([
+        let message = object_of_some([
             ("role", self.role),
-            ("content", objects(self.content)),
+            ("content", list(in_order(self.content))),
             ("tool_plan", tool_plan.map(Value::String)),
-            ("tool_calls", objects(self.tool_calls)),
+            ("tool_calls", list(in_order(self.tool_calls))),
             ("citations", list(self.citations)),
         ]);
         let message = Some(Value::Object(message));
-        let mut response = named([("id", self.id), ("message", message)]);
-        let end = self.end.ok_or(Lossy::Malformed)?;
-        response.extend(end.into_iter().filter(|(_, value)| !value.is_null()));
-        response.extend(named([("logprobs", list(self.logprobs))]));
+        let mut response = object_of_some([("id", self.id), ("message", message)]);
+        let mut end = self.end.ok_or(Lossy::Malformed)?;
+        end.retain(|_, value| !value.is_null());
+        response.extend(end);
+        set_some(&mut response, "logprobs", list(self.logprobs));
         Ok(response)
     }
-}
-
-/// The members that are there.
-fn named<const N: usize>(members: [(&str, Option<Value>); N]) -> Object {
-    members
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), value?)))
-        .collect()
 }
 
 /// Takes a member that is an object, or nothing, out of another.
@@ -151,11 +141,18 @@ fn nothing_else(object: &Object) -> Result<(), Lossy> {
     }
 }
 
-fn start(blocks: &mut BTreeMap<u64, Object>, index: u64, block: Object) -> Result<(), Lossy> {
-    match blocks.insert(index, block) {
-        None => Ok(()),
-        Some(_) => Err(Lossy::Malformed),
+fn start(blocks: &mut Vec<(u64, Value)>, index: u64, block: Object) -> Result<(), Lossy> {
+    if at(blocks, index).is_some() || blocks.len() >= MAX_BLOCKS {
+        return Err(Lossy::Malformed);
     }
+    blocks.push((index, block.into()));
+    Ok(())
+}
+
+/// The block that was started at that index: most often it is the last one.
+fn at(blocks: &mut [(u64, Value)], index: u64) -> Option<&mut Object> {
+    let mut blocks = blocks.iter_mut().rev();
+    blocks.find(|(at, _)| *at == index)?.1.as_object_mut()
 }
 
 /// Appends texts of the names given to those of a block.

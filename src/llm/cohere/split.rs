@@ -1,9 +1,10 @@
 //! A response of version 2 as the events that build it up.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::Lossy;
 use super::super::documents::{self, Object, push_json};
+use super::super::members::{object, object_of_some, set};
 
 /// # Errors
 /// If it has members that no event has, or log probabilities that are not those of its one text.
@@ -16,28 +17,28 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     let mut events = Events::default();
     let id = response.remove("id");
     let role = message.remove("role");
-    let mut start = Object::new();
-    start.extend(id.map(|id| ("id".to_owned(), id)));
-    start.insert("type".to_owned(), json!("message-start"));
-    let mut empty = Object::new();
-    empty.extend(role.map(|role| ("role".to_owned(), role)));
-    for (name, value) in [
-        ("content", json!([])),
-        ("tool_plan", json!("")),
-        ("tool_calls", json!([])),
-        ("citations", json!([])),
-    ] {
-        empty.insert(name.to_owned(), value);
-    }
-    start.insert("delta".to_owned(), json!({"message": empty}));
-    events.push("message-start", &Value::Object(start))?;
+    let empty = object_of_some([
+        ("role", role),
+        ("content", Some(Value::Array(Vec::new()))),
+        ("tool_plan", Some("".into())),
+        ("tool_calls", Some(Value::Array(Vec::new()))),
+        ("citations", Some(Value::Array(Vec::new()))),
+    ]);
+    let start = object_of_some([
+        ("id", id),
+        ("type", Some("message-start".into())),
+        ("delta", Some(object([("message", empty.into())]).into())),
+    ]);
+    events.push("message-start", &start)?;
 
     let logprobs = list(&mut response, "logprobs")?;
     events.content(list(&mut message, "content")?, logprobs)?;
     match message.remove("tool_plan") {
         None | Some(Value::Null) => {}
         Some(Value::String(plan)) if plan.is_empty() => {}
-        Some(Value::String(plan)) => events.delta("tool-plan-delta", None, "tool_plan", plan)?,
+        Some(Value::String(plan)) => {
+            events.delta("tool-plan-delta", None, "tool_plan", plan.into())?
+        }
         Some(_) => return Err(Lossy::Content),
     }
     for (index, call) in list(&mut message, "tool_calls")?.into_iter().enumerate() {
@@ -47,17 +48,15 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
         events.delta("citation-start", Some(index), "citations", citation)?;
         events.end("citation-end", index)?;
     }
-    let mut delta = Object::new();
-    for name in ["finish_reason", "usage"] {
-        delta.extend(response.remove(name).map(|v| (name.to_owned(), v)));
-    }
+    let delta =
+        object_of_some(["finish_reason", "usage"].map(|name| (name, response.remove(name))));
     let mut rest = response.values().chain(message.values());
     if !rest.all(Value::is_null) {
         return Err(Lossy::UnknownMember);
     }
     events.push(
         "message-end",
-        &json!({"type": "message-end", "delta": delta}),
+        &object([("type", "message-end".into()), ("delta", delta.into())]),
     )?;
     events.0.extend_from_slice(b"data: [DONE]\n\n");
     Ok(events.0)
@@ -68,7 +67,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
 struct Events(Vec<u8>);
 
 impl Events {
-    fn push(&mut self, kind: &str, event: &Value) -> Result<(), Lossy> {
+    fn push(&mut self, kind: &str, event: &Object) -> Result<(), Lossy> {
         self.0.extend_from_slice(b"event: ");
         self.0.extend_from_slice(kind.as_bytes());
         self.0.extend_from_slice(b"\ndata: ");
@@ -83,13 +82,16 @@ impl Events {
         kind: &str,
         index: Option<usize>,
         name: &str,
-        value: impl Into<Value>,
+        value: Value,
     ) -> Result<(), Lossy> {
-        self.push(kind, &delta(kind, index, name, value.into()))
+        self.push(kind, &delta(kind, index, name, value))
     }
 
     fn end(&mut self, kind: &str, index: usize) -> Result<(), Lossy> {
-        self.push(kind, &json!({"type": kind, "index": index}))
+        self.push(
+            kind,
+            &object([("type", kind.into()), ("index", index.into())]),
+        )
     }
 
     fn content(&mut self, blocks: Vec<Value>, logprobs: Vec<Value>) -> Result<(), Lossy> {
@@ -99,7 +101,7 @@ impl Events {
                 return Err(Lossy::Content);
             };
             let texts = ["thinking", "text"].map(|name| (name, take_text(&mut block, name)));
-            self.delta("content-start", Some(index), "content", block)?;
+            self.delta("content-start", Some(index), "content", block.into())?;
             for (name, text) in texts {
                 let Some(text) = text else {
                     continue;
@@ -118,7 +120,8 @@ impl Events {
     }
 
     fn content_delta(&mut self, index: usize, name: &str, text: &str) -> Result<(), Lossy> {
-        self.delta("content-delta", Some(index), "content", json!({name: text}))
+        let piece = object([(name, text.into())]);
+        self.delta("content-delta", Some(index), "content", piece.into())
     }
 
     /// An event holds the log probabilities of its own text.
@@ -129,10 +132,9 @@ impl Events {
             let own = own.ok_or(Lossy::Content)?;
             rest = rest.strip_prefix(own).ok_or(Lossy::Content)?;
             let kind = "content-delta";
-            let mut event = delta(kind, Some(index), "content", json!({"text": own}));
-            if let Some(event) = event.as_object_mut() {
-                event.insert("logprobs".to_owned(), piece);
-            }
+            let content = object([("text", own.into())]);
+            let mut event = delta(kind, Some(index), "content", content.into());
+            set(&mut event, "logprobs", piece);
             self.push(kind, &event)?;
         }
         if !rest.is_empty() {
@@ -147,21 +149,23 @@ impl Events {
         };
         let function = call.get_mut("function").and_then(Value::as_object_mut);
         let arguments = function.and_then(|function| take_text(function, "arguments"));
-        self.delta("tool-call-start", Some(index), "tool_calls", call)?;
+        self.delta("tool-call-start", Some(index), "tool_calls", call.into())?;
         if let Some(arguments) = arguments {
-            let piece = json!({"function": {"arguments": arguments}});
-            self.delta("tool-call-delta", Some(index), "tool_calls", piece)?;
+            let piece = object([("function", object([("arguments", arguments.into())]).into())]);
+            self.delta("tool-call-delta", Some(index), "tool_calls", piece.into())?;
         }
         self.end("tool-call-end", index)
     }
 }
 
-fn delta(kind: &str, index: Option<usize>, name: &str, value: Value) -> Value {
-    let mut event = Object::new();
-    event.insert("type".to_owned(), json!(kind));
-    event.extend(index.map(|index| ("index".to_owned(), json!(index))));
-    event.insert("delta".to_owned(), json!({"message": {name: value}}));
-    Value::Object(event)
+fn delta(kind: &str, index: Option<usize>, name: &str, value: Value) -> Object {
+    let message = object([(name, value)]);
+    let delta = object([("message", message.into())]);
+    object_of_some([
+        ("type", Some(kind.into())),
+        ("index", index.map(Value::from)),
+        ("delta", Some(delta.into())),
+    ])
 }
 
 /// Takes a text that says something, and leaves an empty one.

@@ -1,10 +1,11 @@
 //! Version 1 of chat: its lines judged, and its two forms made of each other.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
 use super::super::fields::{self, Content, Said, read_members, read_word};
 use super::super::judge::DocumentJudge;
+use super::super::members::{object, set_some};
 use super::super::{Answer, Fault, Finish, Framing, Listener, Lossy};
 use super::{Reason, Response};
 
@@ -131,12 +132,12 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
             lines.push(line(kind, members));
         }
     }
-    let mut end = Object::new();
-    end.insert("is_finished".to_owned(), Value::Bool(true));
-    end.insert("event_type".to_owned(), json!("stream-end"));
-    end.insert("response".to_owned(), Value::Object(response));
-    end.insert("finish_reason".to_owned(), finish_reason);
-    lines.push(end);
+    lines.push(object([
+        ("is_finished", Value::Bool(true)),
+        ("event_type", "stream-end".into()),
+        ("response", Value::Object(response)),
+        ("finish_reason", finish_reason),
+    ]));
     let mut stream = Vec::new();
     for line in &lines {
         push_json(&mut stream, line)?;
@@ -146,11 +147,12 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
 }
 
 fn line<'n>(kind: &str, members: impl IntoIterator<Item = (&'n str, Option<Value>)>) -> Object {
-    let mut line = Object::new();
-    line.insert("is_finished".to_owned(), Value::Bool(false));
-    line.insert("event_type".to_owned(), json!(kind));
+    let mut line = object([
+        ("is_finished", Value::Bool(false)),
+        ("event_type", kind.into()),
+    ]);
     for (name, value) in members {
-        line.extend(value.map(|value| (name.to_owned(), value)));
+        set_some(&mut line, name, value);
     }
     line
 }

@@ -1,7 +1,5 @@
 //! Version 2 of chat: its events judged.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::super::fields::{self, Said, read_members, read_word};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, Listener};
@@ -9,7 +7,7 @@ use super::{Block, Reason, ToolCall, parses};
 use crate::sse;
 
 /// More blocks and calls than any message has; what claims more is not worth the memory.
-const MAX_BLOCKS: usize = 1_024;
+pub(super) const MAX_BLOCKS: usize = 1_024;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
@@ -74,9 +72,9 @@ pub(super) struct Stream {
     said: bool,
     /// How many blocks and calls have begun.
     blocks: usize,
-    open_blocks: BTreeSet<u64>,
+    open_blocks: Vec<u64>,
     /// The arguments so far of the calls that are open.
-    open_calls: BTreeMap<u64, String>,
+    open_calls: Vec<(u64, String)>,
     /// `message-end` has come.
     ended: bool,
     finish: Option<Finish>,
@@ -130,37 +128,47 @@ impl Stream {
             Kind::MessageStart => self.started = true,
             Kind::ContentStart => {
                 self.count_block()?;
-                if !self.open_blocks.insert(event.index) {
+                if self.open_blocks.contains(&event.index) {
                     return Err(Fault::Malformed);
                 }
+                self.open_blocks.push(event.index);
                 self.take_block(&message.content, listener);
             }
             Kind::ContentDelta if self.open_blocks.contains(&event.index) => {
                 self.take_block(&message.content, listener);
             }
-            Kind::ContentEnd if self.open_blocks.remove(&event.index) => {}
+            Kind::ContentEnd if self.open_blocks.contains(&event.index) => {
+                self.open_blocks.retain(|open| *open != event.index);
+            }
             Kind::ContentDelta | Kind::ContentEnd => return Err(Fault::Malformed),
             Kind::CallStart => {
                 self.count_block()?;
                 self.said = true;
-                let first = arguments.to_owned();
-                if self.open_calls.insert(event.index, first).is_some() {
+                if self.open_call(event.index).is_some() {
                     return Err(Fault::Malformed);
                 }
+                self.open_calls.push((event.index, arguments.to_owned()));
             }
             Kind::CallDelta => {
-                let call = self.open_calls.get_mut(&event.index);
-                call.ok_or(Fault::Malformed)?.push_str(arguments);
+                let place = self.open_call(event.index);
+                let call = place.and_then(|place| self.open_calls.get_mut(place));
+                call.ok_or(Fault::Malformed)?.1.push_str(arguments);
             }
             Kind::CallEnd => {
-                let call = self.open_calls.remove(&event.index);
-                if !parses(&call.ok_or(Fault::Malformed)?) {
+                let place = self.open_call(event.index).ok_or(Fault::Malformed)?;
+                let (_, arguments) = self.open_calls.swap_remove(place);
+                if !parses(&arguments) {
                     return Err(Fault::ToolArguments);
                 }
             }
             Kind::MessageEnd => self.end(event.delta.finish_reason)?,
         }
         Ok(())
+    }
+
+    /// Where the call of that index is among those that are open.
+    fn open_call(&self, index: u64) -> Option<usize> {
+        self.open_calls.iter().position(|(open, _)| *open == index)
     }
 
     fn take_block(&mut self, block: &Block<'_>, listener: Listener<'_>) {
@@ -182,7 +190,7 @@ impl Stream {
         self.finish = reason.finish()?;
         self.ended = true;
         // A limit on tokens may fall into a call, and then ends it.
-        if self.open_calls.values().any(|arguments| !parses(arguments)) {
+        if (self.open_calls.iter()).any(|(_, arguments)| !parses(arguments)) {
             return Err(Fault::ToolArguments);
         }
         if !self.started || !self.open_blocks.is_empty() || !self.open_calls.is_empty() {

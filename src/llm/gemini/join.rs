@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
+use super::super::members::in_order;
 use super::super::{Framing, Lossy};
 use super::MAX_CANDIDATES;
 
@@ -23,7 +24,12 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
         }
     }
     if let Some(Value::Array(candidates)) = response.get_mut("candidates") {
-        candidates.sort_by_key(index);
+        let indexed = std::mem::take(candidates).into_iter();
+        *candidates = in_order(
+            indexed
+                .map(|candidate| (index(&candidate), candidate))
+                .collect(),
+        );
     }
     let mut json = Vec::new();
     push_json(&mut json, &response)?;
@@ -52,12 +58,16 @@ fn check(chunk: &Object, more: bool) -> Result<(), Lossy> {
         Some(Value::Array(candidates)) => candidates,
         Some(_) => return Err(Lossy::Malformed),
     };
-    let mut seen: Vec<u64> = candidates.iter().map(index).collect();
-    seen.sort_unstable();
-    if !seen.is_sorted_by(|a, b| a < b) {
+    if candidates.len() > MAX_CANDIDATES {
         return Err(Lossy::Malformed);
     }
+    let mut seen = Vec::new();
     for candidate in candidates {
+        let index = index(candidate);
+        if seen.contains(&index) {
+            return Err(Lossy::Malformed);
+        }
+        seen.push(index);
         let content = match candidate.get("content") {
             None | Some(Value::Null) => continue,
             Some(content) => content.as_object().ok_or(Lossy::Malformed)?,

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
+use super::super::members::{object_of_some, set, set_some};
 use super::super::{Framing, Lossy};
 
 /// # Errors
@@ -50,7 +51,7 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
     if let Some(line) = lines.last_mut()
         && let Some(logprobs) = last.remove("logprobs")
     {
-        line.insert("logprobs".to_owned(), logprobs);
+        set(line, "logprobs", logprobs);
     }
     lines.push(last);
     let mut stream = Vec::new();
@@ -110,31 +111,28 @@ fn append(into: &mut Object, line: Object) -> Result<(), Lossy> {
 
 /// A line with one of [`PIECES`], which is taken out of the last line, if it says anything.
 fn take_piece(last: &mut Object, name: &str) -> Option<Object> {
-    let mut line: Object = EACH_LINE
-        .into_iter()
-        .filter_map(|name| Some((name.to_owned(), last.get(name)?.clone())))
-        .collect();
+    let mut line = object_of_some(EACH_LINE.map(|name| (name, last.get(name).cloned())));
     if let Some(piece) = take_said(last, name) {
-        line.extend(empty_text(last, "response"));
-        line.insert(name.to_owned(), piece);
+        set_some(&mut line, "response", empty_text(last, "response"));
+        set(&mut line, name, piece);
     } else {
         let message = last.get_mut("message")?.as_object_mut()?;
         let piece = take_said(message, name)?;
-        let role = message.get("role");
-        let role = role.map(|role| ("role".to_owned(), role.clone()));
-        let mut small: Object = role.into_iter().collect();
-        small.extend(empty_text(message, "content"));
-        small.insert(name.to_owned(), piece);
-        line.insert("message".to_owned(), Value::Object(small));
+        let small = object_of_some([
+            ("role", message.get("role").cloned()),
+            ("content", empty_text(message, "content")),
+            (name, Some(piece)),
+        ]);
+        set(&mut line, "message", Value::Object(small));
     }
-    line.insert("done".to_owned(), Value::Bool(false));
+    set(&mut line, "done", Value::Bool(false));
     Some(line)
 }
 
 /// The server sends the text with every line, empty where there is only something else.
-fn empty_text(object: &Object, name: &str) -> Option<(String, Value)> {
+fn empty_text(object: &Object, name: &str) -> Option<Value> {
     let is_text = object.get(name)?.is_string();
-    is_text.then(|| (name.to_owned(), Value::String(String::new())))
+    is_text.then(|| "".into())
 }
 
 /// The last line keeps an empty text, as the server sends it.

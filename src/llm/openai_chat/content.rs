@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use super::join::append;
 use crate::llm::Lossy;
+use crate::llm::members::object;
 
 /// What a message says. Mistral's reasoning models send text as strings, and thoughts as arrays
 /// of parts, in one stream; the whole message then is an array of parts.
@@ -67,9 +68,7 @@ fn add_text(parts: &mut Vec<Value>, text: String) -> Result<(), Lossy> {
     if text.is_empty() {
         return Ok(());
     }
-    let mut part = Map::new();
-    part.insert("type".into(), "text".into());
-    part.insert("text".into(), text.into());
+    let part = object([("type", "text".into()), ("text", text.into())]);
     add_part(parts, part.into())
 }
 

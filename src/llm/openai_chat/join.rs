@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::Shape;
 use super::content::Content;
 use super::whole::{MAX_CHOICES, MAX_TOOL_CALLS};
+use crate::llm::members::{in_order, object, set, set_some};
 use crate::llm::{Lossy, events};
 
 /// Top-level members of which the last one counts: Azure's first chunk has an empty id, and
@@ -44,7 +45,7 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
 /// What would be lost, or guessed.
 pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
     let mut answer = Joined::default();
-    events::objects(stream, |chunk| answer.take(chunk))?;
+    events::objects(stream, &mut |chunk| answer.take(chunk))?;
     answer.finish(shape)
 }
 
@@ -112,29 +113,23 @@ impl Joined {
         Ok(())
     }
 
-    fn finish(mut self, shape: Shape) -> Result<Map<String, Value>, Lossy> {
+    fn finish(self, shape: Shape) -> Result<Map<String, Value>, Lossy> {
         if self.choices.is_empty() {
             return Err(Lossy::Malformed);
         }
         if self.usage.is_null() {
             return Err(Lossy::NoUsage);
         }
-        self.choices.sort_by_key(|choice| choice.index);
-        let choices = self
-            .choices
-            .into_iter()
-            .map(|choice| choice.finish(shape))
-            .collect::<Result<_, _>>()?;
-        let mut answer = Map::new();
-        if let Some(id) = self.top.remove("id") {
-            answer.insert("id".into(), id);
+        let mut choices = Vec::new();
+        for choice in self.choices {
+            choices.push((choice.index, choice.finish(shape)?));
         }
-        answer.insert("object".into(), shape.object().into());
-        answer.append(&mut self.top);
-        answer.insert("choices".into(), Value::Array(choices));
-        answer.insert("usage".into(), self.usage);
+        let mut answer = self.top;
+        set(&mut answer, "object", shape.object().into());
+        set(&mut answer, "choices", Value::Array(in_order(choices)));
+        set(&mut answer, "usage", self.usage);
         if !self.x_groq.is_empty() {
-            answer.insert("x_groq".into(), self.x_groq.into());
+            set(&mut answer, "x_groq", self.x_groq.into());
         }
         Ok(answer)
     }
@@ -297,42 +292,43 @@ impl Choice {
     }
 
     fn finish(mut self, shape: Shape) -> Result<Value, Lossy> {
-        let mut choice = Map::new();
-        choice.insert("index".into(), self.index.into());
+        let mut choice = object([
+            ("index", self.index.into()),
+            ("finish_reason", self.finish_reason),
+        ]);
         match shape {
             Shape::Text if !self.message.is_empty() || self.content.is_said() => {
                 return Err(Lossy::UnknownMember);
             }
             Shape::Chat if !self.text.is_empty() => return Err(Lossy::UnknownMember),
             Shape::Text => {
-                choice.insert("text".into(), self.text.into());
+                set(&mut choice, "text", self.text.into());
             }
             Shape::Chat => {
-                let mut message = Map::new();
                 // The only one that a completion's message can have.
                 let role = self.message.remove("role");
                 let role = role.filter(|role| !is_blank(role));
-                message.insert("role".into(), role.unwrap_or_else(|| "assistant".into()));
-                message.insert("content".into(), self.content.finish());
-                message.append(&mut self.message);
+                let mut message = object([
+                    ("role", role.unwrap_or_else(|| "assistant".into())),
+                    ("content", self.content.finish()),
+                ]);
+                message.extend(self.message);
                 if !self.calls.is_empty() {
                     // Calls without an index stay where they are, after those with one.
-                    self.calls
-                        .sort_by_key(|call| call.index.unwrap_or(u64::MAX));
-                    let calls = self.calls.into_iter().map(|call| call.members.into());
-                    message.insert("tool_calls".into(), Value::Array(calls.collect()));
+                    let place = |call: &Call| call.index.unwrap_or(u64::MAX);
+                    let calls = self.calls.into_iter();
+                    let calls = calls.map(|call| (place(&call), call.members.into()));
+                    let calls = Value::Array(in_order(calls.collect()));
+                    set(&mut message, "tool_calls", calls);
                 }
                 if !self.function_call.is_empty() {
-                    message.insert("function_call".into(), self.function_call.into());
+                    set(&mut message, "function_call", self.function_call.into());
                 }
-                choice.insert("message".into(), message.into());
+                set(&mut choice, "message", message.into());
             }
         }
-        if let Some(logprobs) = self.logprobs {
-            choice.insert("logprobs".into(), logprobs);
-        }
-        choice.insert("finish_reason".into(), self.finish_reason);
-        choice.append(&mut self.rest);
+        set_some(&mut choice, "logprobs", self.logprobs);
+        choice.extend(self.rest);
         Ok(choice.into())
     }
 }

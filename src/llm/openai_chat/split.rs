@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use super::content::PartKind;
 use super::join::{is_blank, same_detail};
 use super::{Shape, StreamOptions};
+use crate::llm::members::{in_order, object, set};
 use crate::llm::{Form, Lossy, events};
 
 /// A stream that its chunks make longer than this is not worth a VM's memory.
@@ -30,17 +31,19 @@ pub(in crate::llm) fn split(
     }
     let include_usage = options.include_usage == Some(true);
     let (mut chunks, choices) = Chunks::new(completion, shape, include_usage)?;
-    let mut choices = choices
-        .into_iter()
-        .map(Choice::new)
-        .collect::<Result<Vec<_>, _>>()?;
-    choices.sort_by_key(|choice| choice.index);
-    if !choices.is_sorted_by(|a, b| a.index < b.index) {
-        return Err(Lossy::Malformed);
+    let mut indexed = Vec::new();
+    for choice in choices {
+        indexed.push((index_of(&choice)?, choice));
     }
-    while !choices.is_empty() {
-        let choice = choices.remove(0);
-        choice.write(&mut chunks, shape, choices.is_empty())?;
+    let mut last = None;
+    let mut choices = in_order(indexed).into_iter().peekable();
+    while let Some(choice) = choices.next() {
+        let choice = Choice::new(choice)?;
+        if last >= Some(choice.index) {
+            return Err(Lossy::Malformed);
+        }
+        last = Some(choice.index);
+        choice.write(&mut chunks, shape, choices.peek().is_none())?;
     }
     chunks.finish()
 }
@@ -95,9 +98,7 @@ impl Chunks {
                 }
             }
         }
-        chunks
-            .head
-            .insert("object".into(), shape.chunk_object().into());
+        set(&mut chunks.head, "object", shape.chunk_object().into());
         if include_usage && is_blank(&chunks.usage) {
             return Err(Lossy::NoUsage);
         }
@@ -119,7 +120,7 @@ impl Chunks {
     fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
         let mut x_groq = self.x_groq.take();
         if let Some(x_groq) = &mut x_groq {
-            x_groq.insert("usage".into(), self.usage.clone());
+            set(x_groq, "usage", self.usage.clone());
         }
         self.write_with(vec![choice.into()], Value::Null, x_groq)
     }
@@ -131,13 +132,13 @@ impl Chunks {
         x_groq: Option<Map<String, Value>>,
     ) -> Result<(), Lossy> {
         let mut chunk = self.head.clone();
-        chunk.append(&mut self.first);
-        chunk.insert("choices".into(), choices.into());
+        chunk.extend(std::mem::take(&mut self.first));
+        set(&mut chunk, "choices", choices.into());
         if self.include_usage {
-            chunk.insert("usage".into(), usage);
+            set(&mut chunk, "usage", usage);
         }
         if let Some(x_groq) = x_groq {
-            chunk.insert("x_groq".into(), x_groq.into());
+            set(&mut chunk, "x_groq", x_groq.into());
         }
         events::write(&mut self.out, &events::text(&chunk)?);
         // Every chunk repeats what stands at the top of the answer.
@@ -157,6 +158,13 @@ impl Chunks {
     }
 }
 
+fn index_of(choice: &Value) -> Result<u64, Lossy> {
+    match choice.get("index") {
+        None | Some(Value::Null) => Ok(0),
+        Some(index) => index.as_u64().ok_or(Lossy::Malformed),
+    }
+}
+
 /// A choice to be split.
 struct Choice {
     index: u64,
@@ -169,13 +177,11 @@ struct Choice {
 
 impl Choice {
     fn new(choice: Value) -> Result<Self, Lossy> {
+        let index = index_of(&choice)?;
         let Value::Object(mut choice) = choice else {
             return Err(Lossy::Malformed);
         };
-        let index = match choice.remove("index") {
-            None | Some(Value::Null) => 0,
-            Some(index) => index.as_u64().ok_or(Lossy::Malformed)?,
-        };
+        choice.remove("index");
         let message = match choice.remove("message") {
             None => None,
             Some(Value::Object(message)) => Some(message),
@@ -217,8 +223,8 @@ impl Choice {
             Shape::Chat => self.chunk("delta", Map::new().into(), true),
             Shape::Text => self.chunk("text", "".into(), true),
         };
-        chunk.insert("finish_reason".into(), self.finish_reason);
-        chunk.append(&mut self.rest);
+        set(&mut chunk, "finish_reason", self.finish_reason);
+        chunk.extend(self.rest);
         if is_last {
             chunks.write_last(chunk)
         } else {
@@ -244,18 +250,16 @@ impl Choice {
     /// A chunk's choice that holds one thing. The log probabilities go with the first that may
     /// have them.
     fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Map<String, Value> {
-        let mut chunk = Map::new();
-        chunk.insert("index".into(), self.index.into());
-        chunk.insert(name.into(), value);
+        let mut chunk = object([("index", self.index.into()), (name, value)]);
         if let Some(logprobs) = &mut self.logprobs {
             let logprobs = if with_logprobs {
                 std::mem::take(logprobs)
             } else {
                 Value::Null
             };
-            chunk.insert("logprobs".into(), logprobs);
+            set(&mut chunk, "logprobs", logprobs);
         }
-        chunk.insert("finish_reason".into(), Value::Null);
+        set(&mut chunk, "finish_reason", Value::Null);
         chunk
     }
 }
@@ -273,7 +277,7 @@ impl Parts {
     fn of(mut message: Map<String, Value>) -> Result<Self, Lossy> {
         let mut parts = Self::default();
         if let Some(role) = message.remove("role") {
-            parts.role.insert("role".into(), role);
+            set(&mut parts.role, "role", role);
         }
         // Thoughts come before words, words before calls.
         for name in ["reasoning_content", "reasoning", "reasoning_details"] {
@@ -284,11 +288,11 @@ impl Parts {
         match message.remove("content") {
             Some(Value::Array(content)) if !content.is_empty() => parts.content(content)?,
             Some(content @ Value::String(_)) if !is_blank(&content) => {
-                parts.role.insert("content".into(), "".into());
+                set(&mut parts.role, "content", "".into());
                 parts.add("content", content, true);
             }
             Some(content) if is_blank(&content) && !content.is_object() => {
-                parts.role.insert("content".into(), content);
+                set(&mut parts.role, "content", content);
             }
             Some(_) => return Err(Lossy::Malformed),
             None => {}
@@ -325,24 +329,23 @@ impl Parts {
     }
 
     fn add(&mut self, name: &str, value: Value, has_logprobs: bool) {
-        let mut delta = Map::new();
-        delta.insert(name.into(), value);
+        let delta = object([(name, value)]);
         self.deltas.push((delta, has_logprobs));
     }
 
     fn reasoning(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
         match value {
             Value::Null => {
-                self.role.insert(name.into(), Value::Null);
+                set(&mut self.role, name, Value::Null);
             }
             Value::String(text) if name != "reasoning_details" && text.is_empty() => {
-                self.role.insert(name.into(), text.into());
+                set(&mut self.role, name, text.into());
             }
             Value::String(text) if name != "reasoning_details" => {
                 self.add(name, text.into(), false);
             }
             Value::Array(details) if name == "reasoning_details" && details.is_empty() => {
-                self.role.insert(name.into(), details.into());
+                set(&mut self.role, name, details.into());
             }
             Value::Array(details) if name == "reasoning_details" => {
                 let objects = details.iter().map(Value::as_object);
@@ -364,7 +367,7 @@ impl Parts {
 
     /// Mistral: thoughts as arrays of parts, and the words after them as strings.
     fn content(&mut self, content: Vec<Value>) -> Result<(), Lossy> {
-        self.role.insert("content".into(), "".into());
+        set(&mut self.role, "content", "".into());
         let mut last = None;
         let mut all_text = true;
         for part in content {
@@ -410,7 +413,7 @@ impl Parts {
                 }
             }
             let mut call = Map::new();
-            call.insert("index".into(), index.into());
+            set(&mut call, "index", index.into());
             call.append(&mut members);
             self.add("tool_calls", vec![Value::Object(call)].into(), false);
         }

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::llm::Lossy;
 use crate::llm::documents::push_json;
+use crate::llm::members;
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
@@ -67,7 +68,7 @@ fn started(response: &Map<String, Value>) -> Map<String, Value> {
         };
         (name.clone(), value)
     };
-    response.iter().map(before).collect()
+    members::collect(&mut response.iter().map(before))
 }
 
 /// The value of a member of an event.
@@ -385,7 +386,7 @@ fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Valu
         };
         Some((name.clone(), value))
     };
-    item.iter().filter_map(before).collect()
+    members::collect(&mut item.iter().filter_map(before))
 }
 
 fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Lossy> {

@@ -3,8 +3,9 @@
 //! Tool calls of models that do not answer with chat completions are declined: whole answers have
 //! `{name, arguments}` with an object, streams pieces in OpenAI's shape.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::llm::members::{object, set};
 use crate::llm::openai_chat::{Shape, join as chat_join, split as chat_split};
 use crate::llm::{Form, Lossy, events};
 
@@ -15,13 +16,24 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
     } else {
         join_pieces(stream)?
     };
-    events::text(&json!({"result": result, "success": true, "errors": [], "messages": []}))
+    let mut envelope = bare_envelope();
+    set(&mut envelope, "result", result.into());
+    events::text(&envelope)
+}
+
+/// What is around the result of an answer.
+fn bare_envelope() -> Map<String, Value> {
+    object([
+        ("success", true.into()),
+        ("errors", Value::Array(Vec::new())),
+        ("messages", Value::Array(Vec::new())),
+    ])
 }
 
 /// Whether a stream is one of chunks of a chat completion.
 fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
     let mut has_choices = false;
-    events::objects(stream, |piece| {
+    events::objects(stream, &mut |piece| {
         has_choices |= piece.contains_key("choices");
         Ok(())
     })?;
@@ -32,7 +44,7 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
     let mut response = String::new();
     let mut usage = Value::Null;
     let mut rest = Map::new();
-    events::objects(stream, |piece| {
+    events::objects(stream, &mut |piece| {
         for (name, value) in piece {
             match (name.as_str(), value) {
                 ("p", _) | ("response", Value::Null) => {}
@@ -59,10 +71,8 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
     if usage.is_null() {
         return Err(Lossy::NoUsage);
     }
-    let mut result = Map::new();
-    result.insert("response".into(), response.into());
-    result.append(&mut rest);
-    result.insert("usage".into(), usage);
+    let mut result = object([("response", response.into()), ("usage", usage)]);
+    result.extend(rest);
     Ok(result)
 }
 
@@ -73,8 +83,7 @@ pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
         return Err(Lossy::Malformed);
     };
     // A stream has no place for anything else.
-    let bare = json!({"success": true, "errors": [], "messages": []});
-    if Value::Object(envelope) != bare {
+    if envelope != bare_envelope() {
         return Err(Lossy::UnknownMember);
     }
     if result.contains_key("choices") {
@@ -99,11 +108,10 @@ fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, Lossy> {
             _ => return Err(Lossy::UnknownMember),
         }
     }
-    let mut last = Map::new();
-    last.insert("response".into(), "".into());
-    last.append(&mut result);
+    let mut last = object([("response", "".into())]);
+    last.extend(result);
     let mut out = Vec::new();
-    events::write(&mut out, &events::text(&json!({"response": response}))?);
+    events::write(&mut out, &events::text(&object([("response", response)]))?);
     events::write(&mut out, &events::text(&last)?);
     events::write(&mut out, events::DONE);
     Ok(out)
