@@ -127,6 +127,8 @@ def die_with_parent() -> None:
 class Envoy:
     """A running Envoy. A context manager: leaving it ends the process."""
 
+    options: tuple[str, ...] = ()
+
     def __init__(self, config: Config, workers: int = 1, listener_file: bool = False,
                  environment: dict[str, str] | None = None):
         self.config = config
@@ -147,7 +149,7 @@ class Envoy:
         self.process = subprocess.Popen(
             [envoy_binary.find(), "-c", path / "envoy.yaml", "--concurrency", str(workers),
              "--disable-hot-restart", "--admin-address-path", path / "admin",
-             "--file-flush-interval-msec", "20", "--log-level", "info"],
+             "--file-flush-interval-msec", "20", "--log-level", "info", *self.options],
             stdout=self.access_path.open("wb"), stderr=self.log_path.open("wb"),
             stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=die_with_parent,
             env={**os.environ, **(environment or {})})
