@@ -114,8 +114,7 @@ def test_a_success_in_between_starts_the_count_again(envoys, prompt):
         assert gauge(envoy, OPEN) == 0
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-@pytest.mark.parametrize("harm", ["kill", "pause", "webdis"])
+@pytest.mark.parametrize(("harm", "workers"), [("kill", 4), ("pause", 1), ("webdis", 4)])
 def test_it_closes_by_itself_when_the_store_is_back(
         envoys, redis, webdis, standin, prompt, harm, workers):
     config = on_webdis(envoys, webdis.port, breaker=SOON_CLOSES, **SOON)
@@ -323,11 +322,10 @@ def test_an_update_while_the_breaker_is_open_leaves_no_gauge_behind(
         assert envoy.vm_failures() == []
 
 
-@pytest.mark.parametrize("workers", [1, 4])
 def test_an_update_while_requests_wait_and_writes_are_on_their_way_traps_nothing(
-        envoys, redis, webdis, prompt, workers):
+        envoys, redis, webdis, prompt):
     config = on_webdis(envoys, webdis.port, store_timeout="1s")
-    with (QuickEnvoy(config, workers, listener_file=True) as envoy,
+    with (QuickEnvoy(config, 4, listener_file=True) as envoy,
           concurrent.futures.ThreadPoolExecutor(20) as pool):
         redis.pause()
         for _ in range(10):
@@ -347,10 +345,9 @@ def test_an_update_while_requests_wait_and_writes_are_on_their_way_traps_nothing
         assert envoy.vm_failures() == []
 
 
-@pytest.mark.parametrize("workers", [1, 4])
-def test_writes_whose_configuration_is_gone_trap_nothing(envoys, redis, webdis, prompt, workers):
+def test_writes_whose_configuration_is_gone_trap_nothing(envoys, redis, webdis, prompt):
     config = on_webdis(envoys, webdis.port)
-    with QuickEnvoy(config, workers, listener_file=True) as envoy:
+    with QuickEnvoy(config, 4, listener_file=True) as envoy:
         redis.pause()
         for _ in range(10):
             answer = fetch(envoy.port, chat(prompt()), headers={"cache-control": "no-cache"})

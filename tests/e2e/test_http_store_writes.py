@@ -55,8 +55,8 @@ def test_a_client_has_its_whole_answer_before_the_store_has_it(envoys, redis, we
     assert len(redis.stored_keys()) == 1
 
 
-@pytest.mark.parametrize("early", [False, True], ids=["at-the-end", "at-the-end-marker"])
-@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize(("early", "workers"), [(False, 4), (True, 1)],
+                         ids=["at-the-end", "at-the-end-marker"])
 def test_a_write_goes_on_and_is_counted_when_its_client_has_gone(
         envoys, redis, webdis, standin, prompt, early, workers):
     with Envoy(on_webdis(envoys, webdis.port), workers) as envoy, vm_survives(envoy):
