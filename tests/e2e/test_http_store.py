@@ -237,16 +237,19 @@ def test_two_tenants_are_two_entries(remote, redis, standin, prompt):
     assert [hit.body for hit in hits] == [answer.body for answer in stored]
 
 
-def test_a_lifetime_that_is_over_is_over_in_both_stores(pair, redis, standin, prompt):
+def test_a_lifetime_that_is_over_is_over_in_both_stores(pair, standin, prompt):
     one, other = pair
     body = chat(prompt())
     short = {"x-llm-cache-ttl": "1s"}
     first = ask_and_store(one, body, headers=short)
+    written = counted(one, WRITE)["done"]
     again = one.wait_until(
         lambda: (answer := fetch(one.port, body)).cache == "MISS" and answer, "the entry's end")
     assert again.header("cache-status") == "envoy-llm-cache; fwd=stale"
     assert again.body != first.body
-    other.wait_until(lambda: fetch(other.port, body).body == again.body, "the new entry")
+    wait_for_count(one, WRITE + "done", written + 1)
+    with upstream_asked(standin, 0):
+        assert fetch(other.port, body).body == again.body
 
 
 def test_namespaces_and_prefixes_keep_entries_apart(envoys, webdis, redis, prompt):

@@ -282,6 +282,8 @@ def test_under_load_no_request_fails_whatever_becomes_of_redis(envoys, standin, 
             and gauge(envoy, OPEN) == gauge(envoy, HALF_OPEN) == 0, "every breaker to close")
         assert counted(envoy, LOOKUP).keys() >= {"found", "absent"}
         assert envoy.stat("http.llm.downstream_rq_5xx") == 0
+        envoy.wait_until(lambda: fetch(envoy.port, chat(load.questions[0])).cache == "HIT",
+                         "the last write to be there")
         with upstream_asked(standin, 0):
             assert tier(fetch(envoy.port, chat(load.questions[0]))) == "http"
 
