@@ -1,0 +1,28 @@
+//! What processes have used of the processor, in nanoseconds: user and system, all threads.
+
+use std::{fs, io};
+
+/// The sum over processes. `/proc/<pid>/stat` counts ticks of 10 ms; `schedstat` nanoseconds.
+pub fn used(pids: &[u32]) -> io::Result<u64> {
+    let mut sum = 0;
+    for pid in pids {
+        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
+            sum += on_cpu(&format!("{}/schedstat", task?.path().display()))?;
+        }
+    }
+    Ok(sum)
+}
+
+/// What this thread has used.
+pub fn used_here() -> io::Result<u64> {
+    on_cpu("/proc/thread-self/schedstat")
+}
+
+fn on_cpu(path: &str) -> io::Result<u64> {
+    let text = fs::read_to_string(path)?;
+    let first = text
+        .split_whitespace()
+        .next()
+        .and_then(|word| word.parse().ok());
+    first.ok_or_else(|| io::Error::other(format!("{path} says {text:?}")))
+}
