@@ -10,7 +10,7 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint fuzz clean rust-target
+.PHONY: help build demo run test lint bench fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,7 +33,17 @@ lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo clippy --locked --target $(TARGET) -- -D warnings
-	$(VENV)/bin/ruff check --config tests/ruff.toml tests
+	cargo fmt --check --manifest-path benches/load/Cargo.toml
+	cargo fmt --check --manifest-path benches/noop/Cargo.toml
+	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches
+
+# LiteLLM is a peer: without it, the benchmark says so and runs.
+BENCH_BUILD := target/bench-build
+LITELLM := target/bench-litellm
+bench: build $(VENV_READY) $(LITELLM)/.ready ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
+	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
+	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
+	PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side
 
 # A minute each, on what is at hand: a nightly compiler, and recordings for a corpus.
 FUZZ_SECONDS ?= 60
@@ -60,6 +70,11 @@ $(VENV_READY): tests/requirements.txt
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
+
+$(LITELLM)/.ready: benches/litellm.txt | $(VENV_READY)
+	rm -rf $(LITELLM)
+	$(PYTHON) -m venv $(LITELLM)
+	-$(LITELLM)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@
 
 $(NODE_READY): tests/clients/package.json
 	@command -v npm >/dev/null || { echo "npm is missing; the tests need Node 20 or later" >&2; exit 1; }

@@ -1,0 +1,155 @@
+"""`make bench`. How much of it: BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY=<pattern>, BENCH_LONG=1."""
+
+import json
+import os
+import pathlib
+import re
+import sys
+import time
+
+from harness import envoy_binary
+from harness.envoy import ROOT, Envoy
+
+from side_by_side import chart, machine, memory, peers, report, targets, variants
+from side_by_side.load import Load
+from side_by_side.variants import Row, Servers
+
+FOLDER = ROOT / "target" / "bench"
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
+SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
+ONLY = os.environ.get("BENCH_ONLY", "")
+LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
+WARM_SECONDS = 0.15
+# A stream takes a second; measured are those that began at different times.
+STREAM_WARM_SECONDS = 1.0
+STREAM_SECONDS = max(1.5, SECONDS)
+# Latency is that of one request at a time, where nothing waits for anything else.
+ALONE_SECONDS = SECONDS * 0.4
+FILLING_CONNECTIONS = 8
+# Numbers of prompts that are never asked again.
+FRESH = 10**9
+
+
+def chosen() -> list[Row]:
+    """The rows that BENCH_ONLY names, and those they are held against."""
+    rows = {row.name: row for row in variants.rows()}
+    wanted = [name for name in rows if re.search(ONLY, name)]
+    for name in wanted:
+        if (against := rows[name].against) and against not in wanted:
+            wanted.append(against)
+    return [row for name, row in rows.items() if name in wanted]
+
+
+class Bench:
+    def __init__(self, load: Load) -> None:
+        self.load = load
+        self.servers = Servers(load)
+        self.skipped: dict[str, str] = {}
+        self.runs = 0
+
+    def prepare(self, rows: list[Row]) -> list[Row]:
+        """Starts the servers and fills the caches; returns the rows that can be measured."""
+        ready = []
+        for row in rows:
+            try:
+                self.fill(row)
+                ready.append(row)
+            except peers.NotFound as error:
+                self.skipped[row.name] = str(error)
+            except AssertionError as error:
+                if row.server not in variants.NOT_YET:
+                    raise
+                refusal = re.findall(r"plugin configuration: .*", str(error))
+                self.skipped[row.name] = "; ".join(refusal[:1]) or "its Envoy does not start"
+        return ready
+
+    def fill(self, row: Row) -> None:
+        server = self.servers[row.server]
+        for filling in row.fill:
+            self.load.run(filling.job, server.port, first=filling.first, count=filling.count,
+                          connections=min(FILLING_CONNECTIONS, filling.count))
+        if isinstance(server, Envoy) and "% full" in row.name:
+            self.check_fullness(row, server)
+
+    @staticmethod
+    def check_fullness(row: Row, server: Envoy) -> None:
+        evicted = server.cache_counters().get("llm_cache_evictions", 0)
+        if (evicted > 0) != ("100 %" in row.name):
+            raise RuntimeError(f"{row.name}: {evicted} evictions, so the store is not that full")
+
+    def measure(self, row: Row) -> dict[str, float]:
+        server = self.servers[row.server]
+        pids = variants.pids(server)
+        if row.streams:
+            result = self.ask(row, server.port, pids, connections=row.connections,
+                              warm=STREAM_WARM_SECONDS, seconds=STREAM_SECONDS)
+            return {"per_second": result["pieces"] / result["seconds"],
+                    "cpu_us": result["cpu_us"] / result["pieces"],
+                    "p50_us": result["piece_p50_us"], "p99_us": result["piece_p99_us"],
+                    "load_share": 0.0}
+        busy = self.ask(row, server.port, pids, connections=row.connections, warm=WARM_SECONDS,
+                        seconds=SECONDS)
+        alone = self.ask(row, server.port, pids, connections=1, warm=WARM_SECONDS,
+                         seconds=ALONE_SECONDS)
+        return {"per_second": busy["requests"] / busy["seconds"],
+                "cpu_us": busy["cpu_us"] / busy["requests"],
+                "p50_us": alone["p50_us"], "p99_us": alone["p99_us"],
+                "load_share": busy["load_cpu_us"] / 1e6 / busy["seconds"]}
+
+    def ask(self, row: Row, port: int, pids: list[int], **options) -> dict:
+        self.runs += 1
+        first = 0 if row.distinct else self.runs * FRESH
+        result = self.load.run(row.job, port, pids, first=first, distinct=row.distinct, **options)
+        if result["upstream"] and not row.asks_upstream:
+            raise RuntimeError(f"{row.name}: the upstream was asked {result['upstream']} times")
+        if not result["requests"]:
+            raise RuntimeError(f"{row.name}: nothing was answered")
+        return result
+
+
+def main() -> int:
+    began = time.monotonic()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    try:
+        envoy = envoy_binary.find()
+    except envoy_binary.NoEnvoy as error:
+        print(error, file=sys.stderr)
+        return 1
+    if len(machine.CORES) < 2:
+        print("the benchmark needs two cores: one for Envoy, one for what loads it",
+              file=sys.stderr)
+        return 1
+    about = {"envoy": envoy_binary.version(envoy), "rounds": ROUNDS, "seconds": SECONDS,
+             **machine.description()}
+    load = Load()
+    bench = Bench(load)
+    try:
+        rows = bench.prepare(chosen())
+        results: dict[str, dict[str, list[float]]] = {row.name: {} for row in rows}
+        for number in range(ROUNDS):
+            print(f"round {number + 1} of {ROUNDS}, {len(rows)} rows", file=sys.stderr, flush=True)
+            for row in rows:
+                for key, value in bench.measure(row).items():
+                    results[row.name].setdefault(key, []).append(value)
+        bench.servers.stop()
+        took = None if ONLY and not re.search(ONLY, "memory") else memory.measure(
+            load, 1_000_000 if LONG else 200_000)
+    finally:
+        bench.servers.stop()
+        load.close()
+    judged = targets.judged(results, took)
+    about["minutes"] = round((time.monotonic() - began) / 60, 1)
+    print(report.text(about, rows, results, bench.skipped, judged, took))
+    write(FOLDER / "results.json",
+          json.dumps(report.tree(about, rows, results, bench.skipped, judged, took), indent=1))
+    write(FOLDER / "chart.svg", chart.svg(about, rows, results))
+    return 0
+
+
+def write(path: pathlib.Path, text: str) -> None:
+    path.write_text(text + "\n")
+    print(f"written: {path.relative_to(ROOT)}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

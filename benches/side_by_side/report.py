@@ -1,0 +1,84 @@
+"""The table, and the same as a tree for JSON."""
+
+import dataclasses
+import statistics
+
+from side_by_side.memory import Memory
+from side_by_side.targets import Target
+from side_by_side.variants import Row
+
+# From here on the load generator, and not the proxy, bounds the throughput.
+LOAD_LIMIT = 0.9
+NOTES = """\
+CPU: microseconds of the proxy's processor time, user and system, per request (of a stream: chunk).
+/s: requests (chunks) per second over 16 connections; `>` where the load generator's core was the
+limit. p50, p99: microseconds, one request at a time (of a stream: from the upstream's writing of a
+chunk to the client's reading it, 100 streams at once). ratio: CPU to that of the row named, median
+of the rounds, with the least and the greatest."""
+
+
+def ratios(row: Row, results: dict) -> list[float]:
+    """CPU to the row it is held against, round by round."""
+    if row.against not in results:
+        return []
+    return [a / b for a, b in zip(results[row.name]["cpu_us"], results[row.against]["cpu_us"],
+                                  strict=True)]
+
+
+def median(results: dict, row: Row, key: str) -> float:
+    return statistics.median(results[row.name][key])
+
+
+def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
+         judged: list[Target], memory: Memory | None) -> str:
+    lines = [", ".join(f"{name} {value}" for name, value in about.items()), ""]
+    width = max((len(row.name) for row in rows), default=0)
+    lines.append(f"{'':{width}}  {'CPU us':>8} {'/s':>9} {'p50 us':>8} {'p99 us':>8}   ratio")
+    group = ""
+    for row in rows:
+        if group != row.group:
+            group = row.group
+            lines.append("")
+        limit = ">" if median(results, row, "load_share") > LOAD_LIMIT else ""
+        rate = f"{limit}{median(results, row, 'per_second'):,.0f}"
+        line = (f"{row.name:{width}}  {median(results, row, 'cpu_us'):>8.1f} {rate:>9} "
+                f"{median(results, row, 'p50_us'):>8.0f} {median(results, row, 'p99_us'):>8.0f}")
+        if found := ratios(row, results):
+            line += (f"   {statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f}) "
+                     f"{row.against}")
+        lines.append(line)
+    lines += [f"{name:{width}}  skipped: {why}" for name, why in skipped.items()]
+    lines += ["", NOTES]
+    if memory:
+        lines += ["", f"module: {memory.module_bytes:,} bytes",
+                  f"linear memory: {memory.linear_after_thousand:,} bytes after 1,000 hits, "
+                  f"{memory.linear_after_all:,} after {memory.hits:,}"]
+        lines += [f"resident: {entry.resident_bytes:,.0f} bytes per entry of "
+                  f"{entry.answer_bytes:,} bytes, {entry.count:,} of them"
+                  for entry in memory.entries]
+    if judged:
+        width = max(len(target.what) for target in judged)
+        lines += ["", f"{'target':{width}}  {'measured':>12} {'wanted':>14}"]
+        for target in judged:
+            sign = ">=" if target.at_least else "<="
+            measured = f"{target.measured:,.2f}{target.unit}"
+            wanted = f"{sign} {target.limit:,.2f}{target.unit}"
+            lines.append(f"{target.what:{width}}  {measured:>12} {wanted:>14}  "
+                         f"{'met' if target.met else 'NOT MET'}")
+    return "\n".join(lines)
+
+
+def tree(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
+         judged: list[Target], memory: Memory | None) -> dict:
+    return {
+        "about": about,
+        "rows": [{"name": row.name, "group": row.group, "against": row.against,
+                  "unit": "chunk" if row.streams else "request",
+                  "cpu_ratios": [round(ratio, 4) for ratio in ratios(row, results)],
+                  "rounds": {key: [round(value, 3) for value in values]
+                             for key, values in results[row.name].items()},
+                  **{key: round(statistics.median(values), 3)
+                     for key, values in results[row.name].items()}} for row in rows],
+        "skipped": skipped,
+        "targets": [{**dataclasses.asdict(target), "met": target.met} for target in judged],
+        "memory": dataclasses.asdict(memory) if memory else None}
