@@ -30,8 +30,8 @@ PARTS = (
         f"hit over Webdis: {BASE}", "plain Envoy: GET from Webdis")),
     ("A hit by the size of the prompt", (
         "floor B: 16 KB prompt, 1.7 KB answer", "hit: 16 KB prompt, 1.7 KB answer",
-        "floor B: 100 KB prompt, 1.7 KB answer", "hit: 100 KB prompt, 1.7 KB answer",
-        "nginx proxy_cache: 100 KB prompt, 1.7 KB answer")),
+        "nginx proxy_cache: 16 KB prompt, 1.7 KB answer",
+        "floor B: 100 KB prompt, 1.7 KB answer", "hit: 100 KB prompt, 1.7 KB answer")),
     ("A hit by the answer, in its form and in the other one", (
         "hit: 20 KB JSON", "hit: 20 KB stream", "hit: 20 KB JSON as stream",
         "hit: 20 KB stream as JSON")),

@@ -71,9 +71,11 @@ class Peer:
 
 
 class Nginx(Peer):
-    """Caches POST by path and body. The body must be in memory to be a key."""
+    """Caches POST by path and body. The body must be in memory to be a key, and the key must fit
+    into the buffer that a stored answer is read with, and into 64 KB, because nginx notes in 16
+    bits where the answer begins behind it."""
 
-    def __init__(self, upstream_port: int) -> None:
+    def __init__(self, upstream_port: int, buffer_kib: int = 4) -> None:
         program = debian.find("nginx", "nginx")
         super().__init__("nginx", machine.proxy_cores())
         (self.path / "nginx.conf").write_text(f"""
@@ -98,6 +100,9 @@ http {{
     location / {{
       proxy_pass http://127.0.0.1:{upstream_port};
       proxy_http_version 1.1;
+      proxy_buffer_size {buffer_kib}k;
+      proxy_buffers 8 {buffer_kib}k;
+      proxy_busy_buffers_size {2 * buffer_kib}k;
       proxy_cache answers;
       proxy_cache_methods POST;
       proxy_cache_key "$http_authorization|$request_uri|$request_body";
