@@ -73,7 +73,7 @@ def linear_memory(envoy: Envoy) -> int:
     for line in pathlib.Path(f"/proc/{envoy.pid}/maps").read_text().splitlines():
         start, stop, rights = re.match(r"([0-9a-f]+)-([0-9a-f]+) (\S+)", line).groups()
         first, last = int(start, 16), int(stop, 16)
-        if rights.startswith("rw") and line.split()[4] == "0":
+        if rights == "rw-p" and line.split()[4] == "0":
             accessible = (accessible if first == end else 0) + last - first
         elif rights.startswith("---") and first == end and last - first >= RESERVED:
             total += accessible
