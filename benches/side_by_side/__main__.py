@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import statistics
 import sys
 import time
 
@@ -26,6 +27,9 @@ STREAM_SECONDS = max(1.5, SECONDS)
 # Latency is that of one request at a time, where nothing waits for anything else.
 ALONE_SECONDS = SECONDS * 0.4
 FILLING_CONNECTIONS = 8
+# Where other processes take more than this share of one core, it is measured once more, and what
+# was disturbed less is taken.
+DISTURBED = 0.1
 # Numbers of prompts that are never asked again.
 FRESH = 10**9
 
@@ -78,6 +82,12 @@ class Bench:
             raise RuntimeError(f"{row.name}: {evicted} evictions, so the store is not that full")
 
     def measure(self, row: Row) -> dict[str, float]:
+        first = self.measure_once(row)
+        if first["others_share"] <= DISTURBED:
+            return first
+        return min(first, self.measure_once(row), key=lambda result: result["others_share"])
+
+    def measure_once(self, row: Row) -> dict[str, float]:
         server = self.servers[row.server]
         pids = variants.pids(server)
         if row.streams:
@@ -85,8 +95,10 @@ class Bench:
                               warm=STREAM_WARM_SECONDS, seconds=STREAM_SECONDS)
             return {"per_second": result["pieces"] / result["seconds"],
                     "cpu_us": result["cpu_us"] / result["pieces"],
+                    # Where the proxy was kept from running, it passes several on at once.
+                    "pieces_per_chunk": result["pieces"] / result["chunks"],
                     "p50_us": result["piece_p50_us"], "p99_us": result["piece_p99_us"],
-                    "load_share": 0.0}
+                    "load_share": 0.0, "others_share": others_share(row, result)}
         busy = self.ask(row, server.port, pids, connections=row.connections, warm=WARM_SECONDS,
                         seconds=SECONDS)
         alone = self.ask(row, server.port, pids, connections=1, warm=WARM_SECONDS,
@@ -94,7 +106,8 @@ class Bench:
         return {"per_second": busy["requests"] / busy["seconds"],
                 "cpu_us": busy["cpu_us"] / busy["requests"],
                 "p50_us": alone["p50_us"], "p99_us": alone["p99_us"],
-                "load_share": busy["load_cpu_us"] / 1e6 / busy["seconds"]}
+                "load_share": busy["load_cpu_us"] / 1e6 / busy["seconds"],
+                "others_share": max(others_share(row, busy), others_share(row, alone))}
 
     def ask(self, row: Row, port: int, pids: list[int], **options) -> dict:
         self.runs += 1
@@ -105,6 +118,14 @@ class Bench:
         if not result["requests"]:
             raise RuntimeError(f"{row.name}: nothing was answered")
         return result
+
+
+def others_share(row: Row, result: dict) -> float:
+    """How much of a core went to what is not measured, and does no work for what is."""
+    if row.server in variants.WITH_SERVERS_BEHIND:
+        return 0.0
+    others = result["all_cpu_us"] - result["cpu_us"] - result["load_cpu_us"]
+    return max(0.0, others / 1e6 / result["seconds"])
 
 
 def main() -> int:
@@ -138,6 +159,8 @@ def main() -> int:
         bench.servers.stop()
         load.close()
     judged = targets.judged(results, took)
+    about["others_share"] = round(statistics.median(
+        share for row in rows for share in results[row.name]["others_share"]), 2)
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(report.text(about, rows, results, bench.skipped, judged, took))
     write(FOLDER / "results.json",

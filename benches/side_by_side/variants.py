@@ -242,6 +242,8 @@ class Servers:
         return envoys.plain(self["Webdis"].port)
 
 
+# Redis and Webdis work for these, and are not measured.
+WITH_SERVERS_BEHIND = {"plain before Webdis", "cache over Webdis"}
 # Its server takes a setting that filters before the HTTP store refuse.
 NOT_YET = {"cache over Webdis"}
 

@@ -123,11 +123,15 @@ impl Client {
             };
             let read_at = tally.now();
             let cut = &mut self.cut;
+            let chunks = self.reader.pieces;
             let (_, complete) = self.reader.feed(&buffer[..size], |data| {
                 if tally.open && plan.stamped {
                     note_stamps(cut, data, read_at, &mut tally.piece_latencies);
                 }
             })?;
+            if tally.open {
+                tally.chunks += self.reader.pieces - chunks;
+            }
             if complete {
                 self.answered(plan, tally, read_at);
                 if !self.ask(plan, tally) {
@@ -189,7 +193,6 @@ impl Client {
         }
         if tally.open {
             tally.latencies.push(now - self.began);
-            tally.chunks += self.reader.pieces;
         }
     }
 }

@@ -69,12 +69,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 * 1024];
-    let mut begin = (0, 0, 0);
+    let mut begin = (0, 0, 0, 0);
     let end = loop {
         let now = tally.now();
         if !tally.open && now >= window_from {
             tally.open = true;
-            begin = (now, cpu::used(&pids)?, cpu::used_here()?);
+            begin = (
+                now,
+                cpu::used(&pids)?,
+                cpu::used_here()?,
+                cpu::used_by_all()?,
+            );
         }
         let over = if count > 0 {
             tally.answered + tally.broken >= count
@@ -82,7 +87,12 @@ fn main() -> Result<(), Box<dyn Error>> {
             now >= window_to
         };
         if tally.open && over {
-            break (now, cpu::used(&pids)?, cpu::used_here()?);
+            break (
+                now,
+                cpu::used(&pids)?,
+                cpu::used_here()?,
+                cpu::used_by_all()?,
+            );
         }
         if let Some(upstream) = &mut upstream {
             upstream.play(&tally)?;
@@ -102,6 +112,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     tally.piece_latencies.sort_unstable();
     println!(
         "{{\"requests\": {}, \"seconds\": {:.6}, \"cpu_us\": {:.1}, \"load_cpu_us\": {:.1}, \
+         \"all_cpu_us\": {:.1}, \
          \"p50_us\": {:.1}, \"p99_us\": {:.1}, \"pieces\": {}, \"chunks\": {}, \
          \"piece_p50_us\": {:.1}, \"piece_p99_us\": {:.1}, \"unexpected\": {}, \"broken\": {}, \
          \"upstream\": {}}}",
@@ -109,6 +120,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         (end.0 - begin.0) as f64 / 1e9,
         (end.1 - begin.1) as f64 / 1e3,
         (end.2 - begin.2) as f64 / 1e3,
+        (end.3 - begin.3) as f64 / 1e3,
         percentile(&tally.latencies, 0.5),
         percentile(&tally.latencies, 0.99),
         tally.piece_latencies.len(),
