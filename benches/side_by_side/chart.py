@@ -1,13 +1,14 @@
 """The figures as bars: an SVG that reads on light and on dark backgrounds."""
 
 import html
+import re
 import statistics
 
 from side_by_side.variants import Row
 
 WIDTH = 900
 NAME_WIDTH = 350
-BAR_WIDTH = 400
+BAR_WIDTH = 330
 LINE = 22
 STYLE = """
 text { font: 13px system-ui, sans-serif; fill: #1f2328; }
@@ -21,13 +22,15 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328; }
   .ours { fill: #4493f8; } .floor { fill: #6e7681; } .peer { fill: #db6d28; }
   .axis { stroke: #3d444d; }
 }"""
+# A figure so many times the least has no bar: it would leave no room for the others.
+OFF_THE_SCALE = 30
 # What each part shows, and which rows; bars of one part have one scale.
 BASE = "1 KB prompt, 1.7 KB answer"
 PARTS = (
     ("A hit beside floors and peers", (
         f"floor A: {BASE}", f"floor B: {BASE}", f"hit: {BASE}",
         "Envoy's own cache, GET, 1.7 KB answer", f"nginx proxy_cache: {BASE}",
-        f"hit over Webdis: {BASE}", "plain Envoy: GET from Webdis")),
+        f"hit over Webdis: {BASE}", "plain Envoy: GET from Webdis", f"LiteLLM: {BASE}")),
     ("A hit by the size of the prompt", (
         "floor B: 16 KB prompt, 1.7 KB answer", "hit: 16 KB prompt, 1.7 KB answer",
         "nginx proxy_cache: 16 KB prompt, 1.7 KB answer",
@@ -59,11 +62,15 @@ def svg(about: dict, rows: list[Row], results: dict) -> str:
         y += 10
         top = y
         figures = {row.name: statistics.median(results[row.name]["cpu_us"]) for row in shown}
-        scale = BAR_WIDTH / max(figures.values())
+        limit = OFF_THE_SCALE * min(figures.values())
+        scale = BAR_WIDTH / max(figure for figure in figures.values() if figure <= limit)
         for row in shown:
             y += LINE
             figure = figures[row.name]
             body.append(text(NAME_WIDTH, y, row.name, "quiet", anchor="end"))
+            if figure > limit:
+                body.append(text(NAME_WIDTH + 18, y, f"{figure:,.1f}, far off the scale", "figure"))
+                continue
             body.append(f'<rect x="{NAME_WIDTH + 10}" y="{y - 12}" height="16" rx="2" '
                         f'width="{max(1.0, figure * scale):.1f}" class="{kind(row)}"/>')
             body.append(text(NAME_WIDTH + 18 + figure * scale, y,
@@ -95,4 +102,5 @@ def against(row: Row, known: dict[str, Row], results: dict) -> str:
         return ""
     pairs = zip(results[row.name]["cpu_us"], results[row.against]["cpu_us"], strict=True)
     ratio = statistics.median(a / b for a, b in pairs)
-    return f"  ({ratio:.2f} x {row.against.split(':')[0]})"
+    name = re.split("[:,]", row.against)[0]
+    return f"  ({ratio:.2f} x {name})"

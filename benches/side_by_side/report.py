@@ -15,7 +15,9 @@ CPU: microseconds of the proxy's processor time, user and system, per request (o
 limit. p50, p99: microseconds, one request at a time (of a stream: from the upstream's writing of a
 chunk to the client's reading it, 100 streams at once). ratio: CPU to that of the row named, median
 of the rounds, with the least and the greatest. others_share: of a core, what processes that are not
-part of the benchmark took while it measured; the less, the better the figures."""
+part of the benchmark took while it measured: the less, the better the figures. Where more than one
+event was sent per chunk that came, the proxy was kept from running and passed on several at a
+time."""
 
 
 def ratios(row: Row, results: dict) -> list[float]:
@@ -47,6 +49,8 @@ def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
         if found := ratios(row, results):
             line += (f"   {statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f}) "
                      f"{row.against}")
+        if "pieces_per_chunk" in results[row.name]:
+            line += f"   {median(results, row, 'pieces_per_chunk'):.2f} sent per chunk"
         lines.append(line)
     lines += [f"{name:{width}}  skipped: {why}" for name, why in skipped.items()]
     lines += ["", NOTES]
