@@ -43,10 +43,13 @@ def judged(results: dict, memory: Memory | None) -> list[Target]:
     ratio("hit, 1 KB prompt: CPU to floor B", f"hit: {BASE}", f"floor B: {BASE}", 1.15)
     ratio("hit, 100 KB prompt: CPU to floor B", "hit: 100 KB prompt, 1.7 KB answer",
           "floor B: 100 KB prompt, 1.7 KB answer", 1.5)
-    ratio("hit, 1 KB prompt: throughput to nginx", f"hit: {BASE}", f"nginx proxy_cache: {BASE}",
-          0.70, "per_second", True)
-    ratio("hit, 1 KB prompt: throughput to LiteLLM", f"hit: {BASE}", f"LiteLLM: {BASE}", 100,
-          "per_second", True)
+    for peer, row, limit in (("nginx", f"nginx proxy_cache: {BASE}", 0.70),
+                             ("LiteLLM", f"LiteLLM: {BASE}", 100)):
+        ratio(f"hit, 1 KB prompt: throughput to {peer}", f"hit: {BASE}", row, limit,
+              "per_second", True)
+        # What the throughput is where nothing else runs on the core.
+        ratio(f"hit, 1 KB prompt: requests per CPU to {peer}", row, f"hit: {BASE}", limit,
+              at_least=True)
     ratio("stream passing: CPU per chunk to plain Envoy", "miss: stream, per chunk",
           "plain Envoy: stream, per chunk", 1.30)
     if all(row in results for row in ("miss: stream, per chunk", "plain Envoy: stream, per chunk")):
