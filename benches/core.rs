@@ -6,7 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, encode};
+use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, Seal, encode};
 use envoy_llm_cache::config::KeySettings;
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
@@ -68,12 +68,12 @@ fn entries(c: &mut Criterion) {
             &headers,
             &answer(size),
         );
-        let entry = entry.unwrap();
+        let entry = entry.unwrap().seal(&Seal::Checksum);
         group.throughput(Throughput::Bytes(entry.len() as u64));
         group.bench_with_input(BenchmarkId::new("decode", size), &entry, |b, entry| {
             b.iter_batched(
                 || entry.clone(),
-                |entry| Entry::decode(&key, entry).unwrap(),
+                |entry| Entry::decode(&key, entry, &Seal::Checksum).unwrap(),
                 criterion::BatchSize::SmallInput,
             );
         });
