@@ -241,7 +241,7 @@ pub enum RefreshResult {
     Sent,
     /// A request went to the upstream in its place.
     ByRequest,
-    /// Too many are under way.
+    /// Too many are under way, or there is no room for the request.
     Busy,
 }
 

@@ -4,11 +4,13 @@
 //! A callout goes past the route: what the route adds, removes or rewrites does not happen. Where
 //! the upstream refuses such requests, or none can be made, a request of a client goes in its place.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use crate::callout::Callout;
 use crate::http::Headers;
 
+use super::capture::Hold;
 use super::request::Keyed;
 use super::task::Task;
 use super::{Output, RefreshResult, Report, Worker};
@@ -44,7 +46,7 @@ const LEFT_OUT: [&str; 11] = [
 /// Why there is no refresh in the background.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum NotRefreshed {
-    /// Too many are under way.
+    /// Too many are under way, or there is no room for the request.
     Busy,
     /// No callout can be made of this request, or the upstream has refused such ones.
     Impossible,
@@ -53,11 +55,22 @@ pub(super) enum NotRefreshed {
 /// What a worker knows of refreshes.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
-    under_way: std::cell::Cell<usize>,
-    by_request_until: std::cell::Cell<u64>,
+    under_way: Cell<usize>,
+    by_request_until: Cell<u64>,
 }
 
 impl Refreshes {
+    /// Room for one more whose request has so many bytes, if there is any.
+    fn room(&self, bytes: usize, worker: &Worker) -> Option<Hold> {
+        let under_way = self.under_way.get();
+        if under_way >= MAX_REFRESHES {
+            return None;
+        }
+        let hold = Hold::take(&worker.budget, bytes)?;
+        self.under_way.set(under_way.saturating_add(1));
+        Some(hold)
+    }
+
     /// One has ended, with this status if there was an answer.
     pub(super) fn ended(&self, status: Option<u16>, now: u64) {
         self.under_way.set(self.under_way.get().saturating_sub(1));
@@ -93,16 +106,13 @@ pub(super) fn begin(
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
         None => (RefreshResult::ByRequest, Err(NotRefreshed::Impossible)),
-        Some(_) if refreshes.under_way.get() >= MAX_REFRESHES => {
-            (RefreshResult::Busy, Err(NotRefreshed::Busy))
-        }
-        Some(callout) => {
-            refreshes
-                .under_way
-                .set(refreshes.under_way.get().saturating_add(1));
-            worker.add(Task::refresh(request, callout), out);
-            (RefreshResult::Sent, Ok(()))
-        }
+        Some(callout) => match refreshes.room(callout.body.len(), worker) {
+            None => (RefreshResult::Busy, Err(NotRefreshed::Busy)),
+            Some(hold) => {
+                worker.add(Task::refresh(request, callout, hold), out);
+                (RefreshResult::Sent, Ok(()))
+            }
+        },
     };
     out.push(Output::Report(Report::Refresh(told)));
     result

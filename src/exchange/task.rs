@@ -17,6 +17,7 @@ use crate::cache::{CacheKey, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::store::{Lookup, StoreFault};
 
+use super::capture::Hold;
 use super::fate::Fate;
 use super::intake::Intake;
 use super::request::Keyed;
@@ -47,7 +48,12 @@ enum State {
     Deleting,
     Probe(CacheKey),
     Probing,
-    Refresh(Box<Keyed>, Callout),
+    Refresh {
+        request: Box<Keyed>,
+        callout: Callout,
+        /// Until the host has the request's body.
+        hold: Hold,
+    },
     Refreshing(Box<Keyed>),
     Storing(Storing),
     Find(CacheKey),
@@ -82,8 +88,12 @@ impl Task {
     }
 
     /// Asks the upstream for a new answer.
-    pub(super) fn refresh(request: Keyed, callout: Callout) -> Self {
-        Self(State::Refresh(Box::new(request), callout))
+    pub(super) fn refresh(request: Keyed, callout: Callout, hold: Hold) -> Self {
+        Self(State::Refresh {
+            request: Box::new(request),
+            callout,
+            hold,
+        })
     }
 
     /// Finds the entry that a flight ended with, for those who wait for it.
@@ -117,7 +127,7 @@ impl Task {
     ) -> Option<Self> {
         let calls = matches!(
             self.0,
-            State::Write { .. } | State::Delete(_) | State::Probe(_) | State::Refresh(..)
+            State::Write { .. } | State::Delete(_) | State::Probe(_) | State::Refresh { .. }
         );
         if !calls {
             return Some(self);
@@ -165,7 +175,15 @@ impl State {
                 out.push(Output::LookUp(key));
                 Self::Finding(key)
             }
-            (Self::Refresh(request, callout), Input::Begin { .. }) => {
+            (
+                Self::Refresh {
+                    request,
+                    callout,
+                    hold,
+                },
+                Input::Begin { .. },
+            ) => {
+                drop(hold);
                 out.push(Output::Call(callout));
                 Self::Refreshing(request)
             }

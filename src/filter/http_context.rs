@@ -219,6 +219,12 @@ impl Context for Http {
     ) {
         self.0.borrow_mut().callout_response(headers, body_bytes);
     }
+
+    /// Comes after `on_log`, and where there is none: whoever waits for this stream must be told.
+    fn on_done(&mut self) -> bool {
+        self.0.borrow_mut().closed();
+        true
+    }
 }
 
 impl HttpContext for Http {

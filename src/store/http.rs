@@ -148,7 +148,7 @@ impl HttpStore {
         result: CalloutResult,
         now: u64,
     ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
-        let found = well(result).and_then(|reply| self.protocol.found(reply));
+        let found = self.found(result);
         let turn = self.note(found.as_ref().err().copied(), now);
         (found, turn)
     }
@@ -159,7 +159,7 @@ impl HttpStore {
         result: CalloutResult,
         now: u64,
     ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
-        let found = well(result).and_then(|reply| self.protocol.found(reply));
+        let found = self.found(result);
         let healthy = !found.as_ref().is_err_and(|fault| is_unwell(*fault));
         let turn = self.breaker.borrow_mut().probed(healthy, now);
         (found, turn)
@@ -249,6 +249,16 @@ impl HttpStore {
             body: request.body,
             timeout,
             max_reply_bytes: self.settings.max_entry_bytes,
+        }
+    }
+
+    fn found(&self, result: CalloutResult) -> Result<Option<Vec<u8>>, StoreFault> {
+        let found = self.protocol.found(well(result)?)?;
+        let fits = |entry: &Vec<u8>| entry.len() <= self.settings.max_entry_bytes;
+        if found.as_ref().is_none_or(fits) {
+            Ok(found)
+        } else {
+            Err(StoreFault::TooLarge)
         }
     }
 

@@ -141,6 +141,8 @@ fn every_reply_to_a_lookup_is_an_entry_a_miss_or_a_fault() {
         (&both, reply(404, b""), Ok(None)),
         (&rest, reply(410, b""), Ok(None)),
         (&both, too_long(), Err(TooLarge)),
+        (&both, reply(200, &[0; 1_000]), Ok(Some(vec![0; 1_000]))),
+        (&both, reply(200, &[0; 1_001]), Err(TooLarge)),
         (&both, reply(204, b""), Err(Refused)),
         (&both, reply(206, b"LLMC"), Err(Refused)),
         (&both, reply(301, b""), Err(Refused)),
