@@ -53,7 +53,7 @@ pub enum Input<'a> {
     Leased {
         /// What became of it.
         joined: Joined,
-        /// What is under the key in memory after that.
+        /// What is under the key in memory after that; `Ok(None)` without the lease.
         found: Result<Option<Vec<u8>>, StoreFault>,
         /// Milliseconds since 1970.
         now: u64,
@@ -146,7 +146,7 @@ pub enum Output {
         /// When it is of no more use, in milliseconds since 1970.
         expires: u64,
     },
-    /// Ask for the lease on a key, then look the key up in memory, and answer with
+    /// Ask for the lease on a key; with the lease in hand, look the key up in memory; and answer with
     /// [`Input::Leased`], at once.
     Lease {
         /// The key.

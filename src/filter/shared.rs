@@ -8,7 +8,7 @@ use crate::cache::CacheKey;
 use crate::callout::CalloutResult;
 use crate::config::Config;
 use crate::exchange::{Input, Output, Worker};
-use crate::store::{Lease, Leases, MemoryStore, Peeked, StoreFault};
+use crate::store::{Joined, Lease, Leases, MemoryStore, Peeked, StoreFault};
 
 use super::host::{self, HostSharedData};
 use super::http_context::Stream;
@@ -85,7 +85,10 @@ impl Shared {
                 let joined = self
                     .leases
                     .join(shared, key.as_bytes(), now, max_age, waits);
-                let found = self.look_up(&key);
+                let found = match joined {
+                    Joined::Leads(_) => self.look_up(&key),
+                    _ => Ok(None),
+                };
                 Performed::Answered(Input::Leased { joined, found, now })
             }
             Output::GiveBack {
