@@ -31,6 +31,8 @@ pub enum CacheStatus {
     },
     /// Answered with the answer to an identical request that was in flight.
     Collapsed {
+        /// Why it would have gone to the upstream.
+        because: Forward,
         /// Seconds until the entry expires.
         ttl: u64,
     },
@@ -127,7 +129,9 @@ impl fmt::Display for CacheStatus {
                     "{NAME}; fwd=stale; fwd-status={status}; ttl=-{since}; detail=stale_if_error"
                 )
             }
-            Self::Collapsed { ttl } => write!(f, "{NAME}; fwd=uri-miss; collapsed; ttl={ttl}"),
+            Self::Collapsed { because, ttl } => {
+                write!(f, "{NAME}; fwd={}; collapsed; ttl={ttl}", because.as_str())
+            }
             Self::Forwarded {
                 because,
                 detail,
@@ -193,7 +197,10 @@ mod tests {
                 "envoy-llm-cache; fwd=stale; fwd-status=503; ttl=-12; detail=stale_if_error",
             ),
             (
-                CacheStatus::Collapsed { ttl: 3_599 },
+                CacheStatus::Collapsed {
+                    because: Forward::UriMiss,
+                    ttl: 3_599,
+                },
                 "HIT",
                 "envoy-llm-cache; fwd=uri-miss; collapsed; ttl=3599",
             ),

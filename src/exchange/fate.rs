@@ -3,17 +3,24 @@
 use crate::cache::CacheKey;
 use crate::store::Lease;
 
-use super::{NotStored, Output, Report, Worker};
+use super::{LeaseKind, NotStored, Output, Report, Worker};
 
 /// Whoever waits for a key that proved not to be storable would wait in vain: for this long, in
 /// milliseconds, nobody does.
 const UNSTORABLE_FOR: u64 = 5_000;
 
-/// The part of the one that asks the upstream on behalf of identical requests.
+/// The part of the one that asks the upstream on behalf of others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Lead {
-    /// Tells the other workers; without one, only this worker knows.
-    pub(super) lease: Option<Lease>,
+pub(super) enum Lead {
+    /// Of identical requests, which wait for the answer.
+    Collapse {
+        /// The number of the flight in this worker.
+        flight: u32,
+        /// Tells the other workers; without one, only this worker knows.
+        lease: Option<Lease>,
+    },
+    /// Of those that are served what has expired.
+    Refresh(Lease),
 }
 
 /// An answer that is to be stored under a key, and who waits for it.
@@ -50,9 +57,7 @@ impl Fate {
     /// There will be no answer in a store.
     pub(super) fn not_stored(self, reason: NotStored, worker: &Worker, out: &mut Vec<Output>) {
         out.push(Output::Report(Report::not_stored(reason)));
-        // That a client left, or a store was slow, says nothing about the next answer.
-        let proven = !matches!(reason, NotStored::Aborted | NotStored::Store(_));
-        let unstorable_for = if proven { UNSTORABLE_FOR } else { 0 };
+        let unstorable_for = if proves(reason) { UNSTORABLE_FOR } else { 0 };
         self.end(false, unstorable_for, worker, out);
     }
 
@@ -62,16 +67,34 @@ impl Fate {
     }
 
     fn end(self, stored: bool, unstorable_for: u64, worker: &Worker, out: &mut Vec<Output>) {
-        let Some(lead) = self.lead else {
-            return;
+        let (kind, lease) = match self.lead {
+            None => return,
+            Some(Lead::Refresh(lease)) => (LeaseKind::Refresh, Some(lease)),
+            Some(Lead::Collapse { flight, lease }) => {
+                worker.landed(self.key, flight, stored, out);
+                (LeaseKind::Collapse, lease)
+            }
         };
-        worker.landed(self.key, stored, out);
-        if let Some(lease) = lead.lease {
+        if let Some(lease) = lease {
             out.push(Output::GiveBack {
                 key: self.key,
+                kind,
                 lease,
                 unstorable_for,
             });
         }
     }
+}
+
+/// Whether the next answer under the key is likely not to be stored either. That a client left, that
+/// there was no room or no upstream, says nothing about it.
+fn proves(reason: NotStored) -> bool {
+    !matches!(
+        reason,
+        NotStored::Aborted
+            | NotStored::CaptureLimit
+            | NotStored::LocalReply
+            | NotStored::Store(_)
+            | NotStored::Unreadable
+    )
 }

@@ -1,14 +1,23 @@
 //! Requests that are on their way to the upstream, and the identical ones that wait for their
 //! answers: the part of collapsing that one worker knows.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use crate::cache::CacheKey;
 
+/// So many exchanges may wait at once, per worker.
+const MAX_WAITING: usize = 4_096;
+
+/// How often another worker's leader is looked after, of which nothing is heard, in milliseconds.
+const UNHEARD: u64 = 250;
+
 /// The flights of one worker, by their keys.
 #[derive(Debug, Default)]
-pub(super) struct Flights(RefCell<BTreeMap<CacheKey, Flight>>);
+pub(super) struct Flights {
+    flights: RefCell<BTreeMap<CacheKey, Flight>>,
+    last_number: Cell<u32>,
+}
 
 #[derive(Debug)]
 struct Flight {
@@ -18,19 +27,23 @@ struct Flight {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Leader {
-    /// An exchange of this worker, which will say how it ends.
-    Here,
+    /// An exchange of this worker, which will say how it ends. From `since` until `until`, in
+    /// milliseconds since 1970, it is waited for.
+    Here { number: u32, since: u64, until: u64 },
     /// One of another worker, which tells this one of its end, or ends by the age of its lease.
-    Elsewhere,
+    Elsewhere {
+        /// When it was looked after, in milliseconds since 1970.
+        peeked: u64,
+    },
     /// It has ended, and its answer is being fetched.
     Landed,
 }
 
-/// An exchange that waits.
+/// An exchange that waits, from `since` until `deadline`, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug)]
 struct Waiter {
     exchange: u32,
-    /// In milliseconds since 1970.
+    since: u64,
     deadline: u64,
 }
 
@@ -44,23 +57,46 @@ pub(super) struct Due {
 }
 
 impl Flights {
-    /// Whether somebody asks the upstream for a key, as far as this worker knows.
-    pub(super) fn has(&self, key: &CacheKey) -> bool {
-        self.0.borrow().contains_key(key)
+    /// Whether somebody asks the upstream for a key, as far as this worker knows, and has not done
+    /// so for too long.
+    pub(super) fn has(&self, key: &CacheKey, now: u64) -> bool {
+        let flights = self.flights.borrow();
+        match flights.get(key).map(|flight| flight.leader) {
+            None => false,
+            Some(Leader::Here { since, until, .. }) => (since..until).contains(&now),
+            Some(Leader::Elsewhere { .. } | Leader::Landed) => true,
+        }
     }
 
-    /// An exchange of this worker asks.
-    pub(super) fn lead(&self, key: CacheKey) {
-        self.begin(key, Leader::Here);
+    /// An exchange of this worker asks, and is waited for until `until`; the number of its flight.
+    pub(super) fn lead(&self, key: CacheKey, since: u64, until: u64) -> u32 {
+        let number = self.last_number.get().wrapping_add(1);
+        self.last_number.set(number);
+        self.begin(
+            key,
+            Leader::Here {
+                number,
+                since,
+                until,
+            },
+        );
+        number
     }
 
     /// An exchange of another worker asks.
-    pub(super) fn follow(&self, key: CacheKey) {
-        self.begin(key, Leader::Elsewhere);
+    pub(super) fn follow(&self, key: CacheKey, now: u64) {
+        self.begin(key, Leader::Elsewhere { peeked: now });
+    }
+
+    /// Whether the leader of a flight is in another worker.
+    pub(super) fn follows(&self, key: &CacheKey) -> bool {
+        let flights = self.flights.borrow();
+        let leader = flights.get(key).map(|flight| flight.leader);
+        matches!(leader, Some(Leader::Elsewhere { .. }))
     }
 
     fn begin(&self, key: CacheKey, leader: Leader) {
-        let mut flights = self.0.borrow_mut();
+        let mut flights = self.flights.borrow_mut();
         let flight = flights.entry(key).or_insert_with(|| Flight {
             leader,
             waiting: Vec::new(),
@@ -68,31 +104,49 @@ impl Flights {
         flight.leader = leader;
     }
 
-    /// An exchange waits for a flight until `deadline`, in milliseconds since 1970; whether there is
-    /// one.
-    pub(super) fn wait(&self, key: &CacheKey, exchange: u32, deadline: u64) -> bool {
-        let mut flights = self.0.borrow_mut();
-        let flight = flights.get_mut(key);
-        flight
-            .map(|flight| flight.waiting.push(Waiter { exchange, deadline }))
-            .is_some()
+    /// Whether one more may wait.
+    pub(super) fn have_room(&self) -> bool {
+        let flights = self.flights.borrow();
+        let waiting = flights.values().map(|flight| flight.waiting.len());
+        waiting.sum::<usize>() < MAX_WAITING
+    }
+
+    /// An exchange waits for a flight; whether there is one.
+    pub(super) fn wait(&self, key: &CacheKey, exchange: u32, since: u64, deadline: u64) -> bool {
+        let mut flights = self.flights.borrow_mut();
+        let Some(flight) = flights.get_mut(key) else {
+            return false;
+        };
+        flight.waiting.push(Waiter {
+            exchange,
+            since,
+            deadline,
+        });
+        true
     }
 
     /// An exchange waits no more.
     pub(super) fn leave(&self, key: &CacheKey, exchange: u32) {
-        let mut flights = self.0.borrow_mut();
+        let mut flights = self.flights.borrow_mut();
         if let Some(flight) = flights.get_mut(key) {
             flight.waiting.retain(|waiter| waiter.exchange != exchange);
-            if flight.waiting.is_empty() && flight.leader != Leader::Here {
+            if flight.waiting.is_empty() && !matches!(flight.leader, Leader::Here { .. }) {
                 flights.remove(key);
             }
         }
     }
 
+    /// Whether a flight is still the one of this number: another leader may have taken over.
+    pub(super) fn is_led_by(&self, key: &CacheKey, number: u32) -> bool {
+        let flights = self.flights.borrow();
+        let leader = flights.get(key).map(|flight| flight.leader);
+        matches!(leader, Some(Leader::Here { number: led, .. }) if led == number)
+    }
+
     /// The leader of a flight has ended, and its answer is to be fetched for those who wait; whether
     /// there are any. Without them the flight is over.
     pub(super) fn land(&self, key: &CacheKey) -> bool {
-        let mut flights = self.0.borrow_mut();
+        let mut flights = self.flights.borrow_mut();
         let Some(flight) = flights.get_mut(key) else {
             return false;
         };
@@ -107,32 +161,42 @@ impl Flights {
 
     /// A flight is over; who waited for it.
     pub(super) fn end(&self, key: &CacheKey) -> Vec<u32> {
-        let flight = self.0.borrow_mut().remove(key);
+        let flight = self.flights.borrow_mut().remove(key);
         let waiting = flight.map(|flight| flight.waiting).unwrap_or_default();
         waiting.into_iter().map(|waiter| waiter.exchange).collect()
     }
 
     /// Whether anybody waits.
     pub(super) fn are_waited_for(&self) -> bool {
-        let flights = self.0.borrow();
+        let flights = self.flights.borrow();
         flights.values().any(|flight| !flight.waiting.is_empty())
     }
 
     /// Takes out who has waited long enough at `now`, and says of whom nothing was heard.
     pub(super) fn due(&self, now: u64) -> Due {
         let mut due = Due::default();
-        self.0.borrow_mut().retain(|key, flight| {
+        self.flights.borrow_mut().retain(|key, flight| {
             flight.waiting.retain(|waiter| {
-                let waits = now < waiter.deadline;
+                // A clock that was set back must not make anybody wait longer.
+                let waits = (waiter.since..waiter.deadline).contains(&now);
                 if !waits {
                     due.overdue.push(waiter.exchange);
                 }
                 waits
             });
-            if flight.leader == Leader::Elsewhere && !flight.waiting.is_empty() {
-                due.unheard.push(*key);
+            let nobody = flight.waiting.is_empty();
+            match &mut flight.leader {
+                Leader::Here { .. } => true,
+                _ if nobody => false,
+                Leader::Elsewhere { peeked } => {
+                    if !(*peeked..peeked.saturating_add(UNHEARD)).contains(&now) {
+                        *peeked = now;
+                        due.unheard.push(*key);
+                    }
+                    true
+                }
+                Leader::Landed => true,
             }
-            !flight.waiting.is_empty() || flight.leader == Leader::Here
         });
         due
     }

@@ -137,6 +137,9 @@ pub enum Output {
     SetHeader(&'static str, String),
     /// Add a header to the response, beside those of its name.
     AddHeader(&'static str, String),
+    /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came: these
+    /// are its headers.
+    WatchRoute(Headers),
     /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.
@@ -151,6 +154,8 @@ pub enum Output {
     Lease {
         /// The key.
         key: CacheKey,
+        /// What for.
+        kind: LeaseKind,
         /// How long it lasts at the most, in milliseconds.
         max_age: u64,
         /// If another worker has it: leave word that this one is to be told of its end.
@@ -160,6 +165,8 @@ pub enum Output {
     GiveBack {
         /// The key.
         key: CacheKey,
+        /// What it was for.
+        kind: LeaseKind,
         /// The lease.
         lease: Lease,
         /// So many milliseconds from now nobody is to wait for this key.
@@ -170,27 +177,32 @@ pub enum Output {
     /// Answer with [`Input::RequestRead`], at once.
     ReadRequest,
     /// Call [`Worker::wait`](super::Worker::wait), and keep the exchange at hand until
-    /// [`Output::Release`] names it.
+    /// [`Worker::take_released`](super::Worker::take_released) names it.
     Wait {
         /// What for.
         key: CacheKey,
-        /// Until when at the most, in milliseconds since 1970.
+        /// Since when, in milliseconds since 1970.
+        since: u64,
+        /// Until when at the most.
         deadline: u64,
     },
     /// Call [`Worker::leave`](super::Worker::leave): the exchange waits no more.
     Leave(CacheKey),
-    /// Tell an exchange that waits [`Input::Released`]. Only tasks say so.
-    Release {
-        /// Its number.
-        exchange: u32,
-        /// How.
-        release: Release,
-    },
     /// Tell the operators.
     Report(Report),
-    /// Run the tasks of [`Worker::take_tasks`](super::Worker::take_tasks) soon, and not from within
-    /// a request.
+    /// Run the tasks of [`Worker::take_tasks`](super::Worker::take_tasks), and release whom
+    /// [`Worker::take_released`](super::Worker::take_released) names, soon and not from within a
+    /// request.
     Wake,
+}
+
+/// What a lease is for. The two have nothing to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseKind {
+    /// Identical requests wait for the answer.
+    Collapse,
+    /// Others are served what has expired meanwhile.
+    Refresh,
 }
 
 /// How an exchange that waits is let go.

@@ -2,13 +2,12 @@
 //! does not serve, somebody asks the upstream: this request, or an identical one that it waits for.
 
 use std::borrow::Cow;
-use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{CacheStatus, Entry, Forward, Freshness, Seal, Tier, freshness};
 use crate::callout::CalloutResult;
 use crate::coding;
-use crate::config::{Mode, Usage};
+use crate::config::{Mode, Settings, Usage};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::llm::{Form, Lossy};
 use crate::store::{Joined, Lookup, StoreFault};
@@ -21,7 +20,8 @@ use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
 use super::state::State;
 use super::{
-    CollapseFault, Miss, NotStored, Output, Release, Report, RequestResult, StaleBecause, Worker,
+    CollapseFault, LeaseKind, Miss, NotStored, Output, Release, Report, RequestResult,
+    StaleBecause, Worker,
 };
 
 /// A request for whose answer the stores are searched.
@@ -69,6 +69,8 @@ pub(super) struct Refreshing {
 #[derive(Debug)]
 pub(super) struct Waiting {
     search: Search,
+    /// Why it would have gone to the upstream itself.
+    miss: Miss,
     stale: Option<Stale>,
 }
 
@@ -89,6 +91,7 @@ pub(super) struct Stale {
     usable: Usable,
     /// Milliseconds since it expired.
     since: u64,
+    hold: Hold,
 }
 
 enum Found {
@@ -107,7 +110,10 @@ impl Search {
     ) -> State {
         match self.examine(found, &Seal::Checksum, Tier::Memory, now, worker) {
             Ok(Found::Fresh(usable, ttl)) => self.hit(usable, ttl, now, worker, out),
-            // Another gateway may have refreshed it.
+            Ok(Found::Stale(stale)) if self.may_revalidate(&stale) => {
+                self.revalidate(stale, worker, out)
+            }
+            // Another gateway may have a newer one.
             Ok(Found::Stale(stale)) => self.fetch(Miss::Expired, Some(stale), now, worker, out),
             // What the memory has cannot serve this request, nor could a copy of it.
             Err(miss @ Miss::Form(_)) => self.missed(miss, None, now, worker, out),
@@ -128,7 +134,7 @@ impl Search {
             return self.missed(miss, stale, now, worker, out);
         };
         let key = self.request.key;
-        match remote.look_up(&key, now, out) {
+        match remote.look_up(&key, now, worker, out) {
             Lookup::Ask(callout) => {
                 out.push(Output::Call(callout));
                 let search = self;
@@ -138,10 +144,7 @@ impl Search {
                     stale,
                 }))
             }
-            lookup => {
-                if lookup == Lookup::Probe {
-                    worker.probe(&key, out);
-                }
+            Lookup::Probe | Lookup::Refused => {
                 let open = Miss::Store(StoreFault::BreakerOpen);
                 self.missed(open, stale, now, worker, out)
             }
@@ -169,13 +172,18 @@ impl Search {
             }
             Freshness::Fresh { age, .. } | Freshness::Expired { age, .. } => age,
         };
-        if self.directives.max_age.is_some_and(|max_age| age > max_age) {
+        // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
+        let expired = matches!(freshness, Freshness::Expired { .. });
+        if self
+            .directives
+            .max_age
+            .is_some_and(|max_age| expired || age > max_age)
+        {
             return Err(Miss::RequestDirective);
         }
         let converted = self.converted(&entry, worker).map_err(|lossy| {
             let asked = self.request.ask.form.as_ref();
-            let fresh = matches!(freshness, Freshness::Fresh { .. });
-            let rival = Some(&entry.form).filter(|form| fresh && Some(*form) != asked);
+            let rival = Some(&entry.form).filter(|form| !expired && Some(*form) != asked);
             self.request.rival = rival.cloned();
             Miss::Form(lossy)
         })?;
@@ -185,11 +193,19 @@ impl Search {
             age,
             tier,
         };
-        Ok(match freshness {
-            Freshness::Expired { since, .. } => Found::Stale(Stale { usable, since }),
-            Freshness::Fresh { ttl, .. } => Found::Fresh(usable, ttl),
-            Freshness::FromTheFuture => return Err(Miss::Unusable),
-        })
+        match freshness {
+            Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
+            Freshness::Expired { since, .. } => {
+                // It may be held for as long as the upstream takes.
+                let hold = Hold::take(&worker.budget, usable.bytes()).ok_or(Miss::Expired)?;
+                Ok(Found::Stale(Stale {
+                    usable,
+                    since,
+                    hold,
+                }))
+            }
+            Freshness::FromTheFuture => Err(Miss::Unusable),
+        }
     }
 
     /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
@@ -279,12 +295,12 @@ impl Search {
     }
 
     /// The client wants a new answer.
-    pub(super) fn refresh(self, worker: &Worker, out: &mut Vec<Output>) -> State {
-        self.ask(Miss::RequestDirective, None, None, worker, out)
+    pub(super) fn refresh(self, out: &mut Vec<Output>) -> State {
+        self.ask(Miss::RequestDirective, None, None, out)
     }
 
     /// No store has a fresh answer.
-    pub(super) fn missed(
+    fn missed(
         self,
         miss: Miss,
         stale: Option<Stale>,
@@ -292,47 +308,70 @@ impl Search {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let settings = Rc::clone(&self.request.settings);
-        let shadow = settings.mode == Mode::Shadow;
-        let stale = stale.filter(|_| !shadow);
         let stale = match stale {
-            Some(stale) if is_within(stale.since, settings.stale_while_revalidate) => {
+            Some(stale) if self.may_revalidate(&stale) => {
                 return self.revalidate(stale, worker, out);
             }
-            stale => stale,
+            stale => stale.filter(|stale| self.may_stand_in(stale)),
         };
-        let may_collapse = !settings.collapse.max_wait.is_zero()
-            && !shadow
+        let settings = &self.request.settings;
+        let max_wait = settings.collapse.max_wait;
+        let may_collapse = !max_wait.is_zero()
+            && settings.mode != Mode::Shadow
             && !self.directives.only_if_cached
             && self.may_store();
         if !may_collapse {
-            return self.ask(miss, stale, None, worker, out);
+            return self.ask(miss, stale, None, out);
         }
-        let key = self.request.key;
-        let waits = settings.collapse.streams || !self.request.asks_for_stream();
-        if worker.flights.has(&key) {
-            if waits {
-                self.wait(stale, now, out)
-            } else {
-                self.ask(miss, stale, None, worker, out)
+        let is_stream = self.request.asks_for_stream();
+        let waits = (settings.collapse.streams || !is_stream) && worker.flights.have_room();
+        // Nobody is to wait for an answer that will not be stored.
+        let leads = settings.store_if.streams || !is_stream;
+        match (worker.flights.has(&self.request.key, now), waits, leads) {
+            (true, true, _) => self.wait(miss, stale, now, out),
+            (false, waits, true) => {
+                let purpose = Purpose::Ask { miss, stale };
+                self.lease(
+                    purpose,
+                    LeaseKind::Collapse,
+                    leased_for(max_wait),
+                    waits,
+                    out,
+                )
             }
-        } else {
-            // A leader that vanished is waited for no longer than this.
-            let max_age = settings.collapse.max_wait.saturating_mul(2);
-            let purpose = Purpose::Ask { miss, stale };
-            self.lease(purpose, max_age, waits, out)
+            (true, false, _) | (false, _, false) => self.ask(miss, stale, None, out),
         }
+    }
+
+    fn may_revalidate(&self, stale: &Stale) -> bool {
+        let Settings {
+            mode,
+            stale_while_revalidate,
+            ..
+        } = *self.request.settings;
+        mode != Mode::Shadow && is_within(stale.since, stale_while_revalidate)
+    }
+
+    fn may_stand_in(&self, stale: &Stale) -> bool {
+        let Settings {
+            mode,
+            stale_if_error,
+            ..
+        } = *self.request.settings;
+        mode != Mode::Shadow && is_within(stale.since, stale_if_error)
     }
 
     fn lease(
         self,
         purpose: Purpose,
+        kind: LeaseKind,
         max_age: Duration,
         waits: bool,
         out: &mut Vec<Output>,
     ) -> State {
         out.push(Output::Lease {
             key: self.request.key,
+            kind,
             max_age: milliseconds(max_age),
             waits,
         });
@@ -340,30 +379,40 @@ impl Search {
         State::Leasing(Box::new(Leasing { search, purpose }))
     }
 
-    fn wait(self, stale: Option<Stale>, now: u64, out: &mut Vec<Output>) -> State {
+    fn wait(self, miss: Miss, stale: Option<Stale>, now: u64, out: &mut Vec<Output>) -> State {
         let max_wait = milliseconds(self.request.settings.collapse.max_wait);
         out.push(Output::Wait {
             key: self.request.key,
+            since: now,
             deadline: now.saturating_add(max_wait),
         });
-        let search = self;
-        State::Waiting(Box::new(Waiting { search, stale }))
+        State::Waiting(Box::new(Waiting {
+            search: self,
+            miss,
+            stale,
+        }))
     }
 
     /// Serves what has expired, and has it refreshed unless that is already under way.
     fn revalidate(self, stale: Stale, worker: &Worker, out: &mut Vec<Output>) -> State {
         let is_due = self.may_store()
             && !self.directives.only_if_cached
-            && !worker.flights.has(&self.request.key);
+            && !worker.refreshes.has(&self.request.key);
         if is_due {
-            self.lease(Purpose::Refresh(stale), LEASE, false, out)
+            self.lease(
+                Purpose::Refresh(stale),
+                LeaseKind::Refresh,
+                LEASE,
+                false,
+                out,
+            )
         } else {
             self.serve_stale(stale, out)
         }
     }
 
     fn serve_stale(&self, stale: Stale, out: &mut Vec<Output>) -> State {
-        let Stale { usable, since } = stale;
+        let Stale { usable, since, .. } = stale;
         let status = CacheStatus::Stale {
             since: since.div_ceil(1_000),
             tier: usable.tier,
@@ -376,56 +425,27 @@ impl Search {
         self.request.settings.mode.writes() && !self.request.ttl.is_zero()
     }
 
-    /// The request goes on to the upstream; with `stale` at hand, should that fail.
+    /// The request goes on to the upstream; should that fail, `stale` stands in.
     fn ask(
         self,
         miss: Miss,
         stale: Option<Stale>,
         lead: Option<Lead>,
-        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let (because, detail) = match miss {
-            Miss::Absent => (Forward::UriMiss, None),
-            Miss::Expired => (Forward::Stale, None),
-            Miss::RequestDirective => (Forward::Request, None),
-            Miss::Form(_) | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
-                (Forward::Miss, Some(miss.as_str()))
-            }
-        };
+        let (because, detail) = forward_of(miss);
         let status = CacheStatus::Forwarded {
             because,
             detail,
             waited: matches!(miss, Miss::Collapse(_)),
         };
         let result = RequestResult::Miss(miss);
-        let stale =
-            stale.filter(|stale| is_within(stale.since, self.request.settings.stale_if_error));
-        let fallback = stale.and_then(|stale| self.fallback(stale, result, worker));
+        let fallback = stale.map(|stale| Fallback::new(stale, result));
         if fallback.is_none() {
             // With a fallback, it is not yet known how the request will go.
             out.push(Output::Report(Report::Request(result)));
         }
         self.forward(status, fallback, lead, out)
-    }
-
-    /// Keeps an expired entry until it is known whether the upstream fails, if there is room.
-    fn fallback(
-        &self,
-        stale: Stale,
-        otherwise: RequestResult,
-        worker: &Worker,
-    ) -> Option<Fallback> {
-        let Stale { usable, since } = stale;
-        let converted = usable.converted.as_ref().map_or(0, |(_, body)| body.len());
-        let bytes = usable.entry.len().saturating_add(converted);
-        Some(Fallback {
-            age: usable.age,
-            since: since.div_ceil(1_000),
-            served: Served::new(usable.entry, usable.converted),
-            otherwise,
-            _hold: Hold::take(&worker.budget, bytes)?,
-        })
     }
 
     pub(super) fn forward(
@@ -442,6 +462,10 @@ impl Search {
         let may_store = self.may_store();
         let mut request = self.request;
         request.lead = lead;
+        // A refresh in the background needs to know what the route makes of such requests.
+        if may_store && !request.settings.stale_while_revalidate.is_zero() {
+            out.push(Output::WatchRoute(self.headers));
+        }
         if request.settings.mode.writes() && !may_store {
             let zero = NotStored::ZeroTtl;
             out.push(Output::Report(Report::not_stored(zero)));
@@ -493,7 +517,7 @@ impl Fetching {
                 // Where an answer may follow, that replaces it, and a removal might come after it.
                 let replaces = search.may_store() && !search.directives.only_if_cached;
                 if miss == Miss::Expired && search.request.settings.mode.writes() && !replaces {
-                    worker.delete(&key, out);
+                    worker.delete(&key, now, out);
                 }
                 let miss = match miss {
                     Miss::Absent => from_memory,
@@ -519,36 +543,43 @@ impl Leasing {
             purpose,
         } = self;
         let key = search.request.key;
-        let lead = match joined {
-            Joined::Leads(lease) => Some(Lead { lease: Some(lease) }),
-            // Nobody else will know, but those of this worker.
-            Joined::Unavailable => Some(Lead { lease: None }),
-            Joined::Waits { .. } | Joined::Held { .. } | Joined::Unstorable => None,
-        };
-        // Whoever had the lease before may have stored an answer since the memory was asked.
-        if let (Some(lead), Ok(Found::Fresh(usable, ttl))) = (
-            lead,
-            search.examine(found, &Seal::Checksum, Tier::Memory, now, worker),
-        ) {
-            Fate::new(key, Some(lead)).found(worker, out);
-            return search.hit(usable, ttl, now, worker, out);
-        }
-        match (purpose, lead) {
-            (Purpose::Ask { miss, stale }, Some(lead)) => {
-                worker.flights.lead(key);
-                search.ask(miss, stale, Some(lead), worker, out)
+        if let Joined::Leads(lease) = joined {
+            // Whoever had it before may have stored an answer since the memory was asked.
+            let found = search.examine(found, &Seal::Checksum, Tier::Memory, now, worker);
+            if let Ok(Found::Fresh(usable, ttl)) = found {
+                out.push(Output::GiveBack {
+                    key,
+                    kind: purpose.kind(),
+                    lease,
+                    unstorable_for: 0,
+                });
+                return search.hit(usable, ttl, now, worker, out);
             }
-            (Purpose::Ask { miss, stale }, None) => match joined {
-                Joined::Waits { .. } => {
-                    worker.flights.follow(key);
-                    search.wait(stale, now, out)
-                }
-                _ => search.ask(miss, stale, None, worker, out),
-            },
-            (Purpose::Refresh(stale), Some(lead @ Lead { lease: Some(_) })) => {
-                worker.flights.lead(key);
+        }
+        match (purpose, joined) {
+            (Purpose::Ask { miss, stale }, Joined::Leads(_) | Joined::Unavailable) => {
+                let max_wait = search.request.settings.collapse.max_wait;
+                let until = now.saturating_add(milliseconds(leased_for(max_wait)));
+                let lead = Lead::Collapse {
+                    flight: worker.flights.lead(key, now, until),
+                    // Without one, only those of this worker wait.
+                    lease: match joined {
+                        Joined::Leads(lease) => Some(lease),
+                        _ => None,
+                    },
+                };
+                search.ask(miss, stale, Some(lead), out)
+            }
+            (Purpose::Ask { miss, stale }, Joined::Waits { .. }) => {
+                worker.flights.follow(key, now);
+                search.wait(miss, stale, now, out)
+            }
+            (Purpose::Ask { miss, stale }, Joined::Held { .. } | Joined::Unstorable) => {
+                search.ask(miss, stale, None, out)
+            }
+            (Purpose::Refresh(stale), Joined::Leads(lease)) => {
                 out.push(Output::ReadRequest);
-                let fate = Fate::new(key, Some(lead));
+                let fate = Fate::new(key, Some(Lead::Refresh(lease)));
                 State::Refreshing(Box::new(Refreshing {
                     search,
                     stale,
@@ -556,6 +587,15 @@ impl Leasing {
                 }))
             }
             (Purpose::Refresh(stale), _) => search.serve_stale(stale, out),
+        }
+    }
+}
+
+impl Purpose {
+    fn kind(&self) -> LeaseKind {
+        match self {
+            Self::Ask { .. } => LeaseKind::Collapse,
+            Self::Refresh(_) => LeaseKind::Refresh,
         }
     }
 }
@@ -587,7 +627,7 @@ impl Refreshing {
                 search.serve_stale(stale, out)
             }
             Err(NotRefreshed::Impossible) => {
-                search.ask(Miss::Expired, Some(stale), fate.lead(), worker, out)
+                search.ask(Miss::Expired, Some(stale), fate.lead(), out)
             }
         }
     }
@@ -601,10 +641,14 @@ impl Waiting {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let Self { mut search, stale } = self;
+        let Self {
+            mut search,
+            miss,
+            stale,
+        } = self;
         let (bytes, tier) = match release {
             Release::Go(fault) => {
-                return search.ask(Miss::Collapse(fault), stale, None, worker, out);
+                return search.ask(Miss::Collapse(fault), stale, None, out);
             }
             Release::Answer { entry, tier } => (entry.to_vec(), tier),
         };
@@ -614,16 +658,13 @@ impl Waiting {
         };
         match search.examine(Ok(Some(bytes)), seal, tier, now, worker) {
             Ok(Found::Fresh(usable, ttl)) => {
-                let status = CacheStatus::Collapsed { ttl };
+                let (because, _) = forward_of(miss);
+                let status = CacheStatus::Collapsed { because, ttl };
                 search.serve(usable, &status, RequestResult::Collapsed, out)
             }
-            Ok(Found::Stale(stale)) => {
+            Ok(Found::Stale(_)) | Err(_) => {
                 let unusable = Miss::Collapse(CollapseFault::Unusable);
-                search.ask(unusable, Some(stale), None, worker, out)
-            }
-            Err(_) => {
-                let unusable = Miss::Collapse(CollapseFault::Unusable);
-                search.ask(unusable, stale, None, worker, out)
+                search.ask(unusable, stale, None, out)
             }
         }
     }
@@ -632,6 +673,48 @@ impl Waiting {
     pub(super) fn leave(&self, out: &mut Vec<Output>) {
         out.push(Output::Leave(self.search.request.key));
     }
+}
+
+impl Usable {
+    /// What it takes, in bytes.
+    fn bytes(&self) -> usize {
+        let converted = self.converted.as_ref().map_or(0, |(_, body)| body.len());
+        self.entry.len().saturating_add(converted)
+    }
+}
+
+impl Fallback {
+    fn new(stale: Stale, otherwise: RequestResult) -> Self {
+        let Stale {
+            usable,
+            since,
+            hold,
+        } = stale;
+        Self {
+            age: usable.age,
+            since: since.div_ceil(1_000),
+            served: Served::new(usable.entry, usable.converted),
+            otherwise,
+            _hold: hold,
+        }
+    }
+}
+
+/// Why a request goes on, as `Cache-Status` tells it.
+fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
+    match miss {
+        Miss::Absent => (Forward::UriMiss, None),
+        Miss::Expired => (Forward::Stale, None),
+        Miss::RequestDirective => (Forward::Request, None),
+        Miss::Form(_) | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
+            (Forward::Miss, Some(miss.as_str()))
+        }
+    }
+}
+
+/// A leader that vanished is waited for no longer than this.
+fn leased_for(max_wait: Duration) -> Duration {
+    max_wait.saturating_mul(2)
 }
 
 fn is_within(milliseconds: u64, window: Duration) -> bool {

@@ -13,6 +13,7 @@ mod refresh;
 mod reply;
 mod request;
 mod response;
+mod route;
 mod state;
 mod storing;
 mod task;
@@ -22,7 +23,7 @@ use std::mem;
 use std::rc::Rc;
 
 pub use capture::CaptureBudget;
-pub use input::{Input, Output, Release, Reply, ReplyBody};
+pub use input::{Input, LeaseKind, Output, Release, Reply, ReplyBody};
 pub use reason::{
     AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,
     RefreshResult, Report, RequestResult, ShadowResult, StaleBecause,

@@ -1,13 +1,16 @@
 //! Refreshing an expired entry in the background: the request is sent once more, as a callout to the
 //! cluster that its route leads to.
 //!
-//! A callout goes past the route: what the route adds, removes or rewrites does not happen. Where
-//! the upstream refuses such requests, or none can be made, a request of a client goes in its place.
+//! A callout goes past the route: what the route adds, removes or rewrites does not happen. So one is
+//! made only where requests are known to reach the upstream as they come (see `route`), and where the
+//! upstream does not refuse it; otherwise a request of a client goes in its place.
 
-use std::cell::Cell;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::callout::Callout;
+use crate::cache::CacheKey;
+use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
 
 use super::capture::Hold;
@@ -27,9 +30,12 @@ const MAX_REFRESHES: usize = 16;
 /// After a refusal, requests go in the place of callouts for so long, in milliseconds.
 const BY_REQUEST_FOR: u64 = 60_000;
 
-/// What belongs to the client's connection or is Envoy's to set (RFC 9110, section 7.6.1), and the
-/// coding that suits the one client that asked.
-const LEFT_OUT: [&str; 11] = [
+/// So many refusals are remembered, per worker.
+const MAX_REFUSED: usize = 1_024;
+
+/// What belongs to the client's connection or is Envoy's to set (RFC 9110, section 7.6.1), the number
+/// of the one request, and the coding that suits the one client that asked.
+pub(super) const LEFT_OUT: [&str; 12] = [
     "accept-encoding",
     "connection",
     "content-length",
@@ -41,6 +47,7 @@ const LEFT_OUT: [&str; 11] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-request-id",
 ];
 
 /// Why there is no refresh in the background.
@@ -55,35 +62,46 @@ pub(super) enum NotRefreshed {
 /// What a worker knows of refreshes.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
-    under_way: Cell<usize>,
-    by_request_until: Cell<u64>,
+    under_way: RefCell<BTreeSet<CacheKey>>,
+    /// The keys for which the upstream has refused callouts, and until when, in milliseconds since
+    /// 1970.
+    refused: RefCell<BTreeMap<CacheKey, u64>>,
 }
 
 impl Refreshes {
+    /// Whether a key is being refreshed by this worker.
+    pub(super) fn has(&self, key: &CacheKey) -> bool {
+        self.under_way.borrow().contains(key)
+    }
+
     /// Room for one more whose request has so many bytes, if there is any.
-    fn room(&self, bytes: usize, worker: &Worker) -> Option<Hold> {
-        let under_way = self.under_way.get();
-        if under_way >= MAX_REFRESHES {
+    fn room(&self, key: CacheKey, bytes: usize, worker: &Worker) -> Option<Hold> {
+        let mut under_way = self.under_way.borrow_mut();
+        if under_way.len() >= MAX_REFRESHES {
             return None;
         }
         let hold = Hold::take(&worker.budget, bytes)?;
-        self.under_way.set(under_way.saturating_add(1));
+        under_way.insert(key);
         Some(hold)
     }
 
     /// One has ended, with this status if there was an answer.
-    pub(super) fn ended(&self, status: Option<u16>, now: u64) {
-        self.under_way.set(self.under_way.get().saturating_sub(1));
-        // 429 and 5xx come to any request; all else that is not an answer speaks of this way of
-        // asking.
-        if !matches!(status, Some(200 | 429 | 500..)) {
-            self.by_request_until
-                .set(now.saturating_add(BY_REQUEST_FOR));
+    pub(super) fn ended(&self, key: &CacheKey, status: Result<u16, CalloutFault>, now: u64) {
+        self.under_way.borrow_mut().remove(key);
+        // 429, 5xx and connections that break come to any request; all else that is not an answer
+        // speaks of this way of asking.
+        if !matches!(status, Ok(200 | 429 | 500..) | Err(CalloutFault::NoReply)) {
+            let mut refused = self.refused.borrow_mut();
+            refused.retain(|_, until| now < *until);
+            if refused.len() >= MAX_REFUSED {
+                refused.clear();
+            }
+            refused.insert(*key, now.saturating_add(BY_REQUEST_FOR));
         }
     }
 
-    fn go_by_request(&self, now: u64) -> bool {
-        let until = self.by_request_until.get();
+    fn were_refused(&self, key: &CacheKey, now: u64) -> bool {
+        let until = self.refused.borrow().get(key).copied().unwrap_or(0);
         now < until && until <= now.saturating_add(BY_REQUEST_FOR)
     }
 }
@@ -102,11 +120,12 @@ pub(super) fn begin(
     let max_reply_bytes = worker.config.limits.max_response_bytes;
     let callout = body
         .zip(cluster)
-        .filter(|_| !refreshes.go_by_request(now))
+        .filter(|(_, cluster)| worker.routes.let_pass(headers, cluster))
+        .filter(|_| !refreshes.were_refused(&request.key, now))
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
         None => (RefreshResult::ByRequest, Err(NotRefreshed::Impossible)),
-        Some(callout) => match refreshes.room(callout.body.len(), worker) {
+        Some(callout) => match refreshes.room(request.key, callout.body.len(), worker) {
             None => (RefreshResult::Busy, Err(NotRefreshed::Busy)),
             Some(hold) => {
                 worker.add(Task::refresh(request, callout, hold), out);

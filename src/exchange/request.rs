@@ -43,7 +43,7 @@ pub(super) struct Keyed {
     pub(super) ttl: Duration,
     /// The form of a fresh entry under the key that could not serve this request.
     pub(super) rival: Option<Form>,
-    /// Set if it asks the upstream on behalf of identical requests.
+    /// Set if it asks the upstream on behalf of others.
     pub(super) lead: Option<Lead>,
 }
 
@@ -218,7 +218,7 @@ impl Collecting {
             ))));
             search.forward(bypassed(bypass), None, None, out)
         } else if self.directives.no_cache {
-            search.refresh(worker, out)
+            search.refresh(out)
         } else {
             out.push(Output::LookUp(key));
             State::LookingUp(Box::new(search))

@@ -40,6 +40,15 @@ pub(super) struct Forwarded {
     pub(super) fallback: Option<Fallback>,
 }
 
+/// The head of a response.
+pub(super) struct Response<'a> {
+    pub(super) headers: &'a Headers,
+    /// The upstream sent it, and not Envoy or one of its filters.
+    pub(super) via_upstream: bool,
+    /// No body follows.
+    pub(super) end_of_stream: bool,
+}
+
 /// An expired entry that is served if the upstream fails.
 #[derive(Debug)]
 pub(super) struct Fallback {
@@ -72,13 +81,16 @@ pub(super) struct Capturing {
 impl Forwarded {
     pub(super) fn response_headers(
         mut self,
-        headers: &Headers,
-        via_upstream: bool,
-        end_of_stream: bool,
+        response: &Response<'_>,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
+        let Response {
+            headers,
+            via_upstream,
+            end_of_stream,
+        } = *response;
         let fate = self.fate();
         if let Some(fallback) = self.fallback.take() {
             if let Some(status) = failure(headers, via_upstream) {
@@ -241,7 +253,7 @@ impl Capturing {
     pub(super) fn conclude(self, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
         let (fate, is_rehearsal) = (self.intake.fate(), self.rehearsal.is_some());
         match (self.intake.finish(worker), self.rehearsal) {
-            (Ok(whole), None) => storing::begin(whole, worker, out)
+            (Ok(whole), None) => storing::begin(whole, now, worker, out)
                 .map_or(State::Over, |storing| State::Storing(Box::new(storing))),
             (Ok(whole), Some(rehearsal)) => {
                 rehearsal.compare(whole, now, worker, out);

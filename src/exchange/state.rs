@@ -23,7 +23,7 @@
 
 use super::lookup::{Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
-use super::response::{Capturing, Forwarded};
+use super::response::{Capturing, Forwarded, Response};
 use super::storing::Storing;
 use super::{Input, Output, Report, Worker};
 
@@ -119,7 +119,14 @@ impl State {
                     end_of_stream,
                     now,
                 },
-            ) => forwarded.response_headers(headers, via_upstream, end_of_stream, now, worker, out),
+            ) => {
+                let response = Response {
+                    headers,
+                    via_upstream,
+                    end_of_stream,
+                };
+                forwarded.response_headers(&response, now, worker, out)
+            }
             (
                 Self::Capturing(capturing),
                 Input::ResponseBody {

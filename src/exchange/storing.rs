@@ -6,6 +6,7 @@ use crate::store::StoreFault;
 
 use super::fate::Fate;
 use super::intake::Whole;
+use super::worker::Write;
 use super::{NotStored, Output, Report, Worker};
 
 /// An answer that the memory is being given.
@@ -16,11 +17,18 @@ pub(super) struct Storing {
     draft: Option<Draft>,
     /// When it is of no more use, in milliseconds since 1970.
     expires: u64,
+    /// When it was whole.
+    now: u64,
 }
 
 /// Hands an answer to the memory, and [`Storing::inserted`] is told what came of it; `None` if there
 /// is no memory to wait for.
-pub(super) fn begin(whole: Whole, worker: &Worker, out: &mut Vec<Output>) -> Option<Storing> {
+pub(super) fn begin(
+    whole: Whole,
+    now: u64,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) -> Option<Storing> {
     let Whole {
         fate,
         draft,
@@ -33,6 +41,7 @@ pub(super) fn begin(whole: Whole, worker: &Worker, out: &mut Vec<Output>) -> Opt
             fate,
             draft,
             expires,
+            now,
         };
         storing.inserted(Err(StoreFault::Unavailable), worker, out);
         return None;
@@ -47,6 +56,7 @@ pub(super) fn begin(whole: Whole, worker: &Worker, out: &mut Vec<Output>) -> Opt
         fate,
         draft: for_http,
         expires,
+        now,
     })
 }
 
@@ -62,6 +72,7 @@ impl Storing {
             fate,
             draft,
             expires,
+            now,
         } = self;
         if let Ok(evicted) = result {
             out.push(Output::Report(Report::Evictions(evicted)));
@@ -69,7 +80,15 @@ impl Storing {
         // Who waits is answered once the answer can be found: in the memory at once, in the store
         // behind HTTP when it has been written.
         let fate_of_write = result.is_err().then_some(fate);
-        let taken = draft.map(|draft| worker.write(fate.key(), draft, expires, fate_of_write, out));
+        let taken = draft.map(|draft| {
+            let write = Write {
+                key: fate.key(),
+                draft,
+                expires,
+                fate: fate_of_write,
+            };
+            worker.write(write, now, out)
+        });
         match (result, taken) {
             (Ok(_), _) => fate.stored(worker, out),
             (Err(_), Some(Ok(()))) => out.push(Output::Report(Report::stored())),

@@ -3,8 +3,10 @@
 //! requests.
 //!
 //! ```text
-//!  Write, Probe, Delete ── begin ──► Calling ── called ──► Over
-//!  Refresh ── begin ──► Refreshing ── called ──► Storing ── inserted ──► Over
+//!  Write, Probe, Delete ── begin ──► Writing, Probing, Deleting ── called ──► Over
+//!  Refresh ── begin ──► Asking ── called: no newer one in the store ──► Refreshing ── called ──►
+//!                          │ a newer one                       Storing ── inserted ──► Over
+//!                          └──► Copying ── inserted ──► Over
 //!  Peek ── begin ──► Peeking ── the leader is gone ──┐
 //!  Find ── begin ──► Finding ◄───────────────────────┘
 //!                       │ not in memory        │ in memory
@@ -13,7 +15,7 @@
 //!  Free ── begin ──► Over: who waited is released
 //! ```
 
-use crate::cache::{CacheKey, Tier};
+use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, freshness};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::store::{Lookup, StoreFault};
 
@@ -54,6 +56,12 @@ enum State {
         /// Until the host has the request's body.
         hold: Hold,
     },
+    Asking {
+        request: Box<Keyed>,
+        callout: Callout,
+        _hold: Hold,
+    },
+    Copying(Fate),
     Refreshing(Box<Keyed>),
     Storing(Storing),
     Find(CacheKey),
@@ -118,6 +126,21 @@ impl Task {
         self.0 = state.handle(input, worker, out);
     }
 
+    /// The task ends here, whatever was to come: who relies on it is told.
+    pub fn abandon(self, worker: &Worker, out: &mut Vec<Output>) {
+        let fate = match self.0 {
+            State::Write { fate, .. } | State::Writing { fate, .. } => fate,
+            State::Refresh { request, .. }
+            | State::Asking { request, .. }
+            | State::Refreshing(request) => Some(request.fate()),
+            State::Copying(fate) => Some(fate),
+            _ => None,
+        };
+        if let Some(fate) = fate {
+            fate.abandoned(worker, out);
+        }
+    }
+
     /// No callout can be sent in the background. What needs one is over; anything else is kept.
     pub(super) fn give_up(
         mut self,
@@ -125,16 +148,18 @@ impl Task {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Option<Self> {
-        let calls = matches!(
-            self.0,
-            State::Write { .. } | State::Delete(_) | State::Probe(_) | State::Refresh { .. }
-        );
-        if !calls {
-            return Some(self);
-        }
+        let calls = match self.0 {
+            State::Write { .. } | State::Delete(_) | State::Probe(_) => 1,
+            // It may ask the store first.
+            State::Refresh { .. } => 2,
+            _ => return Some(self),
+        };
         self.handle(Input::Begin { now }, worker, &mut Vec::new());
-        let result = Err(CalloutFault::NotSent);
-        self.handle(Input::Called { result, now }, worker, out);
+        for _ in 0..calls {
+            let result = Err(CalloutFault::NotSent);
+            self.handle(Input::Called { result, now }, worker, out);
+        }
+        out.retain(|output| !matches!(output, Output::Call(_)));
         None
     }
 }
@@ -143,7 +168,7 @@ impl State {
     fn handle(self, input: Input<'_>, worker: &Worker, out: &mut Vec<Output>) -> Self {
         match (self, input) {
             (Self::Free(exchanges, because), Input::Begin { .. }) => {
-                release(exchanges, &Release::Go(because), out);
+                worker.release(exchanges, &Release::Go(because));
                 Self::Over
             }
             (Self::Find(key), Input::Begin { .. }) => {
@@ -163,7 +188,6 @@ impl State {
                     found.and_then(Result::ok).flatten(),
                     Tier::Http,
                     worker,
-                    out,
                 );
                 Self::Over
             }
@@ -181,15 +205,61 @@ impl State {
                     callout,
                     hold,
                 },
-                Input::Begin { .. },
+                Input::Begin { now },
             ) => {
-                drop(hold);
-                out.push(Output::Call(callout));
-                Self::Refreshing(request)
+                // Another gateway may have refreshed it.
+                let remote = worker.http.as_ref();
+                match remote.map(|remote| remote.look_up(&request.key, now, worker, out)) {
+                    Some(Lookup::Ask(lookup)) => {
+                        out.push(Output::Call(lookup));
+                        Self::Asking {
+                            request,
+                            callout,
+                            _hold: hold,
+                        }
+                    }
+                    _ => {
+                        out.push(Output::Call(callout));
+                        Self::Refreshing(request)
+                    }
+                }
+            }
+            (
+                Self::Asking {
+                    request, callout, ..
+                },
+                Input::Called { result, now },
+            ) => {
+                let newer = worker.http.as_ref().and_then(|remote| {
+                    let found = remote.looked_up(result, now, out).ok()??;
+                    let entry = Entry::decode(&request.key, found, &remote.seal).ok()?;
+                    let freshness = freshness(now, entry.created, entry.lifetime);
+                    let fresh = matches!(freshness, Freshness::Fresh { .. });
+                    fresh.then(|| worker.copy_for_memory(request.key, &entry, &request.settings))?
+                });
+                match newer {
+                    Some(copy) => {
+                        worker.refreshes.ended(&request.key, Ok(200), now);
+                        out.push(copy);
+                        Self::Copying(request.fate())
+                    }
+                    None => {
+                        out.push(Output::Call(callout));
+                        Self::Refreshing(request)
+                    }
+                }
+            }
+            (Self::Copying(fate), Input::Inserted(result)) => {
+                if let Ok(evicted) = result {
+                    out.push(Output::Report(Report::Evictions(evicted)));
+                }
+                fate.found(worker, out);
+                Self::Over
             }
             (Self::Refreshing(request), Input::Called { result, now }) => {
-                let status = result.as_ref().ok().map(|reply| reply.status);
-                worker.refreshes.ended(status, now);
+                let status = result.as_ref().map(|reply| reply.status);
+                let status = status.map_err(|fault| *fault);
+                worker.refreshes.ended(&request.key, status, now);
                 refreshed(*request, result, now, worker, out).map_or(Self::Over, Self::Storing)
             }
             (Self::Storing(storing), Input::Inserted(result)) => {
@@ -274,36 +344,33 @@ fn found_in_memory(
     worker: &Worker,
     out: &mut Vec<Output>,
 ) -> State {
-    let found = found.ok().flatten();
-    let lookup = match (&found, &worker.http) {
-        (None, Some(remote)) => remote.look_up(&key, now, out),
-        _ => Lookup::Refused,
-    };
-    if let Lookup::Ask(callout) = lookup {
+    // What has expired is what was there before.
+    let found = found.ok().flatten().filter(|bytes| {
+        let entry = Entry::decode(&key, bytes.clone(), &Seal::Checksum);
+        let freshness = entry.map(|entry| freshness(now, entry.created, entry.lifetime));
+        matches!(freshness, Ok(Freshness::Fresh { .. }))
+    });
+    if found.is_none()
+        && let Some(remote) = &worker.http
+        && let Lookup::Ask(callout) = remote.look_up(&key, now, worker, out)
+    {
         out.push(Output::Call(callout));
         return State::Fetching(key);
     }
-    end(&key, found, Tier::Memory, worker, out);
+    end(&key, found, Tier::Memory, worker);
     State::Over
 }
 
 /// A flight is over: who waits gets its answer, or goes to the upstream.
-fn end(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, worker: &Worker, out: &mut Vec<Output>) {
-    let release_with = match entry {
+fn end(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, worker: &Worker) {
+    let release = match entry {
         Some(entry) => Release::Answer {
             entry: entry.into(),
             tier,
         },
         None => Release::Go(CollapseFault::LeaderFailed),
     };
-    release(worker.flights.end(key), &release_with, out);
-}
-
-fn release(exchanges: Vec<u32>, release: &Release, out: &mut Vec<Output>) {
-    out.extend(exchanges.into_iter().map(|exchange| Output::Release {
-        exchange,
-        release: release.clone(),
-    }));
+    worker.release(worker.flights.end(key), &release);
 }
 
 /// Takes in the answer to a refresh, as if it had passed.
@@ -322,7 +389,7 @@ fn refreshed(
         intake.finish(worker)
     });
     match whole {
-        Ok(whole) => storing::begin(whole, worker, out),
+        Ok(whole) => storing::begin(whole, now, worker, out),
         Err(reason) => {
             fate.not_stored(reason, worker, out);
             None

@@ -1,18 +1,21 @@
 //! What the exchanges of one worker share, and what it does in the background on their behalf.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 
 use crate::cache::{CacheKey, Draft, Entry, Seal};
 use crate::callout::CalloutResult;
 use crate::config::{Config, Settings};
+use crate::http::Headers;
 use crate::random::Random;
-use crate::store::{HttpStore, Lookup, StoreFault};
+use crate::store::{HttpStore, Lookup, StoreFault, WriteBegun};
 
 use super::fate::Fate;
 use super::flights::{Due, Flights};
 use super::refresh::Refreshes;
+use super::route::Routes;
 use super::task::Task;
-use super::{CaptureBudget, CollapseFault, Operation, OperationResult, Output, Report};
+use super::{CaptureBudget, CollapseFault, Operation, OperationResult, Output, Release, Report};
 
 /// What the exchanges of one worker share.
 #[derive(Debug)]
@@ -24,9 +27,28 @@ pub struct Worker {
     pub(super) http: Option<Remote>,
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
+    pub(super) routes: Routes,
     /// To be run as soon as the host has woken the worker up.
     tasks: RefCell<Vec<Task>>,
+    /// The host has been told to wake the worker up.
+    woken: Cell<bool>,
+    /// To be released, in order.
+    released: RefCell<VecDeque<(u32, Release)>>,
     random: RefCell<Random>,
+}
+
+/// So many exchanges are released in one go. Envoy sends local replies one from within another (each
+/// runs the response's callbacks of its stream, at whose end the next is sent), on one stack.
+const RELEASED_AT_ONCE: usize = 16;
+
+/// An entry to be written to the store behind HTTP.
+pub(super) struct Write {
+    pub(super) key: CacheKey,
+    pub(super) draft: Draft,
+    /// When it is of no more use, in milliseconds since 1970.
+    pub(super) expires: u64,
+    /// Of those who wait for it, if they are to be told when it is written.
+    pub(super) fate: Option<Fate>,
 }
 
 /// The store behind HTTP, and what proves that an entry in it is ours.
@@ -53,7 +75,10 @@ impl Worker {
             config,
             flights: Flights::default(),
             refreshes: Refreshes::default(),
+            routes: Routes::default(),
             tasks: RefCell::default(),
+            woken: Cell::new(false),
+            released: RefCell::default(),
             random: RefCell::new(random),
         }
     }
@@ -61,13 +86,27 @@ impl Worker {
     /// What is to be run now; answers [`Output::Wake`]. Each takes [`Input::Begin`](super::Input)
     /// first.
     pub fn take_tasks(&self) -> Vec<Task> {
+        self.woken.set(false);
         self.tasks.take()
+    }
+
+    /// Which exchanges are to be told [`Input::Released`](super::Input::Released) now, and how. There
+    /// may be more for the next time: see [`Worker::has_more`].
+    pub fn take_released(&self) -> Vec<(u32, Release)> {
+        let mut released = self.released.borrow_mut();
+        let now = released.len().min(RELEASED_AT_ONCE);
+        released.drain(..now).collect()
+    }
+
+    /// Whether the host is to wake the worker up once more.
+    pub fn has_more(&self) -> bool {
+        !self.released.borrow().is_empty()
     }
 
     /// The host cannot wake the worker up: callouts in the background will not be sent. What else
     /// was to be done waits for the next tick.
     pub fn cannot_wake(&self, now: u64, out: &mut Vec<Output>) {
-        for task in self.tasks.take() {
+        for task in self.take_tasks() {
             let kept = task.give_up(now, self, out);
             self.tasks.borrow_mut().extend(kept);
         }
@@ -76,14 +115,14 @@ impl Worker {
     /// Another worker, which asked the upstream for this key, has ended; or an earlier one has, and
     /// the message was late.
     pub fn told(&self, key: &CacheKey) {
-        if self.flights.has(key) {
+        if self.flights.follows(key) {
             self.tasks.borrow_mut().push(Task::peek(*key));
         }
     }
 
     /// Whether [`Worker::tick`] is to be called every now and then: only while somebody waits.
     pub fn wants_ticks(&self) -> bool {
-        self.flights.are_waited_for()
+        self.flights.are_waited_for() || self.has_more() || !self.tasks.borrow().is_empty()
     }
 
     /// Time has passed: who has waited long enough goes, and who is unheard of is looked for.
@@ -96,10 +135,23 @@ impl Worker {
         tasks.extend(unheard.into_iter().map(Task::peek));
     }
 
+    /// A request is over that came with these headers, and was sent to this cluster with those;
+    /// answers [`Output::WatchRoute`].
+    pub fn observe(&self, came: &Headers, sent: &Headers, cluster: &str) {
+        self.routes.observe(came, sent, cluster);
+    }
+
     /// An exchange waits; answers [`Output::Wait`]. `exchange` is the number by which
-    /// [`Output::Release`] names it.
-    pub fn wait(&self, key: &CacheKey, exchange: u32, deadline: u64, out: &mut Vec<Output>) {
-        if !self.flights.wait(key, exchange, deadline) {
+    /// [`Worker::take_released`] names it.
+    pub fn wait(
+        &self,
+        key: &CacheKey,
+        exchange: u32,
+        since: u64,
+        deadline: u64,
+        out: &mut Vec<Output>,
+    ) {
+        if !self.flights.wait(key, exchange, since, deadline) {
             let gone = CollapseFault::LeaderFailed;
             self.add(Task::free(vec![exchange], gone), out);
         }
@@ -112,7 +164,11 @@ impl Worker {
 
     /// The one that asked the upstream for a key, here, has ended; with an answer in a store, or
     /// without.
-    pub(super) fn landed(&self, key: CacheKey, stored: bool, out: &mut Vec<Output>) {
+    pub(super) fn landed(&self, key: CacheKey, flight: u32, stored: bool, out: &mut Vec<Output>) {
+        if !self.flights.is_led_by(&key, flight) {
+            // It took so long that another took over.
+            return;
+        }
         if stored {
             if self.flights.land(&key) {
                 self.add(Task::find(key), out);
@@ -125,29 +181,44 @@ impl Worker {
         }
     }
 
+    /// Lets exchanges go that waited.
+    pub(super) fn release(&self, exchanges: Vec<u32>, release: &Release) {
+        let released = exchanges.into_iter().map(|id| (id, release.clone()));
+        self.released.borrow_mut().extend(released);
+    }
+
     /// Has an entry written to the store behind HTTP, if there is one and room in it.
     pub(super) fn write(
         &self,
-        key: CacheKey,
-        draft: Draft,
-        expires: u64,
-        fate: Option<Fate>,
+        write: Write,
+        now: u64,
         out: &mut Vec<Output>,
     ) -> Result<(), StoreFault> {
+        let Write {
+            key,
+            draft,
+            expires,
+            fate,
+        } = write;
         let remote = self.http.as_ref().ok_or(StoreFault::Unavailable)?;
         let entry = draft.seal(&remote.seal);
-        remote.begin(Operation::Write, entry.len(), out)?;
+        remote.begin(Operation::Write, &key, entry.len(), now, self, out)?;
         self.add(Task::write(key, entry, expires, fate), out);
         Ok(())
     }
 
     /// Has an entry that is of no more use removed, where the store does not do that by itself. Best
     /// effort: it takes room, no more.
-    pub(super) fn delete(&self, key: &CacheKey, out: &mut Vec<Output>) {
+    pub(super) fn delete(&self, key: &CacheKey, now: u64, out: &mut Vec<Output>) {
         let Some(remote) = &self.http else {
             return;
         };
-        if remote.store.keeps_expired() && remote.begin(Operation::Delete, 0, out).is_ok() {
+        let removes = remote.store.keeps_expired();
+        if removes
+            && remote
+                .begin(Operation::Delete, key, 0, now, self, out)
+                .is_ok()
+        {
             self.add(Task::delete(*key), out);
         }
     }
@@ -181,20 +252,27 @@ impl Worker {
     }
 
     pub(super) fn add(&self, task: Task, out: &mut Vec<Output>) {
-        let mut tasks = self.tasks.borrow_mut();
-        // Whoever was first has had the worker woken up.
-        if tasks.is_empty() {
+        self.tasks.borrow_mut().push(task);
+        if !self.woken.replace(true) {
             out.push(Output::Wake);
         }
-        tasks.push(task);
     }
 }
 
 impl Remote {
-    /// Decides how to look a key up.
-    pub(super) fn look_up(&self, key: &CacheKey, now: u64, out: &mut Vec<Output>) -> Lookup {
+    /// Decides how to look a key up, and has the store tried if that is due.
+    pub(super) fn look_up(
+        &self,
+        key: &CacheKey,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> Lookup {
         let (lookup, turn) = self.store.look_up(&key.to_string(), now);
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        if lookup == Lookup::Probe {
+            worker.probe(key, out);
+        }
         lookup
     }
 
@@ -215,12 +293,24 @@ impl Remote {
     fn begin(
         &self,
         operation: Operation,
+        key: &CacheKey,
         bytes: usize,
+        now: u64,
+        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Result<(), StoreFault> {
-        self.store.begin_write(bytes).inspect_err(|fault| {
-            let failed = OperationResult::Failed(*fault);
-            out.push(Output::Report(Report::Store(operation, failed)));
-        })
+        let (begun, turn) = self.store.begin_write(bytes, now);
+        out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        let fault = match begun {
+            WriteBegun::Yes => return Ok(()),
+            WriteBegun::Probe => {
+                worker.probe(key, out);
+                StoreFault::BreakerOpen
+            }
+            WriteBegun::No(fault) => fault,
+        };
+        let failed = OperationResult::Failed(fault);
+        out.push(Output::Report(Report::Store(operation, failed)));
+        Err(fault)
     }
 }

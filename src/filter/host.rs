@@ -145,7 +145,7 @@ pub(super) fn response_chunk(size: usize) -> Result<Vec<u8>, HostFault> {
     buffer(BUFFER_HTTP_RESPONSE_BODY, size)
 }
 
-/// Legal in the request's headers callback.
+/// Legal in the request's headers callback, and in `on_log`, where they are as they were sent.
 pub(super) fn request_headers() -> Result<Headers, HostFault> {
     headers(MAP_HTTP_REQUEST_HEADERS)
 }
@@ -236,6 +236,7 @@ pub(super) fn may_resume(id: u32) -> bool {
         [
             proxy_set_effective_context(id),
             proxy_continue_stream(STREAM_HTTP_REQUEST),
+            proxy_set_tick_period_milliseconds(0),
         ]
     };
     statuses
@@ -257,7 +258,7 @@ pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostFault> {
     check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
 }
 
-/// The cluster that the route of the current request leads to. Legal in the request's callbacks.
+/// The cluster that the route of the current request leads to. Legal in the request's callbacks and in `on_log`.
 pub(super) fn upstream_cluster() -> Result<String, HostFault> {
     String::from_utf8(property(b"xds\0cluster_name")?).map_err(|_| HostFault)
 }

@@ -7,6 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::exchange::{Exchange, Input, Output, Release, Reply};
+use crate::http::Headers;
 use crate::store::HostFault;
 
 use super::host;
@@ -25,6 +26,10 @@ pub(super) struct Stream {
     exchange: Exchange,
     /// The host holds the request back, because the last callback said so.
     paused: bool,
+    /// How the request came, if it matters what its route makes of it.
+    came: Option<Headers>,
+    /// The longest body of use in the reply to the callout that is waited for.
+    max_reply_bytes: usize,
 }
 
 impl Http {
@@ -36,6 +41,8 @@ impl Http {
                 exchange: Exchange::new(Rc::clone(&shared.worker)),
                 shared,
                 paused: false,
+                came: None,
+                max_reply_bytes: 0,
             })
         }))
     }
@@ -71,6 +78,7 @@ impl Stream {
                 });
             }
             Output::Call(callout) => {
+                self.max_reply_bytes = callout.max_reply_bytes;
                 if let Err(fault) = host::call(&callout) {
                     let (result, now) = (Err(fault), host::now());
                     self.step(Input::Called { result, now });
@@ -89,12 +97,17 @@ impl Stream {
             Output::AddHeader(name, value) => {
                 let _unset = host::add_response_header(name, &value);
             }
-            Output::Wait { key, deadline } => {
+            Output::Wait {
+                key,
+                since,
+                deadline,
+            } => {
                 // It is called through what it is a part of.
                 if let Some(me) = self.me.upgrade() {
-                    self.shared.wait(self.id, me, &key, deadline);
+                    self.shared.wait(self.id, me, &key, (since, deadline));
                 }
             }
+            Output::WatchRoute(headers) => self.came = Some(headers),
             Output::Leave(key) => self.shared.leave(self.id, &key),
             // All contexts do the others alike, or tasks alone say them.
             _ => {}
@@ -158,7 +171,7 @@ impl Stream {
     }
 
     fn callout_response(&mut self, headers: usize, body_bytes: usize) {
-        let result = self.shared.callout_result(headers, body_bytes);
+        let result = host::callout_result(headers, body_bytes, self.max_reply_bytes);
         let now = host::now();
         self.step(Input::Called { result, now });
         self.resume_if_free();
@@ -197,6 +210,15 @@ impl Stream {
         if self.exchange.captures_response() {
             let now = host::now();
             self.step(Input::ResponseTrailers { now });
+        }
+    }
+
+    fn logged(&mut self) {
+        self.closed();
+        if let Some(came) = self.came.take()
+            && let (Ok(sent), Ok(cluster)) = (host::request_headers(), host::upstream_cluster())
+        {
+            self.shared.worker.observe(&came, &sent, &cluster);
         }
     }
 
@@ -256,7 +278,7 @@ impl HttpContext for Http {
     }
 
     fn on_log(&mut self) {
-        self.0.borrow_mut().closed();
+        self.0.borrow_mut().logged();
     }
 }
 

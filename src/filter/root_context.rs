@@ -21,7 +21,14 @@ pub(super) struct Root {
     /// `None` until there is a good configuration; requests pass untouched without one.
     shared: Option<Rc<Shared>>,
     /// The tasks that wait for the result of a callout, by its token.
-    tasks: BTreeMap<u32, Task>,
+    tasks: BTreeMap<u32, Calling>,
+}
+
+/// A task that waits for the result of a callout.
+#[derive(Debug)]
+struct Calling {
+    task: Task,
+    max_reply_bytes: usize,
 }
 
 impl Root {
@@ -45,6 +52,14 @@ impl Root {
                 self.step(task, Input::Begin { now }, shared);
             }
         }
+        for (exchange, release) in shared.worker.take_released() {
+            if let Some(stream) = shared.take_waiting(exchange) {
+                stream.borrow_mut().release(release);
+            }
+        }
+        if shared.worker.has_more() {
+            shared.wake();
+        }
         shared.set_ticks();
     }
 
@@ -59,17 +74,12 @@ impl Root {
                 Performed::Done => {}
                 Performed::Answered(input) => answer = Some(input),
                 Performed::Left(Output::Call(callout)) => match host::call(&callout) {
-                    Ok(token) => sent = Some(token),
+                    Ok(token) => sent = Some((token, callout.max_reply_bytes)),
                     Err(fault) => {
                         let (result, now) = (Err(fault), host::now());
                         answer = Some(Input::Called { result, now });
                     }
                 },
-                Performed::Left(Output::Release { exchange, release }) => {
-                    if let Some(stream) = shared.take_waiting(exchange) {
-                        stream.borrow_mut().release(release);
-                    }
-                }
                 // No task says anything else.
                 Performed::Left(_) => {}
             }
@@ -77,8 +87,12 @@ impl Root {
         // A task asks for one thing at a time.
         match (answer, sent) {
             (Some(answer), _) => self.step(task, answer, shared),
-            (None, Some(token)) => {
-                self.tasks.insert(token, task);
+            (None, Some((token, max_reply_bytes))) => {
+                let calling = Calling {
+                    task,
+                    max_reply_bytes,
+                };
+                self.tasks.insert(token, calling);
             }
             (None, None) => {}
         }
@@ -93,10 +107,10 @@ impl Context for Root {
         body_bytes: usize,
         _trailers: usize,
     ) {
-        if let (Some(shared), Some(task)) = (self.shared.clone(), self.tasks.remove(&token)) {
-            let result = shared.callout_result(headers, body_bytes);
+        if let (Some(shared), Some(calling)) = (self.shared.clone(), self.tasks.remove(&token)) {
+            let result = host::callout_result(headers, body_bytes, calling.max_reply_bytes);
             let now = host::now();
-            self.step(task, Input::Called { result, now }, &shared);
+            self.step(calling.task, Input::Called { result, now }, &shared);
             self.run(&shared);
         }
     }
@@ -118,8 +132,8 @@ impl RootContext for Root {
             }
             Ok(config) if needs_root(&config) && !host::may_resume(self.id) => {
                 log::error!(
-                    "llm-cache: the VM may not call proxy_set_effective_context and \
-                     proxy_continue_stream, without which store.http, collapse and \
+                    "llm-cache: the VM may not call proxy_set_effective_context, \
+                     proxy_continue_stream and proxy_set_tick_period_milliseconds, without which store.http, collapse and \
                      stale_while_revalidate would leave requests hanging"
                 );
                 false
@@ -160,6 +174,23 @@ impl RootContext for Root {
 
     fn get_type(&self) -> Option<ContextType> {
         Some(ContextType::HttpContext)
+    }
+}
+
+impl Drop for Root {
+    /// The host forgets the callouts of a root context with it, and other workers would wait for
+    /// their leases.
+    fn drop(&mut self) {
+        if let Some(shared) = self.shared.take() {
+            let mut outputs = Vec::new();
+            for calling in std::mem::take(&mut self.tasks).into_values() {
+                calling.task.abandon(&shared.worker, &mut outputs);
+            }
+            for output in outputs {
+                // Nothing more can be sent.
+                let _left = shared.perform(output);
+            }
+        }
     }
 }
 

@@ -5,9 +5,8 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::cache::CacheKey;
-use crate::callout::CalloutResult;
 use crate::config::Config;
-use crate::exchange::{Input, Output, Worker};
+use crate::exchange::{Input, LeaseKind, Output, Worker};
 use crate::store::{Joined, Lease, Leases, MemoryStore, Peeked, StoreFault};
 
 use super::host::{self, HostSharedData};
@@ -77,14 +76,14 @@ impl Shared {
             } => Performed::Answered(Input::Inserted(self.insert(&key, &entry, expires))),
             Output::Lease {
                 key,
+                kind,
                 max_age,
                 waits,
             } => {
                 let now = host::now();
                 let shared = &HostSharedData;
-                let joined = self
-                    .leases
-                    .join(shared, key.as_bytes(), now, max_age, waits);
+                let name = lease_name(&key, kind);
+                let joined = self.leases.join(shared, &name, now, max_age, waits);
                 let found = match joined {
                     Joined::Leads(_) => self.look_up(&key),
                     _ => Ok(None),
@@ -93,16 +92,16 @@ impl Shared {
             }
             Output::GiveBack {
                 key,
+                kind,
                 lease,
                 unstorable_for,
             } => {
-                self.give_back(&key, lease, unstorable_for);
+                self.give_back(&key, kind, lease, unstorable_for);
                 Performed::Done
             }
             Output::Peek(key) => {
-                let peeked = self
-                    .leases
-                    .peek(&HostSharedData, key.as_bytes(), host::now());
+                let name = lease_name(&key, LeaseKind::Collapse);
+                let peeked = self.leases.peek(&HostSharedData, &name, host::now());
                 let held = peeked != Peeked::Free;
                 Performed::Answered(Input::Peeked { held })
             }
@@ -137,13 +136,12 @@ impl Shared {
         )
     }
 
-    fn give_back(&self, key: &CacheKey, lease: Lease, unstorable_for: u64) {
+    fn give_back(&self, key: &CacheKey, kind: LeaseKind, lease: Lease, unstorable_for: u64) {
         let now = host::now();
         let until = (unstorable_for > 0).then(|| now.saturating_add(unstorable_for));
         let shared = &HostSharedData;
-        let waiting = self
-            .leases
-            .release(shared, key.as_bytes(), lease, until, now);
+        let name = lease_name(key, kind);
+        let waiting = self.leases.release(shared, &name, lease, until, now);
         for queue in waiting {
             // A worker that is not told finds out at its next tick.
             let _untold = host::enqueue(queue, key.as_bytes());
@@ -151,7 +149,7 @@ impl Shared {
     }
 
     /// Has the root context called once the current callback is over.
-    fn wake(&self) {
+    pub(super) fn wake(&self) {
         let woken = self
             .queue
             .is_some_and(|queue| host::enqueue(queue, &[]).is_ok());
@@ -166,10 +164,16 @@ impl Shared {
     }
 
     /// A stream waits for the root context to release it.
-    pub(super) fn wait(&self, id: u32, stream: Rc<RefCell<Stream>>, key: &CacheKey, deadline: u64) {
+    pub(super) fn wait(
+        &self,
+        id: u32,
+        stream: Rc<RefCell<Stream>>,
+        key: &CacheKey,
+        (since, deadline): (u64, u64),
+    ) {
         self.waiting.borrow_mut().insert(id, stream);
         let mut outputs = Vec::new();
-        self.worker.wait(key, id, deadline, &mut outputs);
+        self.worker.wait(key, id, since, deadline, &mut outputs);
         for output in outputs {
             let _done = self.perform(output);
         }
@@ -195,13 +199,13 @@ impl Shared {
             let _unset = host::set_tick_period(period);
         }
     }
+}
 
-    /// The result of a callout, whose headers and body are as the callback for it has them.
-    pub(super) fn callout_result(&self, headers: usize, body_bytes: usize) -> CalloutResult {
-        let config = &self.worker.config;
-        let entries = config.http.as_ref().map_or(0, |http| http.max_entry_bytes);
-        let max_bytes = entries.max(config.limits.max_response_bytes);
-        host::callout_result(headers, body_bytes, max_bytes)
+/// Under what name the lease on a key goes: another one for each kind.
+fn lease_name(key: &CacheKey, kind: LeaseKind) -> [u8; 32] {
+    match kind {
+        LeaseKind::Collapse => *key.as_bytes(),
+        LeaseKind::Refresh => key.as_bytes().map(|byte| !byte),
     }
 }
 

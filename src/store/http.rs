@@ -96,6 +96,17 @@ pub enum Lookup {
     Refused,
 }
 
+/// Whether an entry may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteBegun {
+    /// There is room.
+    Yes,
+    /// Not now; the store is to be tried with [`HttpStore::probe`].
+    Probe,
+    /// Why not.
+    No(StoreFault),
+}
+
 impl HttpStore {
     /// The store that the configuration names; `seed` makes the breaker's randomness.
     pub fn new(settings: config::Http, seed: u64) -> Self {
@@ -113,11 +124,6 @@ impl HttpStore {
     /// The name of its cluster.
     pub fn cluster(&self) -> &str {
         &self.settings.cluster
-    }
-
-    /// The state of its breaker.
-    pub fn breaker_state(&self) -> BreakerState {
-        self.breaker.borrow().state()
     }
 
     /// Whether an entry that has expired stays until it is deleted.
@@ -165,28 +171,31 @@ impl HttpStore {
         (found, turn)
     }
 
-    /// Takes room for a write of so many bytes, which [`HttpStore::end_write`] gives back.
-    ///
-    /// # Errors
-    /// Why there is none.
-    pub fn begin_write(&self, bytes: usize) -> Result<(), StoreFault> {
-        if bytes > self.settings.max_entry_bytes {
-            return Err(StoreFault::TooLarge);
+    /// Takes room for a write of so many bytes at `now`, in milliseconds since 1970, which
+    /// [`HttpStore::end_write`] gives back.
+    pub fn begin_write(&self, bytes: usize, now: u64) -> (WriteBegun, Option<Turn>) {
+        let max_entry_bytes = self.settings.max_entry_bytes;
+        if bytes > max_entry_bytes {
+            return (WriteBegun::No(StoreFault::TooLarge), None);
         }
-        if self.breaker_state() != BreakerState::Closed {
-            return Err(StoreFault::BreakerOpen);
-        }
-        let total = self.bytes_written.get().saturating_add(bytes);
-        let max_total = self
-            .settings
-            .max_entry_bytes
-            .saturating_mul(MAX_WRITTEN_ENTRIES);
-        if self.writes.get() >= MAX_WRITES || total > max_total {
-            return Err(StoreFault::Busy);
-        }
-        self.writes.set(self.writes.get().saturating_add(1));
-        self.bytes_written.set(total);
-        Ok(())
+        let (admission, turn) = self.breaker.borrow_mut().admit(now);
+        let begun = match admission {
+            Admission::Refused => WriteBegun::No(StoreFault::BreakerOpen),
+            Admission::Probe => WriteBegun::Probe,
+            Admission::Closed => {
+                let writes = self.writes.get().saturating_add(1);
+                let total = self.bytes_written.get().saturating_add(bytes);
+                let max_total = max_entry_bytes.saturating_mul(MAX_WRITTEN_ENTRIES);
+                if writes > MAX_WRITES || total > max_total {
+                    WriteBegun::No(StoreFault::Busy)
+                } else {
+                    self.writes.set(writes);
+                    self.bytes_written.set(total);
+                    WriteBegun::Yes
+                }
+            }
+        };
+        (begun, turn)
     }
 
     /// Gives back the room that a write took.

@@ -5,7 +5,7 @@ mod lease;
 mod memory;
 mod set;
 
-pub use http::{BreakerState, HttpStore, Lookup, Turn};
+pub use http::{BreakerState, HttpStore, Lookup, Turn, WriteBegun};
 pub use lease::{Joined, Lease, Leases, Peeked};
 pub use memory::MemoryStore;
 

@@ -1,6 +1,7 @@
 use super::*;
 
 const NOW: u64 = 1_700_000_000_000;
+const UNTIL: u64 = NOW + 1_000;
 
 fn key(n: u8) -> CacheKey {
     CacheKey::from_bytes([n; 32])
@@ -9,39 +10,52 @@ fn key(n: u8) -> CacheKey {
 #[test]
 fn who_waits_is_let_go_when_the_leader_ends() {
     let flights = Flights::default();
-    flights.lead(key(1));
-    assert!(flights.has(&key(1)) && !flights.has(&key(2)));
+    flights.lead(key(1), NOW, UNTIL);
+    assert!(flights.has(&key(1), NOW) && !flights.has(&key(2), NOW));
     assert!(!flights.are_waited_for());
     for exchange in [10, 11, 12] {
-        assert!(flights.wait(&key(1), exchange, NOW + 100));
+        assert!(flights.wait(&key(1), exchange, NOW, NOW + 100));
     }
     assert!(flights.are_waited_for());
     flights.leave(&key(1), 11);
     assert_eq!(flights.end(&key(1)), [10, 12]);
-    assert!(!flights.has(&key(1)) && !flights.are_waited_for());
-    assert!(!flights.wait(&key(1), 13, NOW + 100), "too late");
+    assert!(!flights.has(&key(1), NOW) && !flights.are_waited_for());
+    assert!(!flights.wait(&key(1), 13, NOW, NOW + 100), "too late");
+}
+
+#[test]
+fn a_leader_that_takes_too_long_is_waited_for_by_nobody_new_and_replaced() {
+    let flights = Flights::default();
+    let old = flights.lead(key(1), NOW, UNTIL);
+    assert!(flights.has(&key(1), UNTIL - 1));
+    assert!(!flights.has(&key(1), UNTIL));
+    assert!(!flights.has(&key(1), NOW - 1), "the clock was set back");
+    assert!(flights.is_led_by(&key(1), old));
+    let new = flights.lead(key(1), UNTIL, UNTIL + 1_000);
+    assert!(flights.has(&key(1), UNTIL));
+    assert!(flights.is_led_by(&key(1), new) && !flights.is_led_by(&key(1), old));
 }
 
 #[test]
 fn a_flight_lands_once_and_whoever_comes_meanwhile_waits_with_the_others() {
     let flights = Flights::default();
-    flights.lead(key(1));
-    flights.wait(&key(1), 10, NOW + 100);
+    flights.lead(key(1), NOW, UNTIL);
+    flights.wait(&key(1), 10, NOW, NOW + 100);
     assert!(flights.land(&key(1)));
     assert!(
         !flights.land(&key(1)),
         "its answer is being fetched already"
     );
-    assert!(flights.wait(&key(1), 11, NOW + 100));
+    assert!(flights.wait(&key(1), 11, NOW, NOW + 100));
     assert_eq!(flights.end(&key(1)), [10, 11]);
 }
 
 #[test]
 fn a_flight_that_nobody_waits_for_is_over_when_it_lands() {
     let flights = Flights::default();
-    flights.lead(key(1));
+    flights.lead(key(1), NOW, UNTIL);
     assert!(!flights.land(&key(1)));
-    assert!(!flights.has(&key(1)));
+    assert!(!flights.has(&key(1), NOW));
     assert!(!flights.land(&key(2)), "there is none");
 }
 
@@ -50,31 +64,52 @@ fn a_leader_elsewhere_is_forgotten_with_the_last_who_waits_and_one_here_is_not()
     for here in [true, false] {
         let flights = Flights::default();
         if here {
-            flights.lead(key(1));
+            flights.lead(key(1), NOW, UNTIL);
         } else {
-            flights.follow(key(1));
+            flights.follow(key(1), NOW);
         }
-        flights.wait(&key(1), 10, NOW + 100);
+        flights.wait(&key(1), 10, NOW, NOW + 100);
         flights.leave(&key(1), 10);
-        assert_eq!(flights.has(&key(1)), here);
+        assert_eq!(flights.has(&key(1), NOW), here);
     }
 }
 
 #[test]
-fn what_is_due_are_waiters_past_their_deadline_and_leaders_elsewhere() {
+fn what_is_due_are_waiters_past_their_deadline_and_leaders_unheard_of() {
     let flights = Flights::default();
-    flights.lead(key(1));
-    flights.follow(key(2));
-    flights.follow(key(3));
-    for (n, exchange, deadline) in [(1, 10, 100), (1, 11, 200), (2, 12, 100), (3, 13, 200)] {
-        flights.wait(&key(n), exchange, NOW + deadline);
+    flights.lead(key(1), NOW, UNTIL);
+    flights.follow(key(2), NOW);
+    flights.follow(key(3), NOW);
+    for (n, exchange, deadline) in [(1, 10, 100), (1, 11, 600), (2, 12, 100), (3, 13, 600)] {
+        flights.wait(&key(n), exchange, NOW, NOW + deadline);
     }
-    let due = flights.due(NOW + 99);
-    assert_eq!((due.overdue, due.unheard), (vec![], vec![key(2), key(3)]));
+    assert_eq!(flights.due(NOW + 99), Due::default());
     let due = flights.due(NOW + 100);
-    assert_eq!((due.overdue, due.unheard), (vec![10, 12], vec![key(3)]));
-    assert!(flights.has(&key(1)) && !flights.has(&key(2)));
-    let due = flights.due(NOW + 200);
+    assert_eq!((due.overdue, due.unheard), (vec![10, 12], vec![]));
+    assert!(flights.has(&key(1), NOW) && !flights.has(&key(2), NOW));
+    assert_eq!(flights.due(NOW + 250).unheard, [key(3)]);
+    assert_eq!(flights.due(NOW + 499).unheard, []);
+    assert_eq!(flights.due(NOW + 500).unheard, [key(3)]);
+    let due = flights.due(NOW + 600);
     assert_eq!((due.overdue, due.unheard), (vec![11, 13], vec![]));
-    assert!(flights.has(&key(1)), "its leader will say how it ends");
+    assert!(flights.has(&key(1), NOW), "its leader will say how it ends");
+}
+
+#[test]
+fn a_clock_that_is_set_back_lets_everybody_go() {
+    let flights = Flights::default();
+    flights.lead(key(1), NOW, UNTIL);
+    flights.wait(&key(1), 10, NOW, NOW + 100);
+    assert_eq!(flights.due(NOW - 3_600_000).overdue, [10]);
+}
+
+#[test]
+fn so_many_may_wait_and_no_more() {
+    let flights = Flights::default();
+    flights.lead(key(1), NOW, UNTIL);
+    for exchange in 0..u32::try_from(MAX_WAITING).unwrap() {
+        assert!(flights.have_room());
+        flights.wait(&key(1), exchange, NOW, NOW + 100);
+    }
+    assert!(!flights.have_room());
 }

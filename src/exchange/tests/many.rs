@@ -52,11 +52,16 @@ fn waiter(worker: &Rc<Worker>, exchange: u32, body: &str) -> Host {
     let mut host = Host::new(worker);
     host.lease = Joined::Waits { until: UNTIL };
     host.request(&post(&[]), body);
-    let Some(Output::Wait { key, deadline }) = host.seen.pop() else {
+    let Some(Output::Wait {
+        key,
+        since,
+        deadline,
+    }) = host.seen.pop()
+    else {
         panic!("it does not wait")
     };
-    assert_eq!(deadline, NOW + 10_000);
-    worker.wait(&key, exchange, deadline, &mut Vec::new());
+    assert_eq!((since, deadline), (NOW, NOW + 10_000));
+    worker.wait(&key, exchange, since, deadline, &mut Vec::new());
     assert!(host.exchange.holds_request() && host.exchange.awaits_response());
     assert!(worker.wants_ticks());
     host
@@ -64,7 +69,6 @@ fn waiter(worker: &Rc<Worker>, exchange: u32, body: &str) -> Host {
 
 /// Runs what is to be done in the background, with this in memory; whom that releases, and how.
 fn run(worker: &Worker, memory: Option<&(CacheKey, Vec<u8>)>) -> Vec<(u32, Release)> {
-    let mut released = Vec::new();
     for mut task in worker.take_tasks() {
         let mut next = Some(Input::Begin { now: NOW });
         while let Some(input) = next.take() {
@@ -72,7 +76,6 @@ fn run(worker: &Worker, memory: Option<&(CacheKey, Vec<u8>)>) -> Vec<(u32, Relea
             task.handle(input, worker, &mut out);
             for output in out {
                 match output {
-                    Output::Release { exchange, release } => released.push((exchange, release)),
                     Output::Peek(_) => next = Some(Input::Peeked { held: false }),
                     Output::LookUp(key) => {
                         let found = memory.filter(|(stored, _)| *stored == key);
@@ -85,6 +88,15 @@ fn run(worker: &Worker, memory: Option<&(CacheKey, Vec<u8>)>) -> Vec<(u32, Relea
                 }
             }
         }
+    }
+    released(worker)
+}
+
+/// All that are to be released, however often the worker has to be woken up for that.
+fn released(worker: &Worker) -> Vec<(u32, Release)> {
+    let mut released = worker.take_released();
+    while worker.has_more() {
+        released.extend(worker.take_released());
     }
     released
 }
@@ -206,7 +218,7 @@ fn a_leader_in_another_worker_is_waited_for_until_it_is_heard_of() {
         if told {
             worker.told(&stored.0);
         } else {
-            worker.tick(NOW + 20);
+            worker.tick(NOW + 250);
         }
         let released = run(&worker, Some(&stored));
         assert_eq!(released.len(), 1);
@@ -344,10 +356,10 @@ fn without_memory_those_who_wait_are_answered_once_the_store_has_the_answer() {
         };
         let mut leader = ask(Joined::Leads(a_lease()));
         let mut host = ask(Joined::Waits { until: UNTIL });
-        let Some(Output::Wait { key, deadline }) = host.seen.pop() else {
+        let Some(Output::Wait { key, deadline, .. }) = host.seen.pop() else {
             panic!("it does not wait")
         };
-        worker.wait(&key, 10, deadline, &mut Vec::new());
+        worker.wait(&key, 10, NOW, deadline, &mut Vec::new());
         answer(&mut leader, "200");
         assert_eq!(gives_back(&leader), None, "not before it is written");
 
@@ -372,9 +384,7 @@ fn without_memory_those_who_wait_are_answered_once_the_store_has_the_answer() {
             let result = reply(200, &put.body);
             find.handle(Input::Called { result, now: NOW }, &worker, &mut out);
         }
-        let Some(Output::Release { release: how, .. }) = out.pop() else {
-            panic!("{out:?}")
-        };
+        let (_, how) = released(&worker).remove(0);
         release(&mut host, how);
         assert_eq!(
             host.request_result() == Some(RequestResult::Collapsed),
@@ -392,4 +402,83 @@ fn a_host_that_cannot_wake_the_worker_answers_at_the_next_tick() {
     worker.cannot_wake(NOW, &mut Vec::new());
     worker.tick(NOW + 20);
     assert_eq!(run(&worker, leader.stored.as_ref()).len(), 1);
+}
+
+#[test]
+fn those_who_wait_are_released_a_few_at_a_time() {
+    let worker = worker(COLLAPSE);
+    let mut leader = leader(&worker);
+    for exchange in 0..40 {
+        waiter(&worker, exchange, ASK_JSON);
+    }
+    answer(&mut leader, "500");
+    for mut task in worker.take_tasks() {
+        task.handle(Input::Begin { now: NOW }, &worker, &mut Vec::new());
+    }
+    let counts = [16, 16, 8, 0].map(|_| {
+        assert!(worker.wants_ticks() == worker.has_more());
+        worker.take_released().len()
+    });
+    assert_eq!(counts, [16, 16, 8, 0]);
+}
+
+#[test]
+fn a_leader_that_takes_too_long_is_replaced_and_ends_nothing_of_the_new_ones() {
+    let worker = worker(COLLAPSE);
+    let mut old = leader(&worker);
+    let mut new = Host::new(&worker);
+    new.now = NOW + 20_000;
+    new.lease = Joined::Leads(a_lease());
+    new.request(&post(&[]), ASK_JSON);
+    assert!(!new.exchange.holds_request(), "it asks itself");
+    let mut host = Host::new(&worker);
+    host.now = NOW + 20_001;
+    host.request(&post(&[]), ASK_JSON);
+    let Some(Output::Wait {
+        key,
+        since,
+        deadline,
+    }) = host.seen.pop()
+    else {
+        panic!("it does not wait")
+    };
+    worker.wait(&key, 10, since, deadline, &mut Vec::new());
+    answer(&mut old, "500");
+    assert_eq!(run(&worker, None), []);
+    answer(&mut new, "200");
+    assert_eq!(run(&worker, new.stored.as_ref()).len(), 1);
+}
+
+#[test]
+fn a_stream_that_will_not_be_stored_is_waited_for_by_nobody() {
+    let worker = worker(r#"{"collapse": {"max_wait": "10s"}, "store_if": {"streams": false}}"#);
+    let mut stream = Host::new(&worker);
+    stream.lease = Joined::Leads(a_lease());
+    stream.request(&post(&[]), ASK_STREAM);
+    assert!(!stream.exchange.holds_request());
+    let json = leader(&worker);
+    assert!(!json.exchange.holds_request());
+}
+
+#[test]
+fn an_answer_that_was_there_before_is_none_to_those_who_wait() {
+    let worker = worker(COLLAPSE);
+    let mut old = json_miss(&self::worker(r#"{"ttl": "1s"}"#)).stored.unwrap();
+    let mut leader = leader(&worker);
+    let _waiter = waiter(&worker, 10, ASK_JSON);
+    answer(&mut leader, "200");
+    mem::swap(&mut old, leader.stored.as_mut().unwrap());
+    let mut task = worker.take_tasks().remove(0);
+    let mut out = Vec::new();
+    task.handle(Input::Begin { now: NOW }, &worker, &mut out);
+    task.handle(
+        Input::LookedUp {
+            found: Ok(leader.stored.map(|(_, entry)| entry)),
+            now: NOW + 2_000,
+        },
+        &worker,
+        &mut out,
+    );
+    let gone = Release::Go(CollapseFault::LeaderFailed);
+    assert_eq!(released(&worker), [(10, gone)]);
 }

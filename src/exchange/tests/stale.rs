@@ -10,10 +10,21 @@ const HOUR: u64 = 3_600_000;
 fn late(worker: &Rc<Worker>, request: &Fields, late: u64) -> Host {
     let mut host = Host::new(worker);
     host.stored = json_miss(worker).stored;
+    observe(worker);
     host.now = NOW + HOUR + late;
     host.lease = Joined::Leads(many::a_lease());
     host.request(request, ASK_JSON);
     host
+}
+
+fn default_worker() -> Rc<Worker> {
+    worker("{}")
+}
+
+/// The worker sees a request pass that its route leaves alone.
+fn observe(worker: &Worker) {
+    let came = headers(&post(&[]));
+    worker.observe(&came, &came, "upstream");
 }
 
 /// Tells what the exchange asks for to refresh.
@@ -155,13 +166,23 @@ fn one_refresh_per_key_goes_on_at_a_time() {
 
 #[test]
 fn a_request_goes_itself_where_no_callout_can_be_made_of_it() {
-    for (odd, cluster) in [(&b"text"[..], None), (&[0xff], Some("upstream"))] {
+    let upstream = Some("upstream");
+    for (odd, cluster, seen) in [
+        (&b"text"[..], None, true),
+        (&[0xff], upstream, true),
+        // What the route makes of such requests is not known.
+        (b"text", upstream, false),
+    ] {
         let worker = worker(WINDOWS);
+        let request = post(&[]);
         let mut host = Host::new(&worker);
         host.stored = json_miss(&worker).stored;
+        if seen {
+            observe(&worker);
+        }
         host.now = NOW + HOUR + 1;
         host.lease = Joined::Leads(many::a_lease());
-        let mut headers = headers(&post(&[]));
+        let mut headers = headers(&request);
         headers.push("x-odd", odd);
         host.step(Input::RequestHeaders {
             headers,
@@ -191,6 +212,7 @@ fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
     for (result, by_request) in [
         (reply(404, ""), true),
         (Err(CalloutFault::NotSent), true),
+        (Err(CalloutFault::NoReply), false),
         (reply(500, ""), false),
         (reply(429, ""), false),
         (reply(200, "{\"choices\":["), false),
@@ -218,7 +240,9 @@ fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
             assert_eq!(host.reply.is_none(), by_request);
             host.close();
             worker.take_tasks();
-            worker.landed(host.stored.unwrap().0, false, &mut Vec::new());
+            worker
+                .refreshes
+                .ended(&host.stored.unwrap().0, Ok(200), now);
         }
     }
 }
@@ -232,6 +256,7 @@ fn refreshes_under_way_are_bounded() {
         let stored = miss(&worker, &post(&[]), &body, &response, JSON).stored;
         let mut host = Host::new(&worker);
         host.stored = stored;
+        observe(&worker);
         host.now = NOW + HOUR;
         host.lease = Joined::Leads(many::a_lease());
         host.request(&post(&[]), &body);
@@ -239,6 +264,71 @@ fn refreshes_under_way_are_bounded() {
         assert!(is_stale(&host));
     }
     assert_eq!(worker.take_tasks().len(), 16);
+}
+
+#[test]
+fn a_request_that_goes_in_the_place_of_a_refresh_has_what_expired_to_fall_back_on() {
+    let worker = worker(r#"{"stale_while_revalidate": "10s"}"#);
+    let mut host = late(&worker, &post(&[]), 1);
+    read(&mut host, None);
+    host.response_headers(&ok("application/json", &[(":status", "503")]), true);
+    assert!(is_stale(&host));
+}
+
+#[test]
+fn a_store_behind_http_is_asked_before_the_upstream_and_after_the_client_is_served() {
+    let config = r#"{"stale_while_revalidate": "10s",
+        "store": {"http": {"cluster": "s3", "protocol": "rest"}}}"#;
+    let newer = json_miss(&default_worker()).stored.unwrap().1;
+    for (found, asks_upstream) in [(Some(&newer), false), (None, true)] {
+        let worker = worker(config);
+        let mut host = Host::new(&worker);
+        host.stored = json_miss(&default_worker()).stored;
+        observe(&worker);
+        host.now = NOW + HOUR + 1;
+        host.lease = Joined::Leads(many::a_lease());
+        host.request(&post(&[]), ASK_JSON);
+        read(&mut host, Some("upstream"));
+        assert!(is_stale(&host));
+        let (mut task, lookup) = refresh(&worker);
+        assert_eq!(lookup.cluster, "s3");
+        let result = Ok(CalloutReply {
+            status: if found.is_some() { 200 } else { 404 },
+            headers: Headers::new(),
+            body: found.cloned().or(Some(vec![])),
+        });
+        let mut out = Vec::new();
+        task.handle(Input::Called { result, now: NOW }, &worker, &mut out);
+        match out.pop() {
+            Some(Output::Call(callout)) => {
+                assert!(asks_upstream && callout.cluster == "upstream");
+            }
+            Some(Output::Insert { entry, .. }) => {
+                assert!(!asks_upstream && entry == newer);
+                task.handle(Input::Inserted(Ok(0)), &worker, &mut out);
+                assert!(matches!(out.last(), Some(Output::GiveBack { .. })));
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_refresh_that_ends_with_its_worker_gives_its_lease_back() {
+    let worker = worker(WINDOWS);
+    let mut host = late(&worker, &post(&[]), 1);
+    read(&mut host, Some("upstream"));
+    let (task, _) = refresh(&worker);
+    let mut out = Vec::new();
+    task.abandon(&worker, &mut out);
+    assert!(matches!(
+        out.as_slice(),
+        [Output::GiveBack {
+            kind: LeaseKind::Refresh,
+            unstorable_for: 0,
+            ..
+        }]
+    ));
 }
 
 #[test]

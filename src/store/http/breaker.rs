@@ -97,10 +97,6 @@ impl Breaker {
         }
     }
 
-    pub(super) fn state(&self) -> BreakerState {
-        self.state.name()
-    }
-
     /// Whether the store may be asked at `now`, in milliseconds since 1970.
     pub(super) fn admit(&mut self, now: u64) -> (Admission, Option<Turn>) {
         match self.state {

@@ -234,7 +234,8 @@ fn only_faults_of_the_store_itself_open_the_breaker() {
         for store in [lookups, writes] {
             let (lookup, _) = store.look_up(KEY, NOW);
             assert_eq!(lookup == Lookup::Refused, opens, "{result:?}");
-            assert_eq!(store.begin_write(1).is_err(), opens, "{result:?}");
+            let (begun, _) = store.begin_write(1, NOW);
+            assert_eq!(begun != WriteBegun::Yes, opens, "{result:?}");
         }
     }
 }
@@ -254,18 +255,34 @@ fn an_open_breaker_lets_one_probe_out_whose_answer_closes_it() {
 }
 
 #[test]
+fn a_write_finds_out_as_well_that_a_probe_is_due() {
+    let store = store(StoreProtocol::Webdis);
+    for _ in 0..2 {
+        let _written = store.written(reply(503, b""), NOW);
+    }
+    let open = WriteBegun::No(StoreFault::BreakerOpen);
+    assert_eq!(store.begin_write(1, NOW + 999).0, open);
+    assert_eq!(store.begin_write(1, NOW + 1_000).0, WriteBegun::Probe);
+    assert_eq!(store.begin_write(1, NOW + 1_000).0, open);
+    let _found = store.probed(reply(404, b""), NOW + 1_001);
+    assert_eq!(store.begin_write(1, NOW + 1_001).0, WriteBegun::Yes);
+}
+
+#[test]
 fn writes_on_their_way_are_bounded_in_number_and_bytes() {
     let store = store(StoreProtocol::Webdis);
-    assert_eq!(store.begin_write(1_001), Err(StoreFault::TooLarge));
+    let begin = |bytes| store.begin_write(bytes, NOW).0;
+    let busy = WriteBegun::No(StoreFault::Busy);
+    assert_eq!(begin(1_001), WriteBegun::No(StoreFault::TooLarge));
     for _ in 0..MAX_WRITTEN_ENTRIES {
-        assert_eq!(store.begin_write(1_000), Ok(()));
+        assert_eq!(begin(1_000), WriteBegun::Yes);
     }
-    assert_eq!(store.begin_write(1), Err(StoreFault::Busy));
+    assert_eq!(begin(1), busy);
     store.end_write(1_000);
     for _ in MAX_WRITTEN_ENTRIES..=MAX_WRITES {
-        assert_eq!(store.begin_write(1), Ok(()));
+        assert_eq!(begin(1), WriteBegun::Yes);
     }
-    assert_eq!(store.begin_write(1), Err(StoreFault::Busy));
+    assert_eq!(begin(1), busy);
     store.end_write(1);
-    assert_eq!(store.begin_write(1), Ok(()));
+    assert_eq!(begin(1), WriteBegun::Yes);
 }

@@ -120,11 +120,11 @@ fn what_was_sent_before_it_opened_changes_nothing_afterwards() {
     breaker.succeeded();
     assert_eq!(breaker.failed(NOW), None);
     assert_eq!(breaker.probed(true, NOW), None);
-    assert_eq!(breaker.state(), BreakerState::Open);
+    assert_eq!(breaker.state.name(), BreakerState::Open);
     breaker.admit(NOW + open_for);
     breaker.succeeded();
     assert_eq!(breaker.failed(NOW), None);
-    assert_eq!(breaker.state(), BreakerState::HalfOpen);
+    assert_eq!(breaker.state.name(), BreakerState::HalfOpen);
 }
 
 #[test]
