@@ -23,6 +23,10 @@ separated by `;`:
     split=N         write the body N bytes at a time
     pace=ms         time between two pieces (streams: 20 unless told otherwise)
     step=NAME       write piece k+1 only after POST /_standin/release?step=NAME; so does the ending
+    hold            in step mode, hold the head and the first piece back too
+    once=NAME       all these directives hold for the first request of this name only
+    path=PATH       404 unless the request is for this path
+    needs=N:V       401 unless the request has this header
     err=STATUS      an error answer with this status
     err=event       an error event in the stream, then [DONE] (as vLLM does)
     err=named_event an `event: error` in the stream, and no [DONE] (as Groq does)
@@ -127,6 +131,7 @@ class Provider:
         self.recorded = recorded
         self.fixtures: dict[str, bytes] = {}
         self.steps: dict[str, Step] = collections.defaultdict(Step)
+        self.names_of_once: set[str] = set()
         self.serial = 0
         self.open = 0
         self.reset_counters()
@@ -165,7 +170,12 @@ class Provider:
     def answer(self, request: Request, asked: Directives) -> Answer:
         self.serial += 1
         path = request.target.partition("?")[0]
-        if "fixture" in asked:
+        name, _, value = asked.text("needs").partition(":")
+        if asked.text("path", path) != path:
+            answer = json_answer(404, {"error": {"message": f"no {path} here"}})
+        elif request.header(name) != value:
+            answer = json_answer(401, {"error": {"message": f"no {name} given"}})
+        elif "fixture" in asked:
             answer = self.fixture_answer(asked)
         elif "err" in asked and asked.text("err").isdigit():
             status = int(asked.text("err"))
@@ -280,6 +290,11 @@ class Provider:
                 self.requests += 1
                 self.last = request
                 asked = Directives(request.header("x-standin"))
+                name = asked.text("once")
+                if name in self.names_of_once:
+                    asked = Directives("")
+                elif name:
+                    self.names_of_once.add(name)
                 if "die" in asked:
                     return
                 try:
@@ -301,6 +316,8 @@ class Provider:
         one_by_one = step is not None or pace > 0 or "split" in asked
         last = len(answer.pieces) - 1
         waiting = head_of(answer)
+        if step and "hold" in asked:
+            await step_allowed(connection, step, 1)
         for number, piece in enumerate(answer.pieces):
             if number and step:
                 await step_allowed(connection, step, number)
