@@ -106,19 +106,22 @@ def test_the_leader_streams_on_while_the_others_wait_for_the_whole(envoy, standi
 
 def test_streams_go_themselves_unless_they_may_wait(envoy, standin, prompt, protocol):
     """`collapse.streams: false`. What is no stream waits for theirs, whoever leads."""
-    step, text, rule = prompt(), prompt(), {"x-rule": "no-streams"}
+    step, later, text, rule = prompt(), prompt(), prompt(), {"x-rule": "no-streams"}
     with Crowd(envoy.port, protocol) as crowd, upstream_asked(standin, 10):
         before = standin.requests()
-        streams = crowd.ask(asks(text, True), 10, headers=rule, standin=held(step))
+        leader = first_to_ask(crowd, standin, asks(text, True), headers=rule, standin=held(step))
+        streams = crowd.ask(asks(text, True), 9, headers=rule, standin=held(later))
         standin.wait_for(lambda stats: stats["requests"] == before + 10, "all of them")
-        others = crowd.ask(chat(text), 30, headers=rule, standin=held(step))
+        others = crowd.ask(asks(text, False), 30, headers=rule, standin=held(later))
         wait_for_active(envoy, 40)
         standin.release(step, ALL_PIECES)
-        asked, waited = crowd.answers(streams), crowd.answers(others)
+        waited = crowd.answers(others)
+        standin.release(later, ALL_PIECES)
+        asked = crowd.answers([leader, *streams])
     assert {outcome(answer) for answer in asked} == {(200, "MISS", "whole")}
     assert len({answer.body for answer in asked}) == 10
     assert all(is_collapsed(answer) for answer in waited)
-    assert {text_of(answer.body) for answer in waited} <= {text_of(answer.body) for answer in asked}
+    assert {text_of(answer.body) for answer in waited} == {text_of(asked[0].body)}
 
 
 def test_waiters_for_another_form_go_if_the_answer_cannot_be_had_in_it(envoy, standin, prompt,
