@@ -24,8 +24,13 @@ demo: build $(VENV_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1
 run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make run UPSTREAM=https://api.openai.com
 	$(PY) -m harness.run '$(UPSTREAM)'
 
+# The filter once more, with a way to trap its VM: half a minute of one core when it changes.
+.PHONY: trap
+trap: rust-target
+	cargo build --release --locked --target $(TARGET) --target-dir target/trap --features trap-for-tests
+
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: lint build $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
+test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 

@@ -145,6 +145,8 @@ impl Stream {
 
     fn request_headers(&mut self, end_of_stream: bool) -> Action {
         if let Ok(headers) = host::request_headers() {
+            #[cfg(feature = "trap-for-tests")]
+            trap_if_asked(&headers);
             self.step(Input::RequestHeaders {
                 headers,
                 end_of_stream,
@@ -289,4 +291,12 @@ fn send(reply: &Reply) -> Result<(), HostFault> {
         &reply.headers,
         reply.body.as_bytes(),
     )
+}
+
+/// Ends the VM as a panic would, so that the tests can see what that costs.
+#[cfg(feature = "trap-for-tests")]
+fn trap_if_asked(headers: &Headers) {
+    if headers.get("x-llm-cache-trap").is_some() {
+        std::process::abort();
+    }
 }
