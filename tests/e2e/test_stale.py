@@ -1,0 +1,347 @@
+"""What has expired is served while it is refreshed, or because the upstream fails."""
+
+import copy
+import re
+import time
+
+import pytest
+import remote_store
+from asserts import upstream_asked, vm_survives
+from chats import chat
+from crowds import Counted, Crowd, outcome
+from harness.envoy import Envoy
+from harness.http1 import Http1Connection, fetch, request_bytes
+from harness.http2 import Http2Connection
+
+WINDOW = "1h"
+PLUGIN = {"rules": [
+    {"match": {"header": {"x-rule": "revalidate"}}, "stale_while_revalidate": WINDOW},
+    {"match": {"header": {"x-rule": "if-error"}}, "stale_if_error": WINDOW},
+    {"match": {"header": {"x-rule": "both"}}, "stale_while_revalidate": "1ms",
+     "stale_if_error": WINDOW},
+    {"match": {"path_prefix": "/stale/"}, "stale_while_revalidate": WINDOW},
+    {"match": {"header": {"x-rule": "over"}}, "stale_while_revalidate": "1ms",
+     "stale_if_error": "1ms"}]}
+REVALIDATE = {"x-rule": "revalidate"}
+IF_ERROR = {"x-rule": "if-error"}
+SHORT = {"x-llm-cache-ttl": "1ms"}
+STALE = re.compile(r"envoy-llm-cache; hit; ttl=-[1-9]\d*; detail=memory")
+ALL_PIECES = 100_000
+
+
+def route(config, cluster: str = "upstream", **changed) -> dict:
+    """A route to take with the header `x-route`, which is no part of any key."""
+    routes = config.manager["route_config"]["virtual_hosts"][0]["routes"]
+    last = copy.deepcopy(routes[-1])
+    name = changed.pop("name")
+    last["match"]["headers"] = [{"name": "x-route", "string_match": {"exact": name}}]
+    last["route"].update({"cluster": cluster, **changed.pop("action", {})})
+    last.update(changed)
+    routes.insert(0, last)
+    return last
+
+
+def with_routes(config):
+    """Ways to an upstream that fails without having been asked, or that is asked otherwise."""
+    for name in ("dead", "empty"):
+        cluster = copy.deepcopy(config.cluster_named("upstream"))
+        cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
+        config.tree["static_resources"]["clusters"].append(cluster)
+        route(config, cluster=name, name=name)
+    # Nobody listens on the port of the discard service on loopback.
+    config.at("dead", 9)
+    config.at("empty")
+    route(config, name="hurried", action={"timeout": "0.2s"})
+    route(config, name="retried", action={"retry_policy": {
+        "retry_on": "5xx", "num_retries": 2,
+        "retry_back_off": {"base_interval": "0.001s", "max_interval": "0.002s"}}})
+    return config
+
+
+@pytest.fixture
+def envoy(envoys, workers) -> Envoy:
+    return envoys.shared(with_routes(envoys.config(PLUGIN)), workers)
+
+
+def store_expired(envoy: Envoy, body, headers=REVALIDATE, **named):
+    """An answer that is stored, and has expired when this returns."""
+    answer = fetch(envoy.port, body, headers={**headers, **SHORT}, **named)
+    assert outcome(answer) == (200, "MISS", "whole")
+    time.sleep(0.005)
+    return answer
+
+
+def until_fresh(envoy: Envoy, body, headers=REVALIDATE, **named):
+    """The first answer that is not stale."""
+    return envoy.wait_until(
+        lambda: (answer := fetch(envoy.port, body, headers=headers, **named)).cache != "STALE"
+        and answer, "the refresh")
+
+
+def is_stale(answer) -> bool:
+    return (outcome(answer) == (200, "STALE", "whole") and answer.header("age").isdigit()
+            and bool(STALE.fullmatch(answer.header("cache-status"))))
+
+
+# -- while it is refreshed ------------------------------------------------------------------------
+
+@pytest.mark.parametrize("protocol", ["http1", "http2"])
+@pytest.mark.parametrize("streams", [False, True], ids=["json", "streams"])
+def test_many_get_what_has_expired_at_once_and_one_refresh_asks_for_all(
+        envoy, standin, prompt, protocol, streams):
+    """None of them waits for the refresh, whose answer is held until all have theirs."""
+    step, body = prompt(), chat(prompt(), streams)
+    old = store_expired(envoy, body, standin="pace=0")
+    with vm_survives(envoy), upstream_asked(standin, 1), Crowd(envoy.port, protocol) as crowd:
+        counted = Counted(envoy)
+        crowd.ask(body, 100, headers=REVALIDATE, standin=f"hold;step={step}")
+        answers = crowd.answers()
+        assert all(map(is_stale, answers))
+        assert {answer.body for answer in answers} == {old.body}
+        assert counted.since() == {"requests.result.stale.reason.revalidating": 100,
+                                   "refreshes.result.sent": 1}
+        standin.release(step, ALL_PIECES)
+        new = until_fresh(envoy, body)
+        assert outcome(new) == (200, "HIT", "whole")
+        assert new.body != old.body
+        assert len(new.body) > len(old.body) / 2
+
+
+def test_age_and_lifetime_say_how_old_it_is(envoys, prompt):
+    envoy = envoys.shared(with_routes(envoys.config(PLUGIN)), 1)
+    body = chat(prompt())
+    fetch(envoy.port, body, headers={**REVALIDATE, "x-llm-cache-ttl": "1s"})
+    time.sleep(1.1)
+    stale = fetch(envoy.port, body, headers=REVALIDATE)
+    assert is_stale(stale)
+    assert int(stale.header("age")) >= 1
+
+
+@pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
+def test_the_upstream_sees_a_refresh_as_it_sees_the_request(envoy, standin, prompt, chunked):
+    """But for what belongs to a connection, and the coding that suits one client."""
+    body = chat(prompt(), padding="p" * 30_000)
+    headers = {**REVALIDATE, "authorization": "Bearer secret", "openai-organization": "org",
+               "user-agent": "tests/1.0", "x-custom": "kept", "accept": "*/*", "te": "trailers",
+               "accept-encoding": "gzip", "keep-alive": "timeout=5"}
+    store_expired(envoy, body, headers, chunked=chunked)
+    first = standin.last()
+    before = standin.requests()
+    assert is_stale(fetch(envoy.port, body, headers=headers, chunked=chunked))
+    second = standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")["last"]
+    assert {key: second[key] for key in ("method", "target", "body_bytes", "body_sha256")} == {
+        key: first[key] for key in ("method", "target", "body_bytes", "body_sha256")}
+    one, two = dict(first["headers"]), dict(second["headers"])
+    for name in ("x-llm-cache-ttl", "x-request-id", "x-envoy-expected-rq-timeout-ms",
+                 "transfer-encoding", "content-length", "x-envoy-internal", "te", "keep-alive"):
+        one.pop(name, None)
+        two.pop(name, None)
+    assert one == two
+    assert two["authorization"] == "Bearer secret"
+    assert second["body_sha256"]
+    assert "accept-encoding" not in two
+    assert until_fresh(envoy, body, headers).cache == "HIT"
+
+
+@pytest.mark.parametrize("failing", ["err=500", "err=429", "err=503", "cut=20", "finish=length"])
+def test_a_refresh_that_fails_leaves_what_there_is(envoy, standin, prompt, failing):
+    body = chat(prompt())
+    old = store_expired(envoy, body)
+    before = standin.requests()
+    assert is_stale(fetch(envoy.port, body, headers=REVALIDATE, standin=failing))
+    standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")
+    # Also when the next one asks anew.
+    again = fetch(envoy.port, body, headers=REVALIDATE, standin=failing)
+    assert is_stale(again)
+    assert again.body == old.body
+
+
+def test_while_a_refresh_hangs_what_has_expired_is_served_on(envoy, standin, prompt):
+    body = chat(prompt())
+    old = store_expired(envoy, body)
+    before = standin.requests()
+    with upstream_asked(standin, 1):
+        assert is_stale(fetch(envoy.port, body, headers=REVALIDATE,
+                              standin=f"hold;step={prompt()}"))
+        standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")
+        for _ in range(20):
+            stale = fetch(envoy.port, body, headers=REVALIDATE)
+            assert is_stale(stale)
+            assert stale.body == old.body
+
+
+def test_a_rule_says_for_which_paths(envoy, prompt):
+    for path, expected in (("/stale/v1/chat/completions", "STALE"),
+                           ("/v1/chat/completions", "MISS")):
+        body = chat(prompt())
+        store_expired(envoy, body, {}, path=path)
+        assert fetch(envoy.port, body, path=path).cache == expected
+
+
+def test_beyond_the_window_it_is_a_miss(envoy, standin, prompt):
+    body, over = chat(prompt()), {"x-rule": "over"}
+    old = store_expired(envoy, body, over)
+    time.sleep(0.01)
+    with upstream_asked(standin, 1):
+        answer = fetch(envoy.port, body, headers=over)
+    assert outcome(answer) == (200, "MISS", "whole")
+    assert answer.body != old.body
+    store_expired(envoy, other := chat(prompt()), over)
+    assert fetch(envoy.port, other, headers=over, standin="err=500").status == 500
+
+
+@pytest.mark.parametrize("how", ["path", "host", "header"])
+def test_where_the_route_changes_requests_a_live_one_goes_in_place_of_the_refresh(
+        envoys, standin, prompt, how):
+    """A callout goes past the route. The upstream refuses it, and the next request goes itself."""
+    config = envoys.config({"stale_while_revalidate": WINDOW})
+    last = config.manager["route_config"]["virtual_hosts"][0]["routes"][-1]
+    wants = {"path": "path=/up/v1/chat/completions", "host": "needs=host:up.test",
+             "header": "needs=x-added:yes"}[how]
+    if how == "path":
+        last["route"]["prefix_rewrite"] = "/up/"
+    elif how == "host":
+        last["route"]["host_rewrite_literal"] = "up.test"
+    else:
+        last["request_headers_to_add"] = [{"header": {"key": "x-added", "value": "yes"}}]
+    with Envoy(config) as envoy:
+        one, two = chat(prompt()), chat(prompt())
+        for body in (one, two):
+            store_expired(envoy, body, {}, standin=wants)
+        counted = Counted(envoy)
+        with upstream_asked(standin, 1):
+            assert is_stale(fetch(envoy.port, one, standin=wants))
+            envoy.wait_until(lambda: "answers.result.not_stored.reason.status" in counted.since(),
+                             "the refusal")
+        with upstream_asked(standin, 1):
+            live = fetch(envoy.port, two, standin=wants)
+            assert outcome(live) == (200, "MISS", "whole")
+            assert live.header("cache-status") == "envoy-llm-cache; fwd=stale"
+            hit = fetch(envoy.port, two)
+        assert (hit.cache, hit.body) == ("HIT", live.body)
+        grown = counted.since()
+        assert grown["refreshes.result.sent"] == grown["refreshes.result.by_request"] == 1
+
+
+def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
+    config = envoys.config({"stale_while_revalidate": WINDOW, "hold_headers": True})
+    config.without("envoy.filters.http.buffer")
+    config.plugin["allow_on_headers_stop_iteration"] = True
+    with Envoy(config, workers) as envoy:
+        for body in (chat(prompt()), chat(prompt(), True, padding="p" * 100_000)):
+            old = store_expired(envoy, body, {}, standin="pace=0")
+            with upstream_asked(standin, 1):
+                assert is_stale(fetch(envoy.port, body, standin="pace=0"))
+                new = until_fresh(envoy, body, {})
+            assert outcome(new) == (200, "HIT", "whole")
+            assert new.body != old.body
+        assert envoy.vm_failures() == []
+
+
+def test_with_a_store_over_http_the_refresh_reaches_it(envoys, webdis, redis, standin, prompt):
+    config = remote_store.on_webdis(envoys, webdis.port,
+                                    plugin={"stale_while_revalidate": WINDOW})
+    with Envoy(config) as envoy:
+        body = chat(prompt())
+        old = remote_store.ask_and_store(envoy, body, headers=SHORT)
+        with upstream_asked(standin, 1):
+            stale = fetch(envoy.port, body)
+            assert (stale.cache, stale.body) == ("STALE", old.body)
+            assert stale.header("cache-status").endswith("; detail=http")
+            new = until_fresh(envoy, body, {})
+        assert (remote_store.tier(new), new.body != old.body) == ("http", True)
+
+
+# -- because the upstream fails -------------------------------------------------------------------
+
+FAILURES = {
+    "429": ({}, "err=429", 429), "500": ({}, "err=500", 500), "503": ({}, "err=503", 503),
+    "529": ({}, "err=529", 529),
+    "no-answer": ({}, "die", 503),
+    "connection-refused": ({"x-route": "dead"}, "", 503),
+    "no-host": ({"x-route": "empty"}, "", 503),
+    "timeout": ({"x-route": "hurried"}, "hold;step=never released", 504)}
+
+
+@pytest.mark.parametrize("streams", [False, True], ids=["json", "streams"])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_what_has_expired_answers_when_the_upstream_fails(envoy, prompt, failure, streams):
+    way, directive, status = FAILURES[failure]
+    body = chat(prompt(), streams)
+    old = store_expired(envoy, body, IF_ERROR, standin="pace=0")
+    counted = Counted(envoy)
+    with vm_survives(envoy):
+        stale = fetch(envoy.port, body, headers={**IF_ERROR, **way}, standin=directive)
+    assert outcome(stale) == (200, "STALE", "whole")
+    assert (stale.body, stale.header("content-type")) == (old.body, old.header("content-type"))
+    assert re.fullmatch(rf"envoy-llm-cache; fwd=stale; fwd-status={status}; ttl=-[1-9]\d*; "
+                        "detail=stale_if_error", stale.header("cache-status"))
+    assert stale.header("age").isdigit()
+    assert counted.since()["requests.result.stale.reason.upstream_failed"] == 1
+    again = fetch(envoy.port, body, headers=IF_ERROR, standin="pace=0")
+    assert outcome(again) == (200, "MISS", "whole")
+    assert again.body != old.body
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
+def test_what_speaks_of_the_request_is_passed_on(envoy, prompt, status):
+    body = chat(prompt())
+    store_expired(envoy, body, IF_ERROR)
+    answer = fetch(envoy.port, body, headers=IF_ERROR, standin=f"err={status}")
+    assert outcome(answer) == (status, "MISS", "whole")
+    assert b"stand-in error" in answer.body
+
+
+@pytest.mark.parametrize("ending", ["cut", "reset"])
+@pytest.mark.parametrize("streams", [False, True], ids=["json", "streams"])
+def test_nothing_is_served_in_place_of_an_answer_that_has_begun(envoy, prompt, ending, streams):
+    body = chat(prompt(), streams)
+    store_expired(envoy, body, IF_ERROR, standin="pace=0")
+    answer = fetch(envoy.port, body, headers=IF_ERROR, standin=f"{ending}=100;pace=0")
+    assert (answer.cache, answer.status) == ("MISS", 200)
+    assert answer.ending != "whole"
+
+
+def test_retries_of_the_route_come_first(envoy, standin, prompt):
+    body, way = chat(prompt()), {**IF_ERROR, "x-route": "retried"}
+    old = store_expired(envoy, body, IF_ERROR)
+    with upstream_asked(standin, 3):
+        stale = fetch(envoy.port, body, headers=way, standin="err=503")
+    assert (stale.cache, stale.body) == ("STALE", old.body)
+    with upstream_asked(standin, 2):
+        answer = fetch(envoy.port, body, headers=way, standin=f"err=503;once={prompt()}")
+    assert outcome(answer) == (200, "MISS", "whole")
+    assert answer.body != old.body
+
+
+def test_large_answers_and_http2_streams_too(envoy, prompt):
+    body = chat(prompt(), True)
+    old = store_expired(envoy, body, IF_ERROR, standin="size=600000;pace=0")
+    with vm_survives(envoy), Http2Connection(envoy.port) as connection:
+        streams = [connection.start(body, headers=IF_ERROR, standin="err=500") for _ in range(10)]
+        for stream in streams:
+            stale = connection.finish(stream)
+            assert outcome(stale) == (200, "STALE", "whole")
+            assert stale.body == old.body
+        assert connection.ask(chat(prompt()), headers=IF_ERROR, standin="err=500").status == 500
+
+
+def test_a_connection_goes_on_after_what_was_served_in_place_of_an_error(envoy, prompt):
+    body = chat(prompt())
+    store_expired(envoy, body, IF_ERROR)
+    with Http1Connection(envoy.port) as connection:
+        for standin, cache in (("err=500", "STALE"), ("err=503", "STALE"), ("", "MISS")):
+            connection.send(request_bytes("POST", "/v1/chat/completions", body,
+                                          headers=IF_ERROR, standin=standin))
+            assert connection.read_answer().cache == cache
+
+
+def test_while_the_window_for_errors_is_the_longer_one_a_request_goes_and_falls_back(
+        envoy, standin, prompt):
+    body, both = chat(prompt()), {"x-rule": "both"}
+    old = store_expired(envoy, body, both)
+    time.sleep(0.01)
+    with upstream_asked(standin, 1):
+        stale = fetch(envoy.port, body, headers=both, standin="err=500")
+    assert (stale.cache, stale.body) == ("STALE", old.body)
+    assert "fwd-status=500" in stale.header("cache-status")
