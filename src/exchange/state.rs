@@ -9,17 +9,24 @@
 //!  Collecting ──── too large, unfit ... ───┐ │
 //!    │ body complete: key                  │ │
 //!    ▼                                     ▼ │ response headers: not to be stored
-//!  LookingUp ──────── miss ─────────► Forwarded
-//!    │   │ miss, a store behind HTTP ▲       │ response headers: may be stored
-//!    │   └──────► Fetching ── miss ──┘       ▼
-//!    │ hit, 504       │ hit             Capturing ──── judged, too large, cut off ──► Over
-//!    ▼                │                      │ whole
-//!  Replied ◄──────────┘                      ▼
-//!                                         Storing ──── result ──► Over
+//!  LookingUp ─── miss ──────────────► Forwarded ─── the upstream failed, stale stands in ─► Replied
+//!    │   │ miss, a store behind HTTP ▲ ▲ ▲   │ response headers: may be stored
+//!    │   └──────► Fetching ── miss ──┘ │ │   ▼
+//!    │ hit, 504       │ hit            │ │ Capturing ──── judged, too large, cut off ──► Over
+//!    ▼                │                │ │   │ whole
+//!  Replied ◄──────────┘                │ │   ▼
+//!    ▲                                 │ │ Storing ──── result ──► Over
+//!    │                                 │ │
+//!    │  LookingUp, Fetching ── miss, collapsing, or expired ──► Leasing
+//!    │                                 │ │                        │   │ expired, the lease: refresh
+//!    │                                 │ └── leads, or alone ─────┤   ▼
+//!    │                                 │     another leads: waits │ Refreshing ── no callout ──► Forwarded
+//!    │                                 └── let go ── Waiting ◄────┘   │ callout
+//!    └───────────── its answer, collapsed ──────────────┘             └──────► Replied, stale
 //! ```
 //! `no-cache` and `mode: write_only` go from Collecting to Forwarded without a lookup, and
-//! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from
-//! everywhere to Over.
+//! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from everywhere
+//! to Over, but for a client that hangs up behind the end marker: what it got is stored.
 
 use super::lookup::{Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
