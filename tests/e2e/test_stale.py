@@ -58,9 +58,24 @@ def with_routes(config):
     return config
 
 
+@pytest.fixture(scope="module")
+def taught(envoys, workers) -> Envoy:
+    envoy = envoys.shared(with_routes(envoys.config(PLUGIN)), workers)
+    for path in ("/v1/chat/completions", "/stale/v1/chat/completions"):
+        teach(envoy, path, REVALIDATE)
+    return envoy
+
+
 @pytest.fixture
-def envoy(envoys, workers) -> Envoy:
-    return envoys.shared(with_routes(envoys.config(PLUGIN)), workers)
+def envoy(taught) -> Envoy:
+    return taught
+
+
+def teach(envoy: Envoy, path: str = "/v1/chat/completions", headers=None) -> None:
+    """Has every worker see a request that its route leaves alone: before that, none refreshes in
+    the background. Which worker a connection comes to is chance, so there are many."""
+    for number in range(1 if envoy.workers == 1 else 16 * envoy.workers):
+        fetch(envoy.port, chat(f"Lesson {number} on {path}"), path, headers=headers or {})
 
 
 def store_expired(envoy: Envoy, body, headers=REVALIDATE, **named):
@@ -193,7 +208,7 @@ def test_beyond_the_window_it_is_a_miss(envoy, standin, prompt):
 @pytest.mark.parametrize("how", ["path", "host", "header"])
 def test_where_the_route_changes_requests_a_live_one_goes_in_place_of_the_refresh(
         envoys, standin, prompt, how):
-    """A callout goes past the route. The upstream refuses it, and the next request goes itself."""
+    """A callout goes past the route, and would be another request."""
     config = envoys.config({"stale_while_revalidate": WINDOW})
     last = config.manager["route_config"]["virtual_hosts"][0]["routes"][-1]
     wants = {"path": "path=/up/v1/chat/completions", "host": "needs=host:up.test",
@@ -205,22 +220,18 @@ def test_where_the_route_changes_requests_a_live_one_goes_in_place_of_the_refres
     else:
         last["request_headers_to_add"] = [{"header": {"key": "x-added", "value": "yes"}}]
     with Envoy(config) as envoy:
-        one, two = chat(prompt()), chat(prompt())
-        for body in (one, two):
-            store_expired(envoy, body, {}, standin=wants)
+        body = chat(prompt())
         counted = Counted(envoy)
+        store_expired(envoy, body, {}, standin=wants)
         with upstream_asked(standin, 1):
-            assert is_stale(fetch(envoy.port, one, standin=wants))
-            envoy.wait_until(lambda: "answers.result.not_stored.reason.status" in counted.since(),
-                             "the refusal")
-        with upstream_asked(standin, 1):
-            live = fetch(envoy.port, two, standin=wants)
+            live = fetch(envoy.port, body, standin=wants)
             assert outcome(live) == (200, "MISS", "whole")
             assert live.header("cache-status") == "envoy-llm-cache; fwd=stale"
-            hit = fetch(envoy.port, two)
+            hit = fetch(envoy.port, body)
         assert (hit.cache, hit.body) == ("HIT", live.body)
         grown = counted.since()
-        assert grown["refreshes.result.sent"] == grown["refreshes.result.by_request"] == 1
+        assert grown["refreshes.result.by_request"] == 1
+        assert "refreshes.result.sent" not in grown
 
 
 def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
@@ -228,6 +239,7 @@ def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
     config.without("envoy.filters.http.buffer")
     config.plugin["allow_on_headers_stop_iteration"] = True
     with Envoy(config, workers) as envoy:
+        teach(envoy)
         for body in (chat(prompt()), chat(prompt(), True, padding="p" * 100_000)):
             old = store_expired(envoy, body, {}, standin="pace=0")
             with upstream_asked(standin, 1):
