@@ -5,7 +5,7 @@ WASM := target/$(TARGET)/release/envoy_llm_cache.wasm
 VENV := target/venv
 VENV_READY := $(VENV)/.ready
 NODE_READY := target/node/.ready
-STORES_READY := target/stores/.ready
+STORES_READY := target/debian/.stores-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
@@ -89,7 +89,7 @@ $(NODE_READY): tests/clients/package.json
 	touch $@
 
 # Redis and Webdis, for the tests of the store over HTTP: those on PATH, else Debian's under target/.
-$(STORES_READY): tests/harness/store_binaries.py $(VENV_READY)
-	$(PY) -m harness.store_binaries
+$(STORES_READY): tests/harness/debian.py $(VENV_READY)
+	$(PY) -m harness.debian redis-server redis-cli webdis
 	mkdir -p $(@D)
 	touch $@

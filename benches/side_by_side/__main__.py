@@ -9,9 +9,11 @@ import sys
 import time
 
 from harness import envoy_binary
+from harness.debian import NoProgram
 from harness.envoy import ROOT, Envoy
+from harness.server_process import Ended
 
-from side_by_side import chart, machine, memory, peers, report, targets, variants
+from side_by_side import chart, machine, memory, report, targets, variants
 from side_by_side.load import Load
 from side_by_side.variants import Row, Servers
 
@@ -58,13 +60,10 @@ class Bench:
             try:
                 self.fill(row)
                 ready.append(row)
-            except peers.NotFound as error:
-                self.skipped[row.name] = str(error)
-            except AssertionError as error:
-                if row.server not in variants.NOT_YET:
-                    raise
-                refusal = re.findall(r"plugin configuration: .*", str(error))
-                self.skipped[row.name] = "; ".join(refusal[:1]) or "its Envoy does not start"
+            except (NoProgram, Ended) as error:
+                # The whole of it may be long: it holds the log of what did not start.
+                print(f"{row.name}: {error}", file=sys.stderr)
+                self.skipped[row.name] = str(error).splitlines()[0]
         return ready
 
     def fill(self, row: Row) -> None:

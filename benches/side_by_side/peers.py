@@ -1,73 +1,45 @@
-"""What is not Envoy: nginx, LiteLLM's proxy, Redis and Webdis, each on a loopback port."""
+"""What is measured and not Envoy: nginx and LiteLLM's proxy, each on a loopback port."""
 
-import atexit
 import json
 import os
 import pathlib
-import socket
 import subprocess
-import tempfile
-import time
 
+from harness import debian
+from harness.debian import NoProgram
 from harness.envoy import die_with_parent
 from harness.envoy_binary import ROOT
+from harness.server_process import GUARD_SECONDS, ServerProcess
 
-from side_by_side import debian, machine
-from side_by_side.debian import NotFound
+from side_by_side import machine
 
-GUARD_SECONDS = 120
 LITELLM_VENV = ROOT / "target" / "bench-litellm"
 
 
-class Peer:
-    """A server with a folder of its own. Ends with this process at the latest."""
+class Peer(ServerProcess):
+    """On the proxy's core. It may have processes of its own, which it ends when told to end."""
 
-    def __init__(self, name: str, cores: set[int]) -> None:
-        self.name = name
-        self.cores = cores
-        self.folder = tempfile.TemporaryDirectory(prefix=f"envoy-llm-cache-bench-{name}-")
-        self.path = pathlib.Path(self.folder.name)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+    ends_with_parent = staticmethod(die_with_parent)
 
-    def start(self, command: list, environment: dict[str, str]) -> None:
-        with machine.pinned(self.cores), (self.path / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.path, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-                stderr=log, preexec_fn=die_with_parent)
-        atexit.register(self.stop)
-        deadline = time.monotonic() + GUARD_SECONDS
-        while not self.accepts():
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.process.kill()
-                said = (self.path / "log").read_text(errors="replace")[-600:]
-                raise NotFound(f"{self.name} did not start: {said}")
-            time.sleep(0.05)
+    def __init__(self) -> None:
+        with machine.pinned(machine.proxy_cores()):
+            super().__init__()
 
-    def accepts(self) -> bool:
-        try:
-            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-        except OSError:
-            return False
-        return True
+    def is_ready(self) -> bool:
+        return self.accepts()
 
     @property
     def pids(self) -> list[int]:
         """The process and its children, one of which does the work."""
-        children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [self.process.pid, *map(int, children.read_text().split())]
+        children = pathlib.Path(f"/proc/{self.pid}/task/{self.pid}/children")
+        return [self.pid, *map(int, children.read_text().split())]
 
-    def stop(self) -> None:
-        atexit.unregister(self.stop)
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
-        self.folder.cleanup()
+    def kill(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(GUARD_SECONDS)
+        except subprocess.TimeoutExpired:
+            super().kill()
 
 
 class Nginx(Peer):
@@ -76,8 +48,12 @@ class Nginx(Peer):
     bits where the answer begins behind it."""
 
     def __init__(self, upstream_port: int, buffer_kib: int = 4) -> None:
-        program = debian.find("nginx", "nginx")
-        super().__init__("nginx", machine.proxy_cores())
+        self.upstream_port = upstream_port
+        self.buffer_kib = buffer_kib
+        self.program = debian.find("nginx")
+        super().__init__()
+
+    def command(self) -> list:
         (self.path / "nginx.conf").write_text(f"""
 daemon off;
 worker_processes 1;
@@ -98,11 +74,11 @@ http {{
   server {{
     listen 127.0.0.1:{self.port};
     location / {{
-      proxy_pass http://127.0.0.1:{upstream_port};
+      proxy_pass http://127.0.0.1:{self.upstream_port};
       proxy_http_version 1.1;
-      proxy_buffer_size {buffer_kib}k;
-      proxy_buffers 8 {buffer_kib}k;
-      proxy_busy_buffers_size {2 * buffer_kib}k;
+      proxy_buffer_size {self.buffer_kib}k;
+      proxy_buffers 8 {self.buffer_kib}k;
+      proxy_busy_buffers_size {2 * self.buffer_kib}k;
       proxy_cache answers;
       proxy_cache_methods POST;
       proxy_cache_key "$http_authorization|$request_uri|$request_body";
@@ -114,47 +90,36 @@ http {{
 """)
         # Of root's nginx the worker changes its user, who may not enter this folder.
         user = ["-g", "user root;"] if os.geteuid() == 0 else []
-        self.start([program, "-p", self.path, "-c", self.path / "nginx.conf", *user],
-                   debian.environment(program))
+        return [self.program, "-p", self.path, "-c", self.path / "nginx.conf", *user]
+
+    def environment(self) -> dict[str, str]:
+        return debian.environment(self.program)
 
 
 class Litellm(Peer):
     """LiteLLM's proxy with its cache in memory, one worker."""
 
     def __init__(self, upstream_port: int, model: str, key: str) -> None:
-        program = LITELLM_VENV / "bin" / "litellm"
-        if not program.exists():
-            raise NotFound("LiteLLM could not be installed from PyPI")
-        super().__init__("litellm", machine.proxy_cores())
+        self.upstream_port = upstream_port
+        self.model = model
+        self.key = key
+        self.program = LITELLM_VENV / "bin" / "litellm"
+        if not self.program.exists():
+            raise NoProgram("LiteLLM could not be installed from PyPI")
+        super().__init__()
+
+    def command(self) -> list:
         # JSON is YAML.
         (self.path / "config.yaml").write_text(json.dumps({
-            "model_list": [{"model_name": model, "litellm_params": {
-                "model": f"openai/{model}", "api_key": "none",
-                "api_base": f"http://127.0.0.1:{upstream_port}/v1"}}],
+            "model_list": [{"model_name": self.model, "litellm_params": {
+                "model": f"openai/{self.model}", "api_key": "none",
+                "api_base": f"http://127.0.0.1:{self.upstream_port}/v1"}}],
             "litellm_settings": {"cache": True, "cache_params": {"type": "local"},
                                  "telemetry": False}}))
-        self.start([program, "--config", self.path / "config.yaml", "--host", "127.0.0.1",
-                    "--port", str(self.port), "--num_workers", "1"],
-                   {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
-                    # It does not start without one; the requests carry it.
-                    "LITELLM_MODE": "PRODUCTION", "LITELLM_MASTER_KEY": key})
+        return [self.program, "--config", self.path / "config.yaml", "--host", "127.0.0.1",
+                "--port", str(self.port), "--num_workers", "1"]
 
-
-class Redis(Peer):
-    def __init__(self) -> None:
-        program = debian.find("redis-server", "redis-server")
-        super().__init__("redis", {machine.LOAD_CORE})
-        self.start([program, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-                    "--dir", self.path], debian.environment(program))
-
-
-class Webdis(Peer):
-    def __init__(self, redis_port: int) -> None:
-        program = debian.find("webdis", "webdis")
-        super().__init__("webdis", {machine.LOAD_CORE})
-        (self.path / "webdis.json").write_text(json.dumps({
-            "redis_host": "127.0.0.1", "redis_port": redis_port, "http_host": "127.0.0.1",
-            "http_port": self.port, "threads": 1, "pool_size": 1, "daemonize": False,
-            "http_max_request_size": 16 << 20, "verbosity": 1, "database": 0,
-            "logfile": str(self.path / "webdis.log")}))
-        self.start([program, self.path / "webdis.json"], debian.environment(program))
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR",
+                # It does not start without one; the requests carry it.
+                "LITELLM_MODE": "PRODUCTION", "LITELLM_MASTER_KEY": self.key}

@@ -5,7 +5,7 @@ import time
 
 import redis
 
-from harness import store_binaries
+from harness import debian
 from harness.server_process import GUARD_SECONDS, ServerProcess, free_port
 
 
@@ -17,7 +17,7 @@ class Redis(ServerProcess):
 
     def __init__(self, **settings: str | int) -> None:
         self.settings = settings
-        self.binary = store_binaries.find("redis-server")
+        self.binary = debian.find("redis-server")
         super().__init__()
 
     def command(self) -> list:
@@ -29,7 +29,7 @@ class Redis(ServerProcess):
         return words
 
     def environment(self) -> dict[str, str]:
-        return store_binaries.environment(self.binary)
+        return debian.environment(self.binary)
 
     def is_ready(self) -> bool:
         try:
@@ -79,11 +79,11 @@ class RedisCluster:
                     cluster_require_full_coverage="no", cluster_replica_validity_factor=0,
                     repl_diskless_sync_delay=0,
                     repl_ping_replica_period=1))
-            binary = store_binaries.find("redis-cli")
+            binary = debian.find("redis-cli")
             ran = subprocess.run(
                 [binary, "--cluster", "create", *(node.address for node in self.nodes),
                  "--cluster-replicas", str(replicas), "--cluster-yes"],
-                env=store_binaries.environment(binary), capture_output=True, text=True,
+                env=debian.environment(binary), capture_output=True, text=True,
                 check=False, timeout=GUARD_SECONDS)
             if ran.returncode != 0:
                 raise AssertionError(f"no cluster: {ran.stdout[-3000:]}{ran.stderr[-3000:]}")

@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 
-GUARD_SECONDS = 60
+GUARD_SECONDS = 120
 PORTS_TO_TRY = 20
 PR_SET_PDEATHSIG = 1
 
@@ -34,8 +34,10 @@ class ServerProcess:
     """A running server. A context manager: leaving it ends the process.
 
     A subclass says how it is started (`command`) and when it is ready (`is_ready`). Its port stays
-    the same over `restart`.
+    the same over `restart`. It runs on the cores of the thread that starts it.
     """
+
+    ends_with_parent = staticmethod(killed_with_parent)
 
     def __init__(self) -> None:
         self.folder = tempfile.TemporaryDirectory(prefix=f"{type(self).__name__.lower()}-")
@@ -84,7 +86,7 @@ class ServerProcess:
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.path,
-                env=self.environment(), preexec_fn=killed_with_parent)
+                env=self.environment(), preexec_fn=self.ends_with_parent)
         self.wait_until(self.is_ready, "it to be ready")
 
     def wait_until(self, holds, what: str) -> None:

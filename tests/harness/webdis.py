@@ -2,7 +2,7 @@
 
 import json
 
-from harness import store_binaries
+from harness import debian
 from harness.envoy_binary import ROOT
 from harness.server_process import ServerProcess
 
@@ -15,7 +15,7 @@ class Webdis(ServerProcess):
     def __init__(self, redis_port: int, **settings) -> None:
         self.redis_port = redis_port
         self.settings = settings
-        self.binary = store_binaries.find("webdis")
+        self.binary = debian.find("webdis")
         super().__init__()
 
     def command(self) -> list:
@@ -28,7 +28,7 @@ class Webdis(ServerProcess):
         return [self.binary, path]
 
     def environment(self) -> dict[str, str]:
-        return store_binaries.environment(self.binary)
+        return debian.environment(self.binary)
 
     def is_ready(self) -> bool:
         # It binds before it writes this, so nobody else can be listening then.
