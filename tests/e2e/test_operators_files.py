@@ -12,6 +12,7 @@ from harness.envoy import EXAMPLE, ROOT, WASM, Config, Envoy, validate
 from harness.http1 import Answer, fetch
 
 ENVOY_FOLDER = EXAMPLE.parent
+WITH_A_STORE = ("redis.yaml", "redis-cluster.yaml", "s3.yaml")
 
 
 def test_the_shortest_filter_works_in_an_existing_envoy(envoys, prompt):
@@ -58,9 +59,41 @@ def test_the_kubernetes_files_hold_filters_that_envoy_takes(envoys, prompt, name
     assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
 
 
-def test_the_example_is_valid_as_it_stands_from_the_root_of_the_repository():
-    valid, said = validate(Config())
+@pytest.mark.parametrize("name", ["envoy.yaml", *WITH_A_STORE])
+def test_a_whole_envoy_is_valid_as_it_stands_from_the_root_of_the_repository(name):
+    valid, said = validate(Config(ENVOY_FOLDER / name))
     assert valid, said
+
+
+def common(name: str) -> dict:
+    """What the file has in common with envoy.yaml: all but a store over HTTP and its way."""
+    config = Config(ENVOY_FOLDER / name)
+    config.plugin["configuration"]["value"]["store"].pop("http", None)
+    resources = config.tree["static_resources"]
+    resources["listeners"] = [config.listener_named("llm")]
+    resources["clusters"] = [config.cluster_named("upstream")]
+    return config.tree
+
+
+@pytest.mark.parametrize("name", WITH_A_STORE)
+def test_a_whole_envoy_with_a_store_is_the_one_without_and_the_store(name):
+    """Each file is to be taken away alone, so what they have in common is in each."""
+    assert common(name) == common("envoy.yaml")
+
+
+@pytest.mark.parametrize("name", WITH_A_STORE)
+def test_a_whole_envoy_with_a_store_says_all_that_the_one_without_says(name):
+    """The comments too: every line below the head, in the same order."""
+    base, lines = ((ENVOY_FOLDER / file).read_text().partition("\n\n")[2].splitlines()
+                   for file in ("envoy.yaml", name))
+    rest = iter(lines)
+    assert [line for line in base if line not in rest] == []
+
+
+def test_a_redis_cluster_is_reached_as_one_redis_is():
+    one, many = (Config(ENVOY_FOLDER / name) for name in ("redis.yaml", "redis-cluster.yaml"))
+    assert many.plugin == one.plugin
+    assert many.cluster_named("cache") == one.cluster_named("cache")
 
 
 def test_the_demo_shows_miss_then_hit_and_would_notice_if_not(envoy, prompt, monkeypatch):

@@ -8,7 +8,7 @@ import os
 
 import pytest
 from harness import s3 as s3_credentials
-from harness.envoy import EXAMPLE, GUARD_SECONDS, Config, Envoy, validate
+from harness.envoy import EXAMPLE, GUARD_SECONDS, Config, Envoy
 from harness.redis_server import Redis
 from harness.server_process import free_port
 from harness.webdis import Webdis
@@ -64,12 +64,6 @@ def ask(port: int, method: str, path: str, body: bytes | None = None,
         return answer.status, answer.read()
     finally:
         connection.close()
-
-
-@pytest.mark.parametrize("name", ["redis.yaml", "redis-cluster.yaml", "s3.yaml"])
-def test_the_files_with_a_store_are_valid(name):
-    valid, said = validate(Config(FOLDER / name))
-    assert valid, said
 
 
 # -- Redis behind Webdis --------------------------------------------------------------------------
