@@ -39,7 +39,8 @@ def test_a_configuration_that_is_no_json_object_is_refused(envoys, text):
 
 
 @pytest.mark.parametrize(("key", "value"), [
-    ("semantic", {"threshold": 0.9}), ("store", {"http": {"cluster": "cache", "protocol": "redis"}}),
+    ("semantic", {"threshold": 0.9}),
+    ("store", {"http": {"cluster": "cache", "protocol": "redis"}}),
     ("store", {"http": {"cluster": "cache"}}), ("rules", [{"match": {}, "api": "soap"}])])
 def test_what_the_filter_cannot_do_is_an_error_and_not_ignored(envoys, key, value):
     valid, said = validate(envoys.config({key: value}))
