@@ -265,6 +265,4 @@ fn count(value: &Value) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod recorded;
-#[cfg(test)]
 mod tests;

@@ -1,22 +1,11 @@
 //! Anthropic's and Bedrock's answers as recorded: judged at many chunkings, and turned into the
 //! other form and back.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::unwrap_in_result,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
 use serde_json::Value;
 
-/// A line of `INDEX.tsv`.
+use crate::index::{Recorded, recorded};
+
 struct Recording {
     path: String,
     api: Api,
@@ -83,11 +72,7 @@ fn judge<'c>(
 }
 
 fn recordings() -> Vec<Recording> {
-    let Some(index) = recorded::read("INDEX.tsv") else {
-        return Vec::new();
-    };
-    let text = String::from_utf8(index).unwrap();
-    text.lines().skip(1).filter_map(recording).collect()
+    recorded().filter_map(recording).collect()
 }
 
 /// Everything that is whole, whatever its finish.
@@ -97,10 +82,9 @@ fn whole_recordings() -> impl Iterator<Item = Recording> {
         .filter(|recording| recording.expected().is_ok_and(|(_, marked)| marked))
 }
 
-fn recording(line: &str) -> Option<Recording> {
-    let columns: Vec<_> = line.split('\t').collect();
-    let (path, name) = (columns[0], columns[1]);
-    let (api, url_path) = match name {
+fn recording(recorded: Recorded) -> Option<Recording> {
+    let path = &recorded.path;
+    let (api, url_path) = match recorded.folder.as_str() {
         "anthropic-messages" => ("anthropic_messages", "/v1/messages"),
         "derived" if path.starts_with("derived/anthropic_") => {
             ("anthropic_messages", "/v1/messages")
@@ -114,24 +98,24 @@ fn recording(line: &str) -> Option<Recording> {
         println!("skipped, compressed: {path}");
         return None;
     }
-    if columns[6] != "200" {
-        println!("skipped, HTTP status {}: {path}", columns[6]);
+    if recorded.http_status != "200" {
+        println!("skipped, HTTP status {}: {path}", recorded.http_status);
         return None;
     }
     let api = Api::from_name(api).unwrap();
     let mut ask = api.read(url_path.as_bytes(), b"", None).unwrap();
     if ask.form.is_none() {
-        ask.form = Some(match columns[2] {
-            "stream" => Form::stream(Framing::Sse, b""),
-            _ => Form::json(),
+        ask.form = Some(match recorded.is_stream {
+            true => Form::stream(Framing::Sse, b""),
+            false => Form::json(),
         });
     }
     Some(Recording {
-        path: path.to_owned(),
         api,
-        status: columns[3].to_owned(),
         ask,
-        body: recorded::read(path).unwrap(),
+        body: recorded.body(),
+        path: recorded.path,
+        status: recorded.status,
     })
 }
 

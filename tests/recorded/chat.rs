@@ -1,22 +1,12 @@
 //! The chat and text completions, and Workers AI, against answers recorded from providers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use std::collections::BTreeMap;
 
 use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
 use serde_json::Value;
 
-/// A line of `INDEX.tsv`.
+use crate::index::{Recorded, read, recorded};
+
 struct Recording {
     path: String,
     api: Api,
@@ -37,8 +27,8 @@ impl Recording {
     }
 }
 
-fn api_of(path: &str) -> Option<Api> {
-    let (folder, file) = path.split_once('/')?;
+fn api_of(recorded: &Recorded) -> Option<Api> {
+    let (folder, file) = (recorded.folder.as_str(), recorded.file());
     let name = match folder {
         "openai-completions" | "vllm-completions" => "openai_completions",
         "workers-ai" => "workers_ai",
@@ -61,26 +51,21 @@ fn ask() -> Ask {
 
 /// Those that came with status 200: others are no answers.
 fn recordings() -> Vec<Recording> {
-    let Some(index) = recorded::read("INDEX.tsv") else {
-        return Vec::new();
-    };
-    let line = |line: &str| {
-        let columns: Vec<_> = line.split('\t').collect();
-        let api = api_of(columns[0]).filter(|_| columns[6] == "200")?;
-        let content_type = match (columns[2], columns[7]) {
-            (_, given) if !given.is_empty() => given,
-            ("stream", _) => "text/event-stream",
-            _ => "application/json",
+    let recording = |recorded: Recorded| {
+        let api = api_of(&recorded).filter(|_| recorded.http_status == "200")?;
+        let content_type = match recorded.content_type.as_str() {
+            "" if recorded.is_stream => "text/event-stream",
+            "" => "application/json",
+            given => given,
         };
         Some(Recording {
-            path: columns[0].to_owned(),
             api,
-            status: columns[3].to_owned(),
             framing: api.framing(&ask(), content_type.as_bytes()).unwrap(),
+            path: recorded.path,
+            status: recorded.status,
         })
     };
-    let text = String::from_utf8(index).unwrap();
-    text.lines().skip(1).filter_map(line).collect()
+    recorded().filter_map(recording).collect()
 }
 
 fn judge<'c>(
@@ -127,7 +112,7 @@ fn expected(recording: &Recording) -> Result<(Finish, bool), ()> {
 fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
     let mut ran = 0;
     for recording in recordings() {
-        let body = recorded::read(&recording.path).unwrap();
+        let body = read(&recording.path).unwrap();
         let whole = judge(&recording, [&body[..]]);
         let seen = whole.map(|answer| (answer.finish, answer.marked_end));
         assert_eq!(
@@ -159,7 +144,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
 fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
     let mut ran = 0;
     for recording in recordings().iter().filter(|it| it.is_complete()) {
-        let body = recorded::read(&recording.path).unwrap();
+        let body = read(&recording.path).unwrap();
         // JSON may end with white space, which says nothing; a stream needs its last byte.
         let end = match recording.framing {
             Framing::Json => body.trim_ascii_end().len() - 1,
@@ -190,7 +175,7 @@ fn every_recorded_answer_converts_without_loss_or_says_why_not() {
     let mut convertible: BTreeMap<&str, u32> = BTreeMap::new();
     let mut declined = Vec::new();
     for recording in recordings().iter().filter(|it| it.is_complete()) {
-        let body = recorded::read(&recording.path).unwrap();
+        let body = read(&recording.path).unwrap();
         let api = recording.api;
         let join = |stream: &[u8]| api.convert(stream, &plain, &Form::json());
         let split = |json: &[u8]| api.convert(json, &Form::json(), &with_usage);
@@ -265,7 +250,7 @@ fn value(json: &[u8]) -> Value {
 fn zeroing_the_usage_of_a_recorded_answer_leaves_the_rest_as_it_is() {
     let mut ran = 0;
     for recording in recordings().iter().filter(|it| it.is_complete()) {
-        let body = recorded::read(&recording.path).unwrap();
+        let body = read(&recording.path).unwrap();
         let form = recording.form();
         let zeroed = recording.api.zero_usage(&body, &form).unwrap();
         assert_eq!(

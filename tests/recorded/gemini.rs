@@ -1,24 +1,14 @@
 //! Gemini, Ollama and Cohere against answers recorded from them, at many chunkings, and from one
 //! form into the other.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use std::collections::HashMap;
 
 use envoy_llm_cache::json::canonicalize;
 use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
 use serde_json::Value;
 
-/// A line of `INDEX.tsv`.
+use crate::index::{Recorded, read, recorded};
+
 struct Recording {
     path: String,
     api: Api,
@@ -42,20 +32,15 @@ const APIS: [(&str, &str); 9] = [
 ];
 
 fn recordings() -> Vec<Recording> {
-    let Some(index) = recorded::read("INDEX.tsv") else {
-        return Vec::new();
-    };
     let requests = requests();
-    let index = String::from_utf8(index).unwrap();
-    let recording = |line: &str| {
-        let columns: Vec<_> = line.split('\t').collect();
-        let path = columns[0];
+    let recording = |recorded: Recorded| {
+        let path = &recorded.path;
         let (folder, api) = APIS.iter().find(|(start, _)| path.starts_with(start))?;
-        if columns[6] != "200" {
+        if recorded.http_status != "200" {
             return None;
         }
         let api = Api::from_name(api).unwrap();
-        let form = match (*folder, path.rsplit('.').next().unwrap()) {
+        let form = match (*folder, recorded.extension()) {
             ("derived/gemini_array_", _) => Form::stream(Framing::JsonArray, b""),
             (_, "sse") => Form::stream(Framing::Sse, b""),
             (_, "ndjson") => Form::stream(Framing::Ndjson, b""),
@@ -74,25 +59,25 @@ fn recordings() -> Vec<Recording> {
                 .unwrap()
         });
         assert_eq!(ask.form.as_ref(), Some(&form), "{path}");
-        if !columns[7].is_empty() {
-            let framing = api.framing(&ask, columns[7].as_bytes());
+        if !recorded.content_type.is_empty() {
+            let framing = api.framing(&ask, recorded.content_type.as_bytes());
             assert_eq!(framing, Some(form.framing), "{path}");
         }
         Some(Recording {
-            path: path.to_owned(),
             api,
-            status: columns[3].to_owned(),
             ask,
             form,
-            body: recorded::read(path).unwrap(),
+            body: recorded.body(),
+            path: recorded.path,
+            status: recorded.status,
         })
     };
-    index.lines().skip(1).filter_map(recording).collect()
+    recorded().filter_map(recording).collect()
 }
 
 /// The URL and the body of the requests, by the path of the answer.
 fn requests() -> HashMap<String, (String, String)> {
-    let requests = recorded::read("REQUESTS.jsonl").unwrap_or_default();
+    let requests = read("REQUESTS.jsonl").unwrap_or_default();
     let request = |line: &str| {
         let request: Value = serde_json::from_str(line).unwrap();
         let text = |name: &str| request[name].as_str().unwrap().to_owned();

@@ -1,19 +1,10 @@
 //! The stutter detector against streams recorded from providers, as they are and made to stutter.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use envoy_llm_cache::llm::{Api, Ask, Framing, Stutter};
 use envoy_llm_cache::sse;
 use serde_json::Value;
+
+use crate::index::{Recorded, recorded};
 
 /// A piece of text: which choice's, and what.
 type Piece = (u64, String);
@@ -142,24 +133,16 @@ fn no_recorded_stream_trips_it_when_its_pieces_are_cut_elsewhere() {
 
 /// Every recorded stream with at least two pieces of text.
 fn streams() -> Vec<Stream> {
-    let Some(index) = recorded::read("INDEX.tsv") else {
-        return Vec::new();
-    };
-    let text = String::from_utf8(index).unwrap();
-    let stream = |line: &str| {
-        let columns: Vec<_> = line.split('\t').collect();
-        if columns[2] != "stream" {
-            return None;
-        }
-        let path = columns[0].to_owned();
-        let body = recorded::read(&path).unwrap();
+    let stream = |recorded: Recorded| {
+        let (body, path) = (recorded.body(), recorded.path);
         let pieces: Vec<_> = documents(&path, &body).iter().flat_map(pieces).collect();
         if let Some(heard) = heard_by_judge(&path, &body) {
             assert_eq!(heard, pieces, "{path}");
         }
         (pieces.len() > 1).then_some(Stream { path, pieces })
     };
-    text.lines().skip(1).filter_map(stream).collect()
+    let streams = recorded().filter(|recorded| recorded.is_stream);
+    streams.filter_map(stream).collect()
 }
 
 /// What the judge of chat completions tells its listener, if it can judge the stream.

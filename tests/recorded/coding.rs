@@ -1,20 +1,12 @@
 //! The decoder of content codings against streams recorded from providers.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use std::io::Write;
 
 use envoy_llm_cache::coding::{CodingFault, Decoder};
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use crate::index::{Recorded, recorded};
 
 const MAX_BYTES: usize = 16 << 20;
 
@@ -28,20 +20,16 @@ fn decode<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Vec<u8>, Cod
     Ok(out)
 }
 
-/// The paths in the index for which `wanted` holds.
-fn paths(wanted: impl Fn(&str) -> bool) -> Vec<String> {
-    let index = recorded::read("INDEX.tsv").unwrap_or_default();
-    let text = String::from_utf8(index).unwrap();
-    let path = |line: &str| line.split('\t').next().unwrap().to_owned();
-    let paths = text.lines().skip(1).map(path);
-    paths.filter(|path| wanted(path)).collect()
+fn with_extension(wanted: &[&str]) -> Vec<Recorded> {
+    let is_wanted = |recorded: &Recorded| wanted.contains(&recorded.extension());
+    recorded().filter(is_wanted).collect()
 }
 
 #[test]
 fn every_recorded_gzip_stream_is_decoded_and_none_that_is_cut() {
-    let paths = paths(|path| path.ends_with(".gz"));
-    for path in &paths {
-        let coded = recorded::read(path).unwrap();
+    let streams = with_extension(&["gz"]);
+    for stream in &streams {
+        let (path, coded) = (&stream.path, stream.body());
         let decoded = decode([&coded[..]]).unwrap();
         assert!(!decoded.is_empty(), "{path}");
         for size in [1, 7, 64, 4_096] {
@@ -52,14 +40,14 @@ fn every_recorded_gzip_stream_is_decoded_and_none_that_is_cut() {
             assert_eq!(decode([&coded[..cut]]), truncated, "{path} at {cut}");
         }
     }
-    println!("ran {} recorded gzip streams", paths.len());
+    println!("ran {} recorded gzip streams", streams.len());
 }
 
 #[test]
 fn every_recorded_stream_survives_gzip_flushed_after_each_event() {
-    let paths = paths(|path| path.ends_with(".sse") || path.ends_with(".ndjson"));
-    for path in &paths {
-        let body = recorded::read(path).unwrap();
+    let streams = with_extension(&["sse", "ndjson"]);
+    for stream in &streams {
+        let (path, body) = (&stream.path, stream.body());
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         let mut decoder = Decoder::new(b"gzip", MAX_BYTES).unwrap();
         let mut out = Vec::new();
@@ -80,7 +68,7 @@ fn every_recorded_stream_survives_gzip_flushed_after_each_event() {
             assert!(decode(coded.chunks(size)).unwrap() == body, "{path} {size}");
         }
     }
-    println!("ran {} recorded streams", paths.len());
+    println!("ran {} recorded streams", streams.len());
 }
 
 /// The offsets after each line.

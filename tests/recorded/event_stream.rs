@@ -1,20 +1,11 @@
 //! The event-stream parser against the recorded vectors of other projects'
 //! conformance suites, and against itself at random chunkings.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking"
-)]
-
-mod recorded;
-
 use envoy_llm_cache::sse::Parser;
 use proptest::prelude::*;
 use serde_json::Value;
+
+use crate::index::read;
 
 type Seen = (Vec<(Vec<u8>, Vec<u8>)>, envoy_llm_cache::sse::Ending);
 
@@ -29,7 +20,7 @@ fn parse<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Seen {
 
 #[test]
 fn every_recorded_vector_gives_its_events_at_every_chunking() {
-    let Some(lines) = recorded::read("sse-spec/vectors.jsonl") else {
+    let Some(lines) = read("sse-spec/vectors.jsonl") else {
         return;
     };
     let lines = String::from_utf8(lines).expect("vectors are text");

@@ -1,21 +1,11 @@
 //! Responses and embeddings against answers recorded from providers: judged at many chunkings, and
 //! changed from one form to the other and back.
 
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::print_stdout,
-    unreachable_pub,
-    reason = "a test fails by panicking, and says what it ran"
-)]
-
-mod recorded;
-
 use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing};
 use serde_json::Value;
 
-/// A line of `INDEX.tsv`.
+use crate::index::{Recorded, recorded};
+
 struct Recording {
     path: String,
     api: Api,
@@ -37,30 +27,24 @@ impl Recording {
 /// The recordings of these APIs. Those that came as HTTP errors are read as if they had come with
 /// 200, as some providers send them.
 fn recordings() -> Vec<Recording> {
-    let Some(index) = recorded::read("INDEX.tsv") else {
-        return Vec::new();
-    };
-    let recording = |line: &str| {
-        let columns: Vec<_> = line.split('\t').collect();
-        let (path, folder, kind) = (columns[0], columns[1], columns[2]);
-        let name = match folder {
+    let recording = |recorded: Recorded| {
+        let name = match recorded.folder.as_str() {
             "openai-embeddings" => "openai_embeddings",
-            _ if folder.ends_with("-responses") => "openai_responses",
+            folder if folder.ends_with("-responses") => "openai_responses",
             _ => return None,
         };
         Some(Recording {
-            path: path.to_owned(),
             api: Api::from_name(name).unwrap(),
-            status: columns[3].to_owned(),
-            framing: match kind {
-                "stream" => Framing::Sse,
-                _ => Framing::Json,
+            framing: match recorded.is_stream {
+                true => Framing::Sse,
+                false => Framing::Json,
             },
-            body: recorded::read(path).unwrap(),
+            body: recorded.body(),
+            path: recorded.path,
+            status: recorded.status,
         })
     };
-    let text = String::from_utf8(index).unwrap();
-    text.lines().skip(1).filter_map(recording).collect()
+    recorded().filter_map(recording).collect()
 }
 
 fn ask() -> Ask {

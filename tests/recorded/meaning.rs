@@ -1,14 +1,9 @@
 //! Answers recorded from providers, each against itself in all its forms and against all others.
 
-#![expect(
-    unreachable_pub,
-    reason = "what reads the recordings is shared with the tests in `tests`"
-)]
+use envoy_llm_cache::llm::{Api, Form, Framing, Lossy};
+use memchr::memmem;
 
-#[path = "../../../tests/recorded/mod.rs"]
-mod recordings;
-
-use crate::llm::{Api, Form, Framing, Lossy};
+use crate::index::{Recorded, recorded};
 
 /// A whole answer.
 struct Recording {
@@ -46,14 +41,11 @@ fn api(folder: &str, file: &str) -> Option<Api> {
 }
 
 fn whole_answers() -> Vec<Recording> {
-    let index = recordings::read("INDEX.tsv").unwrap_or_default();
-    let index = String::from_utf8(index).unwrap();
-    let line = |line: &str| {
-        let path = line.split('\t').next().unwrap();
-        let is_whole = line.split('\t').nth(3).unwrap().starts_with("complete");
-        let (folder, file) = path.split_once('/')?;
+    let recording = |recorded: Recorded| {
+        let (folder, file) = (recorded.folder.as_str(), recorded.file());
+        let is_whole = recorded.status.starts_with("complete");
         let api = api(folder, file).filter(|_| is_whole)?;
-        let framing = match path.rsplit('.').next().unwrap() {
+        let framing = match recorded.extension() {
             "sse" => Framing::Sse,
             "ndjson" => Framing::Ndjson,
             "bin" => Framing::EventStream,
@@ -65,13 +57,13 @@ fn whole_answers() -> Vec<Recording> {
             _ => b"",
         };
         Some(Recording {
-            path: path.to_owned(),
             api,
             form: Form::stream(framing, options),
-            answer: recordings::read(path).unwrap(),
+            answer: recorded.body(),
+            path: recorded.path,
         })
     };
-    index.lines().skip(1).filter_map(line).collect()
+    recorded().filter_map(recording).collect()
 }
 
 /// Those that have no JSON form to compare, and why.
@@ -195,7 +187,7 @@ fn a_recorded_answer_reports_tokens_where_it_names_a_count() {
     for one in whole_answers() {
         let tokens = one.api.tokens(&one.answer, &one.form);
         let names = ["total_tokens", "put_tokens", "otalTokenCount", "eval_count"];
-        let finds = |name: &&str| memchr::memmem::find(&one.answer, name.as_bytes()).is_some();
+        let finds = |name: &&str| memmem::find(&one.answer, name.as_bytes()).is_some();
         let expected = names.iter().any(finds) || one.path.starts_with("bedrock-converse-stream/");
         assert_eq!(tokens.is_some(), expected, "{}", one.path);
         let zeroed = one.api.zero_usage(&one.answer, &one.form);

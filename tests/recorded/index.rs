@@ -1,0 +1,81 @@
+//! The recorded provider answers: test data under other people's licences, which is read from
+//! where it lies and is no part of this repository. `LLM_CACHE_RECORDED` names the folder, which
+//! must then be there; `../shared/recorded` is taken without being asked for. Without the folder
+//! there are no recordings, and the tests of them run on none.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+/// A line of `INDEX.tsv`, which says how each answer came and what it is.
+pub(crate) struct Recorded {
+    pub(crate) path: String,
+    /// What stands before the file in the path: a provider and an API of it, or `derived`.
+    pub(crate) folder: String,
+    /// Whether it came as a stream, by what was asked for.
+    pub(crate) is_stream: bool,
+    /// `complete`, with what it ended by unless that is a plain end, or what else became of it.
+    pub(crate) status: String,
+    pub(crate) http_status: String,
+    /// Empty where it was not recorded.
+    pub(crate) content_type: String,
+}
+
+impl Recorded {
+    pub(crate) fn body(&self) -> Vec<u8> {
+        read(&self.path).unwrap()
+    }
+
+    /// What stands behind the folder in the path.
+    pub(crate) fn file(&self) -> &str {
+        self.path.split_once('/').unwrap().1
+    }
+
+    pub(crate) fn extension(&self) -> &str {
+        self.path.rsplit('.').next().unwrap()
+    }
+}
+
+/// All that was recorded.
+pub(crate) fn recorded() -> impl Iterator<Item = Recorded> {
+    let index = String::from_utf8(read("INDEX.tsv").unwrap_or_default()).unwrap();
+    let lines: Vec<_> = index.lines().skip(1).map(line).collect();
+    lines.into_iter()
+}
+
+fn line(line: &str) -> Recorded {
+    let columns: Vec<_> = line.split('\t').collect();
+    Recorded {
+        path: columns[0].to_owned(),
+        folder: columns[1].to_owned(),
+        is_stream: columns[2] == "stream",
+        status: columns[3].to_owned(),
+        http_status: columns[6].to_owned(),
+        content_type: columns[7].to_owned(),
+    }
+}
+
+/// The folder, or `None` with a printed word where it is absent.
+fn folder() -> Option<PathBuf> {
+    let named = env::var_os("LLM_CACHE_RECORDED").map(PathBuf::from);
+    if let Some(named) = &named {
+        assert!(
+            named.is_dir(),
+            "LLM_CACHE_RECORDED: no folder {}",
+            named.display()
+        );
+    }
+    let folder =
+        named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded"));
+    if folder.is_dir() {
+        Some(folder)
+    } else {
+        println!("skipped: no folder {}", folder.display());
+        None
+    }
+}
+
+/// The bytes of a file in the folder, or `None` where the folder is absent.
+pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
+    let file = folder()?.join(path);
+    Some(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+}
