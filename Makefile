@@ -42,13 +42,15 @@ lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check --manifest-path benches/noop/Cargo.toml
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches
 
-# LiteLLM is a peer: without it, the benchmark says so and runs.
+# Peers that cannot be had are left out: the benchmark says so and runs.
 BENCH_BUILD := target/bench-build
 LITELLM := target/bench-litellm
-bench: build $(VENV_READY) $(LITELLM)/.ready ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
+BENCH_PROGRAMS_READY := target/debian/.bench-ready
+SIDE_BY_SIDE := PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side
+bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
 	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
-	PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side
+	$(SIDE_BY_SIDE)
 
 # A minute each, on what is at hand: a nightly compiler, and recordings for a corpus.
 FUZZ_SECONDS ?= 60
@@ -80,6 +82,9 @@ $(LITELLM)/.ready: benches/litellm.txt | $(VENV_READY)
 	rm -rf $(LITELLM)
 	$(PYTHON) -m venv $(LITELLM)
 	-$(LITELLM)/bin/pip install --quiet --disable-pip-version-check --requirement $< && touch $@
+
+$(BENCH_PROGRAMS_READY): tests/harness/debian.py $(VENV_READY)
+	-$(PY) -m harness.debian nginx redis-server webdis && touch $@
 
 $(NODE_READY): tests/clients/package.json
 	@command -v npm >/dev/null || { echo "npm is missing; the tests need Node 20 or later" >&2; exit 1; }
