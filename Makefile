@@ -10,10 +10,10 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint bench fuzz clean rust-target
+.PHONY: help build demo run test lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: rust-target ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 	cargo build --release --locked --target $(TARGET)
@@ -51,6 +51,9 @@ bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure 
 	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	$(SIDE_BY_SIDE)
+
+bench-docs: $(VENV_READY) ## put what it measured into docs/performance.md
+	$(SIDE_BY_SIDE).docs
 
 # A minute each, on what is at hand: a nightly compiler, and recordings for a corpus.
 FUZZ_SECONDS ?= 60

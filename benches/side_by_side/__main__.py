@@ -13,7 +13,7 @@ from harness.debian import NoProgram
 from harness.envoy import ROOT, Envoy
 from harness.server_process import Ended
 
-from side_by_side import chart, machine, memory, report, targets, variants
+from side_by_side import chart, docs, machine, memory, report, targets, variants
 from side_by_side.load import Load
 from side_by_side.variants import Row, Servers
 
@@ -140,7 +140,7 @@ def main() -> int:
               file=sys.stderr)
         return 1
     about = {"envoy": envoy_binary.version(envoy), "rounds": ROUNDS, "seconds": SECONDS,
-             **machine.description()}
+             **machine.description(), **({"only": ONLY} if ONLY else {})}
     load = Load()
     bench = Bench(load)
     try:
@@ -162,8 +162,9 @@ def main() -> int:
         share for row in rows for share in results[row.name]["others_share"]), 2)
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
     print(report.text(about, rows, results, bench.skipped, judged, took))
-    write(FOLDER / "results.json",
-          json.dumps(report.tree(about, rows, results, bench.skipped, judged, took), indent=1))
+    tree = report.tree(about, rows, results, bench.skipped, judged, took)
+    write(FOLDER / "results.json", json.dumps(tree, indent=1))
+    write(FOLDER / "table.md", docs.text(tree))
     write(FOLDER / "chart.svg", chart.svg(about, rows, results))
     return 0
 

@@ -1,5 +1,6 @@
 """Prompts and answers of given sizes, worded alike in every run."""
 
+import functools
 import json
 import random
 
@@ -33,6 +34,7 @@ def prose(size: int, seed: int) -> str:
     return "".join(parts) + "x" * (size - length)
 
 
+@functools.cache
 def json_length(text: str) -> int:
     return len(spelled(text)) - 2
 

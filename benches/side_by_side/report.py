@@ -28,6 +28,14 @@ def ratios(row: Row, results: dict) -> list[float]:
                                   strict=True)]
 
 
+def ratio(found: list[float]) -> str:
+    return f"{statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f})"
+
+
+def rate(per_second: float, load_share: float) -> str:
+    return f"{'>' if load_share > LOAD_LIMIT else ''}{per_second:,.0f}"
+
+
 def median(results: dict, row: Row, key: str) -> float:
     return statistics.median(results[row.name][key])
 
@@ -42,13 +50,11 @@ def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
         if group != row.group:
             group = row.group
             lines.append("")
-        limit = ">" if median(results, row, "load_share") > LOAD_LIMIT else ""
-        rate = f"{limit}{median(results, row, 'per_second'):,.0f}"
-        line = (f"{row.name:{width}}  {median(results, row, 'cpu_us'):>8.1f} {rate:>9} "
+        per_second = rate(median(results, row, "per_second"), median(results, row, "load_share"))
+        line = (f"{row.name:{width}}  {median(results, row, 'cpu_us'):>8.1f} {per_second:>9} "
                 f"{median(results, row, 'p50_us'):>8.0f} {median(results, row, 'p99_us'):>8.0f}")
         if found := ratios(row, results):
-            line += (f"   {statistics.median(found):.2f} ({min(found):.2f}-{max(found):.2f}) "
-                     f"{row.against}")
+            line += f"   {ratio(found)} {row.against}"
         if "pieces_per_chunk" in results[row.name]:
             line += f"   {median(results, row, 'pieces_per_chunk'):.2f} sent per chunk"
         lines.append(line)
@@ -79,7 +85,7 @@ def tree(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
         "about": about,
         "rows": [{"name": row.name, "group": row.group, "against": row.against,
                   "unit": "chunk" if row.streams else "request",
-                  "cpu_ratios": [round(ratio, 4) for ratio in ratios(row, results)],
+                  "cpu_ratios": [round(one, 4) for one in ratios(row, results)],
                   "rounds": {key: [round(value, 3) for value in values]
                              for key, values in results[row.name].items()},
                   **{key: round(statistics.median(values), 3)
