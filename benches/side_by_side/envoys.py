@@ -19,7 +19,7 @@ def start(config: Config, workers: int = 1) -> Envoy:
 def cache(upstream_port: int, store: dict | None = None) -> Config:
     """The filter, as the example has it."""
     return Config.for_tests(upstream_port).configure({
-        "ttl": "1h", "store": store or {"memory": {"max_bytes": "64MiB"}}})
+        "ttl": "24h", "store": store or {"memory": {"max_bytes": "64MiB"}}})
 
 
 def with_cluster(config: Config, name: str, port: int) -> Config:

@@ -70,7 +70,7 @@ http {{
   fastcgi_temp_path {self.path}/fastcgi;
   uwsgi_temp_path {self.path}/uwsgi;
   scgi_temp_path {self.path}/scgi;
-  proxy_cache_path {self.path}/cache keys_zone=answers:10m inactive=1h;
+  proxy_cache_path {self.path}/cache keys_zone=answers:10m inactive=24h;
   server {{
     listen 127.0.0.1:{self.port};
     location / {{
@@ -82,7 +82,7 @@ http {{
       proxy_cache answers;
       proxy_cache_methods POST;
       proxy_cache_key "$http_authorization|$request_uri|$request_body";
-      proxy_cache_valid 200 1h;
+      proxy_cache_valid 200 24h;
       add_header x-cache $upstream_cache_status;
     }}
   }}
@@ -114,8 +114,9 @@ class Litellm(Peer):
             "model_list": [{"model_name": self.model, "litellm_params": {
                 "model": f"openai/{self.model}", "api_key": "none",
                 "api_base": f"http://127.0.0.1:{self.upstream_port}/v1"}}],
-            "litellm_settings": {"cache": True, "cache_params": {"type": "local"},
-                                 "telemetry": False}}))
+            "litellm_settings": {"cache": True, "telemetry": False,
+                                 # Its default is less than a run may take.
+                                 "cache_params": {"type": "local", "ttl": 86400}}}))
         return [self.program, "--config", self.path / "config.yaml", "--host", "127.0.0.1",
                 "--port", str(self.port), "--num_workers", "1"]
 
