@@ -209,6 +209,11 @@ impl Entry {
         self.bytes.get(self.body.clone()).unwrap_or_default()
     }
 
+    /// What proves that it is as it was written.
+    pub(super) fn seal(&self) -> &[u8] {
+        self.bytes.get(self.body.end..).unwrap_or_default()
+    }
+
     /// How many bytes it takes.
     #[expect(clippy::len_without_is_empty, reason = "no entry is empty")]
     pub fn len(&self) -> usize {
@@ -223,7 +228,7 @@ impl Entry {
     }
 }
 
-fn framing_code(framing: Framing) -> u8 {
+pub(super) fn framing_code(framing: Framing) -> u8 {
     match framing {
         Framing::Json => 0,
         Framing::Sse => 1,

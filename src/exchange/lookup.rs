@@ -4,7 +4,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::cache::{CacheStatus, Entry, Forward, Freshness, Seal, Tier, freshness};
+use crate::cache::{
+    CacheKey, CacheStatus, Entry, Forward, Freshness, Seal, Tier, copy_key, encode, freshness,
+};
 use crate::callout::CalloutResult;
 use crate::coding;
 use crate::config::{Mode, Settings, Usage};
@@ -42,6 +44,15 @@ pub(super) struct Fetching {
     stale: Option<Stale>,
 }
 
+/// The memory is being asked for a copy of a fresh entry in the form that the request asks for.
+#[derive(Debug)]
+pub(super) struct Converting {
+    search: Search,
+    copy: CacheKey,
+    found: Verified,
+    ttl: u64,
+}
+
 /// The lease on the key is being asked for.
 #[derive(Debug)]
 pub(super) struct Leasing {
@@ -72,6 +83,16 @@ pub(super) struct Waiting {
     /// Why it would have gone to the upstream itself.
     miss: Miss,
     stale: Option<Stale>,
+}
+
+/// An entry that is not too old for a request, in whatever form.
+#[derive(Debug)]
+struct Verified {
+    entry: Entry,
+    /// Seconds since the answer was received.
+    age: u64,
+    tier: Tier,
+    freshness: Freshness,
 }
 
 /// An entry that can serve a request.
@@ -108,7 +129,24 @@ impl Search {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        match self.examine(found, &Seal::Checksum, Tier::Memory, now, worker) {
+        let found = match self.verify(found, &Seal::Checksum, Tier::Memory, now) {
+            Ok(found) => found,
+            Err(miss) => return self.fetch(miss, None, now, worker, out),
+        };
+        if let Freshness::Fresh { ttl, .. } = found.freshness
+            && !self.serves_as_it_is(&found.entry)
+        {
+            let copy = self.copy_key(&found.entry);
+            out.push(Output::LookUp(copy));
+            let search = self;
+            return State::Converting(Box::new(Converting {
+                search,
+                copy,
+                found,
+                ttl,
+            }));
+        }
+        match self.convert(found, worker) {
             Ok(Found::Fresh(usable, ttl)) => self.hit(usable, ttl, now, worker, out),
             Ok(Found::Stale(stale)) if self.may_revalidate(&stale) => {
                 self.revalidate(stale, worker, out)
@@ -160,6 +198,18 @@ impl Search {
         now: u64,
         worker: &Worker,
     ) -> Result<Found, Miss> {
+        let found = self.verify(found, seal, tier, now)?;
+        self.convert(found, worker)
+    }
+
+    /// What a store has under the key, if it is not too old.
+    fn verify(
+        &self,
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        seal: &Seal,
+        tier: Tier,
+        now: u64,
+    ) -> Result<Verified, Miss> {
         let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
         let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
         let freshness = freshness(now, entry.created, entry.lifetime);
@@ -181,6 +231,23 @@ impl Search {
         {
             return Err(Miss::RequestDirective);
         }
+        Ok(Verified {
+            entry,
+            age,
+            tier,
+            freshness,
+        })
+    }
+
+    /// Gives what was found the form that the request asks for.
+    fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
+        let Verified {
+            entry,
+            age,
+            tier,
+            freshness,
+        } = found;
+        let expired = matches!(freshness, Freshness::Expired { .. });
         let converted = self.converted(&entry, worker).map_err(|lossy| {
             let asked = self.request.ask.form.as_ref();
             let rival = Some(&entry.form).filter(|form| !expired && Some(*form) != asked);
@@ -208,23 +275,42 @@ impl Search {
         }
     }
 
+    /// Whether an entry's answer is what this request wants, byte for byte.
+    fn serves_as_it_is(&self, entry: &Entry) -> bool {
+        let accepted = entry.headers.get("content-encoding").is_none_or(|coding| {
+            http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
+        });
+        accepted && *self.form(entry) == entry.form && !self.zero_usage()
+    }
+
+    /// The form that the request asks for.
+    fn form<'a>(&'a self, entry: &'a Entry) -> &'a Form {
+        self.request.ask.form.as_ref().unwrap_or(&entry.form)
+    }
+
+    fn zero_usage(&self) -> bool {
+        self.request.settings.respond.usage == Usage::Zero
+    }
+
+    /// The key of the entry's copy as this request wants it.
+    fn copy_key(&self, entry: &Entry) -> CacheKey {
+        copy_key(
+            &self.request.key,
+            entry,
+            self.form(entry),
+            self.zero_usage(),
+        )
+    }
+
     /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
     /// if that is the entry as it is.
     fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
-        let Keyed {
-            api, ask, settings, ..
-        } = &self.request;
-        let form = ask.form.as_ref().unwrap_or(&entry.form);
-        let coding = entry.headers.get("content-encoding");
-        let accepted = coding.is_none_or(|coding| {
-            http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
-        });
-        let zero_usage = settings.respond.usage == Usage::Zero;
-        if accepted && *form == entry.form && !zero_usage {
+        if self.serves_as_it_is(entry) {
             return Ok(None);
         }
+        let (api, form) = (self.request.api, self.form(entry));
         let max_bytes = worker.config.limits.max_response_bytes;
-        let mut body = match coding {
+        let mut body = match entry.headers.get("content-encoding") {
             None => Cow::Borrowed(entry.body()),
             Some(coding) => Cow::Owned(
                 coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
@@ -233,7 +319,7 @@ impl Search {
         if *form != entry.form {
             body = Cow::Owned(api.convert(&body, &entry.form, form)?);
         }
-        if zero_usage {
+        if self.zero_usage() {
             body = Cow::Owned(api.zero_usage(&body, form)?);
         }
         Ok(Some((form.clone(), body.into_owned())))
@@ -478,6 +564,71 @@ impl Search {
             rehearsal: None,
             fallback,
         }))
+    }
+}
+
+impl Converting {
+    /// Serves the copy that the memory has; or converts the entry, and gives the memory a copy.
+    pub(super) fn looked_up(
+        self,
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Self {
+            mut search,
+            copy: key,
+            found: verified,
+            ttl,
+        } = self;
+        let bytes = found.ok().flatten();
+        if let Some(entry) =
+            bytes.and_then(|bytes| Entry::decode(&key, bytes, &Seal::Checksum).ok())
+        {
+            let usable = Usable {
+                entry,
+                converted: None,
+                age: verified.age,
+                tier: verified.tier,
+            };
+            return search.hit(usable, ttl, now, worker, out);
+        }
+        match search.convert(verified, worker) {
+            Ok(Found::Fresh(usable, ttl)) => {
+                let copy = usable.copy(key, worker);
+                let state = search.hit(usable, ttl, now, worker, out);
+                out.extend(copy);
+                state
+            }
+            Ok(Found::Stale(stale)) => search.missed(Miss::Expired, Some(stale), now, worker, out),
+            // Nor could a copy in the store behind HTTP serve it.
+            Err(miss) => search.missed(miss, None, now, worker, out),
+        }
+    }
+}
+
+impl Usable {
+    /// Has the memory keep what was converted as an entry of its own, if it fits.
+    fn copy(&self, key: CacheKey, worker: &Worker) -> Option<Output> {
+        let (form, body) = self.converted.as_ref()?;
+        let memory = worker.config.memory?;
+        if body.len() > memory.max_entry_bytes {
+            return None;
+        }
+        let headers = reply::headers_of(&self.entry, Some(form));
+        let Entry {
+            status,
+            created,
+            lifetime,
+            ..
+        } = self.entry;
+        let draft = encode(&key, form, status, created, lifetime, &headers, body)?;
+        Some(Output::Insert {
+            key,
+            entry: draft.seal(&Seal::Checksum),
+            expires: created.saturating_add(lifetime),
+        })
     }
 }
 

@@ -27,43 +27,40 @@ pub(super) struct Served {
     body: ReplyBody,
 }
 
+/// The headers with which an entry is served; `converted` is the form of its answer where that is
+/// not the one that is stored, byte for byte.
+pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
+    let other = converted.filter(|form| **form != entry.form);
+    // A foreign store may have planted other headers than we ever stored.
+    let is_kept = |name: &[u8]| match name {
+        // What was converted is not compressed.
+        b"content-encoding" => converted.is_none(),
+        b"content-type" => other.is_none(),
+        name => STORED_HEADERS.iter().any(|known| known.as_bytes() == name),
+    };
+    let kept = entry.headers.iter().filter(|(name, _)| is_kept(name));
+    let mut headers: Headers = kept.collect();
+    if let Some(form) = other {
+        headers.push("content-type", form.framing.content_type());
+        if form.framing.is_stream() && !headers.contains("cache-control") {
+            headers.push("cache-control", "no-cache");
+        }
+    }
+    headers
+}
+
 impl Served {
     /// An entry, or the answer in it in the form and with the bytes that it was converted to, which
     /// are not compressed.
     pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>) -> Self {
-        // A foreign store may have planted other headers than we ever stored.
-        let stored = |name: &[u8]| STORED_HEADERS.iter().any(|known| known.as_bytes() == name);
-        let as_stored = converted.is_none();
-        let kept = entry
-            .headers
-            .iter()
-            .filter(|(name, _)| stored(name))
-            .filter(|(name, _)| as_stored || *name != b"content-encoding");
-        let status = entry.status;
-        match converted {
-            Some((form, body)) if form != entry.form => {
-                let framing = form.framing;
-                let mut headers: Headers =
-                    kept.filter(|(name, _)| *name != b"content-type").collect();
-                headers.push("content-type", framing.content_type());
-                if framing.is_stream() && !headers.contains("cache-control") {
-                    headers.push("cache-control", "no-cache");
-                }
-                Self {
-                    status,
-                    framing,
-                    headers,
-                    body: ReplyBody::Converted(body),
-                }
-            }
-            converted => Self {
-                status,
-                framing: entry.form.framing,
-                headers: kept.collect(),
-                body: match converted {
-                    Some((_, body)) => ReplyBody::Converted(body),
-                    None => ReplyBody::Stored(entry),
-                },
+        let form = converted.as_ref().map(|(form, _)| form);
+        Self {
+            status: entry.status,
+            framing: form.unwrap_or(&entry.form).framing,
+            headers: headers_of(&entry, form),
+            body: match converted {
+                Some((_, body)) => ReplyBody::Converted(body),
+                None => ReplyBody::Stored(entry),
             },
         }
     }

@@ -24,11 +24,13 @@
 //!    │                                 └── let go ── Waiting ◄────┘   │ callout
 //!    └───────────── its answer, collapsed ──────────────┘             └──────► Replied, stale
 //! ```
-//! `no-cache` and `mode: write_only` go from Collecting to Forwarded without a lookup, and
-//! `only-if-cached` turns every way to Forwarded into one to Replied. `Closed` leads from everywhere
-//! to Over, but for a client that hangs up behind the end marker: what it got is stored.
+//! On the way from LookingUp to Replied, Converting asks the memory for a copy of what was found in
+//! the form that the request asks for. `no-cache` and `mode: write_only` go from Collecting to
+//! Forwarded without a lookup, and `only-if-cached` turns every way to Forwarded into one to Replied.
+//! `Closed` leads from everywhere to Over, but for a client that hangs up behind the end marker: what
+//! it got is stored.
 
-use super::lookup::{Fetching, Leasing, Refreshing, Search, Waiting};
+use super::lookup::{Converting, Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
 use super::response::{Capturing, Forwarded, Response};
 use super::storing::Storing;
@@ -43,6 +45,8 @@ pub(super) enum State {
     Collecting(Box<Collecting>),
     /// The memory is being asked.
     LookingUp(Box<Search>),
+    /// The memory is being asked for a copy in the form asked for.
+    Converting(Box<Converting>),
     /// The store behind HTTP is being asked.
     Fetching(Box<Fetching>),
     /// The lease is being asked for, without which one of many would not go to the upstream alone.
@@ -98,6 +102,9 @@ impl State {
             }
             (Self::LookingUp(search), Input::LookedUp { found, now }) => {
                 search.looked_up(found, now, worker, out)
+            }
+            (Self::Converting(converting), Input::LookedUp { found, now }) => {
+                converting.looked_up(found, now, worker, out)
             }
             (Self::Leasing(leasing), Input::Leased { joined, found, now }) => {
                 leasing.leased(joined, found, now, worker, out)
@@ -156,7 +163,7 @@ impl State {
                 storing.inserted(result, worker, out);
                 Self::Over
             }
-            // A copy of what the store behind HTTP had.
+            // A copy of what the store behind HTTP had, or of what is stored in another form.
             (state, Input::Inserted(Ok(evicted))) => {
                 out.push(Output::Report(Report::Evictions(evicted)));
                 state
@@ -176,6 +183,7 @@ impl State {
         match self {
             Self::Collecting(_)
             | Self::LookingUp(_)
+            | Self::Converting(_)
             | Self::Fetching(_)
             | Self::Leasing(_)
             | Self::Refreshing(_)

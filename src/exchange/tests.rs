@@ -1,5 +1,6 @@
 //! Life cycles: what comes in, and what must be done about it.
 
+mod copies;
 mod many;
 mod remote;
 mod shadow;
@@ -58,10 +59,11 @@ fn ok(content_type: &str, extra: Extra<'_>) -> Fields {
         .collect()
 }
 
-/// An exchange and a host around it that knows one entry.
+/// An exchange and a host around it that knows one entry, and its copies in other forms.
 struct Host {
     exchange: Exchange,
     stored: Option<(CacheKey, Vec<u8>)>,
+    copies: Vec<(CacheKey, Vec<u8>)>,
     now: u64,
     /// What the host says when a lease is asked for.
     lease: Joined,
@@ -74,6 +76,7 @@ impl Host {
         Self {
             exchange: Exchange::new(Rc::clone(worker)),
             stored: None,
+            copies: Vec::new(),
             now: NOW,
             lease: Joined::Unavailable,
             seen: Vec::new(),
@@ -87,24 +90,32 @@ impl Host {
         out
     }
 
+    /// What is in memory.
+    fn found(&self, key: CacheKey) -> Option<Vec<u8>> {
+        let mut entries = self.stored.iter().chain(&self.copies);
+        let (_, entry) = entries.find(|(stored, _)| *stored == key)?;
+        Some(entry.clone())
+    }
+
     /// Carries out what it is told, as a host does.
     fn carry_out(&mut self, outputs: Vec<Output>, body: &str) {
         for output in outputs {
             let more = match output {
                 Output::ReadRequestBody => self.step(Input::RequestBodyRead(Some(body.as_bytes()))),
                 Output::LookUp(key) => {
-                    let stored = self.stored.as_ref().filter(|(stored, _)| *stored == key);
-                    let found = Ok(stored.map(|(_, entry)| entry.clone()));
+                    let found = Ok(self.found(key));
                     let now = self.now;
                     self.step(Input::LookedUp { found, now })
                 }
                 Output::Insert { key, entry, .. } => {
-                    self.stored = Some((key, entry));
+                    match &self.stored {
+                        Some((stored, _)) if *stored != key => self.copies.push((key, entry)),
+                        _ => self.stored = Some((key, entry)),
+                    }
                     self.step(Input::Inserted(Ok(0)))
                 }
                 Output::Lease { key, waits, .. } => {
-                    let stored = self.stored.as_ref().filter(|(stored, _)| *stored == key);
-                    let found = Ok(stored.map(|(_, entry)| entry.clone()));
+                    let found = Ok(self.found(key));
                     let joined = match self.lease {
                         Joined::Waits { until } if !waits => Joined::Held { until },
                         joined => joined,
@@ -224,6 +235,7 @@ fn json_miss(worker: &Rc<Worker>) -> Host {
 fn again(worker: &Rc<Worker>, first: Host, request: &Fields, ask: &str, later: u64) -> Host {
     let mut host = Host::new(worker);
     host.stored = first.stored;
+    host.copies = first.copies;
     host.now = NOW + later;
     host.request(request, ask);
     host
