@@ -192,7 +192,7 @@ impl Place {
         let Some(Versioned { value, version }) = shared.get(&name)? else {
             return Ok(None);
         };
-        let Some(mut head) = SetHead::decode(&value) else {
+        let Some(mut head) = SetHead::decode(value) else {
             return Ok(None);
         };
         let Some(way) = head.find(self.tag) else {
@@ -200,7 +200,7 @@ impl Place {
         };
         if head.touch(self.tag) {
             // Recency is advice: whoever changed the head meanwhile knows better.
-            let _lost = shared.set(&name, &head.encode(), Some(version));
+            let _lost = shared.set(&name, head.as_bytes(), Some(version));
         }
         let slot = shared.get(&slot_name(self.set, way))?;
         Ok(slot.map(|slot| slot.value))
@@ -219,7 +219,7 @@ impl Place {
             let old = get_or_create(shared, &name)?;
             let mut head = if old.value.is_empty() {
                 SetHead::default()
-            } else if let Some(head) = SetHead::decode(&old.value) {
+            } else if let Some(head) = SetHead::decode(old.value) {
                 head
             } else {
                 // What the slots hold is unknown, so none of it may count as free room.
@@ -235,7 +235,7 @@ impl Place {
                 .ok_or(StoreFault::TooLarge)?;
             let slot = slot_name(self.set, way);
             let seen = get_or_create(shared, &slot)?.version;
-            match shared.set(&name, &head.encode(), Some(old.version)) {
+            match shared.set(&name, head.as_bytes(), Some(old.version)) {
                 Ok(()) => {}
                 Err(SetFault::VersionMismatch) => continue,
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
@@ -310,7 +310,7 @@ fn empty_set(shared: &impl SharedData, set: u32) {
     if head.value.is_empty() {
         return;
     }
-    match SetHead::decode(&head.value) {
+    match SetHead::decode(head.value) {
         Some(head) => empty_slots(shared, set, head.ways()),
         None => empty_slots(shared, set, 0..=u8::MAX),
     }

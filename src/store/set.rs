@@ -29,27 +29,61 @@ pub(super) const SET_SLOT_BYTES: u64 =
 
 /// A slot in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Record {
+struct Record {
     /// Which slot of the set.
-    pub(super) way: u8,
+    way: u8,
     /// A part of the key: narrows the search, proves nothing.
-    pub(super) tag: u64,
+    tag: u64,
     /// How many bytes the slot holds.
-    pub(super) bytes: u32,
+    bytes: u32,
     /// When what it holds is of no use any more, in seconds since 1970.
-    pub(super) expires: u32,
+    expires: u32,
 }
 
 impl Record {
     fn charge(self) -> u64 {
         u64::from(self.bytes).saturating_add(SLOT_OVERHEAD_BYTES)
     }
+
+    #[inline]
+    fn decode(record: &[u8; RECORD_BYTES]) -> Self {
+        let [way, rest @ ..] = record;
+        let [t0, t1, t2, t3, t4, t5, t6, t7, rest @ ..] = rest;
+        let [b0, b1, b2, b3, e0, e1, e2, e3] = rest;
+        Self {
+            way: *way,
+            tag: u64::from_le_bytes([*t0, *t1, *t2, *t3, *t4, *t5, *t6, *t7]),
+            bytes: u32::from_le_bytes([*b0, *b1, *b2, *b3]),
+            expires: u32::from_le_bytes([*e0, *e1, *e2, *e3]),
+        }
+    }
+
+    fn encode(self) -> [u8; RECORD_BYTES] {
+        let mut record = [0; RECORD_BYTES];
+        let (way, rest) = record.split_at_mut(1);
+        let (tag, rest) = rest.split_at_mut(8);
+        let (bytes, expires) = rest.split_at_mut(4);
+        way.copy_from_slice(&[self.way]);
+        tag.copy_from_slice(&self.tag.to_le_bytes());
+        bytes.copy_from_slice(&self.bytes.to_le_bytes());
+        expires.copy_from_slice(&self.expires.to_le_bytes());
+        record
+    }
 }
 
-/// The slots of a set that are in use, most recently used first.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The slots of a set that are in use, most recently used first, in the bytes in which they are
+/// stored: a head is read at each lookup, and most of it is looked at once at the most.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetHead {
-    records: Vec<Record>,
+    /// Well-formed, always.
+    bytes: Vec<u8>,
+}
+
+impl Default for SetHead {
+    fn default() -> Self {
+        let bytes = MAGIC.to_vec();
+        Self { bytes }
+    }
 }
 
 /// Where a new value goes, and which slots are emptied for it.
@@ -65,54 +99,45 @@ pub(super) struct Placement {
 
 impl SetHead {
     /// `None` if the bytes are not a head of this version, or contradict themselves.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(super) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let (records, odd) = bytes.strip_prefix(&MAGIC)?.as_chunks::<RECORD_BYTES>();
         if !odd.is_empty() || records.len() > WAYS {
             return None;
         }
-        let mut used = [false; WAYS];
-        let records = records
-            .iter()
-            .map(|bytes| {
-                let record = decode_record(bytes)?;
-                let used = used.get_mut(usize::from(record.way))?;
-                (!std::mem::replace(used, true)).then_some(record)
-            })
-            .collect::<Option<_>>()?;
-        Some(Self { records })
+        let count = records.len();
+        let head = Self { bytes };
+        (head.used().count() == count).then_some(head)
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(MAGIC.len() + self.records.len() * RECORD_BYTES);
-        out.extend_from_slice(&MAGIC);
-        for record in &self.records {
-            out.push(record.way);
-            out.extend_from_slice(&record.tag.to_le_bytes());
-            out.extend_from_slice(&record.bytes.to_le_bytes());
-            out.extend_from_slice(&record.expires.to_le_bytes());
-        }
-        out
+    /// What [`SetHead::decode`] takes.
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// The slot that may hold the value of this tag.
     pub(super) fn find(&self, tag: u64) -> Option<u8> {
-        let record = self.records.iter().find(|record| record.tag == tag)?;
-        Some(record.way)
+        let record = self.records().get(self.place_of(tag)?)?;
+        Some(Record::decode(record).way)
     }
 
     /// Every slot in use.
     pub(super) fn ways(&self) -> impl Iterator<Item = u8> {
-        self.records.iter().map(|record| record.way)
+        self.records()
+            .iter()
+            .map(|record| Record::decode(record).way)
     }
 
     /// Notes that the value of this tag was used; whether the head changed. What is among the
     /// quarter used most recently stays where it is: a value in steady use costs no writes, and
     /// is still three quarters of a set away from being evicted.
     pub(super) fn touch(&mut self, tag: u64) -> bool {
-        let place = self.records.iter().position(|record| record.tag == tag);
+        let place = self.place_of(tag);
+        let records = self.records_mut();
         match place {
-            Some(place) if place > self.records.len() / 4 => {
-                self.move_to_front(place);
+            Some(place) if place > records.len() / 4 => {
+                if let Some(front) = records.get_mut(..=place) {
+                    front.rotate_right(1);
+                }
                 true
             }
             _ => false,
@@ -139,20 +164,22 @@ impl SetHead {
         }
         let mut emptied = Vec::new();
         let mut replaced = None;
-        self.records.retain(|old| {
+        let mut held = 0_u64;
+        self.retain(&mut |old| {
             if old.tag == tag {
                 replaced = Some(old.way);
             } else if old.expires <= now {
                 emptied.push(old.way);
             } else {
+                held = held.saturating_add(old.charge());
                 return true;
             }
             false
         });
-        let mut held: u64 = self.records.iter().map(|record| record.charge()).sum();
         let mut evicted: u32 = 0;
-        while held.saturating_add(record.charge()) > SET_SLOT_BYTES || self.records.len() >= WAYS {
-            let Some(oldest) = self.records.pop() else {
+        while held.saturating_add(record.charge()) > SET_SLOT_BYTES || self.records().len() >= WAYS
+        {
+            let Some(oldest) = self.pop() else {
                 break;
             };
             held = held.saturating_sub(oldest.charge());
@@ -161,9 +188,9 @@ impl SetHead {
         }
         record.way = match replaced.or_else(|| emptied.pop()) {
             Some(way) => way,
-            None => self.unused_way()?,
+            None => self.used().first_unused()?,
         };
-        self.records.insert(0, record);
+        self.push_front(record);
         Some(Placement {
             way: record.way,
             emptied,
@@ -171,28 +198,82 @@ impl SetHead {
         })
     }
 
-    fn unused_way(&self) -> Option<u8> {
-        (0..=u8::MAX).find(|way| self.ways().all(|used| used != *way))
+    fn records(&self) -> &[[u8; RECORD_BYTES]] {
+        let records = self.bytes.get(MAGIC.len()..).unwrap_or_default();
+        records.as_chunks().0
     }
 
-    fn move_to_front(&mut self, place: usize) {
-        if let Some(front) = self.records.get_mut(..=place) {
-            front.rotate_right(1);
+    fn records_mut(&mut self) -> &mut [[u8; RECORD_BYTES]] {
+        let records = self.bytes.get_mut(MAGIC.len()..).unwrap_or_default();
+        records.as_chunks_mut().0
+    }
+
+    fn place_of(&self, tag: u64) -> Option<usize> {
+        let has_tag = |record: &[u8; RECORD_BYTES]| Record::decode(record).tag == tag;
+        self.records().iter().position(has_tag)
+    }
+
+    fn retain(&mut self, keeps: &mut dyn FnMut(Record) -> bool) {
+        let mut kept = 0_usize;
+        let records = self.records_mut();
+        for place in 0..records.len() {
+            let Some(record) = records.get(place).copied() else {
+                break;
+            };
+            if keeps(Record::decode(&record)) {
+                if let Some(free) = records.get_mut(kept).filter(|_| kept != place) {
+                    *free = record;
+                }
+                kept = kept.saturating_add(1);
+            }
         }
+        self.truncate(kept);
+    }
+
+    fn pop(&mut self) -> Option<Record> {
+        let (last, rest) = self.records().split_last()?;
+        let (last, rest) = (Record::decode(last), rest.len());
+        self.truncate(rest);
+        Some(last)
+    }
+
+    fn push_front(&mut self, record: Record) {
+        self.bytes.extend_from_slice(&record.encode());
+        self.records_mut().rotate_right(1);
+    }
+
+    fn truncate(&mut self, records: usize) {
+        self.bytes.truncate(MAGIC.len() + records * RECORD_BYTES);
+    }
+
+    fn used(&self) -> Used {
+        let mut used = Used::default();
+        self.ways().for_each(|way| used.add(way));
+        used
     }
 }
 
-fn decode_record(bytes: &[u8; RECORD_BYTES]) -> Option<Record> {
-    let (way, rest) = bytes.split_first()?;
-    let (tag, rest) = rest.split_first_chunk()?;
-    let (bytes, rest) = rest.split_first_chunk()?;
-    let (expires, _) = rest.split_first_chunk()?;
-    Some(Record {
-        way: *way,
-        tag: u64::from_le_bytes(*tag),
-        bytes: u32::from_le_bytes(*bytes),
-        expires: u32::from_le_bytes(*expires),
-    })
+/// A set of slots: a bit for each.
+#[derive(Default)]
+struct Used([u64; WAYS / 64]);
+
+impl Used {
+    fn add(&mut self, way: u8) {
+        if let Some(bits) = self.0.get_mut(usize::from(way / 64)) {
+            *bits |= 1 << (way % 64);
+        }
+    }
+
+    fn count(&self) -> usize {
+        let ones = self.0.iter().map(|bits| bits.count_ones());
+        usize::try_from(ones.sum::<u32>()).unwrap_or(usize::MAX)
+    }
+
+    fn first_unused(&self) -> Option<u8> {
+        let bits = self.0.iter().position(|bits| *bits != u64::MAX)?;
+        let bit = self.0.get(bits)?.trailing_ones();
+        u8::try_from(bits * 64 + usize::try_from(bit).ok()?).ok()
+    }
 }
 
 #[cfg(test)]
