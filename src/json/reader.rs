@@ -2,7 +2,7 @@
 //!
 //! What is read must be JSON (RFC 8259) throughout, also where it is skipped. Two things are looser
 //! than in [`canonicalize`](super::canonicalize): names that nobody wants may occur twice, and a
-//! string that is skipped may hold bytes that are not UTF-8. An empty list stands for an object
+//! string in what is skipped may hold bytes that are not UTF-8. An empty list stands for an object
 //! without members, as it does for those who write JSON in PHP.
 
 use std::borrow::Cow;
@@ -111,10 +111,10 @@ impl<'a> Reader<'a> {
         let mut open = self.peek() != Some(b'}');
         while open {
             self.peek();
-            let name = self.bytes()?;
+            let name = self.string()?;
             self.peek();
             self.expect(b':')?;
-            take(&name, self)?;
+            take(name.as_bytes(), self)?;
             open = self.peek() == Some(b',');
             if open {
                 self.expect(b',')?;
@@ -184,6 +184,19 @@ impl<'a> Reader<'a> {
         let (number, rest) = split_number(self.rest).ok_or(Malformed)?;
         self.rest = rest;
         str::from_utf8(number).map_err(|_| Malformed)
+    }
+
+    /// Reads a number that must not be beyond all that an `f64` can hold.
+    ///
+    /// # Errors
+    /// If it is, or is none.
+    pub fn finite(&mut self) -> Result<(), Malformed> {
+        let number = self.number()?;
+        // Of few digits and without an exponent, it is.
+        if number.len() <= 300 && !number.contains(['e', 'E']) {
+            return Ok(());
+        }
+        0.0_f64.read(&mut Reader::new(number.as_bytes()))
     }
 
     /// Reads a value, and keeps nothing of it.
@@ -293,10 +306,11 @@ impl<'a> Read<'a> for u64 {
     }
 }
 
+/// A number that is not beyond all that an `f64` can hold.
 impl<'a> Read<'a> for f64 {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         *self = json.number()?.parse().map_err(|_| Malformed)?;
-        Ok(())
+        self.is_finite().then_some(()).ok_or(Malformed)
     }
 }
 
@@ -398,6 +412,11 @@ mod tests {
         ] {
             assert_eq!(read(json), Err(Malformed), "{json}");
         }
+        let not_utf_8 = b"{\"\xff\":1}";
+        assert_eq!(
+            Reader::whole(not_utf_8, &mut Wanted::default()),
+            Err(Malformed)
+        );
     }
 
     #[test]
@@ -468,5 +487,16 @@ mod tests {
             let _valid_where_it_is_skipped = Reader::is_json(json);
         }
         assert_eq!(Reader::new(b" -1.50e3,").number(), Ok("-1.50e3"));
+        let long = "9".repeat(308);
+        for number in ["0", "-0.5", "1e308", "1e-999", &long] {
+            assert_eq!(Reader::new(number.as_bytes()).finite(), Ok(()), "{number}");
+        }
+        let too_long = "9".repeat(310);
+        for number in ["1e309", "-1E+999", &too_long, "x"] {
+            let mut float = 0.0;
+            let bytes = number.as_bytes();
+            assert_eq!(Reader::new(bytes).finite(), Err(Malformed), "{number}");
+            assert_eq!(Reader::whole(bytes, &mut float), Err(Malformed), "{number}");
+        }
     }
 }

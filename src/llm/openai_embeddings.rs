@@ -154,7 +154,7 @@ impl<'a> Read<'a> for Vector {
         } else {
             json.each_element(&mut |json| {
                 self.0 = true;
-                json.number().map(|_| ())
+                json.finite()
             })?;
         }
         self.0.then_some(()).ok_or(Malformed)

@@ -88,13 +88,20 @@ fn of_a_request_that_cannot_be_read_any_number_is_whole() {
 #[test]
 fn an_embedding_is_a_list_of_numbers_or_base64_with_something_in_it() {
     let vector = "[0.5,-1e-3,0]";
-    for good in ["[1]", "\"AACAPw==\"", "\"AAAA\"", "\"ab+/\"", "[-128,127]"] {
+    for good in [
+        "[1]",
+        "\"AACAPw==\"",
+        "\"AAAA\"",
+        "\"ab+/\"",
+        "[-128,127]",
+        "[1e300]",
+    ] {
         let json = list(&[0]).replace(vector, good);
         assert_eq!(judge_of(1, &json), Ok(WHOLE), "{good}");
     }
     for bad in [
         "[]", "\"\"", "null", "{}", "7", "[null]", "[\"1\"]", "[[1]]", "\"AAA\"", "\"====\"",
-        "\"A===\"", "\"AA A\"", "[1,]",
+        "\"A===\"", "\"AA A\"", "[1,]", "[1e999]",
     ] {
         let json = list(&[0]).replace(vector, bad);
         assert_eq!(judge_of(1, &json), Err(Fault::Malformed), "{bad}");

@@ -19,6 +19,10 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
         }
     });
     read?;
+    let ending = parser.finish();
+    if ending.pending.is_some() || ending.stray_lines > 0 || ending.invalid_utf8_lines > 0 {
+        return Err(Lossy::Malformed);
+    }
     let response = reader.response.ok_or(Lossy::Malformed)?;
     let done = match response.get("status").and_then(Value::as_str) {
         Some("completed" | "incomplete") => reader.done,

@@ -583,6 +583,16 @@ fn a_stream_that_was_cut_or_garbled_is_not_joined() {
         let head = &stream.as_bytes()[..cut];
         assert_eq!(join::join(head), Err(Lossy::Malformed), "{cut}");
     }
+    let whole = stream.as_bytes();
+    assert!(join::join(whole).is_ok());
+    for other in [
+        &b"data: {\"type\":\"x\",\"\xff\":1}\n\n"[..],
+        b"oops\n\n",
+        b": \xff\n\n",
+    ] {
+        let both = [other, whole].concat();
+        assert_eq!(join::join(&both), Err(Lossy::Malformed));
+    }
     // Whatever the bytes are, there is an answer or a reason.
     for (place, byte) in (0..stream.len()).zip((0..=255).cycle()) {
         let mut garbled = stream.clone().into_bytes();
