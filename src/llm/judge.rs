@@ -83,7 +83,7 @@ impl Fault {
 pub type Listener<'l> = &'l mut dyn FnMut(u64, &str);
 
 /// Judges one answer as it passes.
-pub trait Judge: fmt::Debug {
+pub trait Judge {
     /// Takes the next bytes of the answer, in order and cut anywhere.
     ///
     /// # Errors
@@ -102,6 +102,19 @@ pub trait Judge: fmt::Debug {
     fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault>;
 }
 
+/// Not a supertrait, which would put the code that prints each judge into the module.
+macro_rules! debug_as {
+    ($($judge:ident),*) => {$(
+        impl fmt::Debug for dyn $judge {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(stringify!($judge))
+            }
+        }
+    )*};
+}
+
+debug_as!(Judge, EventJudge, MessageJudge, DocumentJudge);
+
 /// A JSON document, judged at its end by a function.
 pub(super) struct Document<F>(pub(super) F);
 
@@ -117,14 +130,8 @@ impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
     }
 }
 
-impl<F> fmt::Debug for Document<F> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Document")
-    }
-}
-
 /// What an API makes of the events of an event stream.
-pub(super) trait EventJudge: fmt::Debug {
+pub(super) trait EventJudge {
     /// Takes the next event.
     fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault>;
 
@@ -191,7 +198,7 @@ fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), Fault> {
 }
 
 /// What an API makes of the events of a stream of AWS event stream messages.
-pub(super) trait MessageJudge: fmt::Debug {
+pub(super) trait MessageJudge {
     /// Takes the next event: its name, and its payload, which is UTF-8.
     fn message(&mut self, event: &str, payload: &[u8], listener: Listener<'_>)
     -> Result<(), Fault>;
@@ -257,7 +264,7 @@ impl Judge for Messages {
 
 /// What an API makes of the JSON documents of a stream that has no framing of events: the lines of
 /// NDJSON, the elements of an array.
-pub(super) trait DocumentJudge: fmt::Debug {
+pub(super) trait DocumentJudge {
     /// Takes the next document, which is UTF-8 but may still not be JSON.
     fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
 
