@@ -3,15 +3,19 @@
 
 /// A list of header fields in the order received. Names are lower-case, as Envoy delivers them;
 /// values are arbitrary bytes. `:method`, `:path`, `:authority` and `:status` are among them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct Headers {
+    /// Names and values, each followed by a NUL, as the ABI has them; perhaps more before them.
+    bytes: Vec<u8>,
     fields: Vec<Field>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Where a field is in [`Headers::bytes`]: its value follows its name and a NUL.
+#[derive(Clone, Copy, Debug)]
 struct Field {
-    name: Box<[u8]>,
-    value: Box<[u8]>,
+    start: usize,
+    name_length: usize,
+    value_length: usize,
 }
 
 impl Headers {
@@ -20,30 +24,41 @@ impl Headers {
         Self::default()
     }
 
+    /// A list without fields, and with room for so many whose names and values have so many bytes.
+    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
+        Self {
+            bytes: Vec::with_capacity(bytes.saturating_add(fields.saturating_mul(2))),
+            fields: Vec::with_capacity(fields),
+        }
+    }
+
     /// Reads the serialized pairs of the proxy-wasm ABI: a little-endian `u32` count, then a
     /// `u32` name length and a `u32` value length per pair, then each name and value, each
     /// followed by a NUL. `None` if the bytes are not of that shape.
-    pub fn from_pairs(serialized: &[u8]) -> Option<Self> {
+    pub fn from_pairs(serialized: Vec<u8>) -> Option<Self> {
         if serialized.is_empty() {
             return Some(Self::new());
         }
-        let (count, mut lengths) = take_u32(serialized)?;
+        let (count, lengths) = take_u32(&serialized)?;
         let count = usize::try_from(count).ok()?;
-        let mut data = lengths.get(count.checked_mul(8)?..)?;
+        let (mut lengths, mut data) = lengths.split_at_checked(count.checked_mul(8)?)?;
         let mut fields = Vec::with_capacity(count);
         for _ in 0..count {
             let (name_length, rest) = take_u32(lengths)?;
             let (value_length, rest) = take_u32(rest)?;
             lengths = rest;
-            let (name, rest) = take_terminated(data, name_length)?;
-            let (value, rest) = take_terminated(rest, value_length)?;
-            data = rest;
+            let start = serialized.len().checked_sub(data.len())?;
+            data = skip_terminated(skip_terminated(data, name_length)?, value_length)?;
             fields.push(Field {
-                name: name.into(),
-                value: value.into(),
+                start,
+                name_length: usize::try_from(name_length).ok()?,
+                value_length: usize::try_from(value_length).ok()?,
             });
         }
-        Some(Self { fields })
+        Some(Self {
+            bytes: serialized,
+            fields,
+        })
     }
 
     /// Writes the pairs in the form that [`Headers::from_pairs`] reads.
@@ -51,9 +66,9 @@ impl Headers {
         let data: usize = self.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
         let mut out = Vec::with_capacity(4 + 8 * self.fields.len() + data);
         out.extend_from_slice(&length_prefix(self.fields.len()));
-        for (name, value) in self.iter() {
-            out.extend_from_slice(&length_prefix(name.len()));
-            out.extend_from_slice(&length_prefix(value.len()));
+        for field in &self.fields {
+            out.extend_from_slice(&length_prefix(field.name_length));
+            out.extend_from_slice(&length_prefix(field.value_length));
         }
         for (name, value) in self.iter() {
             out.extend_from_slice(name);
@@ -66,23 +81,29 @@ impl Headers {
 
     /// Appends a field.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
+        let (name, value) = (name.as_ref(), value.as_ref());
         self.fields.push(Field {
-            name: name.as_ref().into(),
-            value: value.as_ref().into(),
+            start: self.bytes.len(),
+            name_length: name.len(),
+            value_length: value.len(),
         });
+        self.bytes.extend_from_slice(name);
+        self.bytes.push(0);
+        self.bytes.extend_from_slice(value);
+        self.bytes.push(0);
     }
 
     /// The first value of a field.
     pub fn get(&self, name: &str) -> Option<&[u8]> {
-        self.fields
-            .iter()
-            .find(|field| field.name.as_ref() == name.as_bytes())
-            .map(|field| field.value.as_ref())
+        self.get_all(name).next()
     }
 
     /// All values of a field, in order.
-    pub fn get_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter()
+    pub fn get_all<'a>(&'a self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.fields
+            .iter()
+            .filter(move |field| field.name_length == name.len())
+            .map(|field| self.field(*field))
             .filter(move |(field, _)| *field == name.as_bytes())
             .map(|(_, value)| value)
     }
@@ -94,9 +115,17 @@ impl Headers {
 
     /// All fields, in order.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.fields
-            .iter()
-            .map(|field| (field.name.as_ref(), field.value.as_ref()))
+        self.fields.iter().map(|field| self.field(*field))
+    }
+
+    /// A field's name and its value.
+    fn field(&self, field: Field) -> (&[u8], &[u8]) {
+        let both = self.bytes.get(field.start..).unwrap_or_default();
+        let (name, rest) = both.split_at_checked(field.name_length).unwrap_or_default();
+        let value = rest
+            .get(1..)
+            .and_then(|rest| rest.get(..field.value_length));
+        (name, value.unwrap_or_default())
     }
 
     /// The field's value as a decimal number, when it is there exactly once and is one.
@@ -109,6 +138,14 @@ impl Headers {
         std::str::from_utf8(value).ok()?.parse().ok()
     }
 }
+
+impl PartialEq for Headers {
+    fn eq(&self, other: &Self) -> bool {
+        self.iter().eq(other.iter())
+    }
+}
+
+impl Eq for Headers {}
 
 impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
     fn from_iter<I: IntoIterator<Item = (N, V)>>(fields: I) -> Self {
@@ -318,9 +355,9 @@ fn take_u32(bytes: &[u8]) -> Option<(u32, &[u8])> {
     Some((u32::from_le_bytes(*number), rest))
 }
 
-fn take_terminated(bytes: &[u8], length: u32) -> Option<(&[u8], &[u8])> {
-    let (field, rest) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-    Some((field, rest.get(1..)?))
+/// What follows a name or a value of this length and its NUL.
+fn skip_terminated(bytes: &[u8], length: u32) -> Option<&[u8]> {
+    bytes.get(usize::try_from(length).ok()?..)?.get(1..)
 }
 
 /// The ABI's lengths are 32 bits, like every address of the module that passes them.
@@ -341,7 +378,7 @@ mod tests {
         let headers: Headers = [(&b"a"[..], &b"\xff\x00"[..]), (b"", b""), (b"a", b"2")]
             .into_iter()
             .collect();
-        assert_eq!(Headers::from_pairs(&headers.to_pairs()), Some(headers));
+        assert_eq!(Headers::from_pairs(headers.to_pairs()), Some(headers));
     }
 
     #[test]
@@ -351,14 +388,18 @@ mod tests {
             .collect();
         let bytes = whole.to_pairs();
         for length in 1..bytes.len() {
-            assert_eq!(Headers::from_pairs(&bytes[..length]), None, "{length}");
+            assert_eq!(
+                Headers::from_pairs(bytes[..length].to_vec()),
+                None,
+                "{length}"
+            );
         }
-        assert_eq!(Headers::from_pairs(&[]), Some(Headers::new()));
+        assert_eq!(Headers::from_pairs(Vec::new()), Some(Headers::new()));
     }
 
     #[test]
     fn a_huge_count_of_pairs_is_refused_without_allocating() {
-        assert_eq!(Headers::from_pairs(&u32::MAX.to_le_bytes()), None);
+        assert_eq!(Headers::from_pairs(u32::MAX.to_le_bytes().to_vec()), None);
     }
 
     #[test]

@@ -461,7 +461,7 @@ fn headers(map: u32) -> Result<Headers, HostFault> {
     check(unsafe { proxy_get_header_map_pairs(map, &raw mut data, &raw mut size) })?;
     // SAFETY: the host has just allocated it for this call.
     let pairs = unsafe { take(data, size) };
-    Headers::from_pairs(&pairs).ok_or(HostFault)
+    Headers::from_pairs(pairs).ok_or(HostFault)
 }
 
 /// `path` is the property's path, its parts separated by NUL.

@@ -5,8 +5,8 @@ use envoy_llm_cache::http::{Headers, RequestDirectives, media_type};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Some(headers) = Headers::from_pairs(data) {
-        let again = Headers::from_pairs(&headers.to_pairs());
+    if let Some(headers) = Headers::from_pairs(data.to_vec()) {
+        let again = Headers::from_pairs(headers.to_pairs());
         assert_eq!(again.as_ref(), Some(&headers));
     }
     let _directives = RequestDirectives::parse(data.split(|byte| *byte == b'\n'));
