@@ -59,6 +59,8 @@ pub enum EntryFault {
 pub enum Seal {
     /// A checksum, against accidents.
     Checksum,
+    /// A checksum, of bytes of which it was right before.
+    Checked,
     /// A code that only who has the integrity key can make (RFC 2104), against those who can write
     /// to the store.
     Hmac(Hmac<Sha256>),
@@ -75,7 +77,7 @@ impl Seal {
 
     fn put(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Checksum => {
+            Self::Checksum | Self::Checked => {
                 let checksum = crc32fast::hash(bytes);
                 bytes.extend_from_slice(&checksum.to_le_bytes());
             }
@@ -93,6 +95,7 @@ impl Seal {
                 let (sealed, checksum) = bytes.split_last_chunk()?;
                 (crc32fast::hash(sealed) == u32::from_le_bytes(*checksum)).then_some(sealed)
             }
+            Self::Checked => Some(bytes.split_last_chunk::<4>()?.0),
             Self::Hmac(hmac) => {
                 let (sealed, code) = bytes.split_last_chunk::<32>()?;
                 let hmac = hmac.clone().chain_update(sealed);
@@ -107,6 +110,7 @@ impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Checksum => "Checksum",
+            Self::Checked => "Checked",
             Self::Hmac(_) => "Hmac",
         })
     }

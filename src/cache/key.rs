@@ -42,6 +42,21 @@ const HEADERS: [&str; 17] = [
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
+/// The headers that these settings make keys of, beside `:authority` and `:path`.
+pub fn key_headers(settings: &KeySettings) -> impl Iterator<Item = &str> {
+    let (credentials, tenant) = match &settings.tenant {
+        Tenant::Shared => (&[][..], None),
+        Tenant::Credentials => (&CREDENTIALS[..], None),
+        Tenant::Header(name) => (&[][..], Some(name.as_str())),
+    };
+    HEADERS
+        .iter()
+        .chain(credentials)
+        .copied()
+        .chain(tenant)
+        .chain(settings.headers.iter().map(String::as_str))
+}
+
 /// Everything that a key is made of, and what is left out.
 #[derive(Debug)]
 pub struct KeyParts<'a> {

@@ -9,5 +9,5 @@ mod status;
 pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, Seal, encode};
 pub use freshness::{Freshness, freshness};
-pub use key::{Body, CacheKey, KeyParts};
+pub use key::{Body, CacheKey, KeyParts, NoTenant, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

@@ -43,6 +43,11 @@ impl Match {
             && self.headers.iter().all(|match_| match_.holds(headers))
     }
 
+    /// The request headers that it looks at, beside `:authority` and `:path`.
+    pub fn header_names(&self) -> impl Iterator<Item = &str> {
+        self.headers.iter().map(|match_| match_.name.as_str())
+    }
+
     /// Whether the model holds.
     pub fn model(&self, model: Option<&str>) -> bool {
         self.model

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use crate::cache::{CacheKey, Entry, Tier};
 use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
-use crate::store::{Joined, Lease, StoreFault};
+use crate::store::{Joined, Lease, Seen, StoreFault, Stored};
 
 use super::{CollapseFault, Report};
 
@@ -38,7 +38,7 @@ pub enum Input<'a> {
     /// Answers [`Output::LookUp`].
     LookedUp {
         /// What is under the key in memory, not verified; `Ok(None)` if nothing.
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Stored>, StoreFault>,
         /// Milliseconds since 1970.
         now: u64,
     },
@@ -54,7 +54,7 @@ pub enum Input<'a> {
         /// What became of it.
         joined: Joined,
         /// What is under the key in memory after that; `Ok(None)` without the lease.
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Stored>, StoreFault>,
         /// Milliseconds since 1970.
         now: u64,
     },
@@ -129,6 +129,8 @@ pub enum Output {
     ReadRequestBody,
     /// Look the key up in memory and answer with [`Input::LookedUp`], at once.
     LookUp(CacheKey),
+    /// The same where the entry was seen before.
+    LookAgain(CacheKey, Seen),
     /// Send this and answer with [`Input::Called`], at once if it could not be sent.
     Call(Callout),
     /// Answer the client; the request goes no further.

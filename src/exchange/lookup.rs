@@ -12,11 +12,12 @@ use crate::coding;
 use crate::config::{Mode, Settings, Usage};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::llm::{Form, Lossy};
-use crate::store::{Joined, Lookup, StoreFault};
+use crate::store::{Joined, Lookup, Seen, StoreFault, Stored};
 
 use super::capture::Hold;
 use super::fate::{Fate, Lead};
 use super::refresh::{self, LEASE, NotRefreshed};
+use super::repeat::{Decided, Fingerprint};
 use super::reply::{self, Served};
 use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
@@ -32,6 +33,10 @@ pub(super) struct Search {
     pub(super) request: Keyed,
     pub(super) headers: Headers,
     pub(super) directives: RequestDirectives,
+    /// By this the worker knows the request again.
+    pub(super) fingerprint: Option<Fingerprint>,
+    /// Where the memory had the answer to it before, in bytes that were verified.
+    pub(super) seen: Option<Seen>,
 }
 
 /// The store behind HTTP is being asked.
@@ -124,15 +129,23 @@ enum Found {
 impl Search {
     pub(super) fn looked_up(
         mut self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Stored>, StoreFault>,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let found = match self.verify(found, &Seal::Checksum, Tier::Memory, now) {
+        let seen = found.as_ref().ok().and_then(Option::as_ref);
+        let seen = seen.and_then(|stored| stored.seen);
+        let seal = match seen {
+            Some(_) if seen == self.seen => Seal::Checked,
+            _ => Seal::Checksum,
+        };
+        let found = found.map(|found| found.map(|stored| stored.bytes));
+        let found = match self.verify(found, &seal, Tier::Memory, now) {
             Ok(found) => found,
             Err(miss) => return self.fetch(miss, None, now, worker, out),
         };
+        self.remember(seen, worker);
         if let Freshness::Fresh { ttl, .. } = found.freshness
             && !self.serves_as_it_is(&found.entry)
         {
@@ -156,6 +169,13 @@ impl Search {
             // What the memory has cannot serve this request, nor could a copy of it.
             Err(miss @ Miss::Form(_)) => self.missed(miss, None, now, worker, out),
             Err(miss) => self.fetch(miss, None, now, worker, out),
+        }
+    }
+
+    /// A store has an answer to the request; `seen` says where, if it is the memory.
+    fn remember(&self, seen: Option<Seen>, worker: &Worker) {
+        if let (Some(fingerprint), Some(repeats)) = (self.fingerprint, &worker.repeats) {
+            repeats.remember(fingerprint, seen, || Decided::of(&self.request));
         }
     }
 
@@ -571,7 +591,7 @@ impl Converting {
     /// Serves the copy that the memory has; or converts the entry, and gives the memory a copy.
     pub(super) fn looked_up(
         self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Stored>, StoreFault>,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
@@ -582,7 +602,7 @@ impl Converting {
             found: verified,
             ttl,
         } = self;
-        let bytes = found.ok().flatten();
+        let bytes = found.ok().flatten().map(|stored| stored.bytes);
         if let Some(entry) =
             bytes.and_then(|bytes| Entry::decode(&key, bytes, &Seal::Checksum).ok())
         {
@@ -650,7 +670,11 @@ impl Fetching {
         };
         let found = remote.looked_up(result, now, out);
         let key = search.request.key;
-        match search.examine(found, &remote.seal, Tier::Http, now, worker) {
+        let found = search.examine(found, &remote.seal, Tier::Http, now, worker);
+        if found.is_ok() {
+            search.remember(None, worker);
+        }
+        match found {
             Ok(Found::Fresh(usable, ttl)) => {
                 let copy = worker.copy_for_memory(key, &usable.entry, &search.request.settings);
                 let state = search.hit(usable, ttl, now, worker, out);
@@ -684,7 +708,7 @@ impl Leasing {
     pub(super) fn leased(
         self,
         joined: Joined,
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Stored>, StoreFault>,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
@@ -696,6 +720,7 @@ impl Leasing {
         let key = search.request.key;
         if let Joined::Leads(lease) = joined {
             // Whoever had it before may have stored an answer since the memory was asked.
+            let found = found.map(|found| found.map(|stored| stored.bytes));
             let found = search.examine(found, &Seal::Checksum, Tier::Memory, now, worker);
             if let Ok(Found::Fresh(usable, ttl)) = found {
                 out.push(Output::GiveBack {

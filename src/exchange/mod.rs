@@ -10,6 +10,7 @@ mod intake;
 mod lookup;
 mod reason;
 mod refresh;
+mod repeat;
 mod reply;
 mod request;
 mod response;

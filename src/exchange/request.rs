@@ -3,14 +3,15 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts};
+use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoTenant};
 use crate::config::{Mode, Policy, Selection, Settings, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
-use crate::json::{self, Canonical};
+use crate::json;
 use crate::llm::{Api, Ask, Form};
 
 use super::fate::{Fate, Lead};
 use super::lookup::{Search, refuse};
+use super::repeat::Decided;
 use super::response::Forwarded;
 use super::state::State;
 use super::{Bypass, Output, Report, RequestResult, Worker};
@@ -25,6 +26,8 @@ const METHOD_OVERRIDES: [&str; 3] = [
 #[derive(Debug)]
 pub(super) struct Collecting {
     headers: Headers,
+    /// Those of the headers that decide: nothing else does, but the body.
+    deciding: Headers,
     selection: Selection,
     directives: RequestDirectives,
     /// What `x-llm-cache-ttl` says.
@@ -39,7 +42,7 @@ pub(super) struct Keyed {
     pub(super) key: CacheKey,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
-    pub(super) ask: Ask,
+    pub(super) ask: Rc<Ask>,
     pub(super) ttl: Duration,
     /// The form of a fresh entry under the key that could not serve this request.
     pub(super) rival: Option<Form>,
@@ -58,11 +61,19 @@ impl Keyed {
     }
 }
 
+/// Why a request has no key.
+enum NotKeyed {
+    /// It takes no part.
+    NoPart,
+    Bypass(Bypass),
+}
+
 pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
     if !may_take_part(&headers) {
         return State::Over;
     }
-    let selection = worker.config.select(&headers, path(&headers));
+    let deciding = worker.deciding.pick(&headers);
+    let selection = worker.config.select(&deciding, path(&deciding));
     if selection == Selection::NoPart {
         return State::Over;
     }
@@ -79,6 +90,7 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
         directives,
         requested_ttl,
         headers,
+        deciding,
         held: 0,
     });
     let too_large = collecting
@@ -157,43 +169,24 @@ impl Collecting {
         if body.is_empty() {
             return State::Over;
         }
-        let canonical = json::canonicalize(body, &[]).ok();
-        let Some(Policy { api, settings }) = self.decide(canonical.as_ref(), worker) else {
-            return State::Over;
+        let repeats = worker.repeats.as_ref();
+        let fingerprint = repeats.map(|repeats| repeats.fingerprint(&self.deciding, body));
+        let repeated =
+            fingerprint.and_then(|fingerprint| worker.repeats.as_ref()?.find(fingerprint));
+        let (decided, seen) = match repeated {
+            Some(repeated) => repeated,
+            None => match self.decide(body, worker) {
+                Ok(decided) => (decided, None),
+                Err(NotKeyed::NoPart) => return State::Over,
+                Err(NotKeyed::Bypass(reason)) => return self.bypass(reason, worker, out),
+            },
         };
-        self.selection = Selection::Decided(Policy {
+        let Decided {
+            key,
             api,
-            settings: Rc::clone(&settings),
-        });
-        let path = self.headers.get(":path").unwrap_or_default();
-        // What decides about the answer is read from the whole body, whatever the key leaves out.
-        let ask = match api.read(path, body, canonical.as_ref()) {
-            Ok(ask) => ask,
-            Err(unfit) => return self.bypass(Bypass::Unfit(unfit), worker, out),
-        };
-        if ask.server_tools && !settings.store_if.server_tools {
-            return self.bypass(Bypass::ServerTools, worker, out);
-        }
-        if !is_cool(ask.temperature, settings.store_if.max_temperature) {
-            return self.bypass(Bypass::Temperature, worker, out);
-        }
-        let keyed = match settings.key.exclude.as_slice() {
-            [] => canonical,
-            exclude => json::canonicalize(body, exclude).ok(),
-        };
-        let key = CacheKey::new(&KeyParts {
-            settings: &settings.key,
-            headers: &self.headers,
-            api,
-            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
-            ask: &ask,
-        });
-        let Ok(key) = key else {
-            return self.bypass(Bypass::NoTenant, worker, out);
-        };
-        if !settings.sample.takes(key.sample_bits()) {
-            return self.bypass(Bypass::Sample, worker, out);
-        }
+            settings,
+            ask,
+        } = decided;
         let ttl = self.requested_ttl.map_or(settings.ttl, |requested| {
             requested.min(worker.config.client.max_ttl)
         });
@@ -210,6 +203,8 @@ impl Collecting {
             },
             headers: self.headers,
             directives: self.directives,
+            fingerprint,
+            seen,
         };
         if !reads {
             let bypass = Bypass::WriteOnly;
@@ -220,7 +215,10 @@ impl Collecting {
         } else if self.directives.no_cache {
             search.refresh(out)
         } else {
-            out.push(Output::LookUp(key));
+            out.push(match seen {
+                Some(seen) => Output::LookAgain(key, seen),
+                None => Output::LookUp(key),
+            });
             State::LookingUp(Box::new(search))
         }
     }
@@ -233,18 +231,58 @@ impl Collecting {
                 .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
     }
 
-    fn decide(&mut self, body: Option<&Canonical>, worker: &Worker) -> Option<Policy> {
-        match std::mem::replace(&mut self.selection, Selection::NoPart) {
+    /// Reads the request. What comes of it depends on nothing but the configuration, the deciding
+    /// headers and the body: see [`repeat`](super::repeat).
+    fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
+        let headers = &self.deciding;
+        let canonical = json::canonicalize(body, &[]).ok();
+        let policy = match std::mem::replace(&mut self.selection, Selection::NoPart) {
             Selection::NoPart => None,
             Selection::Decided(policy) => Some(policy),
             Selection::NeedsModel => {
-                let model = body.and_then(|body| json::string_value(body.member("model")?));
-                let path = path(&self.headers);
-                worker
-                    .config
-                    .select_with_model(&self.headers, path, model.as_deref())
+                let model = canonical
+                    .as_ref()
+                    .and_then(|body| json::string_value(body.member("model")?));
+                let config = &worker.config;
+                config.select_with_model(headers, path(headers), model.as_deref())
             }
+        };
+        let Policy { api, settings } = policy.ok_or(NotKeyed::NoPart)?;
+        self.selection = Selection::Decided(Policy {
+            api,
+            settings: Rc::clone(&settings),
+        });
+        let path = headers.get(":path").unwrap_or_default();
+        // What decides about the answer is read from the whole body, whatever the key leaves out.
+        let ask = api.read(path, body, canonical.as_ref());
+        let ask = ask.map_err(|unfit| NotKeyed::Bypass(Bypass::Unfit(unfit)))?;
+        if ask.server_tools && !settings.store_if.server_tools {
+            return Err(NotKeyed::Bypass(Bypass::ServerTools));
         }
+        if !is_cool(ask.temperature, settings.store_if.max_temperature) {
+            return Err(NotKeyed::Bypass(Bypass::Temperature));
+        }
+        let keyed = match settings.key.exclude.as_slice() {
+            [] => canonical,
+            exclude => json::canonicalize(body, exclude).ok(),
+        };
+        let key = CacheKey::new(&KeyParts {
+            settings: &settings.key,
+            headers,
+            api,
+            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            ask: &ask,
+        });
+        let key = key.map_err(|NoTenant| NotKeyed::Bypass(Bypass::NoTenant))?;
+        if !settings.sample.takes(key.sample_bits()) {
+            return Err(NotKeyed::Bypass(Bypass::Sample));
+        }
+        Ok(Decided {
+            key,
+            api,
+            settings,
+            ask: Rc::new(ask),
+        })
     }
 
     fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {

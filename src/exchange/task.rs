@@ -17,7 +17,7 @@
 
 use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, freshness};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
-use crate::store::{Lookup, StoreFault};
+use crate::store::{Lookup, StoreFault, Stored};
 
 use super::capture::Hold;
 use super::fate::Fate;
@@ -339,13 +339,14 @@ impl State {
 
 fn found_in_memory(
     key: CacheKey,
-    found: Result<Option<Vec<u8>>, StoreFault>,
+    found: Result<Option<Stored>, StoreFault>,
     now: u64,
     worker: &Worker,
     out: &mut Vec<Output>,
 ) -> State {
     // What has expired is what was there before.
-    let found = found.ok().flatten().filter(|bytes| {
+    let found = found.ok().flatten().map(|stored| stored.bytes);
+    let found = found.filter(|bytes| {
         let entry = Entry::decode(&key, bytes.clone(), &Seal::Checksum);
         let freshness = entry.map(|entry| freshness(now, entry.created, entry.lifetime));
         matches!(freshness, Ok(Freshness::Fresh { .. }))

@@ -12,7 +12,7 @@ use crate::callout::CalloutFault;
 use crate::config::Config;
 use crate::http::Headers;
 use crate::store::Joined;
-use crate::store::StoreFault;
+use crate::store::{StoreFault, Stored};
 
 const NOW: u64 = 1_700_000_000_000;
 const JSON: &str = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
@@ -26,7 +26,8 @@ type Fields = Vec<(&'static str, String)>;
 type Extra<'a> = &'a [(&'static str, &'a str)];
 
 fn worker(config: &str) -> Rc<Worker> {
-    Rc::new(Worker::new(Config::parse(config.as_bytes()).unwrap(), 1))
+    let config = Config::parse(config.as_bytes()).unwrap();
+    Rc::new(Worker::new(config, 1, Some([1, 2, 3, 4])))
 }
 
 fn headers(fields: &Fields) -> Headers {
@@ -57,6 +58,11 @@ fn ok(content_type: &str, extra: Extra<'_>) -> Fields {
     own.chain(extra)
         .map(|(n, v)| (*n, (*v).to_owned()))
         .collect()
+}
+
+/// An entry that was found nowhere in particular.
+fn unseen(bytes: Vec<u8>) -> Stored {
+    Stored { bytes, seen: None }
 }
 
 /// An exchange and a host around it that knows one entry, and its copies in other forms.
@@ -103,7 +109,7 @@ impl Host {
             let more = match output {
                 Output::ReadRequestBody => self.step(Input::RequestBodyRead(Some(body.as_bytes()))),
                 Output::LookUp(key) => {
-                    let found = Ok(self.found(key));
+                    let found = Ok(self.found(key).map(unseen));
                     let now = self.now;
                     self.step(Input::LookedUp { found, now })
                 }
@@ -115,7 +121,7 @@ impl Host {
                     self.step(Input::Inserted(Ok(0)))
                 }
                 Output::Lease { key, waits, .. } => {
-                    let found = Ok(self.found(key));
+                    let found = Ok(self.found(key).map(unseen));
                     let joined = match self.lease {
                         Joined::Waits { until } if !waits => Joined::Held { until },
                         joined => joined,

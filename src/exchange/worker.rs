@@ -13,6 +13,7 @@ use crate::store::{HttpStore, Lookup, StoreFault, WriteBegun};
 use super::fate::Fate;
 use super::flights::{Due, Flights};
 use super::refresh::Refreshes;
+use super::repeat::{Deciding, Repeats};
 use super::route::Routes;
 use super::task::Task;
 use super::{CaptureBudget, CollapseFault, Operation, OperationResult, Output, Release, Report};
@@ -28,6 +29,9 @@ pub struct Worker {
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
     pub(super) routes: Routes,
+    pub(super) deciding: Deciding,
+    /// `None` without a random key.
+    pub(super) repeats: Option<Repeats>,
     /// To be run as soon as the host has woken the worker up.
     tasks: RefCell<Vec<Task>>,
     /// The host has been told to wake the worker up.
@@ -60,7 +64,9 @@ pub(super) struct Remote {
 
 impl Worker {
     /// A worker without exchanges. `seed` makes its randomness, and is best different in each.
-    pub fn new(config: Config, seed: u64) -> Self {
+    /// `secret` is a key that nobody else knows: with it, requests that come again are answered
+    /// faster.
+    pub fn new(config: Config, seed: u64, secret: Option<[u64; 4]>) -> Self {
         let mut random = Random::new(seed);
         let http = config.http.clone().map(|settings| {
             let key = settings.integrity_key.as_ref();
@@ -72,6 +78,8 @@ impl Worker {
         Self {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             http,
+            deciding: Deciding::new(&config),
+            repeats: secret.map(Repeats::new),
             config,
             flights: Flights::default(),
             refreshes: Refreshes::default(),

@@ -123,6 +123,13 @@ pub(super) fn random() -> u64 {
     }
 }
 
+/// A key that nobody else knows, if the host gives randomness.
+pub(super) fn secret() -> Option<[u64; 4]> {
+    let mut words = [[0; 8]; 4];
+    getrandom::fill(words.as_flattened_mut()).ok()?;
+    Some(words.map(u64::from_le_bytes))
+}
+
 fn nanoseconds() -> Result<u64, HostFault> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one u64 to a place that is ours.

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::cache::CacheKey;
 use crate::config::Config;
 use crate::exchange::{Input, LeaseKind, Output, Worker};
-use crate::store::{Joined, Lease, Leases, MemoryStore, Peeked, StoreFault};
+use crate::store::{Joined, Lease, Leases, MemoryStore, Peeked, StoreFault, Stored};
 
 use super::host::{self, HostSharedData};
 use super::http_context::Stream;
@@ -54,7 +54,7 @@ impl Shared {
             memory,
             leases: Leases::new(seed, queue),
             metrics: Metrics::new(config.http.as_ref().map(|http| http.cluster.clone())),
-            worker: Rc::new(Worker::new(config, seed)),
+            worker: Rc::new(Worker::new(config, seed, host::secret())),
             queue,
             waiting: RefCell::default(),
             ticks: Cell::new(false),
@@ -65,8 +65,16 @@ impl Shared {
     pub(super) fn perform(&self, output: Output) -> Performed {
         match output {
             Output::LookUp(key) => {
-                let found = self.look_up(&key);
                 let now = host::now();
+                let found = self.look_up(&key, now);
+                Performed::Answered(Input::LookedUp { found, now })
+            }
+            Output::LookAgain(key, seen) => {
+                let now = host::now();
+                let memory = self.memory.as_ref();
+                let found = memory.map_or(Ok(None), |memory| {
+                    memory.look_again(&HostSharedData, key.as_bytes(), seen, now)
+                });
                 Performed::Answered(Input::LookedUp { found, now })
             }
             Output::Insert {
@@ -85,7 +93,7 @@ impl Shared {
                 let name = lease_name(&key, kind);
                 let joined = self.leases.join(shared, &name, now, max_age, waits);
                 let found = match joined {
-                    Joined::Leads(_) => self.look_up(&key),
+                    Joined::Leads(_) => self.look_up(&key, now),
                     _ => Ok(None),
                 };
                 Performed::Answered(Input::Leased { joined, found, now })
@@ -117,9 +125,9 @@ impl Shared {
         }
     }
 
-    fn look_up(&self, key: &CacheKey) -> Result<Option<Vec<u8>>, StoreFault> {
+    fn look_up(&self, key: &CacheKey, now: u64) -> Result<Option<Stored>, StoreFault> {
         match &self.memory {
-            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes()),
+            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes(), now),
             None => Ok(None),
         }
     }

@@ -18,7 +18,7 @@
 use std::cell::Cell;
 
 use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
-use super::{HostFault, SetFault, SharedData, StoreFault, Versioned, get_or_create};
+use super::{HostFault, SetFault, SharedData, StoreFault, Version, Versioned, get_or_create};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
 /// room from several sets instead of emptying one.
@@ -36,6 +36,30 @@ const MAX_SETS: u32 = 1 << 16;
 
 /// Under this name is the number of sets that the latest configuration gave the store.
 const GEOMETRY: &str = "llm-cache/sets";
+
+/// For so many milliseconds an entry is found where it was last seen. Then the head is asked again,
+/// which notes that the entry is in use; and long before then no version can have come round.
+const SEEN_FOR: u64 = 10_000;
+
+/// Where an entry is, in which version, and when the head of its set said so. Two that are equal
+/// tell of the same bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seen {
+    set: u32,
+    way: u8,
+    version: Version,
+    /// In milliseconds since 1970.
+    since: u64,
+}
+
+/// An entry as it was found, not yet verified.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Stored {
+    /// Any bytes at all.
+    pub bytes: Vec<u8>,
+    /// Where, if it is in one piece.
+    pub seen: Option<Seen>,
+}
 
 /// The store in Envoy's shared data.
 #[derive(Debug)]
@@ -74,23 +98,74 @@ impl MemoryStore {
         &self,
         shared: &impl SharedData,
         key: &[u8; 32],
-    ) -> Result<Option<Vec<u8>>, StoreFault> {
+        now: u64,
+    ) -> Result<Option<Stored>, StoreFault> {
         let mut first = self.read_segment(shared, key, 0)?;
         if first.is_none() && self.follow_geometry(shared) {
             first = self.read_segment(shared, key, 0)?;
         }
-        let Some((mut entry, first)) = first else {
+        let Some(Segment {
+            piece: mut entry,
+            trailer: first,
+            set,
+            way,
+            version,
+        }) = first
+        else {
             return Ok(None);
         };
         for index in 1..first.segments {
             match self.read_segment(shared, key, index)? {
-                Some((piece, trailer)) if trailer.same_entry(&first) => {
-                    entry.extend_from_slice(&piece);
+                Some(next) if next.trailer.same_entry(&first) => {
+                    entry.extend_from_slice(&next.piece);
                 }
                 _ => return Ok(None),
             }
         }
-        Ok((u32::try_from(entry.len()) == Ok(first.entry_bytes)).then_some(entry))
+        let seen = Seen {
+            set,
+            way,
+            version,
+            since: now,
+        };
+        Ok(first.is_whole(&entry).then(|| Stored {
+            bytes: entry,
+            seen: (first.segments == 1).then_some(seen),
+        }))
+    }
+
+    /// The same where the entry was seen before: in the same slot, if it is still there, without
+    /// reading the head of the set.
+    ///
+    /// # Errors
+    /// [`StoreFault::Unavailable`] if the host does not answer as it should.
+    pub fn look_again(
+        &self,
+        shared: &impl SharedData,
+        key: &[u8; 32],
+        seen: Seen,
+        now: u64,
+    ) -> Result<Option<Stored>, StoreFault> {
+        let is_recent = now
+            .checked_sub(seen.since)
+            .is_some_and(|passed| passed < SEEN_FOR);
+        if is_recent && self.place_of(key, 0).set == seen.set {
+            let slot = shared.get(&slot_name(seen.set, seen.way))?;
+            let segment = slot.and_then(|slot| Segment::decode(slot, seen.set, seen.way, key, 0));
+            if let Some(Segment {
+                piece: bytes,
+                trailer,
+                version,
+                ..
+            }) = segment
+                && trailer.segments == 1
+                && trailer.is_whole(&bytes)
+            {
+                let seen = Some(Seen { version, ..seen });
+                return Ok(Some(Stored { bytes, seen }));
+            }
+        }
+        self.lookup(shared, key, now)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
@@ -150,19 +225,10 @@ impl MemoryStore {
         shared: &impl SharedData,
         key: &[u8; 32],
         index: u16,
-    ) -> Result<Option<(Vec<u8>, Trailer)>, HostFault> {
+    ) -> Result<Option<Segment>, HostFault> {
         let place = self.place_of(key, index);
-        let Some(mut value) = place.read(shared)? else {
-            return Ok(None);
-        };
-        let Some((piece_bytes, trailer)) = Trailer::decode(&value) else {
-            return Ok(None);
-        };
-        if trailer.key != *key || trailer.index != index {
-            return Ok(None);
-        }
-        value.truncate(piece_bytes);
-        Ok(Some((value, trailer)))
+        let found = place.read(shared)?;
+        Ok(found.and_then(|(way, slot)| Segment::decode(slot, place.set, way, key, index)))
     }
 
     /// Where a segment goes: the key chooses the set of the first, the others follow round robin.
@@ -187,7 +253,8 @@ struct Place {
 }
 
 impl Place {
-    fn read(&self, shared: &impl SharedData) -> Result<Option<Vec<u8>>, HostFault> {
+    /// Which slot of the set it is in, and what that holds.
+    fn read(&self, shared: &impl SharedData) -> Result<Option<(u8, Versioned)>, HostFault> {
         let name = head_name(self.set);
         let Some(Versioned { value, version }) = shared.get(&name)? else {
             return Ok(None);
@@ -203,7 +270,7 @@ impl Place {
             let _lost = shared.set(&name, head.as_bytes(), Some(version));
         }
         let slot = shared.get(&slot_name(self.set, way))?;
-        Ok(slot.map(|slot| slot.value))
+        Ok(slot.map(|slot| (way, slot)))
     }
 
     fn write(
@@ -256,6 +323,34 @@ impl Place {
     }
 }
 
+/// What a slot holds: a piece of an entry.
+struct Segment {
+    piece: Vec<u8>,
+    trailer: Trailer,
+    set: u32,
+    way: u8,
+    version: Version,
+}
+
+impl Segment {
+    /// `None` if it is not the one asked for.
+    fn decode(slot: Versioned, set: u32, way: u8, key: &[u8; 32], index: u16) -> Option<Self> {
+        let Versioned {
+            value: mut piece,
+            version,
+        } = slot;
+        let (piece_bytes, trailer) = Trailer::decode(&piece)?;
+        piece.truncate(piece_bytes);
+        (trailer.key == *key && trailer.index == index).then_some(Self {
+            piece,
+            trailer,
+            set,
+            way,
+            version,
+        })
+    }
+}
+
 /// What stands behind the piece of an entry in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Trailer {
@@ -292,6 +387,10 @@ impl Trailer {
 
     fn same_entry(&self, first: &Self) -> bool {
         self.segments == first.segments && self.entry_bytes == first.entry_bytes
+    }
+
+    fn is_whole(&self, entry: &[u8]) -> bool {
+        u32::try_from(entry.len()) == Ok(self.entry_bytes)
     }
 }
 

@@ -7,7 +7,7 @@ mod set;
 
 pub use http::{BreakerState, HttpStore, Lookup, Turn, WriteBegun};
 pub use lease::{Joined, Lease, Leases, Peeked};
-pub use memory::MemoryStore;
+pub use memory::{MemoryStore, Seen, Stored};
 
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
 /// of the process share, that grows with every new name and never forgets one.

@@ -80,7 +80,7 @@ fn run(worker: &Worker, memory: Option<&(CacheKey, Vec<u8>)>) -> Vec<(u32, Relea
                     Output::LookUp(key) => {
                         let found = memory.filter(|(stored, _)| *stored == key);
                         next = Some(Input::LookedUp {
-                            found: Ok(found.map(|(_, entry)| entry.clone())),
+                            found: Ok(found.map(|(_, entry)| unseen(entry.clone()))),
                             now: NOW,
                         });
                     }
@@ -473,7 +473,7 @@ fn an_answer_that_was_there_before_is_none_to_those_who_wait() {
     task.handle(Input::Begin { now: NOW }, &worker, &mut out);
     task.handle(
         Input::LookedUp {
-            found: Ok(leader.stored.map(|(_, entry)| entry)),
+            found: Ok(leader.stored.map(|(_, entry)| unseen(entry))),
             now: NOW + 2_000,
         },
         &worker,

@@ -137,10 +137,14 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
         4_000_000,
     ] {
         insert(&store, &shared, 1, length).unwrap();
-        let found = store.lookup(&shared, &key(1)).unwrap();
-        assert_eq!(found, Some(entry(1, length)), "{length}");
+        let found = store.lookup(&shared, &key(1), 0).unwrap();
+        assert_eq!(
+            found.map(|found| found.bytes),
+            Some(entry(1, length)),
+            "{length}"
+        );
     }
-    assert_eq!(store.lookup(&shared, &key(2)), Ok(None));
+    assert_eq!(store.lookup(&shared, &key(2), 0), Ok(None));
 }
 
 #[test]
@@ -180,11 +184,11 @@ fn an_entry_in_use_outlives_many_that_are_not() {
     insert(&store, &shared, 0, 2_000).unwrap();
     for number in 1..5_000 {
         insert(&store, &shared, number, 2_000).unwrap();
-        let found = store.lookup(&shared, &key(0)).unwrap();
+        let found = store.lookup(&shared, &key(0), 0).unwrap();
         assert!(found.is_some(), "lost after {number}");
     }
-    assert_eq!(store.lookup(&shared, &key(1)), Ok(None));
-    assert!(store.lookup(&shared, &key(4_999)).unwrap().is_some());
+    assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None));
+    assert!(store.lookup(&shared, &key(4_999), 0).unwrap().is_some());
 }
 
 #[test]
@@ -198,7 +202,7 @@ fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
     );
     let small = MemoryStore::open(&shared, MIB, 100);
     assert_eq!(insert(&small, &shared, 2, 101), Err(StoreFault::TooLarge));
-    assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+    assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -220,10 +224,10 @@ fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
                 continue;
             }
             shared.put(name, damaged);
-            assert_eq!(store.lookup(&shared, &key(1)), Ok(None), "{name}");
+            assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None), "{name}");
         }
         shared.put(name, whole);
-        assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
     }
 }
 
@@ -234,7 +238,7 @@ fn the_full_key_is_compared_when_only_its_tag_is_the_same() {
     insert(&store, &shared, 1, 100).unwrap();
     let mut other = key(1);
     other[31] ^= 1;
-    assert_eq!(store.lookup(&shared, &other), Ok(None));
+    assert_eq!(store.lookup(&shared, &other, 0), Ok(None));
 }
 
 #[test]
@@ -245,9 +249,9 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
         insert(&store, &shared, number, 9_000).unwrap();
     }
     shared.put("llm-cache/0", b"SH\x02 from another version");
-    assert_eq!(store.lookup(&shared, &key(99)), Ok(None));
+    assert_eq!(store.lookup(&shared, &key(99), 0), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
-    assert!(store.lookup(&shared, &key(200)).unwrap().is_some());
+    assert!(store.lookup(&shared, &key(200), 0).unwrap().is_some());
     assert!(shared.slot_bytes(0) < 200, "{}", shared.slot_bytes(0));
 }
 
@@ -265,14 +269,14 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
         insert(&old, &shared, number, 4_000).unwrap();
     }
     assert!(shared.bytes() <= 2 * MIB);
-    assert!(new.lookup(&shared, &key(3_999)).unwrap().is_some());
+    assert!(new.lookup(&shared, &key(3_999), 0).unwrap().is_some());
     let third = MemoryStore {
         sets: Cell::new(8),
         max_entry_bytes: 1 << 20,
     };
-    let found = third.lookup(&shared, &key(3_999)).unwrap();
+    let found = third.lookup(&shared, &key(3_999), 0).unwrap();
     assert!(found.is_some(), "a worker that only reads follows as well");
-    assert!(old.lookup(&shared, &key(3_999)).unwrap().is_some());
+    assert!(old.lookup(&shared, &key(3_999), 0).unwrap().is_some());
 }
 
 #[test]
@@ -282,7 +286,7 @@ fn a_number_of_sets_that_no_configuration_gives_is_not_believed() {
     for odd in [&u32::MAX.to_le_bytes()[..], &[0; 4], b"", b"12345"] {
         shared.put(GEOMETRY, odd);
         insert(&store, &shared, 1, 100).unwrap();
-        assert!(store.lookup(&shared, &key(1)).unwrap().is_some());
+        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
         insert(&open(&shared, 2 * MIB), &shared, 2, 100).unwrap();
     }
 }
@@ -292,7 +296,7 @@ fn opening_the_store_again_keeps_what_is_in_it() {
     let shared = FakeSharedData::default();
     insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
     let again = open(&shared, 8 * MIB);
-    assert!(again.lookup(&shared, &key(1)).unwrap().is_some());
+    assert!(again.lookup(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -300,7 +304,10 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     let shared = FakeSharedData::default();
     shared.refuses.set(true);
     let store = open(&shared, MIB);
-    assert_eq!(store.lookup(&shared, &key(1)), Err(StoreFault::Unavailable));
+    assert_eq!(
+        store.lookup(&shared, &key(1), 0),
+        Err(StoreFault::Unavailable)
+    );
     assert_eq!(
         insert(&store, &shared, 1, 100),
         Err(StoreFault::Unavailable)
@@ -336,9 +343,12 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
                 let _lost = insert(&store, &shared, mine, large);
                 assert!(shared.slot_bytes(0) <= SET_SLOT_BYTES, "at call {at}");
                 for number in 1..20 {
-                    let found = store.lookup(&shared, &key(number)).unwrap();
+                    let found = store.lookup(&shared, &key(number), 0).unwrap();
                     let expected = entry(number, large);
-                    assert!(found.is_none_or(|found| found == expected), "at call {at}");
+                    assert!(
+                        found.is_none_or(|found| found.bytes == expected),
+                        "at call {at}"
+                    );
                 }
             }
         }
@@ -369,4 +379,45 @@ fn a_writer_who_is_always_late_gives_up_and_writes_no_slot() {
     let late = store.insert(&shared, &key(1), &entry(1, 100), NOW, LATER);
     assert_eq!(late, Err(StoreFault::Contended));
     assert_eq!(shared.0.slot_bytes(0), 0);
+}
+
+#[test]
+fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    insert(&store, &shared, 1, 500).unwrap();
+    let first = store.lookup(&shared, &key(1), 5_000).unwrap().unwrap();
+    let seen = first.seen.unwrap();
+    let reads = |now, reads| {
+        let before = shared.calls.get();
+        let found = store.look_again(&shared, &key(1), seen, now).unwrap();
+        assert_eq!(shared.calls.get(), before + reads);
+        found
+    };
+    assert_eq!(reads(5_000, 1), Some(first));
+    assert_eq!(
+        reads(4_999, 2).unwrap().bytes,
+        entry(1, 500),
+        "a clock set back"
+    );
+    let late = reads(5_000 + SEEN_FOR, 2).unwrap();
+    assert_ne!(late.seen, Some(seen), "the head was asked");
+    // A new value has a new version.
+    insert(&store, &shared, 1, 500).unwrap();
+    let written = reads(5_000, 1).unwrap();
+    assert_eq!(written.bytes, entry(1, 500));
+    assert_ne!(written.seen, Some(seen));
+    let slot = slot_name(seen.set, seen.way);
+    shared.put(&slot, &[]);
+    assert_eq!(reads(5_000, 3), None);
+    let mut foreign = entry(1, 500);
+    let trailer = Trailer {
+        key: key(2),
+        index: 0,
+        segments: 1,
+        entry_bytes: 500,
+    };
+    trailer.encode(&mut foreign);
+    shared.put(&slot, &foreign);
+    assert_eq!(reads(5_000, 3), None);
 }

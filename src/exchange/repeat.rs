@@ -1,0 +1,188 @@
+//! The short way for requests that come again byte for byte.
+//!
+//! What a request asks for, and under which key, comes of reading its JSON and digesting all of it:
+//! most of what a hit costs. [`Repeats`] remembers what came of it, and where the answer was found,
+//! for requests that a store had an answer to. A request that comes again is known by a fingerprint
+//! of its bytes. That this changes nothing but the time it takes rests on five things:
+//!
+//! 1. *The fingerprint covers all that decides.* What is remembered is a function of the
+//!    configuration, of which a worker has one; of the body; and of the headers that [`Deciding`]
+//!    picks. The long way is given these headers and no others. So one that were forgotten here
+//!    would be missing in the key as well, and the tests of the key would say so. All other headers
+//!    that an exchange looks at, it looks at each time.
+//! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
+//!    encoding that differs wherever two requests differ, and its key are 256 random bits that
+//!    nobody outside the worker learns. Without randomness from the host there is no short way.
+//! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
+//!    are held against the key that is remembered. Age, directives and form are examined each time.
+//! 4. *A checksum is left out only where it was right before, for the same bytes.* [`Seen`] names
+//!    the slot and the version of its value, and whoever sets a value gives it a new version.
+//! 5. *It is bounded.* There are [`RECORDS`] of [`MAX_OPTION_BYTES`] and some 200 bytes more at the
+//!    most; a new one takes the place of an old one. A new configuration means a new worker.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use highway::{HighwayHash, HighwayHasher, Key};
+
+use crate::cache::{CacheKey, key_headers};
+use crate::config::{Config, Settings};
+use crate::http::Headers;
+use crate::llm::{Api, Ask};
+use crate::store::Seen;
+
+use super::request::Keyed;
+
+/// How many requests a worker remembers; a power of two.
+const RECORDS: usize = 4_096;
+
+/// A request that says more of the form of its answer is not remembered.
+const MAX_OPTION_BYTES: usize = 256;
+
+/// The headers that decide what a request asks for and under which key, by the length of their
+/// names.
+#[derive(Debug)]
+pub(super) struct Deciding {
+    by_length: Vec<Vec<Box<[u8]>>>,
+}
+
+impl Deciding {
+    pub(super) fn new(config: &Config) -> Self {
+        let rules = config.rules.iter();
+        let settings = rules.clone().map(|rule| &rule.settings);
+        let names = [":authority", ":path"]
+            .into_iter()
+            .chain(
+                settings
+                    .chain([&config.settings])
+                    .flat_map(|settings| key_headers(&settings.key)),
+            )
+            .chain(rules.flat_map(|rule| rule.when.header_names()));
+        let mut by_length: Vec<Vec<Box<[u8]>>> = Vec::new();
+        for name in names.map(str::as_bytes) {
+            if by_length.len() <= name.len() {
+                by_length.resize_with(name.len().saturating_add(1), Vec::new);
+            }
+            if let Some(names) = by_length.get_mut(name.len())
+                && names.iter().all(|known| **known != *name)
+            {
+                names.push(name.into());
+            }
+        }
+        Self { by_length }
+    }
+
+    /// Those of a request's headers that decide.
+    pub(super) fn pick(&self, headers: &Headers) -> Headers {
+        let decides = |name: &[u8]| {
+            let names = self.by_length.get(name.len());
+            names.is_some_and(|names| names.iter().any(|known| **known == *name))
+        };
+        let mut picked = Headers::with_capacity(8, 512);
+        for (name, value) in headers.iter().filter(|(name, _)| decides(name)) {
+            picked.push(name, value);
+        }
+        picked
+    }
+}
+
+/// Stands for a request: for its deciding headers and its body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Fingerprint([u64; 2]);
+
+/// What is decided of a request.
+#[derive(Clone, Debug)]
+pub(super) struct Decided {
+    pub(super) key: CacheKey,
+    pub(super) api: Api,
+    pub(super) settings: Rc<Settings>,
+    pub(super) ask: Rc<Ask>,
+}
+
+impl Decided {
+    pub(super) fn of(request: &Keyed) -> Self {
+        Self {
+            key: request.key,
+            api: request.api,
+            settings: Rc::clone(&request.settings),
+            ask: Rc::clone(&request.ask),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Record {
+    fingerprint: Fingerprint,
+    decided: Decided,
+    /// Where the memory had an entry whose checksum was right.
+    seen: Option<Seen>,
+}
+
+/// The requests that a worker remembers.
+#[derive(Debug)]
+pub(super) struct Repeats {
+    key: [u64; 4],
+    /// Each fingerprint has one place.
+    records: RefCell<Vec<Option<Box<Record>>>>,
+}
+
+impl Repeats {
+    /// `key` must be random, and known to nobody else.
+    pub(super) fn new(key: [u64; 4]) -> Self {
+        let mut records = Vec::new();
+        records.resize_with(RECORDS, || None);
+        Self {
+            key,
+            records: RefCell::new(records),
+        }
+    }
+
+    pub(super) fn fingerprint(&self, deciding: &Headers, body: &[u8]) -> Fingerprint {
+        let mut hasher = HighwayHasher::new(Key(self.key));
+        // They say how many and how long they are, so that the body cannot pass for a part of them.
+        hasher.append(&deciding.to_pairs());
+        hasher.append(body);
+        Fingerprint(hasher.finalize128())
+    }
+
+    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Seen>)> {
+        let records = self.records.borrow();
+        let record = records.get(place(fingerprint))?.as_deref()?;
+        (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.seen))
+    }
+
+    /// A store had an answer to this request; `seen` says where, if it was the memory.
+    pub(super) fn remember(
+        &self,
+        fingerprint: Fingerprint,
+        seen: Option<Seen>,
+        decided: impl FnOnce() -> Decided,
+    ) {
+        let mut records = self.records.borrow_mut();
+        let Some(place) = records.get_mut(place(fingerprint)) else {
+            return;
+        };
+        match place {
+            Some(record) if record.fingerprint == fingerprint => record.seen = seen,
+            _ => {
+                let decided = decided();
+                let form = decided.ask.form.as_ref();
+                if form.is_none_or(|form| form.options.len() <= MAX_OPTION_BYTES) {
+                    *place = Some(Box::new(Record {
+                        fingerprint,
+                        decided,
+                        seen,
+                    }));
+                }
+            }
+        }
+    }
+}
+
+fn place(Fingerprint([bits, _]): Fingerprint) -> usize {
+    const { assert!(RECORDS.is_power_of_two(), "a mask takes part of the bits") };
+    usize::try_from(bits & (RECORDS as u64 - 1)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+use crate::llm::{Form, Framing};
+
+fn decided(options: &[u8]) -> Decided {
+    Decided {
+        key: CacheKey::from_bytes([7; 32]),
+        api: Api::from_path(b"/v1/chat/completions").unwrap(),
+        settings: Rc::new(Settings::default()),
+        ask: Rc::new(Ask {
+            form: Some(Form::stream(Framing::Sse, options)),
+            choices: 1,
+            temperature: None,
+            server_tools: false,
+        }),
+    }
+}
+
+#[test]
+fn what_is_remembered_is_found_by_its_whole_fingerprint_only() {
+    let repeats = Repeats::new([1; 4]);
+    let known = Fingerprint([5, 6]);
+    repeats.remember(known, None, || decided(b""));
+    let (found, seen) = repeats.find(known).unwrap();
+    assert_eq!((found.key.as_bytes(), seen), (&[7; 32], None));
+    // The first shares its place.
+    for other in [[5 + RECORDS as u64, 6], [5, 7], [6, 6]] {
+        assert!(repeats.find(Fingerprint(other)).is_none(), "{other:?}");
+    }
+}
+
+#[test]
+fn a_worker_remembers_no_more_than_it_has_places_for() {
+    let repeats = Repeats::new([1; 4]);
+    for number in 0..3 * RECORDS as u64 {
+        repeats.remember(Fingerprint([number, 0]), None, || decided(b""));
+    }
+    let kept = |number| repeats.find(Fingerprint([number, 0])).is_some();
+    let first_kept = 2 * RECORDS as u64;
+    assert!((0..first_kept).all(|number| !kept(number)));
+    assert!((first_kept..3 * RECORDS as u64).all(kept));
+    assert_eq!(repeats.records.borrow().len(), RECORDS);
+    let long = Fingerprint([9, 9]);
+    repeats.remember(long, None, || decided(&[b' '; MAX_OPTION_BYTES + 1]));
+    assert!(repeats.find(long).is_none());
+}
+
+#[test]
+fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
+    let of = |key, headers: &[(&str, &str)], body: &[u8]| {
+        let headers: Headers = headers.iter().copied().collect();
+        Repeats::new(key).fingerprint(&headers, body)
+    };
+    let all = [
+        of([1; 4], &[("a", "b")], b"c"),
+        of([2; 4], &[("a", "b")], b"c"),
+        of([1; 4], &[("a", "")], b"bc"),
+        of([1; 4], &[("ab", "")], b"c"),
+        of([1; 4], &[("", "ab")], b"c"),
+        of([1; 4], &[("a", "b"), ("", "")], b"c"),
+        of([1; 4], &[], b"a\0b\0c"),
+        of([1; 4], &[("a", "b")], b"c\0"),
+        of([1; 4], &[("a", "b")], b""),
+    ];
+    for (at, one) in all.iter().enumerate() {
+        assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");
+    }
+    assert_eq!(all[0], of([1; 4], &[("a", "b")], b"c"));
+}

@@ -1,0 +1,265 @@
+//! The short way of requests that come again must be the long way in everything but time.
+
+mod simulated;
+
+use envoy_llm_cache::exchange::Output;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use simulated::{Host, post};
+
+const SECRET: Option<[u64; 4]> = Some([0x0123, 0x4567, 0x89ab, 0xcdef]);
+const ASK: &[u8] = br#"{"model":"m","messages":[]}"#;
+/// Every kind of thing that a configuration lets a header or a body decide.
+const CONFIGS: [&str; 4] = [
+    "{}",
+    r#"{"key":{"tenant":{"header":"x-team"},"headers":["x-variant"],"exclude":["/user"]},
+        "store_if":{"max_temperature":0.5}}"#,
+    r#"{"key":{"tenant":"shared"},"sample":50,"stale_if_error":"1s","rules":[
+        {"match":{"header":{"x-rule":"a*"}},"key":{"namespace":"a"},"ttl":"2s"},
+        {"match":{"model":"other*"},"mode":"read_only"},
+        {"match":{"host":"b.example"},"mode":"disabled"},
+        {"match":{"path":"/odd/path"},"api":"openai_chat","key":{"headers":["x-deep"]}}]}"#,
+    r#"{"respond":{"usage":"zero","expose_key":true},"client":{"cache_control":"ignore"}}"#,
+];
+/// Every header that is looked at, somewhere, and some that are not.
+const NAMES: [&str; 46] = [
+    ":authority",
+    ":method",
+    ":path",
+    "accept-encoding",
+    "accepts",
+    "anthropic-beta",
+    "anthropic-version",
+    "api-key",
+    "api-version",
+    "authorization",
+    "azureml-model-deployment",
+    "cache-control",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "cookie",
+    "extra-parameters",
+    "groq-model-version",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "range",
+    "traceparent",
+    "upgrade",
+    "user-agent",
+    "x-ai-eg-model",
+    "x-amzn-bedrock-guardrailidentifier",
+    "x-amzn-bedrock-guardrailversion",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-trace",
+    "x-api-key",
+    "x-deep",
+    "x-forwarded-for",
+    "x-goog-api-key",
+    "x-goog-user-project",
+    "x-http-method",
+    "x-http-method-override",
+    "x-llm-cache-ttl",
+    "x-method-override",
+    "x-request-id",
+    "x-rule",
+    "x-team",
+    "x-unknown",
+    "x-variant",
+    "content-language",
+];
+/// Headers that take part in every key: the configuration cannot leave them out.
+const IN_EVERY_KEY: [&str; 23] = [
+    ":authority",
+    "accepts",
+    "anthropic-beta",
+    "anthropic-version",
+    "api-key",
+    "api-version",
+    "authorization",
+    "azureml-model-deployment",
+    "extra-parameters",
+    "groq-model-version",
+    "openai-beta",
+    "openai-organization",
+    "openai-project",
+    "x-ai-eg-model",
+    "x-amzn-bedrock-guardrailidentifier",
+    "x-amzn-bedrock-guardrailversion",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-amzn-bedrock-trace",
+    "x-api-key",
+    "x-goog-api-key",
+    "x-goog-user-project",
+    ":path",
+];
+
+fn reply(outputs: &[Output]) -> Option<&[u8]> {
+    outputs.iter().find_map(|output| match output {
+        Output::Reply(reply) => Some(reply.body.as_bytes()),
+        _ => None,
+    })
+}
+
+#[test]
+fn a_request_that_comes_again_is_answered_with_one_read() {
+    let mut host = Host::new("{}", SECRET);
+    host.ask(post(&[]), ASK);
+    let long = host.ask(post(&[]), ASK);
+    let before = host.shared.reads.get();
+    let short = host.ask(post(&[("x-request-id", "2")]), ASK);
+    assert_eq!(host.shared.reads.get(), before + 1);
+    assert_eq!((&short, host.asked), (&long, 1));
+    host.now += 10_000;
+    host.ask(post(&[]), ASK);
+    assert_eq!(
+        host.shared.reads.get(),
+        before + 3,
+        "the head is to know of it"
+    );
+}
+
+#[test]
+fn another_header_that_decides_is_another_request() {
+    let config = r#"{"key":{"headers":["x-variant"]},"rules":[
+        {"match":{"header":{"x-rule":"a"}},"key":{"namespace":"a"}}]}"#;
+    let own = [("x-variant", "b"), ("x-rule", "a")];
+    let others = IN_EVERY_KEY.map(|name| match name {
+        ":path" => (name, "/v1/chat/completions?api-version=2"),
+        name => (name, "other"),
+    });
+    for other in own.into_iter().chain(others) {
+        let mut host = Host::new(config, SECRET);
+        for _ in 0..3 {
+            host.ask(post(&[]), ASK);
+        }
+        assert_eq!(host.asked, 1);
+        host.ask(post(&[other]), ASK);
+        assert_eq!(host.asked, 2, "{other:?}");
+    }
+    let mut host = Host::new(r#"{"key":{"tenant":{"header":"x-team"}}}"#, SECRET);
+    for team in ["a", "a", "a", "b"] {
+        host.ask(post(&[("x-team", team)]), ASK);
+    }
+    assert_eq!(host.asked, 2);
+}
+
+#[test]
+fn another_body_is_another_request_and_another_spelling_is_not() {
+    let mut host = Host::new("{}", SECRET);
+    for _ in 0..3 {
+        host.ask(post(&[]), ASK);
+    }
+    host.ask(post(&[]), br#"{"model":"n","messages":[]}"#);
+    assert_eq!(host.asked, 2);
+    host.ask(post(&[]), br#" {"messages":[],"model":"m"}"#);
+    assert_eq!(host.asked, 2);
+}
+
+#[test]
+fn a_slot_that_was_written_since_is_not_believed() {
+    let remembered = || {
+        let mut host = Host::new("{}", SECRET);
+        for _ in 0..3 {
+            host.ask(post(&[]), ASK);
+        }
+        host
+    };
+    let slot = |host: &Host| {
+        let values = host.shared.values.borrow();
+        let mut values = values.iter();
+        let slot = values.find(|(_, (value, _))| value.ends_with(b"SL\x01"));
+        let (name, (value, _)) = slot.unwrap();
+        (name.clone(), value.clone())
+    };
+    let mut host = remembered();
+    let (name, whole) = slot(&host);
+    // All but the trailer, which says whose the slot is.
+    for at in 0..whole.len() - 43 {
+        let mut host = remembered();
+        let mut value = whole.clone();
+        value[at] ^= 0x20;
+        simulated::set(&host.shared, &name, &value);
+        host.ask(post(&[]), ASK);
+        assert_eq!(host.asked, 2, "byte {at}");
+    }
+    simulated::set(&host.shared, &name, &[]);
+    host.ask(post(&[]), ASK);
+    assert_eq!(host.asked, 2);
+}
+
+#[test]
+fn a_new_answer_takes_the_place_of_the_one_that_was_seen() {
+    let mut host = Host::new("{}", SECRET);
+    for _ in 0..3 {
+        host.ask(post(&[]), ASK);
+    }
+    host.ask(post(&[("cache-control", "no-cache")]), ASK);
+    let now = host.ask(post(&[]), ASK);
+    let text = String::from_utf8(reply(&now).unwrap().to_vec()).unwrap();
+    assert!(text.contains("answer 2"), "{text}");
+}
+
+fn headers() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
+    let value = select(vec![
+        "a",
+        "ab",
+        "",
+        "POST",
+        "b.example",
+        "/odd/path",
+        "/v1/chat/completions?a",
+        "gzip",
+        "identity;q=0",
+        "application/json",
+        "text/plain",
+        "no-cache",
+        "no-store",
+        "max-age=1",
+        "only-if-cached",
+        "1s",
+        "27",
+    ]);
+    prop::collection::vec((select(NAMES.to_vec()), value), 0..3)
+}
+
+fn body() -> impl Strategy<Value = &'static [u8]> {
+    select(vec![
+        ASK,
+        br#"{"model":"m", "messages":[]}"#,
+        br#"{"model":"other","messages":[]}"#,
+        br#"{"model":"m","messages":[],"stream":true}"#,
+        br#"{"model":"m","messages":[],"temperature":0}"#,
+        br#"{"model":"m","messages":[],"temperature":1}"#,
+        br#"{"model":"m","messages":[],"user":"u"}"#,
+        br#"{"model":"m","messages":[],"model":"m"}"#,
+        b"no JSON",
+        b"",
+    ])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    /// Whatever is asked in whatever order, some of it again and again.
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(
+        config in select(CONFIGS.to_vec()),
+        requests in prop::collection::vec((headers(), body()), 1..6),
+        order in prop::collection::vec((any::<Index>(), 0..3_000_u64), 1..40),
+    ) {
+        let mut long = Host::new(config, None);
+        let mut short = Host::new(config, SECRET);
+        for (index, passed) in order {
+            let (extra, body) = index.get(&requests);
+            long.now += passed;
+            short.now += passed;
+            let expected = long.ask(post(extra), body);
+            prop_assert_eq!(short.ask(post(extra), body), expected);
+        }
+        prop_assert!(short.shared.reads.get() <= long.shared.reads.get());
+    }
+}
