@@ -3,6 +3,7 @@
 mod simulated;
 
 use envoy_llm_cache::exchange::Output;
+use envoy_llm_cache::store::SharedData;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use simulated::{Host, post};
@@ -182,11 +183,11 @@ fn a_slot_that_was_written_since_is_not_believed() {
         let mut host = remembered();
         let mut value = whole.clone();
         value[at] ^= 0x20;
-        simulated::set(&host.shared, &name, &value);
+        host.shared.set(&name, &value, None).unwrap();
         host.ask(post(&[]), ASK);
         assert_eq!(host.asked, 2, "byte {at}");
     }
-    simulated::set(&host.shared, &name, &[]);
+    host.shared.set(&name, &[], None).unwrap();
     host.ask(post(&[]), ASK);
     assert_eq!(host.asked, 2);
 }

@@ -48,7 +48,7 @@ impl SharedData for Shared {
 pub(crate) struct Host {
     pub(crate) shared: Shared,
     memory: MemoryStore,
-    worker: Rc<Worker>,
+    pub(crate) worker: Rc<Worker>,
     pub(crate) now: u64,
     /// How often the upstream was asked.
     pub(crate) asked: u32,
@@ -155,11 +155,6 @@ impl Host {
             self.step(exchange, answer, body, seen);
         }
     }
-}
-
-/// Sets a value behind the worker's back.
-pub(crate) fn set(shared: &Shared, name: &str, value: &[u8]) {
-    shared.set(name, value, None).unwrap();
 }
 
 /// A chat completion, with these headers beside or in the place of its own.
