@@ -136,8 +136,8 @@ impl Search {
     ) -> State {
         let seen = found.as_ref().ok().and_then(Option::as_ref);
         let seen = seen.and_then(|stored| stored.seen);
-        let seal = match seen {
-            Some(_) if seen == self.seen => Seal::Checked,
+        let seal = match (seen, self.seen) {
+            (Some(seen), Some(before)) if seen.is_same(&before) => Seal::Checked,
             _ => Seal::Checksum,
         };
         let found = found.map(|found| found.map(|stored| stored.bytes));

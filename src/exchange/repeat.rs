@@ -16,7 +16,8 @@
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
 //! 4. *A checksum is left out only where it was right before, for the same bytes.* [`Seen`] names
-//!    the slot and the version of its value, and whoever sets a value gives it a new version.
+//!    the slot and the version of its value, whoever sets a value gives it a new version, and after
+//!    a second the checksum is computed again.
 //! 5. *It is bounded.* There are [`RECORDS`] of [`MAX_OPTION_BYTES`] and some 200 bytes more at the
 //!    most; a new one takes the place of an old one. A new configuration means a new worker.
 

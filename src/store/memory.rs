@@ -37,19 +37,30 @@ const MAX_SETS: u32 = 1 << 16;
 /// Under this name is the number of sets that the latest configuration gave the store.
 const GEOMETRY: &str = "llm-cache/sets";
 
-/// For so many milliseconds an entry is found where it was last seen. Then the head is asked again,
-/// which notes that the entry is in use; and long before then no version can have come round.
-const SEEN_FOR: u64 = 10_000;
+/// For so many milliseconds, and so many times, an entry is found where it was seen before the head
+/// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
+/// it might be evicted meanwhile from a set that many others come to.
+const SEEN_FOR: u64 = 1_000;
+const SEEN_TIMES: u8 = 3;
 
-/// Where an entry is, in which version, and when the head of its set said so. Two that are equal
-/// tell of the same bytes.
+/// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seen {
     set: u32,
     way: u8,
     version: Version,
-    /// In milliseconds since 1970.
+    /// Since when, in milliseconds since 1970. It ends long before a version can have come round.
     since: u64,
+    /// How often it was found there since the head was asked.
+    times: u8,
+}
+
+impl Seen {
+    /// Whether both tell of the same bytes.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.set, self.way) == (other.set, other.way)
+            && (self.version, self.since) == (other.version, other.since)
+    }
 }
 
 /// An entry as it was found, not yet verified.
@@ -127,6 +138,7 @@ impl MemoryStore {
             way,
             version,
             since: now,
+            times: 0,
         };
         Ok(first.is_whole(&entry).then(|| Stored {
             bytes: entry,
@@ -149,7 +161,7 @@ impl MemoryStore {
         let is_recent = now
             .checked_sub(seen.since)
             .is_some_and(|passed| passed < SEEN_FOR);
-        if is_recent && self.place_of(key, 0).set == seen.set {
+        if is_recent && seen.times < SEEN_TIMES && self.place_of(key, 0).set == seen.set {
             let slot = shared.get(&slot_name(seen.set, seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, seen.set, seen.way, key, 0));
             if let Some(Segment {
@@ -161,11 +173,23 @@ impl MemoryStore {
                 && trailer.segments == 1
                 && trailer.is_whole(&bytes)
             {
-                let seen = Some(Seen { version, ..seen });
-                return Ok(Some(Stored { bytes, seen }));
+                let seen = Seen {
+                    version,
+                    times: seen.times.saturating_add(1),
+                    ..seen
+                };
+                return Ok(Some(Stored {
+                    bytes,
+                    seen: Some(seen),
+                }));
             }
         }
-        self.lookup(shared, key, now)
+        let mut found = self.lookup(shared, key, now)?;
+        let again = found.as_mut().and_then(|found| found.seen.as_mut());
+        if let Some(again) = again.filter(|_| is_recent) {
+            again.since = seen.since;
+        }
+        Ok(found)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
