@@ -187,7 +187,7 @@ def rows() -> list[Row]:
         Row("plain Envoy: GET from Webdis", "peers", "plain before Webdis", Job(bodies.get(
             "/GET/bench?type=application/octet-stream"), expect_bytes=ENTRY_BYTES)),
         hits(f"hit over Webdis: {base}", "plain Envoy: GET from Webdis",
-             server="cache over Webdis"),
+             server="cache over Webdis", group="peers"),
     ]
     return found
 
