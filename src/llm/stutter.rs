@@ -30,7 +30,8 @@
 //! of an array. There, what follows the repeated part begins like that part again, so that nothing
 //! is gained; such pieces are worth nothing. What cannot be told from stuttering is a text that
 //! itself says one line after another, each longer than the last and beginning like it, and that
-//! the provider happens to cut exactly before each. It is not stored, and nothing else befalls it.
+//! the provider happens to cut exactly before each; or one of a great many equal elements that is sent
+//! in a few large pieces cut at just such places. It is not stored, and nothing else befalls it.
 //!
 //! # After it
 //!
