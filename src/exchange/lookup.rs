@@ -1,21 +1,16 @@
 //! The second phase of an exchange: the stores are asked, what they have is verified, and if it
 //! does not serve, somebody asks the upstream: this request, or an identical one that it waits for.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::cache::{
-    CacheKey, CacheStatus, Entry, Forward, Freshness, Seal, Tier, copy_key, encode, freshness,
-};
+use crate::cache::{CacheKey, CacheStatus, Entry, Forward, Freshness, Seal, Tier};
 use crate::callout::CalloutResult;
-use crate::coding;
-use crate::config::{Mode, Settings, Usage};
-use crate::http::{self, Headers, RequestDirectives};
-use crate::llm::{Form, Lossy};
+use crate::config::{Mode, Settings};
+use crate::http::{Headers, RequestDirectives};
 use crate::store::{Joined, Lookup, Seen, StoreFault, Stored};
 
-use super::capture::Hold;
 use super::fate::{Fate, Lead};
+use super::found::{Found, Stale, Usable, Verified, is_within};
 use super::refresh::{self, LEASE, NotRefreshed};
 use super::repeat::{Decided, Fingerprint};
 use super::reply::{self, Served};
@@ -88,42 +83,6 @@ pub(super) struct Waiting {
     /// Why it would have gone to the upstream itself.
     miss: Miss,
     stale: Option<Stale>,
-}
-
-/// An entry that is not too old for a request, in whatever form.
-#[derive(Debug)]
-struct Verified {
-    entry: Entry,
-    /// Seconds since the answer was received.
-    age: u64,
-    tier: Tier,
-    freshness: Freshness,
-}
-
-/// An entry that can serve a request.
-#[derive(Debug)]
-struct Usable {
-    entry: Entry,
-    /// The answer in it in the form asked for, where that is not the entry as it is.
-    converted: Option<(Form, Vec<u8>)>,
-    /// Seconds since the answer was received.
-    age: u64,
-    tier: Tier,
-}
-
-/// An entry that could serve a request if it had not expired, and may yet.
-#[derive(Debug)]
-pub(super) struct Stale {
-    usable: Usable,
-    /// Milliseconds since it expired.
-    since: u64,
-    hold: Hold,
-}
-
-enum Found {
-    /// Seconds until it expires.
-    Fresh(Usable, u64),
-    Stale(Stale),
 }
 
 impl Search {
@@ -207,142 +166,6 @@ impl Search {
                 self.missed(open, stale, now, worker, out)
             }
         }
-    }
-
-    /// What a store has under the key, if it can serve this request, or could if it were fresh.
-    fn examine(
-        &mut self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
-        seal: &Seal,
-        tier: Tier,
-        now: u64,
-        worker: &Worker,
-    ) -> Result<Found, Miss> {
-        let found = self.verify(found, seal, tier, now)?;
-        self.convert(found, worker)
-    }
-
-    /// What a store has under the key, if it is not too old.
-    fn verify(
-        &self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
-        seal: &Seal,
-        tier: Tier,
-        now: u64,
-    ) -> Result<Verified, Miss> {
-        let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
-        let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
-        let freshness = freshness(now, entry.created, entry.lifetime);
-        let age = match freshness {
-            Freshness::FromTheFuture => return Err(Miss::Unusable),
-            Freshness::Expired { since, .. }
-                if !is_within(since, self.request.settings.stale_window()) =>
-            {
-                return Err(Miss::Expired);
-            }
-            Freshness::Fresh { age, .. } | Freshness::Expired { age, .. } => age,
-        };
-        // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
-        let expired = matches!(freshness, Freshness::Expired { .. });
-        if self
-            .directives
-            .max_age
-            .is_some_and(|max_age| expired || age > max_age)
-        {
-            return Err(Miss::RequestDirective);
-        }
-        Ok(Verified {
-            entry,
-            age,
-            tier,
-            freshness,
-        })
-    }
-
-    /// Gives what was found the form that the request asks for.
-    fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
-        let Verified {
-            entry,
-            age,
-            tier,
-            freshness,
-        } = found;
-        let expired = matches!(freshness, Freshness::Expired { .. });
-        let converted = self.converted(&entry, worker).map_err(|lossy| {
-            let asked = self.request.ask.form.as_ref();
-            let rival = Some(&entry.form).filter(|form| !expired && Some(*form) != asked);
-            self.request.rival = rival.cloned();
-            Miss::Form(lossy)
-        })?;
-        let usable = Usable {
-            entry,
-            converted,
-            age,
-            tier,
-        };
-        match freshness {
-            Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
-            Freshness::Expired { since, .. } => {
-                // It may be held for as long as the upstream takes.
-                let hold = Hold::take(&worker.budget, usable.bytes()).ok_or(Miss::Expired)?;
-                Ok(Found::Stale(Stale {
-                    usable,
-                    since,
-                    hold,
-                }))
-            }
-            Freshness::FromTheFuture => Err(Miss::Unusable),
-        }
-    }
-
-    /// Whether an entry's answer is what this request wants, byte for byte.
-    fn serves_as_it_is(&self, entry: &Entry) -> bool {
-        let accepted = entry.headers.get("content-encoding").is_none_or(|coding| {
-            http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
-        });
-        accepted && *self.form(entry) == entry.form && !self.zero_usage()
-    }
-
-    /// The form that the request asks for.
-    fn form<'a>(&'a self, entry: &'a Entry) -> &'a Form {
-        self.request.ask.form.as_ref().unwrap_or(&entry.form)
-    }
-
-    fn zero_usage(&self) -> bool {
-        self.request.settings.respond.usage == Usage::Zero
-    }
-
-    /// The key of the entry's copy as this request wants it.
-    fn copy_key(&self, entry: &Entry) -> CacheKey {
-        copy_key(
-            &self.request.key,
-            entry,
-            self.form(entry),
-            self.zero_usage(),
-        )
-    }
-
-    /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
-    /// if that is the entry as it is.
-    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
-        if self.serves_as_it_is(entry) {
-            return Ok(None);
-        }
-        let (api, form) = (self.request.api, self.form(entry));
-        let max_bytes = worker.config.limits.max_response_bytes;
-        let mut body = match entry.headers.get("content-encoding") {
-            None => Cow::Borrowed(entry.body()),
-            Some(coding) => Cow::Owned(
-                coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
-            ),
-        };
-        if *form != entry.form {
-            body = Cow::Owned(api.convert(&body, &entry.form, form)?);
-        }
-        if self.zero_usage() {
-            body = Cow::Owned(api.zero_usage(&body, form)?);
-        }
-        Ok(Some((form.clone(), body.into_owned())))
     }
 
     fn hit(
@@ -628,30 +451,6 @@ impl Converting {
     }
 }
 
-impl Usable {
-    /// Has the memory keep what was converted as an entry of its own, if it fits.
-    fn copy(&self, key: CacheKey, worker: &Worker) -> Option<Output> {
-        let (form, body) = self.converted.as_ref()?;
-        let memory = worker.config.memory?;
-        if body.len() > memory.max_entry_bytes {
-            return None;
-        }
-        let headers = reply::headers_of(&self.entry, Some(form));
-        let Entry {
-            status,
-            created,
-            lifetime,
-            ..
-        } = self.entry;
-        let draft = encode(&key, form, status, created, lifetime, &headers, body)?;
-        Some(Output::Insert {
-            key,
-            entry: draft.seal(&Seal::Checksum),
-            expires: created.saturating_add(lifetime),
-        })
-    }
-}
-
 impl Fetching {
     pub(super) fn called(
         self,
@@ -851,31 +650,6 @@ impl Waiting {
     }
 }
 
-impl Usable {
-    /// What it takes, in bytes.
-    fn bytes(&self) -> usize {
-        let converted = self.converted.as_ref().map_or(0, |(_, body)| body.len());
-        self.entry.len().saturating_add(converted)
-    }
-}
-
-impl Fallback {
-    fn new(stale: Stale, otherwise: RequestResult) -> Self {
-        let Stale {
-            usable,
-            since,
-            hold,
-        } = stale;
-        Self {
-            age: usable.age,
-            since: since.div_ceil(1_000),
-            served: Served::new(usable.entry, usable.converted),
-            otherwise,
-            _hold: hold,
-        }
-    }
-}
-
 /// Why a request goes on, as `Cache-Status` tells it.
 fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
     match miss {
@@ -891,10 +665,6 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
 /// A leader that vanished is waited for no longer than this.
 fn leased_for(max_wait: Duration) -> Duration {
     max_wait.saturating_mul(2)
-}
-
-fn is_within(milliseconds: u64, window: Duration) -> bool {
-    u128::from(milliseconds) < window.as_millis()
 }
 
 /// Durations are configured in years at the most.

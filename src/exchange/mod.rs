@@ -5,6 +5,7 @@ mod capture;
 mod coded;
 mod fate;
 mod flights;
+mod found;
 mod input;
 mod intake;
 mod lookup;

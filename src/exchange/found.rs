@@ -1,0 +1,249 @@
+//! What a store has under a key: verified, brought into the form that a request asks for, and fresh or
+//! stale.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, copy_key, encode, freshness};
+use crate::coding;
+use crate::config::Usage;
+use crate::http;
+use crate::llm::{Form, Lossy};
+use crate::store::StoreFault;
+
+use super::capture::Hold;
+use super::lookup::Search;
+use super::reply::{self, Served};
+use super::response::Fallback;
+use super::{Miss, Output, RequestResult, Worker};
+
+/// An entry that is not too old for a request, in whatever form.
+#[derive(Debug)]
+pub(super) struct Verified {
+    pub(super) entry: Entry,
+    /// Seconds since the answer was received.
+    pub(super) age: u64,
+    pub(super) tier: Tier,
+    pub(super) freshness: Freshness,
+}
+
+/// An entry that can serve a request.
+#[derive(Debug)]
+pub(super) struct Usable {
+    pub(super) entry: Entry,
+    /// The answer in it in the form asked for, where that is not the entry as it is.
+    pub(super) converted: Option<(Form, Vec<u8>)>,
+    /// Seconds since the answer was received.
+    pub(super) age: u64,
+    pub(super) tier: Tier,
+}
+
+/// An entry that could serve a request if it had not expired, and may yet.
+#[derive(Debug)]
+pub(super) struct Stale {
+    pub(super) usable: Usable,
+    /// Milliseconds since it expired.
+    pub(super) since: u64,
+    pub(super) hold: Hold,
+}
+
+pub(super) enum Found {
+    /// Seconds until it expires.
+    Fresh(Usable, u64),
+    Stale(Stale),
+}
+
+impl Search {
+    /// What a store has under the key, if it can serve this request, or could if it were fresh.
+    pub(super) fn examine(
+        &mut self,
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        seal: &Seal,
+        tier: Tier,
+        now: u64,
+        worker: &Worker,
+    ) -> Result<Found, Miss> {
+        let found = self.verify(found, seal, tier, now)?;
+        self.convert(found, worker)
+    }
+
+    /// What a store has under the key, if it is not too old.
+    pub(super) fn verify(
+        &self,
+        found: Result<Option<Vec<u8>>, StoreFault>,
+        seal: &Seal,
+        tier: Tier,
+        now: u64,
+    ) -> Result<Verified, Miss> {
+        let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
+        let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
+        let freshness = freshness(now, entry.created, entry.lifetime);
+        let age = match freshness {
+            Freshness::FromTheFuture => return Err(Miss::Unusable),
+            Freshness::Expired { since, .. }
+                if !is_within(since, self.request.settings.stale_window()) =>
+            {
+                return Err(Miss::Expired);
+            }
+            Freshness::Fresh { age, .. } | Freshness::Expired { age, .. } => age,
+        };
+        // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
+        let expired = matches!(freshness, Freshness::Expired { .. });
+        if self
+            .directives
+            .max_age
+            .is_some_and(|max_age| expired || age > max_age)
+        {
+            return Err(Miss::RequestDirective);
+        }
+        Ok(Verified {
+            entry,
+            age,
+            tier,
+            freshness,
+        })
+    }
+
+    /// Gives what was found the form that the request asks for.
+    pub(super) fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
+        let Verified {
+            entry,
+            age,
+            tier,
+            freshness,
+        } = found;
+        let expired = matches!(freshness, Freshness::Expired { .. });
+        let converted = self.converted(&entry, worker).map_err(|lossy| {
+            let asked = self.request.ask.form.as_ref();
+            let rival = Some(&entry.form).filter(|form| !expired && Some(*form) != asked);
+            self.request.rival = rival.cloned();
+            Miss::Form(lossy)
+        })?;
+        let usable = Usable {
+            entry,
+            converted,
+            age,
+            tier,
+        };
+        match freshness {
+            Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
+            Freshness::Expired { since, .. } => {
+                // It may be held for as long as the upstream takes.
+                let hold = Hold::take(&worker.budget, usable.bytes()).ok_or(Miss::Expired)?;
+                Ok(Found::Stale(Stale {
+                    usable,
+                    since,
+                    hold,
+                }))
+            }
+            Freshness::FromTheFuture => Err(Miss::Unusable),
+        }
+    }
+
+    /// Whether an entry's answer is what this request wants, byte for byte.
+    pub(super) fn serves_as_it_is(&self, entry: &Entry) -> bool {
+        let accepted = entry.headers.get("content-encoding").is_none_or(|coding| {
+            http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
+        });
+        accepted && *self.form(entry) == entry.form && !self.zero_usage()
+    }
+
+    /// The form that the request asks for.
+    pub(super) fn form<'a>(&'a self, entry: &'a Entry) -> &'a Form {
+        self.request.ask.form.as_ref().unwrap_or(&entry.form)
+    }
+
+    pub(super) fn zero_usage(&self) -> bool {
+        self.request.settings.respond.usage == Usage::Zero
+    }
+
+    /// The key of the entry's copy as this request wants it.
+    pub(super) fn copy_key(&self, entry: &Entry) -> CacheKey {
+        copy_key(
+            &self.request.key,
+            entry,
+            self.form(entry),
+            self.zero_usage(),
+        )
+    }
+
+    /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
+    /// if that is the entry as it is.
+    pub(super) fn converted(
+        &self,
+        entry: &Entry,
+        worker: &Worker,
+    ) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
+        if self.serves_as_it_is(entry) {
+            return Ok(None);
+        }
+        let (api, form) = (self.request.api, self.form(entry));
+        let max_bytes = worker.config.limits.max_response_bytes;
+        let mut body = match entry.headers.get("content-encoding") {
+            None => Cow::Borrowed(entry.body()),
+            Some(coding) => Cow::Owned(
+                coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
+            ),
+        };
+        if *form != entry.form {
+            body = Cow::Owned(api.convert(&body, &entry.form, form)?);
+        }
+        if self.zero_usage() {
+            body = Cow::Owned(api.zero_usage(&body, form)?);
+        }
+        Ok(Some((form.clone(), body.into_owned())))
+    }
+}
+
+impl Usable {
+    /// Has the memory keep what was converted as an entry of its own, if it fits.
+    pub(super) fn copy(&self, key: CacheKey, worker: &Worker) -> Option<Output> {
+        let (form, body) = self.converted.as_ref()?;
+        let memory = worker.config.memory?;
+        if body.len() > memory.max_entry_bytes {
+            return None;
+        }
+        let headers = reply::headers_of(&self.entry, Some(form));
+        let Entry {
+            status,
+            created,
+            lifetime,
+            ..
+        } = self.entry;
+        let draft = encode(&key, form, status, created, lifetime, &headers, body)?;
+        Some(Output::Insert {
+            key,
+            entry: draft.seal(&Seal::Checksum),
+            expires: created.saturating_add(lifetime),
+        })
+    }
+}
+
+impl Usable {
+    /// What it takes, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        let converted = self.converted.as_ref().map_or(0, |(_, body)| body.len());
+        self.entry.len().saturating_add(converted)
+    }
+}
+
+impl Fallback {
+    pub(super) fn new(stale: Stale, otherwise: RequestResult) -> Self {
+        let Stale {
+            usable,
+            since,
+            hold,
+        } = stale;
+        Self {
+            age: usable.age,
+            since: since.div_ceil(1_000),
+            served: Served::new(usable.entry, usable.converted),
+            otherwise,
+            _hold: hold,
+        }
+    }
+}
+
+pub(super) fn is_within(milliseconds: u64, window: Duration) -> bool {
+    u128::from(milliseconds) < window.as_millis()
+}
