@@ -287,7 +287,10 @@ impl Search {
             stale_if_error,
             ..
         } = *self.request.settings;
-        mode != Mode::Shadow && is_within(stale.since, stale_if_error)
+        // Who asks for what is cached only does not ask the upstream, which then cannot fail.
+        mode != Mode::Shadow
+            && !self.directives.only_if_cached
+            && is_within(stale.since, stale_if_error)
     }
 
     fn lease(

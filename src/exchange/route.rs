@@ -12,6 +12,9 @@ use super::refresh::LEFT_OUT;
 /// So many are known at once, per worker.
 const MAX_ROUTES: usize = 1_024;
 
+/// Clients choose how long a path is; one with a longer way is not looked at.
+const MAX_WAY_BYTES: usize = 2_048;
+
 /// Headers that differ from request to request, or concern nobody but Envoy, whoever sends them.
 const NOISE: [&str; 7] = [
     "b3",
@@ -52,6 +55,9 @@ impl Routes {
     pub(super) fn observe(&self, came: &Headers, sent: &Headers, cluster: &str) {
         let mut routes = self.0.borrow_mut();
         let way = Way::new(came, cluster);
+        if way.authority.len().saturating_add(way.path.len()) > MAX_WAY_BYTES {
+            return;
+        }
         if routes.len() >= MAX_ROUTES && !routes.contains_key(&way) {
             routes.clear();
         }
@@ -140,5 +146,8 @@ mod tests {
             assert!(routes.let_pass(&came, "upstream"));
             assert!(routes.0.borrow().len() <= MAX_ROUTES);
         }
+        let long = headers(&[(":path", &"/".repeat(MAX_WAY_BYTES))]);
+        routes.observe(&long, &long, "upstream");
+        assert!(!routes.let_pass(&long, "upstream"));
     }
 }

@@ -232,10 +232,8 @@ impl State {
             ) => {
                 let newer = worker.http.as_ref().and_then(|remote| {
                     let found = remote.looked_up(result, now, out).ok()??;
-                    let entry = Entry::decode(&request.key, found, &remote.seal).ok()?;
-                    let freshness = freshness(now, entry.created, entry.lifetime);
-                    let fresh = matches!(freshness, Freshness::Fresh { .. });
-                    fresh.then(|| worker.copy_for_memory(request.key, &entry, &request.settings))?
+                    let entry = fresh(&request.key, found, &remote.seal, now)?;
+                    worker.copy_for_memory(request.key, &entry, &request.settings)
                 });
                 match newer {
                     Some(copy) => {
@@ -346,11 +344,7 @@ fn found_in_memory(
 ) -> State {
     // What has expired is what was there before.
     let found = found.ok().flatten().map(|stored| stored.bytes);
-    let found = found.filter(|bytes| {
-        let entry = Entry::decode(&key, bytes.clone(), &Seal::Checksum);
-        let freshness = entry.map(|entry| freshness(now, entry.created, entry.lifetime));
-        matches!(freshness, Ok(Freshness::Fresh { .. }))
-    });
+    let found = found.filter(|bytes| fresh(&key, bytes.clone(), &Seal::Checksum, now).is_some());
     if found.is_none()
         && let Some(remote) = &worker.http
         && let Lookup::Ask(callout) = remote.look_up(&key, now, worker, out)
@@ -360,6 +354,13 @@ fn found_in_memory(
     }
     end(&key, found, Tier::Memory, worker);
     State::Over
+}
+
+/// The entry for a key, unless it has expired or is none.
+fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64) -> Option<Entry> {
+    let entry = Entry::decode(key, bytes, seal).ok()?;
+    let freshness = freshness(now, entry.created, entry.lifetime);
+    matches!(freshness, Freshness::Fresh { .. }).then_some(entry)
 }
 
 /// A flight is over: who waits gets its answer, or goes to the upstream.

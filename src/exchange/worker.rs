@@ -118,6 +118,8 @@ impl Worker {
             let kept = task.give_up(now, self, out);
             self.tasks.borrow_mut().extend(kept);
         }
+        // What was added meanwhile has woken nobody.
+        self.woken.set(false);
     }
 
     /// Another worker, which asked the upstream for this key, has ended; or an earlier one has, and

@@ -400,6 +400,18 @@ fn an_upstream_that_fails_is_stood_in_for() {
 }
 
 #[test]
+fn nothing_stands_in_where_the_upstream_is_not_asked() {
+    let worker = worker(WINDOWS);
+    let only = post(&[("cache-control", "only-if-cached")]);
+    let host = late(&worker, &only, 15_000);
+    assert_eq!(host.reply.as_ref().unwrap().status, 504);
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::Expired))
+    );
+}
+
+#[test]
 fn what_stands_in_is_charged_to_the_budget_or_does_not() {
     let config = r#"{"stale_if_error": "1m", "limits": {"max_capture_bytes": 100}}"#;
     let stored = json_miss(&worker("{}")).stored;
