@@ -121,9 +121,18 @@ class ServerProcess:
     def pause(self) -> None:
         """It still has its connections, takes new ones even, and answers nothing."""
         self.process.send_signal(signal.SIGSTOP)
+        # The signal reaches one thread, which stops the others: some still run meanwhile.
+        self.wait_until(self.is_stopped, "all of its threads to stop")
 
     def resume(self) -> None:
         self.process.send_signal(signal.SIGCONT)
+
+    def is_stopped(self) -> bool:
+        try:
+            return all(stat.read_text().rpartition(") ")[2].startswith("T")
+                       for stat in pathlib.Path(f"/proc/{self.pid}/task").glob("*/stat"))
+        except (FileNotFoundError, ProcessLookupError):
+            return False  # A thread has just ended: it was not stopped.
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
