@@ -1,12 +1,15 @@
 //! HTTP field lists, media types, `Accept-Encoding` and `Cache-Control`: only what the cache uses of
 //! RFC 9110 and 9111.
 
+use std::rc::Rc;
+
 /// A list of header fields in the order received. Names are lower-case, as Envoy delivers them;
 /// values are arbitrary bytes. `:method`, `:path`, `:authority` and `:status` are among them.
 #[derive(Clone, Debug, Default)]
 pub struct Headers {
-    /// Names and values, each followed by a NUL, as the ABI has them; perhaps more before them.
-    bytes: Vec<u8>,
+    /// Names and values, each followed by a NUL, as the ABI has them; perhaps more before and
+    /// between them.
+    bytes: Rc<Vec<u8>>,
     fields: Vec<Field>,
 }
 
@@ -22,14 +25,6 @@ impl Headers {
     /// A list without fields.
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// A list without fields, and with room for so many whose names and values have so many bytes.
-    pub fn with_capacity(fields: usize, bytes: usize) -> Self {
-        Self {
-            bytes: Vec::with_capacity(bytes.saturating_add(fields.saturating_mul(2))),
-            fields: Vec::with_capacity(fields),
-        }
     }
 
     /// Reads the serialized pairs of the proxy-wasm ABI: a little-endian `u32` count, then a
@@ -56,15 +51,22 @@ impl Headers {
             });
         }
         Some(Self {
-            bytes: serialized,
+            bytes: Rc::new(serialized),
             fields,
         })
     }
 
-    /// Writes the pairs in the form that [`Headers::from_pairs`] reads.
+    /// The pairs in the form that [`Headers::from_pairs`] reads.
     pub fn to_pairs(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_pairs(&mut out);
+        out
+    }
+
+    /// Appends the pairs to `out` in that form.
+    pub fn write_pairs(&self, out: &mut Vec<u8>) {
         let data: usize = self.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
-        let mut out = Vec::with_capacity(4 + 8 * self.fields.len() + data);
+        out.reserve(4 + 8 * self.fields.len() + data);
         out.extend_from_slice(&length_prefix(self.fields.len()));
         for field in &self.fields {
             out.extend_from_slice(&length_prefix(field.name_length));
@@ -76,21 +78,30 @@ impl Headers {
             out.extend_from_slice(value);
             out.push(0);
         }
-        out
+    }
+
+    /// The fields with names to be kept, in order. Bytes are shared, not copied.
+    pub fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
+        let fields = self.fields.iter().copied();
+        Self {
+            bytes: Rc::clone(&self.bytes),
+            fields: fields.filter(|field| keep(self.field(*field).0)).collect(),
+        }
     }
 
     /// Appends a field.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());
+        let bytes = Rc::make_mut(&mut self.bytes);
         self.fields.push(Field {
-            start: self.bytes.len(),
+            start: bytes.len(),
             name_length: name.len(),
             value_length: value.len(),
         });
-        self.bytes.extend_from_slice(name);
-        self.bytes.push(0);
-        self.bytes.extend_from_slice(value);
-        self.bytes.push(0);
+        for part in [name, value] {
+            bytes.extend_from_slice(part);
+            bytes.push(0);
+        }
     }
 
     /// The first value of a field.
@@ -132,10 +143,8 @@ impl Headers {
     pub fn number(&self, name: &str) -> Option<u64> {
         let mut values = self.get_all(name);
         let value = values.next()?;
-        if values.next().is_some() || value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-            return None;
-        }
-        std::str::from_utf8(value).ok()?.parse().ok()
+        values.next().is_none().then_some(())?;
+        number(value)
     }
 }
 
@@ -155,6 +164,14 @@ impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Headers {
         }
         headers
     }
+}
+
+/// A decimal number: digits and nothing else.
+pub fn number(value: &[u8]) -> Option<u64> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(value).ok()?.parse().ok()
 }
 
 /// The essence of a media type (`type/subtype` without parameters, lower-case; WHATWG MIME).
@@ -179,6 +196,10 @@ pub fn is_json(essence: &str) -> bool {
 /// a server that obeyed another `charset` would read another text from the same bytes. gRPC has a
 /// `+json` of its own, whose messages are framed.
 pub fn is_plain_json(content_type: &[u8]) -> bool {
+    // What nearly everybody sends.
+    if content_type == b"application/json" {
+        return true;
+    }
     let essence = media_type(content_type);
     let is_utf8 = |parameter: &[u8]| {
         let mut parts = parameter.splitn(2, |byte| *byte == b'=');
@@ -279,27 +300,22 @@ pub struct RequestDirectives {
 }
 
 impl RequestDirectives {
-    /// Reads all `cache-control` lines. Names are case-insensitive, arguments may be tokens or
+    /// Reads one more `cache-control` line. Names are case-insensitive, arguments may be tokens or
     /// quoted strings, unknown directives are passed over. A `max-age` that is not a number of
     /// seconds cannot be met by any entry and so reads as 0.
-    pub fn parse<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut directives = Self::default();
-        for line in lines {
-            for (name, argument) in Elements(line) {
-                if name.eq_ignore_ascii_case(b"no-store") {
-                    directives.no_store = true;
-                } else if name.eq_ignore_ascii_case(b"no-cache") {
-                    directives.no_cache = true;
-                } else if name.eq_ignore_ascii_case(b"only-if-cached") {
-                    directives.only_if_cached = true;
-                } else if name.eq_ignore_ascii_case(b"max-age") {
-                    let seconds = delta_seconds(argument);
-                    directives.max_age =
-                        Some(directives.max_age.map_or(seconds, |old| old.min(seconds)));
-                }
+    pub fn add(&mut self, line: &[u8]) {
+        for (name, argument) in Elements(line) {
+            if name.eq_ignore_ascii_case(b"no-store") {
+                self.no_store = true;
+            } else if name.eq_ignore_ascii_case(b"no-cache") {
+                self.no_cache = true;
+            } else if name.eq_ignore_ascii_case(b"only-if-cached") {
+                self.only_if_cached = true;
+            } else if name.eq_ignore_ascii_case(b"max-age") {
+                let seconds = delta_seconds(argument);
+                self.max_age = Some(self.max_age.map_or(seconds, |old| old.min(seconds)));
             }
         }
-        directives
     }
 }
 
@@ -370,7 +386,11 @@ mod tests {
     use super::*;
 
     fn directives(lines: &[&str]) -> RequestDirectives {
-        RequestDirectives::parse(lines.iter().map(|line| line.as_bytes()))
+        let mut directives = RequestDirectives::default();
+        for line in lines {
+            directives.add(line.as_bytes());
+        }
+        directives
     }
 
     #[test]

@@ -346,22 +346,24 @@ impl Config {
 
     /// Finds what holds for a request, as far as its headers tell. `path` is without the query.
     pub fn select(&self, headers: &Headers, path: &[u8]) -> Selection {
-        // What the body may choose from: rules that ask for a model, and the first that does not.
-        let mut outcomes = Vec::new();
-        let mut decided = false;
-        for rule in self.rules.iter().filter(|r| r.when.head(headers, path)) {
-            outcomes.push(Self::policy(rule.api, path, &rule.settings));
-            decided = rule.when.model.is_none();
-            if decided {
-                break;
+        // The body may choose between rules that ask for a model, and what holds without them.
+        let mut heads = self.rules.iter().filter(|r| r.when.head(headers, path));
+        let mut needs_model = false;
+        let mut takes_part = false;
+        let last = loop {
+            let Some(rule) = heads.next() else {
+                break Self::policy(None, path, &self.settings);
+            };
+            let policy = Self::policy(rule.api, path, &rule.settings);
+            if rule.when.model.is_none() {
+                break policy;
             }
-        }
-        if !decided {
-            outcomes.push(Self::policy(None, path, &self.settings));
-        }
-        match outcomes.as_slice() {
-            outcomes if outcomes.iter().all(Option::is_none) => Selection::NoPart,
-            [Some(policy)] => Selection::Decided(policy.clone()),
+            needs_model = true;
+            takes_part |= policy.is_some();
+        };
+        match last {
+            Some(policy) if !needs_model => Selection::Decided(policy),
+            None if !takes_part => Selection::NoPart,
             _ => Selection::NeedsModel,
         }
     }

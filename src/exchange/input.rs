@@ -1,5 +1,6 @@
 //! The whole contract with the host: what it tells an exchange, and what it is told to do.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::cache::{CacheKey, Entry, Tier};
@@ -136,9 +137,9 @@ pub enum Output {
     /// Answer the client; the request goes no further.
     Reply(Reply),
     /// Set a header of the response, whatever its values were.
-    SetHeader(&'static str, String),
+    SetHeader(&'static str, Cow<'static, str>),
     /// Add a header to the response, beside those of its name.
-    AddHeader(&'static str, String),
+    AddHeader(&'static str, Cow<'static, str>),
     /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came: these
     /// are its headers.
     WatchRoute(Headers),

@@ -75,15 +75,10 @@ impl Deciding {
 
     /// Those of a request's headers that decide.
     pub(super) fn pick(&self, headers: &Headers) -> Headers {
-        let decides = |name: &[u8]| {
+        headers.filtered(|name| {
             let names = self.by_length.get(name.len());
             names.is_some_and(|names| names.iter().any(|known| **known == *name))
-        };
-        let mut picked = Headers::with_capacity(8, 512);
-        for (name, value) in headers.iter().filter(|(name, _)| decides(name)) {
-            picked.push(name, value);
-        }
-        picked
+        })
     }
 }
 
@@ -123,6 +118,8 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Repeats {
     key: [u64; 4],
+    /// Room for the deciding headers of the request that is looked at.
+    pairs: RefCell<Vec<u8>>,
     /// Each fingerprint has one place.
     records: RefCell<Vec<Option<Box<Record>>>>,
 }
@@ -134,14 +131,18 @@ impl Repeats {
         records.resize_with(RECORDS, || None);
         Self {
             key,
+            pairs: RefCell::default(),
             records: RefCell::new(records),
         }
     }
 
     pub(super) fn fingerprint(&self, deciding: &Headers, body: &[u8]) -> Fingerprint {
+        let mut pairs = self.pairs.borrow_mut();
+        pairs.clear();
+        deciding.write_pairs(&mut pairs);
         let mut hasher = HighwayHasher::new(Key(self.key));
         // They say how many and how long they are, so that the body cannot pass for a part of them.
-        hasher.append(&deciding.to_pairs());
+        hasher.append(&pairs);
         hasher.append(body);
         Fingerprint(hasher.finalize128())
     }

@@ -1,5 +1,7 @@
 //! What the cache answers itself: hits, and the refusal that `only-if-cached` asks for.
 
+use std::borrow::Cow;
+
 use crate::cache::{CacheKey, CacheStatus, Entry};
 use crate::config::Respond;
 use crate::http::Headers;
@@ -38,8 +40,7 @@ pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
         b"content-type" => other.is_none(),
         name => STORED_HEADERS.iter().any(|known| known.as_bytes() == name),
     };
-    let kept = entry.headers.iter().filter(|(name, _)| is_kept(name));
-    let mut headers: Headers = kept.collect();
+    let mut headers = entry.headers.filtered(is_kept);
     if let Some(form) = other {
         headers.push("content-type", form.framing.content_type());
         if form.framing.is_stream() && !headers.contains("cache-control") {
@@ -75,7 +76,7 @@ impl Served {
     ) -> Reply {
         let mut headers = self.headers;
         for (name, value) in own_headers(status, respond, key) {
-            headers.push(name, value);
+            headers.push(name, value.as_bytes());
         }
         headers.push("age", age.to_string());
         if respond.anti_buffering && self.framing.is_stream() {
@@ -96,10 +97,11 @@ pub(super) fn only_if_cached() -> Reply {
     let status = CacheStatus::Refused {
         detail: ONLY_IF_CACHED,
     };
+    let status_line = status.to_string();
     let headers = [
-        ("content-type", "application/json".to_owned()),
-        ("x-cache", status.x_cache().to_owned()),
-        ("cache-status", status.to_string()),
+        ("content-type", "application/json"),
+        ("x-cache", status.x_cache()),
+        ("cache-status", status_line.as_str()),
     ];
     Reply {
         status: 504,
@@ -116,12 +118,12 @@ pub(super) fn own_headers(
     status: &CacheStatus,
     respond: Respond,
     key: Option<&CacheKey>,
-) -> impl Iterator<Item = (&'static str, String)> {
+) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
     let key = key.filter(|_| respond.expose_key);
     [
-        ("x-cache", status.x_cache().to_owned()),
-        ("cache-status", status.to_string()),
+        ("x-cache", Cow::Borrowed(status.x_cache())),
+        ("cache-status", Cow::Owned(status.to_string())),
     ]
     .into_iter()
-    .chain(key.map(|key| ("x-cache-key", key.to_string())))
+    .chain(key.map(|key| ("x-cache-key", Cow::Owned(key.to_string()))))
 }

@@ -16,25 +16,29 @@ use super::response::Forwarded;
 use super::state::State;
 use super::{Bypass, Output, Report, RequestResult, Worker};
 
-/// Headers by which a request means another method than its own.
-const METHOD_OVERRIDES: [&str; 3] = [
-    "x-http-method",
-    "x-http-method-override",
-    "x-method-override",
-];
-
 #[derive(Debug)]
 pub(super) struct Collecting {
     headers: Headers,
     /// Those of the headers that decide: nothing else does, but the body.
     deciding: Headers,
+    head: Head,
     selection: Selection,
-    directives: RequestDirectives,
-    /// What `x-llm-cache-ttl` says.
-    requested_ttl: Option<Duration>,
     /// Bytes of the body that the host said it holds.
     held: usize,
 }
+
+/// What the headers of a request say, beside what decides about its key.
+#[derive(Debug)]
+struct Head {
+    directives: RequestDirectives,
+    /// How long the body is said to be.
+    length: Option<u64>,
+    /// What `x-llm-cache-ttl` says, if it is there.
+    ttl: Option<Result<Duration, InvalidTtl>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct InvalidTtl;
 
 /// A request that has a key, and so an answer that may be stored.
 #[derive(Clone, Debug)]
@@ -69,58 +73,94 @@ enum NotKeyed {
 }
 
 pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
-    if !may_take_part(&headers) {
+    let Some(head) = Head::read(&headers, worker) else {
         return State::Over;
-    }
+    };
     let deciding = worker.deciding.pick(&headers);
     let selection = worker.config.select(&deciding, path(&deciding));
     if selection == Selection::NoPart {
         return State::Over;
     }
-    let directives = if worker.config.client.honor_cache_control {
-        RequestDirectives::parse(headers.get_all("cache-control"))
-    } else {
-        RequestDirectives::default()
-    };
-    let ttl = headers.get("x-llm-cache-ttl");
-    let requested_ttl =
-        ttl.and_then(|ttl| parse_duration(std::str::from_utf8(ttl).ok()?.trim_ascii()));
-    let mut collecting = Box::new(Collecting {
-        selection,
-        directives,
-        requested_ttl,
-        headers,
-        deciding,
-        held: 0,
-    });
-    let too_large = collecting
-        .content_length()
-        .is_some_and(|length| length > max_request_bytes(worker));
-    if too_large {
-        collecting.bypass(Bypass::RequestTooLarge, worker, out)
-    } else if worker.config.hold_headers && collecting.content_length().is_none() {
+    let hold_headers = worker.config.hold_headers;
+    let unfit = match head {
+        Head {
+            length: Some(length),
+            ..
+        } if length > max_request_bytes(worker) => Some(Bypass::RequestTooLarge),
         // Envoy buffers what it lets go of once more while headers were held, so that a body
         // which turns out too large would be refused with 413.
-        collecting.bypass(Bypass::UnknownLength, worker, out)
-    } else if directives.no_store {
-        collecting.bypass(Bypass::NoStore, worker, out)
-    } else if collecting.headers.contains("x-llm-cache-ttl") && requested_ttl.is_none() {
-        collecting.bypass(Bypass::InvalidTtl, worker, out)
-    } else {
-        State::Collecting(collecting)
+        Head { length: None, .. } if hold_headers => Some(Bypass::UnknownLength),
+        Head { directives, .. } if directives.no_store => Some(Bypass::NoStore),
+        Head {
+            ttl: Some(Err(InvalidTtl)),
+            ..
+        } => Some(Bypass::InvalidTtl),
+        _ => None,
+    };
+    let mut collecting = Box::new(Collecting {
+        headers,
+        deciding,
+        head,
+        selection,
+        held: 0,
+    });
+    match unfit {
+        Some(reason) => collecting.bypass(reason, worker, out),
+        None => State::Collecting(collecting),
     }
 }
 
-/// Whether the request's headers leave a way into the cache: a plain POST of plain JSON.
-fn may_take_part(headers: &Headers) -> bool {
-    let absent = |name: &&str| !headers.contains(name);
-    headers.get(":method") == Some(b"POST")
-        && headers.get("content-type").is_none_or(http::is_plain_json)
-        && headers
-            .get_all("content-encoding")
-            .all(|coding| coding.eq_ignore_ascii_case(b"identity"))
-        && ["range", "upgrade"].iter().all(absent)
-        && METHOD_OVERRIDES.iter().all(absent)
+impl Head {
+    /// Reads the headers in one go. `None` if they leave no way into the cache, which is open to a
+    /// plain POST of plain JSON.
+    fn read(headers: &Headers, worker: &Worker) -> Option<Self> {
+        let mut is_post = false;
+        let mut lengths = 0;
+        let mut head = Self {
+            directives: RequestDirectives::default(),
+            length: None,
+            ttl: None,
+        };
+        for (name, value) in headers.iter() {
+            let is_plain = match name {
+                b":method" => {
+                    is_post = value == b"POST";
+                    is_post
+                }
+                b"content-type" => http::is_plain_json(value),
+                b"content-encoding" => value.eq_ignore_ascii_case(b"identity"),
+                b"range"
+                | b"upgrade"
+                // By these a request means another method than its own.
+                | b"x-http-method"
+                | b"x-http-method-override"
+                | b"x-method-override" => false,
+                b"content-length" => {
+                    lengths += 1;
+                    head.length = http::number(value).filter(|_| lengths == 1);
+                    true
+                }
+                b"cache-control" if worker.config.client.honor_cache_control => {
+                    head.directives.add(value);
+                    true
+                }
+                b"x-llm-cache-ttl" => {
+                    head.ttl.get_or_insert_with(|| requested_ttl(value));
+                    true
+                }
+                _ => true,
+            };
+            if !is_plain {
+                return None;
+            }
+        }
+        is_post.then_some(head)
+    }
+}
+
+fn requested_ttl(value: &[u8]) -> Result<Duration, InvalidTtl> {
+    let ttl = std::str::from_utf8(value).map_err(|_| InvalidTtl)?;
+    parse_duration(ttl.trim_ascii()).ok_or(InvalidTtl)
 }
 
 /// The path without its query.
@@ -135,10 +175,6 @@ fn max_request_bytes(worker: &Worker) -> u64 {
 }
 
 impl Collecting {
-    fn content_length(&self) -> Option<u64> {
-        self.headers.number("content-length")
-    }
-
     pub(super) fn body(
         mut self: Box<Self>,
         held: usize,
@@ -187,9 +223,8 @@ impl Collecting {
             settings,
             ask,
         } = decided;
-        let ttl = self.requested_ttl.map_or(settings.ttl, |requested| {
-            requested.min(worker.config.client.max_ttl)
-        });
+        let requested = self.head.ttl.and_then(Result::ok);
+        let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(worker.config.client.max_ttl));
         let reads = settings.mode.reads();
         let search = Search {
             request: Keyed {
@@ -202,7 +237,7 @@ impl Collecting {
                 lead: None,
             },
             headers: self.headers,
-            directives: self.directives,
+            directives: self.head.directives,
             fingerprint,
             seen,
         };
@@ -212,7 +247,7 @@ impl Collecting {
                 bypass,
             ))));
             search.forward(bypassed(bypass), None, None, out)
-        } else if self.directives.no_cache {
+        } else if self.head.directives.no_cache {
             search.refresh(out)
         } else {
             out.push(match seen {
@@ -227,7 +262,8 @@ impl Collecting {
     fn is_complete(&self, body: &[u8]) -> bool {
         body.len() == self.held
             && self
-                .content_length()
+                .head
+                .length
                 .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
     }
 
@@ -293,7 +329,7 @@ impl Collecting {
             Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
         };
         let shadow = settings.mode == Mode::Shadow;
-        if self.directives.only_if_cached && !shadow {
+        if self.head.directives.only_if_cached && !shadow {
             return refuse(out);
         }
         State::Forwarded(Box::new(Forwarded {

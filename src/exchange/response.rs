@@ -111,7 +111,7 @@ impl Forwarded {
                 });
             }
             if self.respond.anti_buffering && is_stream_type(content_type) {
-                out.push(Output::SetHeader("x-accel-buffering", "no".to_owned()));
+                out.push(Output::SetHeader("x-accel-buffering", Cow::Borrowed("no")));
             }
         }
         let (Some(request), Some(fate)) = (self.storable, fate) else {

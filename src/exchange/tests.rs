@@ -195,7 +195,7 @@ impl Host {
         }
         self.seen.iter().find_map(|output| match output {
             Output::SetHeader(name, value) | Output::AddHeader(name, value) if *name == wanted => {
-                Some(value.clone())
+                Some(value.to_string())
             }
             _ => None,
         })

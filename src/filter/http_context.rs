@@ -52,15 +52,16 @@ impl Stream {
     /// Tells the exchange what happened and does what it says. What it says may have an answer,
     /// which is the next thing that happens.
     fn step(&mut self, input: Input<'_>) {
-        let mut outputs = Vec::new();
+        let mut outputs = self.shared.take_list();
         self.exchange.handle(input, &mut outputs);
-        for output in outputs {
+        for output in outputs.drain(..) {
             match self.shared.perform(output) {
                 Performed::Done => {}
                 Performed::Answered(input) => self.step(input),
                 Performed::Left(output) => self.perform(output),
             }
         }
+        self.shared.give_list_back(outputs);
     }
 
     fn perform(&mut self, output: Output) {

@@ -29,6 +29,8 @@ pub(super) struct Shared {
     /// The streams that wait for the root context to release them.
     waiting: RefCell<BTreeMap<u32, Rc<RefCell<Stream>>>>,
     ticks: Cell<bool>,
+    /// Lists that are empty now, for what contexts say next.
+    spare: RefCell<Vec<Vec<Output>>>,
 }
 
 /// What became of an output.
@@ -58,7 +60,18 @@ impl Shared {
             queue,
             waiting: RefCell::default(),
             ticks: Cell::new(false),
+            spare: RefCell::default(),
         }
+    }
+
+    /// An empty list, with room left from its last use: one is needed at every step of a request.
+    pub(super) fn take_list(&self) -> Vec<Output> {
+        self.spare.borrow_mut().pop().unwrap_or_default()
+    }
+
+    /// Takes a list back that is empty again.
+    pub(super) fn give_list_back(&self, list: Vec<Output>) {
+        self.spare.borrow_mut().push(list);
     }
 
     /// Carries out what an exchange or a task says, as far as both are done alike.
