@@ -13,7 +13,7 @@ pub struct Headers {
     fields: Vec<Field>,
 }
 
-/// Where a field is in [`Headers::bytes`]: its value follows its name and a NUL.
+/// Where a field is in [`Headers::bytes`]: its name and a NUL, its value and a NUL.
 #[derive(Clone, Copy, Debug)]
 struct Field {
     start: usize,
@@ -65,27 +65,34 @@ impl Headers {
 
     /// Appends the pairs to `out` in that form.
     pub fn write_pairs(&self, out: &mut Vec<u8>) {
-        let data: usize = self.iter().map(|(n, v)| n.len() + v.len() + 2).sum();
+        let spelled = |field: &Field| {
+            let length = field.name_length + field.value_length + 2;
+            let bytes = self.bytes.get(field.start..).unwrap_or_default();
+            bytes.get(..length).unwrap_or_default()
+        };
+        let data: usize = self.fields.iter().map(|field| spelled(field).len()).sum();
         out.reserve(4 + 8 * self.fields.len() + data);
         out.extend_from_slice(&length_prefix(self.fields.len()));
         for field in &self.fields {
-            out.extend_from_slice(&length_prefix(field.name_length));
-            out.extend_from_slice(&length_prefix(field.value_length));
+            let lengths = [field.name_length, field.value_length].map(length_prefix);
+            out.extend_from_slice(lengths.as_flattened());
         }
-        for (name, value) in self.iter() {
-            out.extend_from_slice(name);
-            out.push(0);
-            out.extend_from_slice(value);
-            out.push(0);
+        for field in &self.fields {
+            out.extend_from_slice(spelled(field));
         }
     }
 
     /// The fields with names to be kept, in order. Bytes are shared, not copied.
     pub fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
-        let fields = self.fields.iter().copied();
+        let mut fields = Vec::with_capacity(self.fields.len());
+        fields.extend(
+            self.fields
+                .iter()
+                .filter(|field| keep(self.field(**field).0)),
+        );
         Self {
             bytes: Rc::clone(&self.bytes),
-            fields: fields.filter(|field| keep(self.field(*field).0)).collect(),
+            fields,
         }
     }
 

@@ -12,6 +12,8 @@
 //! and a fault is a miss.
 
 use std::fmt;
+use std::ops::Range;
+use std::rc::Rc;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -28,6 +30,15 @@ const FORMAT_VERSION: u8 = 1;
 /// An answer as it was stored.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Entry {
+    /// What stands before the body, decoded.
+    pub head: Rc<EntryHead>,
+    /// The whole encoded entry; the body is a part of it, which is never copied out.
+    bytes: Vec<u8>,
+}
+
+/// What an entry says of its answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct EntryHead {
     /// The form in which it was stored.
     pub form: Form,
     /// Its status code.
@@ -38,9 +49,10 @@ pub struct Entry {
     pub lifetime: u64,
     /// Its stored headers.
     pub headers: Headers,
-    /// The whole encoded entry; the body is a part of it, which is never copied out.
-    bytes: Vec<u8>,
-    body: std::ops::Range<usize>,
+    /// Where the body is.
+    body: Range<usize>,
+    /// How long the entry is.
+    length: usize,
 }
 
 /// Why bytes are not the entry that was asked for.
@@ -59,8 +71,6 @@ pub enum EntryFault {
 pub enum Seal {
     /// A checksum, against accidents.
     Checksum,
-    /// A checksum, of bytes of which it was right before.
-    Checked,
     /// A code that only who has the integrity key can make (RFC 2104), against those who can write
     /// to the store.
     Hmac(Hmac<Sha256>),
@@ -77,7 +87,7 @@ impl Seal {
 
     fn put(&self, bytes: &mut Vec<u8>) {
         match self {
-            Self::Checksum | Self::Checked => {
+            Self::Checksum => {
                 let checksum = crc32fast::hash(bytes);
                 bytes.extend_from_slice(&checksum.to_le_bytes());
             }
@@ -95,7 +105,6 @@ impl Seal {
                 let (sealed, checksum) = bytes.split_last_chunk()?;
                 (crc32fast::hash(sealed) == u32::from_le_bytes(*checksum)).then_some(sealed)
             }
-            Self::Checked => Some(bytes.split_last_chunk::<4>()?.0),
             Self::Hmac(hmac) => {
                 let (sealed, code) = bytes.split_last_chunk::<32>()?;
                 let hmac = hmac.clone().chain_update(sealed);
@@ -110,7 +119,6 @@ impl fmt::Debug for Seal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Checksum => "Checksum",
-            Self::Checked => "Checked",
             Self::Hmac(_) => "Hmac",
         })
     }
@@ -197,25 +205,35 @@ impl Entry {
             .into_iter()
             .find(|known| framing_code(*known) == framing)
             .ok_or(EntryFault::Corrupt)?;
-        Ok(Self {
+        let head = EntryHead {
             form: Form::stream(framing, options),
             status,
             created: u64::from_le_bytes(created),
             lifetime: u64::from_le_bytes(lifetime),
             headers,
             body,
+            length: bytes.len(),
+        };
+        Ok(Self {
+            head: Rc::new(head),
             bytes,
         })
     }
 
+    /// The entry whose head was decoded before, from the same bytes: the caller must know that they
+    /// are. `None` if they cannot be.
+    pub fn again(head: Rc<EntryHead>, bytes: Vec<u8>) -> Option<Self> {
+        (bytes.len() == head.length).then_some(Self { head, bytes })
+    }
+
     /// The stored body, byte for byte as the upstream sent it.
     pub fn body(&self) -> &[u8] {
-        self.bytes.get(self.body.clone()).unwrap_or_default()
+        self.bytes.get(self.head.body.clone()).unwrap_or_default()
     }
 
     /// What proves that it is as it was written.
     pub(super) fn seal(&self) -> &[u8] {
-        self.bytes.get(self.body.end..).unwrap_or_default()
+        self.bytes.get(self.head.body.end..).unwrap_or_default()
     }
 
     /// How many bytes it takes.
@@ -227,8 +245,16 @@ impl Entry {
     /// The encoded entry, for another store with another seal; `None` if it is longer than
     /// `max_bytes` without that.
     pub fn draft_within(&self, max_bytes: usize) -> Option<Draft> {
-        let bytes = self.bytes.get(..self.body.end)?;
+        let bytes = self.bytes.get(..self.head.body.end)?;
         (bytes.len() <= max_bytes).then(|| Draft(bytes.to_vec()))
+    }
+}
+
+impl EntryHead {
+    /// How many bytes of the entry it takes.
+    #[expect(clippy::len_without_is_empty, reason = "no head is empty")]
+    pub fn len(&self) -> usize {
+        self.body.start
     }
 }
 

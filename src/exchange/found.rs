@@ -2,9 +2,12 @@
 //! stale.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, copy_key, encode, freshness};
+use crate::cache::{
+    CacheKey, Entry, EntryHead, Freshness, Seal, Tier, copy_key, encode, freshness,
+};
 use crate::coding;
 use crate::config::Usage;
 use crate::http;
@@ -13,7 +16,7 @@ use crate::store::StoreFault;
 
 use super::capture::Hold;
 use super::lookup::Search;
-use super::reply::{self, Served};
+use super::reply::{self, Served, Told};
 use super::response::Fallback;
 use super::{Miss, Output, RequestResult, Worker};
 
@@ -36,6 +39,8 @@ pub(super) struct Usable {
     /// Seconds since the answer was received.
     pub(super) age: u64,
     pub(super) tier: Tier,
+    /// If it is known from before, and served as it is.
+    pub(super) told: Option<Rc<Told>>,
 }
 
 /// An entry that could serve a request if it had not expired, and may yet.
@@ -63,21 +68,15 @@ impl Search {
         now: u64,
         worker: &Worker,
     ) -> Result<Found, Miss> {
-        let found = self.verify(found, seal, tier, now)?;
+        let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
+        let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
+        let found = self.verify(entry, tier, now)?;
         self.convert(found, worker)
     }
 
-    /// What a store has under the key, if it is not too old.
-    pub(super) fn verify(
-        &self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
-        seal: &Seal,
-        tier: Tier,
-        now: u64,
-    ) -> Result<Verified, Miss> {
-        let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
-        let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
-        let freshness = freshness(now, entry.created, entry.lifetime);
+    /// The entry, if it is not too old.
+    pub(super) fn verify(&self, entry: Entry, tier: Tier, now: u64) -> Result<Verified, Miss> {
+        let freshness = freshness(now, entry.head.created, entry.head.lifetime);
         let age = match freshness {
             Freshness::FromTheFuture => return Err(Miss::Unusable),
             Freshness::Expired { since, .. }
@@ -115,7 +114,7 @@ impl Search {
         let expired = matches!(freshness, Freshness::Expired { .. });
         let converted = self.converted(&entry, worker).map_err(|lossy| {
             let asked = self.request.ask.form.as_ref();
-            let rival = Some(&entry.form).filter(|form| !expired && Some(*form) != asked);
+            let rival = Some(&entry.head.form).filter(|form| !expired && Some(*form) != asked);
             self.request.rival = rival.cloned();
             Miss::Form(lossy)
         })?;
@@ -124,6 +123,7 @@ impl Search {
             converted,
             age,
             tier,
+            told: None,
         };
         match freshness {
             Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
@@ -142,15 +142,19 @@ impl Search {
 
     /// Whether an entry's answer is what this request wants, byte for byte.
     pub(super) fn serves_as_it_is(&self, entry: &Entry) -> bool {
-        let accepted = entry.headers.get("content-encoding").is_none_or(|coding| {
-            http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
-        });
-        accepted && *self.form(entry) == entry.form && !self.zero_usage()
+        let accepted = entry
+            .head
+            .headers
+            .get("content-encoding")
+            .is_none_or(|coding| {
+                http::accepts_coding(self.headers.get_all("accept-encoding"), coding)
+            });
+        accepted && *self.form(entry) == entry.head.form && !self.zero_usage()
     }
 
     /// The form that the request asks for.
     pub(super) fn form<'a>(&'a self, entry: &'a Entry) -> &'a Form {
-        self.request.ask.form.as_ref().unwrap_or(&entry.form)
+        self.request.ask.form.as_ref().unwrap_or(&entry.head.form)
     }
 
     pub(super) fn zero_usage(&self) -> bool {
@@ -179,14 +183,14 @@ impl Search {
         }
         let (api, form) = (self.request.api, self.form(entry));
         let max_bytes = worker.config.limits.max_response_bytes;
-        let mut body = match entry.headers.get("content-encoding") {
+        let mut body = match entry.head.headers.get("content-encoding") {
             None => Cow::Borrowed(entry.body()),
             Some(coding) => Cow::Owned(
                 coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
             ),
         };
-        if *form != entry.form {
-            body = Cow::Owned(api.convert(&body, &entry.form, form)?);
+        if *form != entry.head.form {
+            body = Cow::Owned(api.convert(&body, &entry.head.form, form)?);
         }
         if self.zero_usage() {
             body = Cow::Owned(api.zero_usage(&body, form)?);
@@ -204,12 +208,12 @@ impl Usable {
             return None;
         }
         let headers = reply::headers_of(&self.entry, Some(form));
-        let Entry {
+        let EntryHead {
             status,
             created,
             lifetime,
             ..
-        } = self.entry;
+        } = *self.entry.head;
         let draft = encode(&key, form, status, created, lifetime, &headers, body)?;
         Some(Output::Insert {
             key,

@@ -227,8 +227,8 @@ pub enum Release {
 pub struct Reply {
     /// Its status code.
     pub status: u16,
-    /// Its headers, without `:status` and `content-length`.
-    pub headers: Headers,
+    /// Its headers, without `:status` and `content-length`. Other replies may have the same.
+    pub headers: Rc<Headers>,
     /// Its body.
     pub body: ReplyBody,
     /// Envoy's `response_code_details`.

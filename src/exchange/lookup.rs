@@ -1,18 +1,19 @@
 //! The second phase of an exchange: the stores are asked, what they have is verified, and if it
 //! does not serve, somebody asks the upstream: this request, or an identical one that it waits for.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::cache::{CacheKey, CacheStatus, Entry, Forward, Freshness, Seal, Tier};
 use crate::callout::CalloutResult;
 use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
-use crate::store::{Joined, Lookup, Seen, StoreFault, Stored};
+use crate::store::{Joined, Lookup, StoreFault, Stored};
 
 use super::fate::{Fate, Lead};
 use super::found::{Found, Stale, Usable, Verified, is_within};
 use super::refresh::{self, LEASE, NotRefreshed};
-use super::repeat::{Decided, Fingerprint};
+use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Served};
 use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
@@ -30,8 +31,8 @@ pub(super) struct Search {
     pub(super) directives: RequestDirectives,
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,
-    /// Where the memory had the answer to it before, in bytes that were verified.
-    pub(super) seen: Option<Seen>,
+    /// What the memory had for it before.
+    pub(super) known: Option<Known>,
 }
 
 /// The store behind HTTP is being asked.
@@ -93,18 +94,16 @@ impl Search {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let seen = found.as_ref().ok().and_then(Option::as_ref);
-        let seen = seen.and_then(|stored| stored.seen);
-        let seal = match (seen, self.seen) {
-            (Some(seen), Some(before)) if seen.is_same(&before) => Seal::Checked,
-            _ => Seal::Checksum,
+        let (found, known) = match self.recognize(found) {
+            Ok((entry, known)) => (self.verify(entry, Tier::Memory, now), known),
+            Err(miss) => (Err(miss), None),
         };
-        let found = found.map(|found| found.map(|stored| stored.bytes));
-        let found = match self.verify(found, &seal, Tier::Memory, now) {
+        let found = match found {
             Ok(found) => found,
             Err(miss) => return self.fetch(miss, None, now, worker, out),
         };
-        self.remember(seen, worker);
+        let told = known.as_ref().map(|known| Rc::clone(&known.told));
+        self.remember(known, worker);
         if let Freshness::Fresh { ttl, .. } = found.freshness
             && !self.serves_as_it_is(&found.entry)
         {
@@ -119,7 +118,10 @@ impl Search {
             }));
         }
         match self.convert(found, worker) {
-            Ok(Found::Fresh(usable, ttl)) => self.hit(usable, ttl, now, worker, out),
+            Ok(Found::Fresh(usable, ttl)) => {
+                let usable = Usable { told, ..usable };
+                self.hit(usable, ttl, now, worker, out)
+            }
             Ok(Found::Stale(stale)) if self.may_revalidate(&stale) => {
                 self.revalidate(stale, worker, out)
             }
@@ -131,10 +133,35 @@ impl Search {
         }
     }
 
-    /// A store has an answer to the request; `seen` says where, if it is the memory.
-    fn remember(&self, seen: Option<Seen>, worker: &Worker) {
+    /// The entry that the memory has. What was decoded before, from the same bytes, is not decoded
+    /// again.
+    fn recognize(
+        &mut self,
+        found: Result<Option<Stored>, StoreFault>,
+    ) -> Result<(Entry, Option<Known>), Miss> {
+        let Stored { bytes, seen } = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
+        let before = self.known.take();
+        let before = before
+            .zip(seen)
+            .filter(|(known, seen)| known.seen.is_same(seen));
+        if let Some((known, seen)) = before {
+            let entry = Entry::again(Rc::clone(&known.head), bytes).ok_or(Miss::Unusable)?;
+            return Ok((entry, Some(Known { seen, ..known })));
+        }
+        let entry = Entry::decode(&self.request.key, bytes, &Seal::Checksum);
+        let entry = entry.map_err(|_| Miss::Unusable)?;
+        let known = seen.map(|seen| Known {
+            seen,
+            head: Rc::clone(&entry.head),
+            told: Rc::default(),
+        });
+        Ok((entry, known))
+    }
+
+    /// A store has an answer to the request; `known` says more, if it is the memory.
+    fn remember(&self, known: Option<Known>, worker: &Worker) {
         if let (Some(fingerprint), Some(repeats)) = (self.fingerprint, &worker.repeats) {
-            repeats.remember(fingerprint, seen, || Decided::of(&self.request));
+            repeats.remember(fingerprint, known, || Decided::of(&self.request));
         }
     }
 
@@ -215,9 +242,15 @@ impl Search {
             entry,
             converted,
             age,
+            told,
             ..
         } = usable;
-        let reply = Served::new(entry, converted).reply(Some(key), settings.respond, status, age);
+        let served = Served::new(entry, converted);
+        let respond = settings.respond;
+        let reply = match told {
+            Some(told) => served.reply_again(&told, Some(key), respond, status, age),
+            None => served.reply(Some(key), respond, status, age),
+        };
         out.push(Output::Report(Report::Request(result)));
         out.push(Output::Reply(reply));
         State::Replied
@@ -437,6 +470,7 @@ impl Converting {
                 converted: None,
                 age: verified.age,
                 tier: verified.tier,
+                told: None,
             };
             return search.hit(usable, ttl, now, worker, out);
         }

@@ -15,23 +15,26 @@
 //!    nobody outside the worker learns. Without randomness from the host there is no short way.
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
-//! 4. *A checksum is left out only where it was right before, for the same bytes.* [`Seen`] names
-//!    the slot and the version of its value, whoever sets a value gives it a new version, and after
-//!    a second the checksum is computed again.
-//! 5. *It is bounded.* There are [`RECORDS`] of [`MAX_OPTION_BYTES`] and some 200 bytes more at the
-//!    most; a new one takes the place of an old one. A new configuration means a new worker.
+//! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`Seen`] names the
+//!    slot and the version of its value, whoever sets a value gives it a new version, and after a
+//!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
+//!    say the same.
+//! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`]
+//!    and three times [`MAX_HEAD_BYTES`] more; a new one takes the place of an old one. A new
+//!    configuration means a new worker.
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
-use crate::cache::{CacheKey, key_headers};
+use crate::cache::{CacheKey, EntryHead, key_headers};
 use crate::config::{Config, Settings};
 use crate::http::Headers;
 use crate::llm::{Api, Ask};
 use crate::store::Seen;
 
+use super::reply::Told;
 use super::request::Keyed;
 
 /// How many requests a worker remembers; a power of two.
@@ -39,6 +42,9 @@ const RECORDS: usize = 4_096;
 
 /// A request that says more of the form of its answer is not remembered.
 const MAX_OPTION_BYTES: usize = 256;
+
+/// An entry that says more of its answer is decoded anew each time.
+const MAX_HEAD_BYTES: usize = 1_024;
 
 /// The headers that decide what a request asks for and under which key, by the length of their
 /// names.
@@ -106,12 +112,20 @@ impl Decided {
     }
 }
 
+/// What the memory had for a request, verified.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    /// Where, and in which version.
+    pub(super) seen: Seen,
+    pub(super) head: Rc<EntryHead>,
+    pub(super) told: Rc<Told>,
+}
+
 #[derive(Debug)]
 struct Record {
     fingerprint: Fingerprint,
     decided: Decided,
-    /// Where the memory had an entry whose checksum was right.
-    seen: Option<Seen>,
+    known: Option<Known>,
 }
 
 /// The requests that a worker remembers.
@@ -147,25 +161,26 @@ impl Repeats {
         Fingerprint(hasher.finalize128())
     }
 
-    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Seen>)> {
+    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Known>)> {
         let records = self.records.borrow();
         let record = records.get(place(fingerprint))?.as_deref()?;
-        (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.seen))
+        (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.known.clone()))
     }
 
-    /// A store had an answer to this request; `seen` says where, if it was the memory.
+    /// A store had an answer to this request; `known` says more, if it was the memory.
     pub(super) fn remember(
         &self,
         fingerprint: Fingerprint,
-        seen: Option<Seen>,
+        known: Option<Known>,
         decided: impl FnOnce() -> Decided,
     ) {
+        let known = known.filter(|known| known.head.len() <= MAX_HEAD_BYTES);
         let mut records = self.records.borrow_mut();
         let Some(place) = records.get_mut(place(fingerprint)) else {
             return;
         };
         match place {
-            Some(record) if record.fingerprint == fingerprint => record.seen = seen,
+            Some(record) if record.fingerprint == fingerprint => record.known = known,
             _ => {
                 let decided = decided();
                 let form = decided.ask.form.as_ref();
@@ -173,7 +188,7 @@ impl Repeats {
                     *place = Some(Box::new(Record {
                         fingerprint,
                         decided,
-                        seen,
+                        known,
                     }));
                 }
             }

@@ -1,11 +1,13 @@
 //! What the cache answers itself: hits, and the refusal that `only-if-cached` asks for.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use crate::cache::{CacheKey, CacheStatus, Entry};
 use crate::config::Respond;
 use crate::http::Headers;
-use crate::llm::{Form, Framing};
+use crate::llm::Form;
 
 use super::{Reply, ReplyBody};
 
@@ -23,16 +25,27 @@ pub(super) const STORED_HEADERS: [&str; 6] = [
 /// What a hit serves.
 #[derive(Debug)]
 pub(super) struct Served {
-    status: u16,
-    framing: Framing,
-    headers: Headers,
-    body: ReplyBody,
+    entry: Entry,
+    /// The answer in the form and with the bytes that it was converted to, which are not compressed.
+    converted: Option<(Form, Vec<u8>)>,
+}
+
+/// The headers of the last hit that served an entry as it is. They are the same for a second.
+#[derive(Debug, Default)]
+pub(super) struct Told(RefCell<Option<(Tell, Rc<Headers>)>>);
+
+/// What the headers of a hit depend on, but for the entry and what does not change for a worker that
+/// serves it to identical requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Tell {
+    status: CacheStatus,
+    age: u64,
 }
 
 /// The headers with which an entry is served; `converted` is the form of its answer where that is
 /// not the one that is stored, byte for byte.
 pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
-    let other = converted.filter(|form| **form != entry.form);
+    let other = converted.filter(|form| **form != entry.head.form);
     // A foreign store may have planted other headers than we ever stored.
     let is_kept = |name: &[u8]| match name {
         // What was converted is not compressed.
@@ -40,7 +53,7 @@ pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
         b"content-type" => other.is_none(),
         name => STORED_HEADERS.iter().any(|known| known.as_bytes() == name),
     };
-    let mut headers = entry.headers.filtered(is_kept);
+    let mut headers = entry.head.headers.filtered(is_kept);
     if let Some(form) = other {
         headers.push("content-type", form.framing.content_type());
         if form.framing.is_stream() && !headers.contains("cache-control") {
@@ -51,19 +64,9 @@ pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
 }
 
 impl Served {
-    /// An entry, or the answer in it in the form and with the bytes that it was converted to, which
-    /// are not compressed.
+    /// An entry, as it is or converted.
     pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>) -> Self {
-        let form = converted.as_ref().map(|(form, _)| form);
-        Self {
-            status: entry.status,
-            framing: form.unwrap_or(&entry.form).framing,
-            headers: headers_of(&entry, form),
-            body: match converted {
-                Some((_, body)) => ReplyBody::Converted(body),
-                None => ReplyBody::Stored(entry),
-            },
-        }
+        Self { entry, converted }
     }
 
     /// The reply to a request under `key`; `age` is in seconds.
@@ -74,18 +77,58 @@ impl Served {
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
-        let mut headers = self.headers;
+        let headers = self.headers(key, respond, status, age);
+        self.with_headers(Rc::new(headers))
+    }
+
+    /// The same with headers that may be known already.
+    pub(super) fn reply_again(
+        self,
+        told: &Told,
+        key: Option<&CacheKey>,
+        respond: Respond,
+        status: &CacheStatus,
+        age: u64,
+    ) -> Reply {
+        let status = *status;
+        let tell = Tell { status, age };
+        let last = told.0.borrow().clone().filter(|(last, _)| *last == tell);
+        let (_, headers) = last.unwrap_or_else(|| {
+            let headers = Rc::new(self.headers(key, respond, &status, age));
+            told.0.replace(Some((tell, Rc::clone(&headers))));
+            (tell, headers)
+        });
+        self.with_headers(headers)
+    }
+
+    fn headers(
+        &self,
+        key: Option<&CacheKey>,
+        respond: Respond,
+        status: &CacheStatus,
+        age: u64,
+    ) -> Headers {
+        let form = self.converted.as_ref().map(|(form, _)| form);
+        let mut headers = headers_of(&self.entry, form);
         for (name, value) in own_headers(status, respond, key) {
             headers.push(name, value.as_bytes());
         }
         headers.push("age", age.to_string());
-        if respond.anti_buffering && self.framing.is_stream() {
+        let form = form.unwrap_or(&self.entry.head.form);
+        if respond.anti_buffering && form.framing.is_stream() {
             headers.push("x-accel-buffering", "no");
         }
+        headers
+    }
+
+    fn with_headers(self, headers: Rc<Headers>) -> Reply {
         Reply {
-            status: self.status,
+            status: self.entry.head.status,
             headers,
-            body: self.body,
+            body: match self.converted {
+                Some((_, body)) => ReplyBody::Converted(body),
+                None => ReplyBody::Stored(self.entry),
+            },
             details: "llm_cache_hit",
         }
     }
@@ -105,7 +148,7 @@ pub(super) fn only_if_cached() -> Reply {
     ];
     Reply {
         status: 504,
-        headers: headers.into_iter().collect(),
+        headers: Rc::new(headers.into_iter().collect()),
         body: ReplyBody::Own(
             r#"{"error":{"message":"The request said only-if-cached, and the cache has no answer to it.","type":"cache_error","param":null,"code":"only_if_cached"}}"#,
         ),

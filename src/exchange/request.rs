@@ -209,7 +209,7 @@ impl Collecting {
         let fingerprint = repeats.map(|repeats| repeats.fingerprint(&self.deciding, body));
         let repeated =
             fingerprint.and_then(|fingerprint| worker.repeats.as_ref()?.find(fingerprint));
-        let (decided, seen) = match repeated {
+        let (decided, known) = match repeated {
             Some(repeated) => repeated,
             None => match self.decide(body, worker) {
                 Ok(decided) => (decided, None),
@@ -239,7 +239,7 @@ impl Collecting {
             headers: self.headers,
             directives: self.head.directives,
             fingerprint,
-            seen,
+            known,
         };
         if !reads {
             let bypass = Bypass::WriteOnly;
@@ -250,8 +250,8 @@ impl Collecting {
         } else if self.head.directives.no_cache {
             search.refresh(out)
         } else {
-            out.push(match seen {
-                Some(seen) => Output::LookAgain(key, seen),
+            out.push(match &search.known {
+                Some(known) => Output::LookAgain(key, known.seen),
                 None => Output::LookUp(key),
             });
             State::LookingUp(Box::new(search))

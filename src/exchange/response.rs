@@ -206,8 +206,8 @@ impl Rehearsal {
         let fresh = Entry::decode(&fate.key(), bytes, &Seal::Checksum).ok();
         let agreed = fresh.as_ref().and_then(|fresh| {
             let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
-            let agreed = api.agree(&one, &self.entry.form, &other, &fresh.form);
-            Some((agreed.ok()?, api.tokens(&other, &fresh.form)))
+            let agreed = api.agree(&one, &self.entry.head.form, &other, &fresh.head.form);
+            Some((agreed.ok()?, api.tokens(&other, &fresh.head.form)))
         });
         let (result, tokens) = match agreed {
             Some((true, tokens)) => (ShadowResult::Agreed, tokens),
@@ -224,7 +224,7 @@ impl Rehearsal {
 
 /// The body of an entry, uncompressed.
 fn plain(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]>> {
-    match entry.headers.get("content-encoding") {
+    match entry.head.headers.get("content-encoding") {
         None => Some(Cow::Borrowed(entry.body())),
         Some(coding) => {
             let decoded = coding::decode(coding, entry.body(), max_bytes);

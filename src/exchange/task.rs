@@ -359,7 +359,7 @@ fn found_in_memory(
 /// The entry for a key, unless it has expired or is none.
 fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64) -> Option<Entry> {
     let entry = Entry::decode(key, bytes, seal).ok()?;
-    let freshness = freshness(now, entry.created, entry.lifetime);
+    let freshness = freshness(now, entry.head.created, entry.head.lifetime);
     matches!(freshness, Freshness::Fresh { .. }).then_some(entry)
 }
 

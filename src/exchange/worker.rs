@@ -248,7 +248,7 @@ impl Worker {
         let memory = self.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
         let window = u64::try_from(settings.stale_window().as_millis()).unwrap_or(u64::MAX);
-        let expires = entry.created.saturating_add(entry.lifetime);
+        let expires = entry.head.created.saturating_add(entry.head.lifetime);
         Some(Output::Insert {
             key,
             entry: draft.seal(&Seal::Checksum),

@@ -47,13 +47,13 @@ fn an_entry_survives_a_round_trip() {
     for seal in seals() {
         let entry = Entry::decode(&key(), encoded(&seal), &seal).unwrap();
         assert_eq!(
-            entry.form,
+            entry.head.form,
             Form::stream(Framing::Sse, b"{\"include_usage\":true}")
         );
-        assert_eq!(entry.status, 200);
-        assert_eq!(entry.created, 1_700_000_000_000);
-        assert_eq!(entry.lifetime, 3_600_000);
-        assert_eq!(entry.headers, headers());
+        assert_eq!(entry.head.status, 200);
+        assert_eq!(entry.head.created, 1_700_000_000_000);
+        assert_eq!(entry.head.lifetime, 3_600_000);
+        assert_eq!(entry.head.headers, headers());
         assert_eq!(entry.body(), b"data: [DONE]\n\n");
     }
 }
@@ -89,7 +89,7 @@ fn an_empty_body_and_no_headers_survive_too() {
     let draft = encode(&key(), &Form::json(), 200, 0, 1, &none, b"").unwrap();
     for seal in seals() {
         let entry = Entry::decode(&key(), draft.clone().seal(&seal), &seal).unwrap();
-        assert_eq!((entry.body(), &entry.headers), (&b""[..], &none));
+        assert_eq!((entry.body(), &entry.head.headers), (&b""[..], &none));
     }
 }
 

@@ -452,6 +452,7 @@ fn jitter_shortens_lifetimes_and_never_lengthens_them() {
             let seal = crate::cache::Seal::Checksum;
             crate::cache::Entry::decode(&key, entry, &seal)
                 .unwrap()
+                .head
                 .lifetime
         })
         .collect();
