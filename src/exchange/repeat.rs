@@ -10,9 +10,11 @@
 //!    picks. The long way is given these headers and no others. So one that were forgotten here
 //!    would be missing in the key as well, and the tests of the key would say so. All other headers
 //!    that an exchange looks at, it looks at each time.
-//! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
-//!    encoding that differs wherever two requests differ, and its key are 256 random bits that
-//!    nobody outside the worker learns. Without randomness from the host there is no short way.
+//! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over the
+//!    headers and such a hash of the body, which differ wherever two requests differ, and its key
+//!    are 256 random bits that nobody outside the worker learns. Without randomness from the host
+//!    there is no short way. The hash of a long body is known where the same bytes were hashed
+//!    before ([`Bodies`]).
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
 //! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`Seen`] names the
@@ -20,8 +22,10 @@
 //!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
 //!    say the same.
 //! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`]
-//!    and three times [`MAX_HEAD_BYTES`] more; a new one takes the place of an old one. A new
-//!    configuration means a new worker.
+//!    and three times [`MAX_HEAD_BYTES`] more, and 4 MiB of bodies; new ones take the place of old
+//!    ones. A new configuration means a new worker.
+
+mod bodies;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -36,6 +40,7 @@ use crate::store::Seen;
 
 use super::reply::Told;
 use super::request::Keyed;
+use bodies::{Bodies, Digest};
 
 /// How many requests a worker remembers; a power of two.
 const RECORDS: usize = 4_096;
@@ -132,6 +137,7 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Repeats {
     key: [u64; 4],
+    bodies: RefCell<Bodies>,
     /// Room for the deciding headers of the request that is looked at.
     pairs: RefCell<Vec<u8>>,
     /// Each fingerprint has one place.
@@ -145,26 +151,49 @@ impl Repeats {
         records.resize_with(RECORDS, || None);
         Self {
             key,
+            bodies: RefCell::default(),
             pairs: RefCell::default(),
             records: RefCell::new(records),
         }
     }
 
-    pub(super) fn fingerprint(&self, deciding: &Headers, body: &[u8]) -> Fingerprint {
-        let mut pairs = self.pairs.borrow_mut();
-        pairs.clear();
-        deciding.write_pairs(&mut pairs);
-        let mut hasher = HighwayHasher::new(Key(self.key));
-        // They say how many and how long they are, so that the body cannot pass for a part of them.
-        hasher.append(&pairs);
-        hasher.append(body);
-        Fingerprint(hasher.finalize128())
+    /// The fingerprint of a request, and what is remembered of it.
+    pub(super) fn find(
+        &self,
+        deciding: &Headers,
+        body: &[u8],
+    ) -> (Fingerprint, Option<(Decided, Option<Known>)>) {
+        let kept = self.bodies.borrow().digest_of(body);
+        let digest = kept.unwrap_or_else(|| self.digest(&[body]));
+        let fingerprint = self.fingerprint(deciding, digest);
+        let found = self.remembered(fingerprint);
+        // What comes for the second time may come for the third.
+        if found.is_some() && kept.is_none() {
+            self.bodies.borrow_mut().keep(body, digest);
+        }
+        (fingerprint, found)
     }
 
-    pub(super) fn find(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Known>)> {
+    fn remembered(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Known>)> {
         let records = self.records.borrow();
         let record = records.get(place(fingerprint))?.as_deref()?;
         (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.known.clone()))
+    }
+
+    fn fingerprint(&self, deciding: &Headers, body: Digest) -> Fingerprint {
+        let mut pairs = self.pairs.borrow_mut();
+        pairs.clear();
+        // They say how many and how long they are: nothing that follows can pass for a part of them.
+        deciding.write_pairs(&mut pairs);
+        Fingerprint(self.digest(&[&pairs, body.map(u64::to_le_bytes).as_flattened()]))
+    }
+
+    fn digest(&self, parts: &[&[u8]]) -> Digest {
+        let mut hasher = HighwayHasher::new(Key(self.key));
+        for part in parts {
+            hasher.append(part);
+        }
+        hasher.finalize128()
     }
 
     /// A store had an answer to this request; `known` says more, if it was the memory.

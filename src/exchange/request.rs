@@ -206,10 +206,10 @@ impl Collecting {
             return State::Over;
         }
         let repeats = worker.repeats.as_ref();
-        let fingerprint = repeats.map(|repeats| repeats.fingerprint(&self.deciding, body));
-        let repeated =
-            fingerprint.and_then(|fingerprint| worker.repeats.as_ref()?.find(fingerprint));
-        let (decided, known) = match repeated {
+        let (fingerprint, repeated) = repeats
+            .map(|repeats| repeats.find(&self.deciding, body))
+            .unzip();
+        let (decided, known) = match repeated.flatten() {
             Some(repeated) => repeated,
             None => match self.decide(body, worker) {
                 Ok(decided) => (decided, None),

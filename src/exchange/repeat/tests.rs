@@ -20,12 +20,15 @@ fn what_is_remembered_is_found_by_its_whole_fingerprint_only() {
     let repeats = Repeats::new([1; 4]);
     let known = Fingerprint([5, 6]);
     repeats.remember(known, None, || decided(b""));
-    let (found, in_memory) = repeats.find(known).unwrap();
+    let (found, in_memory) = repeats.remembered(known).unwrap();
     assert_eq!(found.key.as_bytes(), &[7; 32]);
     assert!(in_memory.is_none());
     // The first shares its place.
     for other in [[5 + RECORDS as u64, 6], [5, 7], [6, 6]] {
-        assert!(repeats.find(Fingerprint(other)).is_none(), "{other:?}");
+        assert!(
+            repeats.remembered(Fingerprint(other)).is_none(),
+            "{other:?}"
+        );
     }
 }
 
@@ -35,21 +38,21 @@ fn a_worker_remembers_no_more_than_it_has_places_for() {
     for number in 0..3 * RECORDS as u64 {
         repeats.remember(Fingerprint([number, 0]), None, || decided(b""));
     }
-    let kept = |number| repeats.find(Fingerprint([number, 0])).is_some();
+    let kept = |number| repeats.remembered(Fingerprint([number, 0])).is_some();
     let first_kept = 2 * RECORDS as u64;
     assert!((0..first_kept).all(|number| !kept(number)));
     assert!((first_kept..3 * RECORDS as u64).all(kept));
     assert_eq!(repeats.records.borrow().len(), RECORDS);
     let long = Fingerprint([9, 9]);
     repeats.remember(long, None, || decided(&[b' '; MAX_OPTION_BYTES + 1]));
-    assert!(repeats.find(long).is_none());
+    assert!(repeats.remembered(long).is_none());
 }
 
 #[test]
 fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
     let of = |key, headers: &[(&str, &str)], body: &[u8]| {
         let headers: Headers = headers.iter().copied().collect();
-        Repeats::new(key).fingerprint(&headers, body)
+        Repeats::new(key).find(&headers, body).0
     };
     let all = [
         of([1; 4], &[("a", "b")], b"c"),
@@ -66,4 +69,28 @@ fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
         assert!(all.iter().skip(at + 1).all(|other| other != one), "{at}");
     }
     assert_eq!(all[0], of([1; 4], &[("a", "b")], b"c"));
+}
+
+#[test]
+fn a_long_body_that_came_before_has_the_fingerprint_that_it_had() {
+    let repeats = Repeats::new([1; 4]);
+    let headers: Headers = [(":path", "/v1/chat/completions")].into_iter().collect();
+    let body = vec![b'x'; 100_000];
+    let (first, found) = repeats.find(&headers, &body);
+    assert!(found.is_none());
+    assert_eq!(repeats.bodies.borrow().digest_of(&body), None);
+    repeats.remember(first, None, || decided(b""));
+    for _ in 0..2 {
+        let (again, found) = repeats.find(&headers, &body);
+        assert_eq!(again, first);
+        assert!(found.is_some());
+        assert!(repeats.bodies.borrow().digest_of(&body).is_some());
+    }
+    // Nor is another one taken for it.
+    let mut other = body.clone();
+    other[50_000] = b'y';
+    let (fingerprint, found) = repeats.find(&headers, &other);
+    assert!(fingerprint != first && found.is_none());
+    let others: Headers = [(":path", "/v2/chat/completions")].into_iter().collect();
+    assert!(repeats.find(&others, &body).1.is_none());
 }
