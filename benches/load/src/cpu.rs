@@ -3,14 +3,33 @@
 use std::{fs, io};
 
 /// The sum over processes. `/proc/<pid>/stat` counts ticks of 10 ms; `schedstat` nanoseconds.
+///
+/// A thread that is gone counts nothing: nginx's cache loader ends a minute after its start, having
+/// done next to nothing. A server that is gone is noticed by its connections.
 pub fn used(pids: &[u32]) -> io::Result<u64> {
     let mut sum = 0;
     for pid in pids {
-        for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-            sum += on_cpu(&format!("{}/schedstat", task?.path().display()))?;
+        let tasks = fs::read_dir(format!("/proc/{pid}/task")).map(Iterator::collect::<Vec<_>>);
+        for task in unless_gone(tasks)?.unwrap_or_default() {
+            let used =
+                task.and_then(|task| on_cpu(&format!("{}/schedstat", task.path().display())));
+            sum += unless_gone(used)?.unwrap_or(0);
         }
     }
     Ok(sum)
+}
+
+fn unless_gone<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    const NO_SUCH_PROCESS: i32 = 3;
+    match found {
+        Err(error)
+            if error.kind() == io::ErrorKind::NotFound
+                || error.raw_os_error() == Some(NO_SUCH_PROCESS) =>
+        {
+            Ok(None)
+        }
+        found => found.map(Some),
+    }
 }
 
 /// What this thread has used.
