@@ -72,7 +72,8 @@ class Bench:
         server = self.servers[row.server]
         for filling in row.fill:
             self.load.run(filling.job, server.port, first=filling.first, count=filling.count,
-                          connections=min(FILLING_CONNECTIONS, filling.count))
+                          connections=min(FILLING_CONNECTIONS, filling.count),
+                          sleep=int(variants.load_shares_its_core(row)))
         if isinstance(server, Envoy) and "% full" in row.name:
             self.check_fullness(row, server)
 
@@ -99,7 +100,7 @@ class Bench:
                     # Where the proxy was kept from running, it passes several on at once.
                     "pieces_per_chunk": result["pieces"] / result["chunks"],
                     "p50_us": result["piece_p50_us"], "p99_us": result["piece_p99_us"],
-                    "load_share": 0.0, "others_share": others_share(row, result)}
+                    "load_share": load_share(result), "others_share": others_share(row, result)}
         busy = self.ask(row, server.port, pids, connections=row.connections, warm=WARM_SECONDS,
                         seconds=SECONDS)
         alone = self.ask(row, server.port, pids, connections=1, warm=WARM_SECONDS,
@@ -107,7 +108,7 @@ class Bench:
         return {"per_second": busy["requests"] / busy["seconds"],
                 "cpu_us": busy["cpu_us"] / busy["requests"],
                 "p50_us": alone["p50_us"], "p99_us": alone["p99_us"],
-                "load_share": busy["load_cpu_us"] / 1e6 / busy["seconds"],
+                "load_share": load_share(busy),
                 "others_share": max(others_share(row, busy), others_share(row, alone))}
 
     def ask(self, row: Row, port: int, pids: list[int], **options) -> dict:
@@ -115,12 +116,17 @@ class Bench:
             self.runs += 1
             first = 0 if row.distinct else self.runs * FRESH
             result = self.load.run(row.job, port, pids, first=first, distinct=row.distinct,
-                                   **options)
+                                   sleep=int(variants.load_shares_its_core(row)), **options)
             if result["upstream"] and not row.asks_upstream:
                 raise RuntimeError(f"{row.name}: the upstream was asked {result['upstream']} times")
             if result["requests"]:
                 return result
         raise RuntimeError(f"{row.name}: nothing was answered, {ATTEMPTS} times in a row")
+
+
+def load_share(result: dict) -> float:
+    """How much of the time the load generator had something to do: at 1, it is the limit."""
+    return result["load_busy_us"] / 1e6 / result["seconds"]
 
 
 def others_share(row: Row, result: dict) -> float:

@@ -238,7 +238,7 @@ class Servers:
         made = makers.get(name, lambda: envoys.cache(upstream))()
         if not isinstance(made, Config):
             return made
-        return envoys.start(made, workers=2 if name.endswith("2 workers") else 1)
+        return envoys.start(made, workers(name))
 
     def webdis(self) -> Webdis:
         return beside_the_load(lambda: Webdis(self["Redis"].port, threads=1, pool_size=1))
@@ -257,6 +257,17 @@ def beside_the_load(make: collections.abc.Callable[[], ServerProcess]) -> Server
 
 # Those that such servers work for.
 WITH_SERVERS_BEHIND = {"plain before Webdis", "cache over Webdis"}
+
+
+def workers(server: str) -> int:
+    return 2 if server.endswith("2 workers") else 1
+
+
+def load_shares_its_core(row: Row) -> bool:
+    """Whether others on the load generator's core have to work for the row, so that it must sleep
+    where it has nothing to do."""
+    return (row.server in WITH_SERVERS_BEHIND
+            or machine.LOAD_CORE in machine.proxy_cores(workers(row.server)))
 
 
 def pids(server: Envoy | ServerProcess) -> list[int]:

@@ -1,12 +1,16 @@
 //! The load generator of `make bench`, and the upstream behind what it loads, in one loop on one
-//! core, so that on a machine with two cores the other one belongs to the proxy alone.
+//! core, so that on a machine with two cores the other one belongs to the proxy alone. It asks the
+//! kernel again and again what is ready, and never sleeps: a proxy that had to wake it would pay for
+//! that with processor time of its own, and the more often the slower it is than the load.
 //!
 //!     load --target 127.0.0.1:10000 --request FILE --seconds 2 --pids 123
 //!
-//! prints one line of JSON. Every connection asks again as soon as it is answered. Options:
+//! prints one line of JSON, in which `load_busy_us` is how long it had something to do. Every
+//! connection asks again as soon as it is answered. Options:
 //!
 //!     --connections N     how many at once (1)
 //!     --warm S            seconds before measuring (0)
+//!     --sleep 1           sleep while nothing is ready: somebody else has work to do on this core
 //!     --seconds S         seconds of measuring; or
 //!     --count N           that many requests, all of them measured
 //!     --pids A,B          whose processor time is read, when measuring begins and ends
@@ -61,25 +65,28 @@ fn main() -> Result<(), Box<dyn Error>> {
     let count = plan.count;
     let window_from = seconds_to_nanos(options.number("warm", 0.0)?);
     let window_to = window_from + seconds_to_nanos(options.number("seconds", 0.0)?);
-    // A paced upstream is on time only if it never sleeps.
-    let timeout = if upstream.as_ref().is_some_and(Upstream::is_paced) {
-        Duration::ZERO
-    } else {
+    let sleeps = options.number("sleep", 0)? != 0;
+    let timeout = if sleeps {
         Duration::from_millis(20)
+    } else {
+        Duration::ZERO
     };
     let mut events = Events::with_capacity(1024);
     let mut buffer = vec![0; 256 * 1024];
-    let mut begin = (0, 0, 0, 0);
+    let mut begin = Reading::default();
+    // Nanoseconds of turns of the loop, since the window opened, in which there was something to do.
+    let mut busy = 0;
+    let mut turn = 0;
+    let mut idle = true;
     let end = loop {
         let now = tally.now();
+        if tally.open && !idle {
+            busy += now - turn;
+        }
+        turn = now;
         if !tally.open && now >= window_from {
             tally.open = true;
-            begin = (
-                now,
-                cpu::used(&pids)?,
-                cpu::used_here()?,
-                cpu::used_by_all()?,
-            );
+            begin = Reading::take(now, &pids)?;
         }
         let over = if count > 0 {
             tally.answered + tally.broken >= count
@@ -87,17 +94,14 @@ fn main() -> Result<(), Box<dyn Error>> {
             now >= window_to
         };
         if tally.open && over {
-            break (
-                now,
-                cpu::used(&pids)?,
-                cpu::used_here()?,
-                cpu::used_by_all()?,
-            );
+            break Reading::take(now, &pids)?;
         }
+        let mut played = false;
         if let Some(upstream) = &mut upstream {
-            upstream.play(&tally)?;
+            played = upstream.play(&tally)?;
         }
         poll.poll(&mut events, Some(timeout))?;
+        idle = events.is_empty() && !played;
         for event in &events {
             let registry = poll.registry();
             if event.token() < LISTENER {
@@ -108,19 +112,23 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
     };
 
+    let load = end.load - begin.load;
+    // What sleeps has nothing to do, and a turn may be sleep for the most part.
+    let busy = if sleeps { load } else { busy };
     tally.latencies.sort_unstable();
     tally.piece_latencies.sort_unstable();
     println!(
         "{{\"requests\": {}, \"seconds\": {:.6}, \"cpu_us\": {:.1}, \"load_cpu_us\": {:.1}, \
-         \"all_cpu_us\": {:.1}, \
+         \"load_busy_us\": {:.1}, \"all_cpu_us\": {:.1}, \
          \"p50_us\": {:.1}, \"p99_us\": {:.1}, \"pieces\": {}, \"chunks\": {}, \
          \"piece_p50_us\": {:.1}, \"piece_p99_us\": {:.1}, \"unexpected\": {}, \"broken\": {}, \
          \"upstream\": {}}}",
         tally.latencies.len(),
-        (end.0 - begin.0) as f64 / 1e9,
-        (end.1 - begin.1) as f64 / 1e3,
-        (end.2 - begin.2) as f64 / 1e3,
-        (end.3 - begin.3) as f64 / 1e3,
+        (end.at - begin.at) as f64 / 1e9,
+        end.proxy.saturating_sub(begin.proxy) as f64 / 1e3,
+        load as f64 / 1e3,
+        busy as f64 / 1e3,
+        (end.all - begin.all) as f64 / 1e3,
         percentile(&tally.latencies, 0.5),
         percentile(&tally.latencies, 0.99),
         tally.piece_latencies.len(),
@@ -132,6 +140,26 @@ fn main() -> Result<(), Box<dyn Error>> {
         tally.upstream,
     );
     Ok(())
+}
+
+/// Processor time used so far, in nanoseconds, and when that was.
+#[derive(Default)]
+struct Reading {
+    at: u64,
+    proxy: u64,
+    load: u64,
+    all: u64,
+}
+
+impl Reading {
+    fn take(at: u64, proxy: &[u32]) -> io::Result<Self> {
+        Ok(Self {
+            at,
+            proxy: cpu::used(proxy)?,
+            load: cpu::used_here()?,
+            all: cpu::used_by_all()?,
+        })
+    }
 }
 
 fn seconds_to_nanos(seconds: f64) -> u64 {

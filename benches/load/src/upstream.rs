@@ -76,11 +76,6 @@ impl Upstream {
         })
     }
 
-    /// Whether pieces must be sent on time.
-    pub fn is_paced(&self) -> bool {
-        !self.answer.pieces.is_empty()
-    }
-
     /// Tokens of connections follow the listener's.
     pub fn ready(
         &mut self,
@@ -107,17 +102,18 @@ impl Upstream {
         Ok(())
     }
 
-    /// Sends the pieces whose time has come.
-    pub fn play(&mut self, tally: &Tally) -> io::Result<()> {
+    /// Sends the pieces whose time has come; whether there were any.
+    pub fn play(&mut self, tally: &Tally) -> io::Result<bool> {
         let now = tally.now();
+        let mut played = false;
         for connection in self
             .connections
             .iter_mut()
             .filter(|connection| !connection.closed)
         {
-            connection.play(&self.answer, now, tally)?;
+            played |= connection.play(&self.answer, now, tally)?;
         }
-        Ok(())
+        Ok(played)
     }
 
     fn accept(&mut self, registry: &Registry) -> io::Result<()> {
@@ -203,9 +199,9 @@ impl Connection {
         }
     }
 
-    fn play(&mut self, answer: &Answer, now: u64, tally: &Tally) -> io::Result<()> {
+    fn play(&mut self, answer: &Answer, now: u64, tally: &Tally) -> io::Result<bool> {
         let Some(playing) = self.playing.as_mut().filter(|playing| playing.due <= now) else {
-            return Ok(());
+            return Ok(false);
         };
         let piece = &answer.pieces[playing.piece];
         let start = self.out.len();
@@ -225,7 +221,8 @@ impl Connection {
             self.playing = None;
         }
         // A peer that is gone is found when its connection is read.
-        self.write().or(Ok(()))
+        self.write().ok();
+        Ok(true)
     }
 
     fn write(&mut self) -> io::Result<()> {
