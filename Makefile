@@ -40,6 +40,7 @@ lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo clippy --locked --target $(TARGET) -- -D warnings
 	cargo fmt --check --manifest-path benches/load/Cargo.toml
 	cargo fmt --check --manifest-path benches/noop/Cargo.toml
+	cargo fmt --check --manifest-path benches/calls/Cargo.toml
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches
 
 # Peers that cannot be had are left out: the benchmark says so and runs.
@@ -50,6 +51,7 @@ SIDE_BY_SIDE := PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/p
 bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
 	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
+	cargo build --release --locked --manifest-path benches/calls/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	$(SIDE_BY_SIDE)
 
 bench-docs: $(VENV_READY) ## put what it measured into docs/performance.md

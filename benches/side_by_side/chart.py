@@ -28,13 +28,14 @@ OFF_THE_SCALE = 30
 BASE = "1 KB prompt, 1.7 KB answer"
 PARTS = (
     ("A hit beside floors and peers", (
-        f"floor A: {BASE}", f"floor B: {BASE}", f"hit: {BASE}",
+        f"floor A: {BASE}", f"floor B: {BASE}", f"floor C: {BASE}", f"hit: {BASE}",
         "Envoy's own cache, GET, 1.7 KB answer", f"nginx proxy_cache: {BASE}",
         f"hit over Webdis: {BASE}", "plain Envoy: GET from Webdis", f"LiteLLM: {BASE}")),
     ("A hit by the size of the prompt", (
         "floor B: 16 KB prompt, 1.7 KB answer", "hit: 16 KB prompt, 1.7 KB answer",
         "nginx proxy_cache: 16 KB prompt, 1.7 KB answer",
-        "floor B: 100 KB prompt, 1.7 KB answer", "hit: 100 KB prompt, 1.7 KB answer")),
+        "floor B: 100 KB prompt, 1.7 KB answer", "floor C: 100 KB prompt, 1.7 KB answer",
+        "hit: 100 KB prompt, 1.7 KB answer")),
     ("A hit by the answer, in its form and in the other one", (
         "hit: 20 KB JSON", "hit: 20 KB stream", "hit: 20 KB JSON as stream",
         "hit: 20 KB stream as JSON")),

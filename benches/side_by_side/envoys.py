@@ -4,7 +4,7 @@ from harness.envoy import ROOT, Config, Envoy
 
 from side_by_side import machine
 
-NOOP = ROOT / "target" / "bench-build" / "wasm32-wasip1" / "release" / "noop.wasm"
+FILTERS = ROOT / "target" / "bench-build" / "wasm32-wasip1" / "release"
 TYPE = "type.googleapis.com/"
 LARGEST_DIRECT_RESPONSE = 1 << 20
 MIB = 1 << 20
@@ -33,9 +33,20 @@ def with_cluster(config: Config, name: str, port: int) -> Config:
 
 def noop(upstream_port: int) -> Config:
     """A wasm filter that does nothing in the place of the filter."""
-    config = Config.for_tests(upstream_port)
+    config = other_filter(upstream_port, "noop")
     del config.plugin["configuration"]
-    config.plugin["vm_config"] |= {"vm_id": "noop", "code": {"local": {"filename": str(NOOP)}}}
+    return config
+
+
+def calls(upstream_port: int, answer: bytes) -> Config:
+    """A wasm filter that makes the host calls of a hit, and always the same answer."""
+    return other_filter(upstream_port, "calls").configure_text(answer.decode())
+
+
+def other_filter(upstream_port: int, name: str) -> Config:
+    config = Config.for_tests(upstream_port)
+    config.plugin["vm_config"] |= {
+        "vm_id": name, "code": {"local": {"filename": str(FILTERS / f"{name}.wasm")}}}
     return config
 
 

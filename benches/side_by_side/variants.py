@@ -138,6 +138,9 @@ def rows() -> list[Row]:
     for letter, server in (("A", "floor A"), ("B", "floor B")):
         found += [floors(letter, server, prompt, "1.7 KB") for prompt in PROMPTS]
         found += [floors(letter, server, "1 KB", size) for size in ANSWERS if size != "1.7 KB"]
+    found += [Row(f"floor C: {prompt} prompt, 1.7 KB answer", "floors", "floor C",
+                  hit(prompt=PROMPTS[prompt]), f"floor B: {prompt} prompt, 1.7 KB answer")
+              for prompt in ("1 KB", "100 KB")]
     found += [hits(f"hit: {prompt} prompt, 1.7 KB answer",
                    f"floor B: {prompt} prompt, 1.7 KB answer", prompt=size)
               for prompt, size in PROMPTS.items()]
@@ -215,6 +218,7 @@ class Servers:
         makers: dict[str, collections.abc.Callable[[], Config | ServerProcess]] = {
             "floor A": lambda: envoys.answering(envoys.buffered(upstream), answers),
             "floor B": lambda: envoys.answering(envoys.noop(upstream), answers),
+            "floor C": lambda: envoys.calls(upstream, answer_body("JSON", "1.7 KB")),
             "floor B, 2 workers": lambda: envoys.answering(envoys.noop(upstream), answers),
             "floor B, proxying": lambda: envoys.noop(upstream),
             "plain": lambda: envoys.plain(upstream),
