@@ -18,6 +18,8 @@ STREAM = "text/event-stream; charset=utf-8"
 PROMPT = 1_000
 PROMPTS = {"1 KB": PROMPT, "16 KB": 16_000, "100 KB": 100_000, "1 MB": 1_000_000}
 ANSWERS = {"1.7 KB": 1_700, "20 KB": 20_000, "200 KB": 200_000}
+# One more, in one form, for growth to be seen in between.
+MIDDLE = {"64 KB": 64_000}
 KINDS = {"JSON": JSON, "stream": STREAM}
 
 # Hits in a store that is filled go to so many entries in turn.
@@ -69,7 +71,8 @@ def path(kind: str, size: str) -> str:
 
 @functools.cache
 def answer_body(kind: str, size: str) -> bytes:
-    return bodies.completion(ANSWERS[size]) if kind == "JSON" else bodies.events(ANSWERS[size])
+    count = (ANSWERS | MIDDLE)[size]
+    return bodies.completion(count) if kind == "JSON" else bodies.events(count)
 
 
 def question(kind: str, size: str, asked: str = "JSON", prompt: int = PROMPT) -> Job:
@@ -138,6 +141,7 @@ def rows() -> list[Row]:
     for letter, server in (("A", "floor A"), ("B", "floor B")):
         found += [floors(letter, server, prompt, "1.7 KB") for prompt in PROMPTS]
         found += [floors(letter, server, "1 KB", size) for size in ANSWERS if size != "1.7 KB"]
+    found += [floors("B", "floor B", "1 KB", size) for size in MIDDLE]
     found += [Row(f"floor C: {prompt} prompt, 1.7 KB answer", "floors", "floor C",
                   hit(prompt=PROMPTS[prompt]), f"floor B: {prompt} prompt, 1.7 KB answer")
               for prompt in ("1 KB", "100 KB")]
@@ -149,6 +153,8 @@ def rows() -> list[Row]:
             if (kind, size) != ("JSON", "1.7 KB"):
                 found.append(hits(f"hit: {size} {kind}", f"floor B: 1 KB prompt, {size} answer",
                                   kind, size))
+    found += [hits(f"hit: {size} JSON", f"floor B: 1 KB prompt, {size} answer", size=size)
+              for size in MIDDLE]
     for kind, asked in (("JSON", "stream"), ("stream", "JSON")):
         for size in ANSWERS:
             same = f"hit: {base}" if (kind, size) == ("JSON", "1.7 KB") else f"hit: {size} {kind}"
@@ -213,7 +219,8 @@ class Servers:
 
     def start(self, name: str) -> Envoy | ServerProcess:
         upstream = self.load.upstream_port
-        answers = {path("JSON", size): (answer_body("JSON", size), JSON) for size in ANSWERS}
+        answers = {path("JSON", size): (answer_body("JSON", size), JSON)
+                   for size in ANSWERS | MIDDLE}
         # Each makes a server; `envoys` are those of this repository, the others may be missing.
         makers: dict[str, collections.abc.Callable[[], Config | ServerProcess]] = {
             "floor A": lambda: envoys.answering(envoys.buffered(upstream), answers),
