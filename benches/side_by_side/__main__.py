@@ -23,9 +23,10 @@ SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
 ONLY = os.environ.get("BENCH_ONLY", "")
 LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
 WARM_SECONDS = 0.15
-# A stream takes a second; measured are those that began at different times.
+# Streams begin together, and that is over when it is measured; from then on one begins and one ends
+# every 40 ms. Of 15,000 chunks 150 are beyond p99.
 STREAM_WARM_SECONDS = 1.0
-STREAM_SECONDS = max(1.5, SECONDS)
+STREAM_SECONDS = max(3.0, SECONDS)
 # Latency is that of one request at a time, where nothing waits for anything else.
 ALONE_SECONDS = SECONDS * 0.4
 FILLING_CONNECTIONS = 8
