@@ -24,6 +24,8 @@ KINDS = {"JSON": JSON, "stream": STREAM}
 
 # Hits in a store that is filled go to so many entries in turn.
 RESIDENT = 256
+# These together are longer than what a worker keeps of prompts.
+LONG_PROMPTS = 64
 STORE_BYTES = 64 * envoys.MIB
 # How many entries it has room for, if none is longer than 2 KB; the run checks that they fill it.
 STORE_SLOTS = STORE_BYTES // envoys.MIB * 256
@@ -122,6 +124,14 @@ def filled(percent: int) -> Row:
                f"hit: store 0 % full, {RESIDENT} entries in turn", tuple(fill), distinct=RESIDENT)
 
 
+def in_turn(prompt: str) -> Row:
+    """More long prompts than a worker keeps to compare with."""
+    job = hit(prompt=PROMPTS[prompt])
+    filling = Filling(question("JSON", "1.7 KB", prompt=PROMPTS[prompt]), LONG_PROMPTS)
+    return Row(f"hit: {prompt} prompts, {LONG_PROMPTS} in turn", "hit", "cache", job,
+               f"floor B: {prompt} prompt, 1.7 KB answer", (filling,), distinct=LONG_PROMPTS)
+
+
 def stream_job() -> Job:
     return Job(bodies.post("/v1/chat/completions",
                            bodies.chat(PROMPT, stream=True)),
@@ -152,6 +162,7 @@ def rows() -> list[Row]:
     found += [hits(f"hit: {prompt} prompt, 1.7 KB answer",
                    f"floor B: {prompt} prompt, 1.7 KB answer", prompt=size)
               for prompt, size in PROMPTS.items()]
+    found.append(in_turn("100 KB"))
     for kind in KINDS:
         for size in ANSWERS:
             if (kind, size) != ("JSON", "1.7 KB"):
