@@ -18,6 +18,7 @@ mod lexical;
 mod pointer;
 mod reader;
 mod string;
+mod value;
 
 pub use self::elements::{Elements, NotElements};
 use self::lexical::{split_escape, split_number, split_plain, split_space};
@@ -26,6 +27,7 @@ use self::pointer::{Token, follow};
 pub use self::reader::{Malformed, Read, Reader, TakeMember};
 pub use self::string::string_value;
 use self::string::{decoded, push_char, push_unit, unquoted};
+pub use self::value::{NotJson, parse};
 
 /// How deep arrays and objects may nest: `[[1]]` is 2 deep. It bounds the
 /// stack, and the work of sorting, which is at most once per level.

@@ -14,7 +14,7 @@ use super::{
     Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, Limits, Match, Mode,
     PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
-use crate::json::{NotPlain, Pointer, canonicalize};
+use crate::json::{self, NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
 
 const MODES: [(&str, Mode); 5] = [
@@ -67,8 +67,8 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
     }
     // A Struct begins with the tag of its first field, which JSON takes for a line feed: no text
     // that is JSON is a Struct as well.
-    match serde_json::from_slice(bytes) {
-        // Of a name that stands twice, serde_json would silently take the last.
+    match json::parse(bytes) {
+        // Of a name that stands twice, the last would silently be taken.
         Ok(_) if canonicalize(bytes, &[]).err() == Some(NotPlain::DuplicateName) => {
             Err("has an object in which a key occurs twice; keep one of them".to_owned())
         }
@@ -95,7 +95,7 @@ fn config(mut section: Section<'_>) -> Config {
 
 /// The keys that stand both at the top and in a rule, where `base` is what the top says.
 fn settings(section: &mut Section<'_>, base: &Settings) -> Settings {
-    let sample = section.number("sample", 0.0..=100.0);
+    let sample = section.number("sample", 0..=100);
     Settings {
         mode: section.word("mode", &MODES).unwrap_or(base.mode),
         sample: sample.and_then(Sample::new).unwrap_or(base.sample),

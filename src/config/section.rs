@@ -131,8 +131,10 @@ impl<'a> Section<'a> {
         self.take_as(key, "a string", |value| value.as_str().map(str::to_owned))
     }
 
-    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<f64>) -> Option<f64> {
-        let expected = format!("a number from {} to {}", range.start(), range.end());
+    pub(super) fn number(&mut self, key: &'static str, range: RangeInclusive<u32>) -> Option<f64> {
+        let (start, end) = range.into_inner();
+        let expected = format!("a number from {start} to {end}");
+        let range = f64::from(start)..=f64::from(end);
         self.take_as(key, &expected, |value| {
             value.as_f64().filter(|number| range.contains(number))
         })

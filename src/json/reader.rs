@@ -26,7 +26,7 @@ pub trait Read<'a> {
 }
 
 /// Takes the name of a member, and reads its value.
-pub type TakeMember<'t, 'a> = &'t mut dyn FnMut(&[u8], &mut Reader<'a>) -> Result<(), Malformed>;
+pub type TakeMember<'t, 'a> = &'t mut dyn FnMut(&str, &mut Reader<'a>) -> Result<(), Malformed>;
 
 /// What is left of a JSON text.
 #[derive(Clone, Debug)]
@@ -56,6 +56,11 @@ impl<'a> Reader<'a> {
         json.skip().and_then(|()| json.end()).is_ok()
     }
 
+    /// What is not read yet.
+    pub(super) fn rest(&self) -> &'a [u8] {
+        self.rest
+    }
+
     /// The first byte of what comes next, which tells its type.
     pub fn peek(&mut self) -> Option<u8> {
         self.rest = split_space(self.rest);
@@ -83,9 +88,7 @@ impl<'a> Reader<'a> {
         }
         let mut seen = 0_u64;
         self.each_member(&mut |name, json| {
-            let place = wanted
-                .iter()
-                .position(|(wanted, _)| wanted.as_bytes() == name);
+            let place = wanted.iter().position(|(wanted, _)| *wanted == name);
             let Some((place, (_, value))) = place.and_then(|at| Some((at, wanted.get_mut(at)?)))
             else {
                 return json.skip();
@@ -114,7 +117,7 @@ impl<'a> Reader<'a> {
             let name = self.string()?;
             self.peek();
             self.expect(b':')?;
-            take(name.as_bytes(), self)?;
+            take(&name, self)?;
             open = self.peek() == Some(b',');
             if open {
                 self.expect(b',')?;

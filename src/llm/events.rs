@@ -5,6 +5,7 @@ use memchr::memchr2;
 use serde_json::{Map, Value};
 
 use super::Lossy;
+use crate::json;
 use crate::sse;
 
 /// The end marker of OpenAI and its like, as an event's data.
@@ -42,7 +43,10 @@ pub(super) fn objects(
 
 /// The object that a JSON text is.
 pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, Lossy> {
-    serde_json::from_slice(json).map_err(|_| Lossy::Malformed)
+    match json::parse(json) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(Lossy::Malformed),
+    }
 }
 
 /// The compact text of a JSON value.

@@ -19,6 +19,7 @@ use serde_json::{Number, Value};
 
 use super::Lossy;
 use super::documents::{Object, push_json};
+use crate::json;
 
 /// What of an API's answers carries meaning.
 ///
@@ -66,7 +67,7 @@ impl Meaning {
     /// [`Lossy::UnknownMember`] if nothing of what it says is known here: any two such answers
     /// would be alike.
     pub(super) fn of(&self, json: &[u8]) -> Result<Vec<u8>, Lossy> {
-        let answer: Value = serde_json::from_slice(json).map_err(|_| Lossy::Malformed)?;
+        let answer = json::parse(json).map_err(|_| Lossy::Malformed)?;
         let mut out = Vec::new();
         let mut any = false;
         for (path, said) in self.said {
@@ -189,7 +190,7 @@ fn is_blank(value: &Value) -> bool {
 /// Writes arguments as JSON: some APIs have it as text. None are those of a call without any.
 fn write_arguments(arguments: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Lossy> {
     let text = arguments.and_then(Value::as_str);
-    match text.and_then(|text| serde_json::from_str::<Value>(text).ok()) {
+    match text.and_then(|text| json::parse(text.as_bytes()).ok()) {
         Some(parsed) => write(&parsed, out),
         None => write(arguments.unwrap_or(&Object::new().into()), out),
     }

@@ -121,10 +121,10 @@ struct StreamOptions {
 impl<'a> Read<'a> for StreamOptions {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         json.each_member(&mut |name, json| match name {
-            b"include_usage" => self.include_usage.read(json),
-            b"continuous_usage_stats" => self.continuous_usage_stats.read(json),
+            "include_usage" => self.include_usage.read(json),
+            "continuous_usage_stats" => self.continuous_usage_stats.read(json),
             // Padding, which says nothing.
-            b"include_obfuscation" => Option::<bool>::None.read(json),
+            "include_obfuscation" => Option::<bool>::None.read(json),
             _ => Err(Malformed),
         })
     }

@@ -4,6 +4,7 @@ use memchr::memmem;
 use serde_json::Value;
 
 use super::{Lossy, events};
+use crate::json;
 
 /// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
 /// to, as it came where there are none.
@@ -38,7 +39,7 @@ pub(super) fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>,
 }
 
 fn zeroed(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
-    let mut value: Value = serde_json::from_slice(json).map_err(|_| Lossy::Malformed)?;
+    let mut value = json::parse(json).map_err(|_| Lossy::Malformed)?;
     let mut changed = false;
     for usage in usages {
         if let Some(usage) = value.pointer_mut(usage) {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::super::Lossy;
 use super::super::members::{nothing_else, set, take_count, take_object, take_string};
 use super::whole::MAX_OPEN_BLOCKS;
+use crate::json;
 
 /// A message on its way, event by event.
 #[derive(Default)]
@@ -150,8 +151,7 @@ impl Assembly {
         if open.arguments.is_empty() {
             return Ok(());
         }
-        let input =
-            serde_json::from_slice(open.arguments.as_bytes()).map_err(|_| Lossy::Malformed)?;
+        let input = json::parse(open.arguments.as_bytes()).map_err(|_| Lossy::Malformed)?;
         let block = block_at(&mut self.content, index)?;
         // Arguments both whole and in pieces: which counts is anyone's guess.
         if let Some(Value::Object(whole)) = block.get("input")

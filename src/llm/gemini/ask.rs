@@ -152,11 +152,11 @@ impl Generation {
 
 /// Every tool but the client's functions, and its screen, which the client shows and handles.
 fn runs_server_tools(body: &Canonical) -> bool {
-    const CLIENT: [&[u8]; 4] = [
-        b"functionDeclarations",
-        b"function_declarations",
-        b"computerUse",
-        b"computer_use",
+    const CLIENT: [&str; 4] = [
+        "functionDeclarations",
+        "function_declarations",
+        "computerUse",
+        "computer_use",
     ];
     if !asks_for(body, "tools") {
         return false;

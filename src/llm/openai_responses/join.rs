@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::llm::Lossy;
 use crate::llm::fields::{self, Content, Said, read_members, read_word};
 use crate::sse;
@@ -91,7 +92,7 @@ impl Reader {
 
 /// The response in the data of the last event.
 fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
-    let Ok(Value::Object(mut data)) = serde_json::from_slice(data) else {
+    let Ok(Value::Object(mut data)) = json::parse(data) else {
         return Err(Lossy::Malformed);
     };
     let response = data.remove("response");

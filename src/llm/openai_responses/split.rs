@@ -3,6 +3,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::json;
 use crate::llm::Lossy;
 use crate::llm::documents::push_json;
 use crate::llm::members;
@@ -18,7 +19,7 @@ const MAX_GROWTH: usize = 8;
 const MIN_LIMIT: usize = 1 << 20;
 
 pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
-    let Ok(Value::Object(response)) = serde_json::from_slice(json) else {
+    let Ok(Value::Object(response)) = json::parse(json) else {
         return Err(Lossy::Malformed);
     };
     let end = match response.get("status").and_then(Value::as_str) {
