@@ -19,6 +19,7 @@ use serde_json::{Number, Value};
 
 use super::Lossy;
 use super::documents::{Object, push_json};
+use super::members::places_in_order;
 use crate::json;
 
 /// What of an API's answers carries meaning.
@@ -165,9 +166,11 @@ fn places<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
 /// The elements of a list without reasoning, in the order of their indexes.
 fn elements(list: &Value) -> Vec<&Value> {
     let elements = list.as_array().into_iter().flatten();
-    let mut elements: Vec<_> = elements.filter(|element| !is_reasoning(element)).collect();
-    elements.sort_by_key(|element| element.get("index").and_then(Value::as_u64));
-    elements
+    let elements: Vec<_> = elements.filter(|element| !is_reasoning(element)).collect();
+    let index = |element: &&Value| element.get("index").and_then(Value::as_u64);
+    let places = places_in_order(&mut elements.iter().map(index));
+    let element = |place: usize| elements.get(place).copied();
+    places.into_iter().filter_map(element).collect()
 }
 
 /// An output item of OpenAI's Responses, or a part of Gemini's. Where others have reasoning, no

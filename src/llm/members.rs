@@ -49,8 +49,17 @@ pub(super) fn set_some(object: &mut Map<String, Value>, name: &str, value: Optio
 
 /// What stands at these indexes, in their order. Equal ones stay as they are.
 pub(super) fn in_order(mut indexed: Vec<(u64, Value)>) -> Vec<Value> {
-    indexed.sort_by_key(|(index, _)| *index);
-    indexed.into_iter().map(|(_, value)| value).collect()
+    let places = places_in_order(&mut indexed.iter().map(|(index, _)| Some(*index)));
+    let value = |place: usize| indexed.get_mut(place).map(|(_, value)| value.take());
+    places.into_iter().filter_map(value).collect()
+}
+
+/// The places of these indexes, in their order, first of those that have none. Equal ones stay as
+/// they are. Of places and not of values, as a sort is code of its own for each type.
+pub(super) fn places_in_order(indexes: &mut dyn Iterator<Item = Option<u64>>) -> Vec<usize> {
+    let mut placed: Vec<_> = indexes.zip(0..).collect();
+    placed.sort_unstable();
+    placed.into_iter().map(|(_, place)| place).collect()
 }
 
 /// Takes a member that must be a string.

@@ -177,7 +177,7 @@ impl Assembly {
                 set_unless_null(usage, name, count);
             }
         }
-        delta.append(&mut event);
+        delta.extend(event);
         for (name, value) in delta {
             if matches!(name.as_str(), "content" | "usage" | "type") {
                 return Err(Lossy::UnknownMember);

@@ -70,10 +70,10 @@ impl Assembly {
                 // An empty text or no block at all.
                 self.block(index).ok_or(Lossy::Content)?;
             }
-            "messageStop" => self.ends.append(&mut payload),
+            "messageStop" => self.ends.extend(std::mem::take(&mut payload)),
             "metadata" if !self.has_metadata => {
                 self.has_metadata = true;
-                self.ends.append(&mut payload);
+                self.ends.extend(std::mem::take(&mut payload));
             }
             "messageStart" | "metadata" => return Err(Lossy::Malformed),
             _ => return Err(Lossy::UnknownMember),

@@ -414,7 +414,7 @@ impl Parts {
             }
             let mut call = Map::new();
             set(&mut call, "index", index.into());
-            call.append(&mut members);
+            call.extend(members);
             self.add("tool_calls", vec![Value::Object(call)].into(), false);
         }
         Ok(())
