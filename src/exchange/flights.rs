@@ -2,7 +2,8 @@
 //! answers: the part of collapsing that one worker knows.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 
 use crate::cache::CacheKey;
 
@@ -15,8 +16,25 @@ const UNHEARD: u64 = 250;
 /// The flights of one worker, by their keys.
 #[derive(Debug, Default)]
 pub(super) struct Flights {
-    flights: RefCell<BTreeMap<CacheKey, Flight>>,
+    flights: RefCell<HashMap<[u8; 32], Flight, BuildHasherDefault<FirstBytes>>>,
     last_number: Cell<u32>,
+}
+
+/// Hashes a key, which is a digest, to its first bytes. Not what `HashMap` hashes with otherwise,
+/// which asks the host for randomness.
+#[derive(Default)]
+struct FirstBytes(u64);
+
+impl Hasher for FirstBytes {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(first) = bytes.first_chunk() {
+            self.0 = u64::from_le_bytes(*first);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 #[derive(Debug)]
@@ -61,7 +79,7 @@ impl Flights {
     /// so for too long.
     pub(super) fn has(&self, key: &CacheKey, now: u64) -> bool {
         let flights = self.flights.borrow();
-        match flights.get(key).map(|flight| flight.leader) {
+        match flights.get(key.as_bytes()).map(|flight| flight.leader) {
             None => false,
             Some(Leader::Here { since, until, .. }) => (since..until).contains(&now),
             Some(Leader::Elsewhere { .. } | Leader::Landed) => true,
@@ -91,13 +109,13 @@ impl Flights {
     /// Whether the leader of a flight is in another worker.
     pub(super) fn follows(&self, key: &CacheKey) -> bool {
         let flights = self.flights.borrow();
-        let leader = flights.get(key).map(|flight| flight.leader);
+        let leader = flights.get(key.as_bytes()).map(|flight| flight.leader);
         matches!(leader, Some(Leader::Elsewhere { .. }))
     }
 
     fn begin(&self, key: CacheKey, leader: Leader) {
         let mut flights = self.flights.borrow_mut();
-        let flight = flights.entry(key).or_insert_with(|| Flight {
+        let flight = flights.entry(*key.as_bytes()).or_insert_with(|| Flight {
             leader,
             waiting: Vec::new(),
         });
@@ -114,7 +132,7 @@ impl Flights {
     /// An exchange waits for a flight; whether there is one.
     pub(super) fn wait(&self, key: &CacheKey, exchange: u32, since: u64, deadline: u64) -> bool {
         let mut flights = self.flights.borrow_mut();
-        let Some(flight) = flights.get_mut(key) else {
+        let Some(flight) = flights.get_mut(key.as_bytes()) else {
             return false;
         };
         flight.waiting.push(Waiter {
@@ -128,10 +146,10 @@ impl Flights {
     /// An exchange waits no more.
     pub(super) fn leave(&self, key: &CacheKey, exchange: u32) {
         let mut flights = self.flights.borrow_mut();
-        if let Some(flight) = flights.get_mut(key) {
+        if let Some(flight) = flights.get_mut(key.as_bytes()) {
             flight.waiting.retain(|waiter| waiter.exchange != exchange);
             if flight.waiting.is_empty() && !matches!(flight.leader, Leader::Here { .. }) {
-                flights.remove(key);
+                flights.remove(key.as_bytes());
             }
         }
     }
@@ -139,7 +157,7 @@ impl Flights {
     /// Whether a flight is still the one of this number: another leader may have taken over.
     pub(super) fn is_led_by(&self, key: &CacheKey, number: u32) -> bool {
         let flights = self.flights.borrow();
-        let leader = flights.get(key).map(|flight| flight.leader);
+        let leader = flights.get(key.as_bytes()).map(|flight| flight.leader);
         matches!(leader, Some(Leader::Here { number: led, .. }) if led == number)
     }
 
@@ -147,13 +165,13 @@ impl Flights {
     /// there are any. Without them the flight is over.
     pub(super) fn land(&self, key: &CacheKey) -> bool {
         let mut flights = self.flights.borrow_mut();
-        let Some(flight) = flights.get_mut(key) else {
+        let Some(flight) = flights.get_mut(key.as_bytes()) else {
             return false;
         };
         let first = flight.leader != Leader::Landed;
         flight.leader = Leader::Landed;
         if flight.waiting.is_empty() {
-            flights.remove(key);
+            flights.remove(key.as_bytes());
             return false;
         }
         first
@@ -161,7 +179,7 @@ impl Flights {
 
     /// A flight is over; who waited for it.
     pub(super) fn end(&self, key: &CacheKey) -> Vec<u32> {
-        let flight = self.flights.borrow_mut().remove(key);
+        let flight = self.flights.borrow_mut().remove(key.as_bytes());
         let waiting = flight.map(|flight| flight.waiting).unwrap_or_default();
         waiting.into_iter().map(|waiter| waiter.exchange).collect()
     }
@@ -191,7 +209,7 @@ impl Flights {
                 Leader::Elsewhere { peeked } => {
                     if !(*peeked..peeked.saturating_add(UNHEARD)).contains(&now) {
                         *peeked = now;
-                        due.unheard.push(*key);
+                        due.unheard.push(CacheKey::from_bytes(*key));
                     }
                     true
                 }

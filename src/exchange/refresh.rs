@@ -6,7 +6,6 @@
 //! upstream does not refuse it; otherwise a request of a client goes in its place.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::cache::CacheKey;
@@ -62,10 +61,10 @@ pub(super) enum NotRefreshed {
 /// What a worker knows of refreshes.
 #[derive(Debug, Default)]
 pub(super) struct Refreshes {
-    under_way: RefCell<BTreeSet<CacheKey>>,
+    under_way: RefCell<Vec<CacheKey>>,
     /// The keys for which the upstream has refused callouts, and until when, in milliseconds since
-    /// 1970.
-    refused: RefCell<BTreeMap<CacheKey, u64>>,
+    /// 1970. Looked through only where there would be a callout.
+    refused: RefCell<Vec<(CacheKey, u64)>>,
 }
 
 impl Refreshes {
@@ -81,28 +80,30 @@ impl Refreshes {
             return None;
         }
         let hold = Hold::take(&worker.budget, bytes)?;
-        under_way.insert(key);
+        under_way.push(key);
         Some(hold)
     }
 
     /// One has ended, with this status if there was an answer.
     pub(super) fn ended(&self, key: &CacheKey, status: Result<u16, CalloutFault>, now: u64) {
-        self.under_way.borrow_mut().remove(key);
+        self.under_way.borrow_mut().retain(|other| other != key);
         // 429, 5xx and connections that break come to any request; all else that is not an answer
         // speaks of this way of asking.
         if !matches!(status, Ok(200 | 429 | 500..) | Err(CalloutFault::NoReply)) {
             let mut refused = self.refused.borrow_mut();
-            refused.retain(|_, until| now < *until);
+            refused.retain(|(other, until)| other != key && now < *until);
             if refused.len() >= MAX_REFUSED {
                 refused.clear();
             }
-            refused.insert(*key, now.saturating_add(BY_REQUEST_FOR));
+            refused.push((*key, now.saturating_add(BY_REQUEST_FOR)));
         }
     }
 
     fn were_refused(&self, key: &CacheKey, now: u64) -> bool {
-        let until = self.refused.borrow().get(key).copied().unwrap_or(0);
-        now < until && until <= now.saturating_add(BY_REQUEST_FOR)
+        let refused = self.refused.borrow();
+        let refused = refused.iter().find(|(other, _)| other == key);
+        refused
+            .is_some_and(|(_, until)| now < *until && *until <= now.saturating_add(BY_REQUEST_FOR))
     }
 }
 

@@ -20,8 +20,9 @@ pub(super) struct Root {
     id: u32,
     /// `None` until there is a good configuration; requests pass untouched without one.
     shared: Option<Rc<Shared>>,
-    /// The tasks that wait for the result of a callout, by its token.
-    tasks: BTreeMap<u32, Calling>,
+    /// The tasks that wait for the result of a callout, by its token. Boxed, for code that is the
+    /// same as that of the map of [`Shared`].
+    tasks: BTreeMap<u32, Box<Calling>>,
 }
 
 /// A task that waits for the result of a callout.
@@ -92,7 +93,7 @@ impl Root {
                     task,
                     max_reply_bytes,
                 };
-                self.tasks.insert(token, calling);
+                self.tasks.insert(token, Box::new(calling));
             }
             (None, None) => {}
         }
