@@ -339,11 +339,9 @@ fn any_differ_only_in_case<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) ->
     !folded.is_sorted_by(|a, b| a < b)
 }
 
-/// One spelling for all names that differ only in case. Lower, upper, lower is
-/// what joins every pair of Unicode's simple case folding, which Go uses: `ſ`
-/// has no lower case of its own, the Kelvin sign no upper case, and `ẞ` meets
-/// `ß` only below. It joins some more (`ß` and `ss`, `ı` and `i`), which costs
-/// no more than a refusal.
+/// One spelling for all names that differ only in case: what Unicode's simple
+/// case folding joins, which Go uses, is joined. So are `ı` and `i`, which
+/// costs no more than a refusal.
 /// Lone surrogates become U+FFFD, as they do in Go.
 fn folded(name: &[u8]) -> String {
     let name = str::from_utf8(name).unwrap_or_default();
@@ -353,9 +351,40 @@ fn folded(name: &[u8]) -> String {
     decoded(name)
         .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
         .flat_map(char::to_lowercase)
-        .flat_map(char::to_uppercase)
-        .flat_map(char::to_lowercase)
+        .map(plainer)
         .collect()
+}
+
+/// The lower case of this one's upper case, if that is another. Named one by
+/// one, as the table of all upper cases is large.
+fn plainer(lower: char) -> char {
+    match lower {
+        'µ' => 'μ',
+        'ı' => 'i',
+        'ſ' => 's',
+        '\u{345}' | '\u{1fbe}' => 'ι',
+        'ς' => 'σ',
+        'ϐ' => 'β',
+        'ϑ' => 'θ',
+        'ϕ' => 'φ',
+        'ϖ' => 'π',
+        'ϰ' => 'κ',
+        'ϱ' => 'ρ',
+        'ϵ' => 'ε',
+        '\u{1c80}' => 'в',
+        '\u{1c81}' => 'д',
+        '\u{1c82}' => 'о',
+        '\u{1c83}' => 'с',
+        '\u{1c84}' | '\u{1c85}' => 'т',
+        '\u{1c86}' => 'ъ',
+        '\u{1c87}' => 'ѣ',
+        '\u{1c88}' => 'ꙋ',
+        'ẛ' => 'ṡ',
+        '\u{1fd3}' => '\u{390}',
+        '\u{1fe3}' => '\u{3b0}',
+        '\u{fb05}' => '\u{fb06}',
+        lower => lower,
+    }
 }
 
 #[cfg(test)]

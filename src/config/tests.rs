@@ -154,7 +154,10 @@ fn what_is_not_an_object_is_one_problem() {
     ] {
         assert_eq!(problems(odd), [problem]);
     }
-    assert!(problems("{\"ttl\":")[0].starts_with("must be a JSON object: it is no JSON at line 1, column 8"));
+    assert!(
+        problems("{\"ttl\":")[0]
+            .starts_with("must be a JSON object: it is no JSON at line 1, column 8")
+    );
 }
 
 #[test]

@@ -232,6 +232,28 @@ fn a_name_that_occurs_twice_is_refused() {
 }
 
 #[test]
+fn whatever_shares_its_upper_case_is_one_name() {
+    let folded_char = |c: char| folded(format!("{c}").as_bytes());
+    for c in ('\0'..=char::MAX).filter(|c| !matches!(c, '\0'..' ' | '"' | '\\')) {
+        let folded = folded_char(c);
+        for other in c.to_lowercase().chain(c.to_uppercase()) {
+            // Where one stands for several, nothing has it for its other case.
+            if c.to_uppercase().len() == 1 && c.to_lowercase().len() == 1 {
+                assert_eq!(folded_char(other), folded, "{c} and {other}");
+            }
+        }
+    }
+    // One case for two, although their upper case is several (Unicode's CaseFolding.txt).
+    for (one, other) in [
+        ('\u{390}', '\u{1fd3}'),
+        ('\u{3b0}', '\u{1fe3}'),
+        ('\u{fb05}', '\u{fb06}'),
+    ] {
+        assert_eq!(folded_char(one), folded_char(other));
+    }
+}
+
+#[test]
 fn names_that_differ_only_in_case_are_duplicates() {
     for (one, other) in [
         ("model", "Model"),
