@@ -1,7 +1,11 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 TARGET := wasm32-wasip1
-WASM := target/$(TARGET)/release/envoy_llm_cache.wasm
+MODULE := $(TARGET)/release/envoy_llm_cache.wasm
+WASM := target/$(MODULE)
+TRAP_WASM := target/trap/$(MODULE)
+BINARYEN := binaryen@132.0.0
+WASM_OPT := target/$(BINARYEN)/node_modules/.bin/wasm-opt
 VENV := target/venv
 VENV_READY := $(VENV)/.ready
 NODE_READY := target/node/.ready
@@ -15,8 +19,7 @@ UPSTREAM ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: rust-target ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
-	cargo build --release --locked --target $(TARGET)
+build: $(WASM) ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 
 demo: build $(VENV_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1 leaves it running)
 	$(PY) -m harness.demo
@@ -26,8 +29,7 @@ run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make r
 
 # The filter once more, with a way to trap its VM: half a minute of one core when it changes.
 .PHONY: trap
-trap: rust-target
-	cargo build --release --locked --target $(TARGET) --target-dir target/trap --features trap-for-tests
+trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
 test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
@@ -74,6 +76,28 @@ clean: ## remove all that was built or downloaded
 
 rust-target:
 	@rustup target list --installed | grep -qx $(TARGET) || rustup target add $(TARGET)
+
+# Cargo knows what has changed, and touches its module only then.
+.PHONY: ask-cargo
+target/cargo/$(MODULE): ask-cargo | rust-target
+	cargo build --release --locked --target $(TARGET) --target-dir target/cargo
+target/cargo-trap/$(MODULE): ask-cargo | rust-target
+	cargo build --release --locked --target $(TARGET) --target-dir target/cargo-trap --features trap-for-tests
+
+$(WASM): target/cargo/$(MODULE) $(WASM_OPT)
+$(TRAP_WASM): target/cargo-trap/$(MODULE) $(WASM_OPT)
+
+# What rustc's linker writes is a sixth larger. The features are those that rustc uses.
+$(WASM) $(TRAP_WASM):
+	mkdir -p $(@D)
+	if [ -e $(WASM_OPT) ]; then $(WASM_OPT) -O3 --enable-bulk-memory --enable-multivalue \
+		--enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types \
+		--enable-sign-ext --enable-simd $< -o $@.new; else cp $< $@.new; fi
+	mv $@.new $@
+
+$(WASM_OPT):
+	@command -v npm >/dev/null && npm install --prefix target/$(BINARYEN) --no-package-lock --no-audit --no-fund --loglevel=error $(BINARYEN) && touch $@ \
+		|| echo "no $(BINARYEN) from npm: the filter is a sixth larger without" >&2
 
 # A venv that failed half way has no stamp, and is made anew.
 $(VENV_READY): tests/requirements.txt
