@@ -13,6 +13,8 @@
 //! A body in which a name occurs twice in one object is refused: which of the
 //! two counts is up to the upstream, and sorting would hide their order.
 
+use std::cmp::Ordering;
+
 mod elements;
 mod lexical;
 mod pointer;
@@ -131,6 +133,12 @@ impl Member {
     }
 }
 
+/// Not inlined: a sort has it at dozens of places.
+#[inline(never)]
+fn by_name(a: &Member, b: &Member, out: &[u8]) -> Ordering {
+    unquoted(a.name(out)).cmp(unquoted(b.name(out)))
+}
+
 /// The state of one [`canonicalize`]: what is left to read and what is written.
 #[derive(Default)]
 struct Writer<'b> {
@@ -227,7 +235,7 @@ impl Writer<'_> {
         // Strictly ascending names are in order and have no duplicate.
         let in_order = members.is_sorted_by(|a, b| name(a) < name(b));
         if !in_order {
-            members.sort_unstable_by(|a, b| name(a).cmp(name(b)));
+            members.sort_unstable_by(|a, b| by_name(a, b, out));
             if !members.is_sorted_by(|a, b| name(a) < name(b)) {
                 return Err(NotPlain::DuplicateName);
             }
