@@ -58,17 +58,18 @@ pub(super) fn split_plain(bytes: &[u8]) -> (&[u8], &[u8]) {
     // The high bit of each byte that is less than `limit`, if no byte before it is, and none is
     // 128 or more.
     let below = |word: u64, limit: u8| word.wrapping_sub(all(limit)) & !word & all(0x80);
-    let (words, _) = bytes.as_chunks::<8>();
+    let (words, rest) = bytes.as_chunks::<8>();
     let mut plain = 0_usize;
     for word in words {
         let word = u64::from_le_bytes(*word);
         let found = below(word, b' ') | below(word ^ all(b'"'), 1) | below(word ^ all(b'\\'), 1);
         if found != 0 {
-            break;
+            // The lowest of the bits found is that of the first byte.
+            plain = plain.saturating_add(found.trailing_zeros() as usize / 8);
+            return bytes.split_at_checked(plain).unwrap_or((bytes, b""));
         }
         plain = plain.saturating_add(8);
     }
-    let rest = bytes.get(plain..).unwrap_or_default();
     let ends = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..b' ');
     let tail = rest.iter().position(ends).unwrap_or(rest.len());
     bytes
