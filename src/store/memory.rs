@@ -14,11 +14,15 @@
 //! compare-and-set on the version that it saw before its claim. So what the slots of a set hold
 //! is never more than what its head accounts for, whoever writes at the same time; a writer that
 //! loses the second race empties the slot, which costs an entry and no bytes.
+//!
+//! A smaller configuration closes the sets that it does not use: an empty head. Who comes to write
+//! to such a set, or to one that nobody has used yet, looks whether it is one of the store's; who
+//! comes to any other set need not.
 
 use std::cell::Cell;
 
 use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
-use super::{HostFault, SetFault, SharedData, StoreFault, Version, Versioned, get_or_create};
+use super::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
 /// room from several sets instead of emptying one.
@@ -77,6 +81,8 @@ pub struct Stored {
 pub struct MemoryStore {
     /// Sets in use. Another configuration under the same `vm_id` may have changed it since.
     sets: Cell<u32>,
+    /// The second, since 1970, in which that was read; at first none.
+    read_in: Cell<u64>,
     max_entry_bytes: usize,
 }
 
@@ -89,14 +95,12 @@ impl MemoryStore {
         let sets = u32::try_from(max_bytes / SET_BYTES)
             .unwrap_or(MAX_SETS)
             .clamp(1, MAX_SETS);
-        let before = read_geometry(shared).unwrap_or(sets);
-        // If the host refuses, lookups and inserts will say so.
-        let _unset = shared.set(GEOMETRY, &sets.to_le_bytes(), None);
-        for set in sets..before {
-            empty_set(shared, set);
+        for set in sets..change_geometry(shared, sets) {
+            close_set(shared, set);
         }
         Self {
             sets: Cell::new(sets),
+            read_in: Cell::new(u64::MAX),
             max_entry_bytes,
         }
     }
@@ -111,17 +115,14 @@ impl MemoryStore {
         key: &[u8; 32],
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
-        let mut first = self.read_segment(shared, key, 0)?;
-        if first.is_none() && self.follow_geometry(shared) {
-            first = self.read_segment(shared, key, 0)?;
-        }
+        self.follow_geometry(shared, now / 1_000);
         let Some(Segment {
             piece: mut entry,
             trailer: first,
             set,
             way,
             version,
-        }) = first
+        }) = self.read_segment(shared, key, 0)?
         else {
             return Ok(None);
         };
@@ -205,7 +206,26 @@ impl MemoryStore {
         now: u32,
         expires: u32,
     ) -> Result<u32, StoreFault> {
-        self.follow_geometry(shared);
+        self.follow_geometry(shared, now.into());
+        if let Some(evicted) = self.write(shared, key, entry, now, expires)? {
+            return Ok(evicted);
+        }
+        // It goes to another set by now.
+        self.read_geometry(shared);
+        let evicted = self.write(shared, key, entry, now, expires)?;
+        evicted.ok_or(StoreFault::Contended)
+    }
+
+    /// As [`MemoryStore::insert`]; `None` if it belongs to a set that the store does not use any
+    /// more.
+    fn write(
+        &self,
+        shared: &impl SharedData,
+        key: &[u8; 32],
+        entry: &[u8],
+        now: u32,
+        expires: u32,
+    ) -> Result<Option<u32>, StoreFault> {
         let entry_bytes = u32::try_from(entry.len()).map_err(|_| StoreFault::TooLarge)?;
         let pieces: Vec<_> = entry.chunks(SEGMENT_BYTES).collect();
         let segments = u16::try_from(pieces.len()).map_err(|_| StoreFault::TooLarge)?;
@@ -225,15 +245,26 @@ impl MemoryStore {
             value.extend_from_slice(piece);
             trailer.encode(&mut value);
             let place = self.place_of(key, index);
-            evicted = evicted.saturating_add(place.write(shared, &value, now, expires)?);
+            let Some(more) = place.write(shared, &value, now, expires)? else {
+                return Ok(None);
+            };
+            evicted = evicted.saturating_add(more);
         }
-        Ok(evicted)
+        Ok(Some(evicted))
     }
 
-    /// Takes over the number of sets that another configuration has given the store; whether that
-    /// changed anything.
-    fn follow_geometry(&self, shared: &impl SharedData) -> bool {
-        read_geometry(shared).is_some_and(|sets| self.sets.replace(sets) != sets)
+    /// Takes over the number of sets that another configuration may have given the store, once in
+    /// each second: who does not know of it yet finds less, and stores nothing where it must not.
+    fn follow_geometry(&self, shared: &impl SharedData, second: u64) {
+        if self.read_in.replace(second) != second {
+            self.read_geometry(shared);
+        }
+    }
+
+    fn read_geometry(&self, shared: &impl SharedData) {
+        if let Some(sets) = read_geometry(shared) {
+            self.sets.set(sets);
+        }
     }
 
     /// Whether so many segments fit, spread over all sets.
@@ -297,20 +328,28 @@ impl Place {
         Ok(slot.map(|slot| (way, slot)))
     }
 
+    /// How many unexpired values made room; `None` if the store does not use the set any more.
     fn write(
         &self,
         shared: &impl SharedData,
         value: &[u8],
         now: u32,
         expires: u32,
-    ) -> Result<u32, StoreFault> {
+    ) -> Result<Option<u32>, StoreFault> {
         let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
         let name = head_name(self.set);
         for _ in 0..MAX_TRIES {
-            let old = get_or_create(shared, &name)?;
-            let mut head = if old.value.is_empty() {
+            let (old, version) = match shared.get(&name)? {
+                Some(old) => (old.value, old.version),
+                None => (Vec::new(), IF_ABSENT),
+            };
+            let was_closed = old.is_empty();
+            if was_closed && !self.is_in_use(shared) {
+                return Ok(None);
+            }
+            let mut head = if was_closed {
                 SetHead::default()
-            } else if let Some(head) = SetHead::decode(old.value) {
+            } else if let Some(head) = SetHead::decode(old) {
                 head
             } else {
                 // What the slots hold is unknown, so none of it may count as free room.
@@ -325,15 +364,20 @@ impl Place {
                 .place(self.tag, bytes, expires, now)
                 .ok_or(StoreFault::TooLarge)?;
             let slot = slot_name(self.set, way);
-            let seen = get_or_create(shared, &slot)?.version;
-            match shared.set(&name, head.as_bytes(), Some(old.version)) {
+            let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
+            match shared.set(&name, head.as_bytes(), Some(version)) {
                 Ok(()) => {}
                 Err(SetFault::VersionMismatch) => continue,
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
             }
+            // Whoever gave the set up meanwhile may have been here before it was opened.
+            if was_closed && !self.is_in_use(shared) {
+                close_set(shared, self.set);
+                return Ok(None);
+            }
             empty_slots(shared, self.set, emptied);
             return match shared.set(&slot, value, Some(seen)) {
-                Ok(()) => Ok(evicted),
+                Ok(()) => Ok(Some(evicted)),
                 Err(fault) => {
                     empty_slots(shared, self.set, [way]);
                     Err(match fault {
@@ -344,6 +388,11 @@ impl Place {
             };
         }
         Err(StoreFault::Contended)
+    }
+
+    /// Whether the set is one that the latest configuration gave the store.
+    fn is_in_use(&self, shared: &impl SharedData) -> bool {
+        read_geometry(shared).is_none_or(|sets| self.set < sets)
     }
 }
 
@@ -419,25 +468,57 @@ impl Trailer {
 }
 
 fn read_geometry(shared: &impl SharedData) -> Option<u32> {
-    let value = shared.get(GEOMETRY).ok()??.value;
+    decode_geometry(shared.get(GEOMETRY).ok()??.value)
+}
+
+fn decode_geometry(value: Vec<u8>) -> Option<u32> {
     let sets = u32::from_le_bytes(value.try_into().ok()?);
     (1..=MAX_SETS).contains(&sets).then_some(sets)
 }
 
-/// Empties a set that the store does not use any more.
-fn empty_set(shared: &impl SharedData, set: u32) {
+/// Sets the number of sets, and says what it was before.
+fn change_geometry(shared: &impl SharedData, sets: u32) -> u32 {
+    for _ in 0..MAX_TRIES {
+        let Ok(before) = shared.get(GEOMETRY) else {
+            break;
+        };
+        let version = before.as_ref().map_or(IF_ABSENT, |before| before.version);
+        let before = before.and_then(|before| decode_geometry(before.value));
+        if before == Some(sets) {
+            break;
+        }
+        match shared.set(GEOMETRY, &sets.to_le_bytes(), Some(version)) {
+            Ok(()) => return before.unwrap_or(sets),
+            Err(SetFault::VersionMismatch) => {}
+            Err(SetFault::Host) => break,
+        }
+    }
+    // If the host refuses, lookups and inserts will say so.
+    sets
+}
+
+/// Closes a set that the store does not use any more, and frees what it holds. A writer that was
+/// about to claim a slot finds its head changed, and one that has claimed one, its slot.
+fn close_set(shared: &impl SharedData, set: u32) {
     let name = head_name(set);
-    let Ok(Some(head)) = shared.get(&name) else {
-        return;
-    };
-    if head.value.is_empty() {
-        return;
+    for _ in 0..MAX_TRIES {
+        let Ok(Some(Versioned { value, version })) = shared.get(&name) else {
+            return;
+        };
+        if value.is_empty() {
+            return;
+        }
+        match shared.set(&name, &[], Some(version)) {
+            Err(SetFault::VersionMismatch) => {}
+            Ok(()) | Err(SetFault::Host) => {
+                match SetHead::decode(value) {
+                    Some(head) => empty_slots(shared, set, head.ways()),
+                    None => empty_slots(shared, set, 0..=u8::MAX),
+                }
+                return;
+            }
+        }
     }
-    match SetHead::decode(head.value) {
-        Some(head) => empty_slots(shared, set, head.ways()),
-        None => empty_slots(shared, set, 0..=u8::MAX),
-    }
-    let _unset = shared.set(&name, &[], None);
 }
 
 /// Frees the bytes of slots; their names stay. A slot that the host refuses to empty keeps its

@@ -272,11 +272,69 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
     assert!(new.lookup(&shared, &key(3_999), 0).unwrap().is_some());
     let third = MemoryStore {
         sets: Cell::new(8),
+        read_in: Cell::new(u64::MAX),
         max_entry_bytes: 1 << 20,
     };
     let found = third.lookup(&shared, &key(3_999), 0).unwrap();
     assert!(found.is_some(), "a worker that only reads follows as well");
     assert!(old.lookup(&shared, &key(3_999), 0).unwrap().is_some());
+}
+
+/// Another worker makes the store smaller between two host calls of a writer, at every such place,
+/// and the writer does not know of it.
+#[test]
+fn a_store_that_shrinks_while_somebody_writes_holds_nothing_beyond_its_end() {
+    for was_used in [false, true] {
+        let mut interrupted = 0;
+        for at in 0..20 {
+            let shared = FakeSharedData::default();
+            let store = open(&shared, 8 * MIB);
+            let beyond = |number: &u64| store.place_of(&key(*number), 0).set == 5;
+            let mut numbers = (0..).filter(beyond);
+            let (before, number) = (numbers.next().unwrap(), numbers.next().unwrap());
+            if was_used {
+                insert(&store, &shared, before, 5_000).unwrap();
+            }
+            shared.calls.set(0);
+            *shared.interruption.borrow_mut() = Some((
+                at,
+                Box::new(|shared: &FakeSharedData| {
+                    open(shared, 2 * MIB);
+                }),
+            ));
+            let written = insert(&store, &shared, number, 5_000);
+            if shared.interruption.borrow().is_some() {
+                continue;
+            }
+            interrupted += 1;
+            let held: u64 = (2..8).map(|set| shared.slot_bytes(set)).sum();
+            assert_eq!(held, 0, "at call {at}");
+            let new = open(&shared, 2 * MIB);
+            let found = new.lookup(&shared, &key(number), 0).unwrap();
+            assert_eq!(found.is_some(), written.is_ok(), "at call {at}");
+            // Who still does not know stores nothing there either.
+            insert(&store, &shared, number, 5_000).unwrap();
+            assert!(new.lookup(&shared, &key(number), 0).unwrap().is_some());
+        }
+        assert!(interrupted >= 4, "{interrupted}");
+    }
+}
+
+#[test]
+fn sets_that_were_closed_are_used_again_when_the_store_grows() {
+    let shared = FakeSharedData::default();
+    let fill = |store: &MemoryStore| {
+        for number in 0..2_000 {
+            insert(store, &shared, number, 4_000).unwrap();
+        }
+    };
+    fill(&open(&shared, 8 * MIB));
+    fill(&open(&shared, 2 * MIB));
+    assert!(shared.bytes() <= 2 * MIB);
+    let grown = open(&shared, 8 * MIB);
+    fill(&grown);
+    assert!(shared.bytes() > 6 * MIB);
+    assert!((1_500..2_000).all(|number| grown.lookup(&shared, &key(number), 0) != Ok(None)));
 }
 
 #[test]
@@ -398,11 +456,11 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     assert_eq!(again.bytes, first.bytes);
     assert!(again.seen.unwrap().is_same(&seen));
     assert_eq!(
-        reads(4_999, 2).unwrap().bytes,
+        reads(4_999, 3).unwrap().bytes,
         entry(1, 500),
         "a clock set back"
     );
-    let late = reads(5_000 + SEEN_FOR, 2).unwrap();
+    let late = reads(5_000 + SEEN_FOR, 3).unwrap();
     assert!(
         !late.seen.unwrap().is_same(&seen),
         "its checksum is computed again"
@@ -424,5 +482,5 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     };
     trailer.encode(&mut foreign);
     shared.put(&slot, &foreign);
-    assert_eq!(reads(5_000, 4), None);
+    assert_eq!(reads(5_000, 3), None);
 }
