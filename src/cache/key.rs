@@ -10,12 +10,14 @@ use crate::json::{Canonical, Pointer};
 use crate::llm::{Api, Ask};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
-const FORMAT_VERSION: u64 = 1;
+const FORMAT_VERSION: u64 = 2;
 
-/// Where clients put their credentials: OpenAI and most others, Anthropic, Azure, Gemini.
+/// Where clients put their credentials: OpenAI and most others, Anthropic, Azure, Gemini. Another
+/// list is another [`FORMAT_VERSION`].
 const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
 
-/// Request headers that steer what a provider answers, and so take part in every key.
+/// Request headers that steer what a provider answers, and so take part in every key. Another list
+/// is another [`FORMAT_VERSION`].
 const HEADERS: [&str; 17] = [
     // Cohere: by this, misspelt, its first API is asked for another framing.
     "accepts",
@@ -117,11 +119,9 @@ impl CacheKey {
         // With its query, byte for byte as it goes to the upstream, but for the form of the answer.
         fields.bytes(&api.key_path(headers.get(":path").unwrap_or_default()));
         fields.bytes(api.name().as_bytes());
-        fields.number(length(HEADERS.len().saturating_add(extra_headers.len())));
-        for name in HEADERS
-            .into_iter()
-            .chain(extra_headers.iter().map(String::as_str))
-        {
+        fields.present(&HEADERS, headers);
+        fields.number(length(extra_headers.len()));
+        for name in extra_headers {
             fields.header(name, headers);
         }
         // Two rules that leave out different parts must not meet in what is left.
@@ -208,14 +208,22 @@ impl Fields {
         }
     }
 
+    /// Those of a list of headers that are there. All requests have the same list, so that what is
+    /// absent need not be told.
+    fn present(&mut self, names: &[&str], headers: &Headers) {
+        for name in names.iter().filter(|name| headers.contains(name)) {
+            self.header(name, headers);
+        }
+        // No name is so short.
+        self.number(0);
+    }
+
     fn tenant(&mut self, tenant: &Tenant, headers: &Headers) -> Result<(), NoTenant> {
         match tenant {
             Tenant::Shared => self.number(0),
             Tenant::Credentials => {
                 self.number(1);
-                for name in CREDENTIALS {
-                    self.header(name, headers);
-                }
+                self.present(&CREDENTIALS, headers);
             }
             Tenant::Header(name) => {
                 if headers.get(name).is_none_or(<[u8]>::is_empty) {
