@@ -75,7 +75,7 @@ impl Record {
 /// stored: a head is read at each lookup, and most of it is looked at once at the most.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetHead {
-    /// Well-formed, always.
+    /// The magic and whole records, always.
     bytes: Vec<u8>,
 }
 
@@ -98,15 +98,11 @@ pub(super) struct Placement {
 }
 
 impl SetHead {
-    /// `None` if the bytes are not a head of this version, or contradict themselves.
+    /// `None` if the bytes are not a head of this version.
     pub(super) fn decode(bytes: Vec<u8>) -> Option<Self> {
         let (records, odd) = bytes.strip_prefix(&MAGIC)?.as_chunks::<RECORD_BYTES>();
-        if !odd.is_empty() || records.len() > WAYS {
-            return None;
-        }
-        let count = records.len();
-        let head = Self { bytes };
-        (head.used().count() == count).then_some(head)
+        let is_head = odd.is_empty() && records.len() <= WAYS;
+        is_head.then_some(Self { bytes })
     }
 
     /// What [`SetHead::decode`] takes.
@@ -165,7 +161,7 @@ impl SetHead {
         let mut emptied = Vec::new();
         let mut replaced = None;
         let mut held = 0_u64;
-        self.retain(&mut |old| {
+        self.retain(|old| {
             if old.tag == tag {
                 replaced = Some(old.way);
             } else if old.expires <= now {
@@ -213,16 +209,16 @@ impl SetHead {
         self.records().iter().position(has_tag)
     }
 
-    fn retain(&mut self, keeps: &mut dyn FnMut(Record) -> bool) {
+    fn retain(&mut self, mut keeps: impl FnMut(Record) -> bool) {
         let mut kept = 0_usize;
         let records = self.records_mut();
         for place in 0..records.len() {
-            let Some(record) = records.get(place).copied() else {
-                break;
-            };
-            if keeps(Record::decode(&record)) {
-                if let Some(free) = records.get_mut(kept).filter(|_| kept != place) {
-                    *free = record;
+            if records
+                .get(place)
+                .is_some_and(|record| keeps(Record::decode(record)))
+            {
+                if kept != place {
+                    records.swap(kept, place);
                 }
                 kept = kept.saturating_add(1);
             }
@@ -262,11 +258,6 @@ impl Used {
         if let Some(bits) = self.0.get_mut(usize::from(way / 64)) {
             *bits |= 1 << (way % 64);
         }
-    }
-
-    fn count(&self) -> usize {
-        let ones = self.0.iter().map(|bits| bits.count_ones());
-        usize::try_from(ones.sum::<u32>()).unwrap_or(usize::MAX)
     }
 
     fn first_unused(&self) -> Option<u8> {
