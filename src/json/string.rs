@@ -64,9 +64,9 @@ pub(super) fn push_raw(out: &mut Vec<u8>, c: char) {
 
 /// Writes one UTF-16 unit as an escape.
 pub(super) fn push_unit(out: &mut Vec<u8>, unit: u16) {
-    out.extend_from_slice(b"\\u");
-    for shift in [12, 8, 4, 0] {
-        let digit = usize::from((unit >> shift) & 0xF);
-        out.extend(b"0123456789abcdef".get(digit));
-    }
+    let digit = |shift: u16| match (unit >> shift) as u8 & 0xF {
+        digit @ 0..10 => b'0' + digit,
+        digit => b'a' - 10 + digit,
+    };
+    out.extend_from_slice(&[b'\\', b'u', digit(12), digit(8), digit(4), digit(0)]);
 }
