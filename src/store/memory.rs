@@ -19,7 +19,7 @@
 //! to such a set, or to one that nobody has used yet, looks whether it is one of the store's; who
 //! comes to any other set need not.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
 use super::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
@@ -31,6 +31,11 @@ const SEGMENT_BYTES: usize = 256 << 10;
 /// Raised whenever the trailer or the order of segments changes.
 const MAGIC: [u8; 3] = [b'S', b'L', 1];
 const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
+
+/// How many heads of sets a worker remembers, and how many it does without after one had changed:
+/// where many write, a head that is remembered costs more than it saves.
+const HEADS: usize = 64;
+const HEADS_LEFT_OUT: u8 = 16;
 
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
@@ -83,7 +88,50 @@ pub struct MemoryStore {
     sets: Cell<u32>,
     /// The second, since 1970, in which that was read; at first none.
     read_in: Cell<u64>,
+    heads: Heads,
     max_entry_bytes: usize,
+}
+
+/// The heads of sets in which this worker has just looked in vain, as they were: who looks in vain
+/// comes back to write, and by its version a head can be changed that is still the same.
+#[derive(Debug, Default)]
+struct Heads {
+    heads: RefCell<Vec<Option<Head>>>,
+    /// So many are not remembered.
+    left_out: Cell<u8>,
+}
+
+#[derive(Debug)]
+struct Head {
+    set: u32,
+    head: SetHead,
+    version: Version,
+}
+
+impl Heads {
+    fn keep(&self, head: Head) {
+        if let Some(left_out) = self.left_out.get().checked_sub(1) {
+            self.left_out.set(left_out);
+            return;
+        }
+        let mut heads = self.heads.borrow_mut();
+        heads.resize_with(HEADS, || None);
+        if let Some(place) = heads.get_mut(Self::place(head.set)) {
+            *place = Some(head);
+        }
+    }
+
+    /// Each serves once: it is changed then.
+    fn take(&self, set: u32) -> Option<Head> {
+        let mut heads = self.heads.borrow_mut();
+        heads
+            .get_mut(Self::place(set))?
+            .take_if(|head| head.set == set)
+    }
+
+    fn place(set: u32) -> usize {
+        usize::try_from(set).unwrap_or(0) % HEADS
+    }
 }
 
 impl MemoryStore {
@@ -101,6 +149,7 @@ impl MemoryStore {
         Self {
             sets: Cell::new(sets),
             read_in: Cell::new(u64::MAX),
+            heads: Heads::default(),
             max_entry_bytes,
         }
     }
@@ -245,7 +294,7 @@ impl MemoryStore {
             value.extend_from_slice(piece);
             trailer.encode(&mut value);
             let place = self.place_of(key, index);
-            let Some(more) = place.write(shared, &value, now, expires)? else {
+            let Some(more) = place.write(shared, &self.heads, &value, now, expires)? else {
                 return Ok(None);
             };
             evicted = evicted.saturating_add(more);
@@ -282,7 +331,7 @@ impl MemoryStore {
         index: u16,
     ) -> Result<Option<Segment>, HostFault> {
         let place = self.place_of(key, index);
-        let found = place.read(shared)?;
+        let found = place.read(shared, &self.heads)?;
         Ok(found.and_then(|(way, slot)| Segment::decode(slot, place.set, way, key, index)))
     }
 
@@ -309,7 +358,11 @@ struct Place {
 
 impl Place {
     /// Which slot of the set it is in, and what that holds.
-    fn read(&self, shared: &impl SharedData) -> Result<Option<(u8, Versioned)>, HostFault> {
+    fn read(
+        &self,
+        shared: &impl SharedData,
+        heads: &Heads,
+    ) -> Result<Option<(u8, Versioned)>, HostFault> {
         let name = head_name(self.set);
         let Some(Versioned { value, version }) = shared.get(&name)? else {
             return Ok(None);
@@ -318,6 +371,8 @@ impl Place {
             return Ok(None);
         };
         let Some(way) = head.find(self.tag) else {
+            let set = self.set;
+            heads.keep(Head { set, head, version });
             return Ok(None);
         };
         if head.touch(self.tag) {
@@ -332,6 +387,7 @@ impl Place {
     fn write(
         &self,
         shared: &impl SharedData,
+        heads: &Heads,
         value: &[u8],
         now: u32,
         expires: u32,
@@ -339,23 +395,17 @@ impl Place {
         let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
         let name = head_name(self.set);
         for _ in 0..MAX_TRIES {
-            let (old, version) = match shared.get(&name)? {
-                Some(old) => (old.value, old.version),
-                None => (Vec::new(), IF_ABSENT),
+            let known = heads.take(self.set);
+            let was_known = known.is_some();
+            let (head, version) = match known {
+                Some(Head { head, version, .. }) => (Some(head), version),
+                None => self.open(shared, &name)?,
             };
-            let was_closed = old.is_empty();
+            let was_closed = head.is_none();
             if was_closed && !self.is_in_use(shared) {
                 return Ok(None);
             }
-            let mut head = if was_closed {
-                SetHead::default()
-            } else if let Some(head) = SetHead::decode(old) {
-                head
-            } else {
-                // What the slots hold is unknown, so none of it may count as free room.
-                empty_slots(shared, self.set, 0..=u8::MAX);
-                SetHead::default()
-            };
+            let mut head = head.unwrap_or_default();
             let Placement {
                 way,
                 emptied,
@@ -367,7 +417,12 @@ impl Place {
             let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
             match shared.set(&name, head.as_bytes(), Some(version)) {
                 Ok(()) => {}
-                Err(SetFault::VersionMismatch) => continue,
+                Err(SetFault::VersionMismatch) => {
+                    if was_known {
+                        heads.left_out.set(HEADS_LEFT_OUT);
+                    }
+                    continue;
+                }
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
             }
             // Whoever gave the set up meanwhile may have been here before it was opened.
@@ -388,6 +443,26 @@ impl Place {
             };
         }
         Err(StoreFault::Contended)
+    }
+
+    /// The head of the set, if it is open, and its version.
+    fn open(
+        &self,
+        shared: &impl SharedData,
+        name: &str,
+    ) -> Result<(Option<SetHead>, Version), HostFault> {
+        let Some(Versioned { value, version }) = shared.get(name)? else {
+            return Ok((None, IF_ABSENT));
+        };
+        if value.is_empty() {
+            return Ok((None, version));
+        }
+        let head = SetHead::decode(value).unwrap_or_else(|| {
+            // What the slots hold is unknown, so none of it may count as free room.
+            empty_slots(shared, self.set, 0..=u8::MAX);
+            SetHead::default()
+        });
+        Ok((Some(head), version))
     }
 
     /// Whether the set is one that the latest configuration gave the store.
