@@ -50,7 +50,7 @@ const GEOMETRY: &str = "llm-cache/sets";
 /// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
 /// it might be evicted meanwhile from a set that many others come to.
 const SEEN_FOR: u64 = 1_000;
-const SEEN_TIMES: u8 = 3;
+const SEEN_TIMES: u8 = 15;
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -605,12 +605,26 @@ fn empty_slots(shared: &impl SharedData, set: u32, ways: impl IntoIterator<Item 
 }
 
 fn head_name(set: u32) -> String {
-    format!("llm-cache/{set}")
+    let mut name = String::with_capacity(32);
+    name.push_str("llm-cache/");
+    push_number(&mut name, set);
+    name
 }
 
 fn slot_name(set: u32, way: u8) -> String {
     const { assert!(WAYS == 256, "a way is one byte") };
-    format!("llm-cache/{set}/{way}")
+    let mut name = head_name(set);
+    name.push('/');
+    push_number(&mut name, way.into());
+    name
+}
+
+/// As `write!` would, in a fraction of its time: every lookup spells names.
+fn push_number(name: &mut String, number: u32) {
+    if number > 9 {
+        push_number(name, number / 10);
+    }
+    name.extend(char::from_digit(number % 10, 10));
 }
 
 #[cfg(test)]
