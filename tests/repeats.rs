@@ -126,6 +126,21 @@ fn a_request_that_comes_again_is_answered_with_one_read() {
 }
 
 #[test]
+fn an_entry_with_long_headers_is_looked_up_anew_each_time() {
+    for (length, reads) in [(10, 1), (300, 1), (600, 2)] {
+        let mut host = Host::new("{}", SECRET);
+        host.language = "x".repeat(length);
+        for _ in 0..2 {
+            host.ask(post(&[]), ASK);
+        }
+        let before = host.shared.reads.get();
+        host.ask(post(&[]), ASK);
+        assert_eq!(host.shared.reads.get() - before, reads, "{length}");
+        assert_eq!(host.asked, 1);
+    }
+}
+
+#[test]
 fn another_header_that_decides_is_another_request() {
     let config = r#"{"key":{"headers":["x-variant"]},"rules":[
         {"match":{"header":{"x-rule":"a"}},"key":{"namespace":"a"}}]}"#;

@@ -49,7 +49,7 @@ const RECORDS: usize = 4_096;
 const MAX_OPTION_BYTES: usize = 256;
 
 /// An entry that says more of its answer is decoded anew each time.
-const MAX_HEAD_BYTES: usize = 1_024;
+const MAX_HEAD_BYTES: usize = 512;
 
 /// The headers that decide what a request asks for and under which key, by the length of their
 /// names.

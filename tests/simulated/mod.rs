@@ -52,6 +52,8 @@ pub(crate) struct Host {
     pub(crate) now: u64,
     /// How often the upstream was asked.
     pub(crate) asked: u32,
+    /// The language that the upstream says its answers are in.
+    pub(crate) language: String,
 }
 
 impl Host {
@@ -64,6 +66,7 @@ impl Host {
             shared,
             now: NOW,
             asked: 0,
+            language: "en".to_owned(),
         }
     }
 
@@ -89,7 +92,11 @@ impl Host {
         }
         self.asked += 1;
         if exchange.awaits_response() {
-            let fields = [(":status", "200"), ("content-type", "application/json")];
+            let fields = [
+                (":status", "200"),
+                ("content-type", "application/json"),
+                ("content-language", self.language.as_str()),
+            ];
             let now = self.now;
             let began = Input::ResponseHeaders {
                 headers: &fields.into_iter().collect(),
