@@ -50,7 +50,11 @@ const GEOMETRY: &str = "llm-cache/sets";
 /// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
 /// it might be evicted meanwhile from a set that many others come to.
 const SEEN_FOR: u64 = 1_000;
-const SEEN_TIMES: u8 = 15;
+const SEEN_TIMES: usize = 15;
+
+/// The longer entries are, the fewer evict one another: found so often that they come to so many
+/// bytes, the head is asked again.
+const SEEN_BYTES: usize = SEGMENT_BYTES / 4;
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +64,8 @@ pub struct Seen {
     version: Version,
     /// Since when, in milliseconds since 1970. It ends long before a version can have come round.
     since: u64,
-    /// How often it was found there since the head was asked.
-    times: u8,
+    /// How often it may be found there before the head is asked again.
+    times_left: usize,
 }
 
 impl Seen {
@@ -188,7 +192,7 @@ impl MemoryStore {
             way,
             version,
             since: now,
-            times: 0,
+            times_left: SEEN_TIMES.min(SEEN_BYTES / entry.len().max(1)),
         };
         Ok(first.is_whole(&entry).then(|| Stored {
             bytes: entry,
@@ -211,7 +215,7 @@ impl MemoryStore {
         let is_recent = now
             .checked_sub(seen.since)
             .is_some_and(|passed| passed < SEEN_FOR);
-        if is_recent && seen.times < SEEN_TIMES && self.place_of(key, 0).set == seen.set {
+        if is_recent && seen.times_left > 0 && self.place_of(key, 0).set == seen.set {
             let slot = shared.get(&slot_name(seen.set, seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, seen.set, seen.way, key, 0));
             if let Some(Segment {
@@ -225,7 +229,7 @@ impl MemoryStore {
             {
                 let seen = Seen {
                     version,
-                    times: seen.times.saturating_add(1),
+                    times_left: seen.times_left.saturating_sub(1),
                     ..seen
                 };
                 return Ok(Some(Stored {
