@@ -2,6 +2,8 @@
 
 mod simulated;
 
+use std::sync::LazyLock;
+
 use envoy_llm_cache::exchange::Output;
 use envoy_llm_cache::store::SharedData;
 use proptest::prelude::*;
@@ -244,6 +246,15 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
     prop::collection::vec((select(NAMES.to_vec()), value), 0..3)
 }
 
+/// Two that are long enough to be compared, and differ where nobody looks at first.
+static LONG: LazyLock<String> = LazyLock::new(|| long("p"));
+static LONGER: LazyLock<String> = LazyLock::new(|| long("q"));
+
+fn long(word: &str) -> String {
+    let text = "a".repeat(10_000);
+    format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}{word}{text}"}}]}}"#)
+}
+
 fn body() -> impl Strategy<Value = &'static [u8]> {
     select(vec![
         ASK,
@@ -256,6 +267,8 @@ fn body() -> impl Strategy<Value = &'static [u8]> {
         br#"{"model":"m","messages":[],"model":"m"}"#,
         b"no JSON",
         b"",
+        LONG.as_bytes(),
+        LONGER.as_bytes(),
     ])
 }
 

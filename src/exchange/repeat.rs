@@ -10,11 +10,10 @@
 //!    picks. The long way is given these headers and no others. So one that were forgotten here
 //!    would be missing in the key as well, and the tests of the key would say so. All other headers
 //!    that an exchange looks at, it looks at each time.
-//! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over the
-//!    headers and such a hash of the body, which differ wherever two requests differ, and its key
-//!    are 256 random bits that nobody outside the worker learns. Without randomness from the host
-//!    there is no short way. The hash of a long body is known where the same bytes were hashed
-//!    before ([`Bodies`]).
+//! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
+//!    encoding that differs wherever two requests differ, and its key are 256 random bits that
+//!    nobody outside the worker learns. Without randomness from the host there is no short way. The
+//!    hash of a long request is known where the same bytes were hashed before ([`LongRequests`]).
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
 //! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`Seen`] names the
@@ -22,10 +21,10 @@
 //!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
 //!    say the same.
 //! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`]
-//!    and three times [`MAX_HEAD_BYTES`] more, and 4 MiB of bodies; new ones take the place of old
-//!    ones. A new configuration means a new worker.
+//!    and four times [`MAX_HEAD_BYTES`] more, and 4 MiB of long requests; new ones take the place of
+//!    old ones. A new configuration means a new worker.
 
-mod bodies;
+mod long;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -40,7 +39,7 @@ use crate::store::Seen;
 
 use super::reply::Told;
 use super::request::Keyed;
-use bodies::{Bodies, Digest};
+use long::LongRequests;
 
 /// How many requests a worker remembers; a power of two.
 const RECORDS: usize = 4_096;
@@ -48,7 +47,7 @@ const RECORDS: usize = 4_096;
 /// A request that says more of the form of its answer is not remembered.
 const MAX_OPTION_BYTES: usize = 256;
 
-/// An entry that says more of its answer is decoded anew each time.
+/// An entry that says more of its answer is looked up and decoded anew each time.
 const MAX_HEAD_BYTES: usize = 512;
 
 /// The headers that decide what a request asks for and under which key, by the length of their
@@ -137,7 +136,7 @@ struct Record {
 #[derive(Debug)]
 pub(super) struct Repeats {
     key: [u64; 4],
-    bodies: RefCell<Bodies>,
+    long: RefCell<LongRequests>,
     /// Room for the deciding headers of the request that is looked at.
     pairs: RefCell<Vec<u8>>,
     /// Each fingerprint has one place.
@@ -151,7 +150,7 @@ impl Repeats {
         records.resize_with(RECORDS, || None);
         Self {
             key,
-            bodies: RefCell::default(),
+            long: RefCell::default(),
             pairs: RefCell::default(),
             records: RefCell::new(records),
         }
@@ -163,13 +162,16 @@ impl Repeats {
         deciding: &Headers,
         body: &[u8],
     ) -> (Fingerprint, Option<(Decided, Option<Known>)>) {
-        let kept = self.bodies.borrow().digest_of(body);
-        let digest = kept.unwrap_or_else(|| self.digest(&[body]));
-        let fingerprint = self.fingerprint(deciding, digest);
+        let mut pairs = self.pairs.borrow_mut();
+        pairs.clear();
+        // They say how many and how long they are: the body cannot pass for a part of them.
+        deciding.write_pairs(&mut pairs);
+        let known = self.long.borrow().fingerprint(&pairs, body);
+        let fingerprint = known.unwrap_or_else(|| self.hash(&pairs, body));
         let found = self.remembered(fingerprint);
         // What comes for the second time may come for the third.
-        if found.is_some() && kept.is_none() {
-            self.bodies.borrow_mut().keep(body, digest);
+        if found.is_some() && known.is_none() {
+            self.long.borrow_mut().keep(&pairs, body, fingerprint);
         }
         (fingerprint, found)
     }
@@ -180,20 +182,11 @@ impl Repeats {
         (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.known.clone()))
     }
 
-    fn fingerprint(&self, deciding: &Headers, body: Digest) -> Fingerprint {
-        let mut pairs = self.pairs.borrow_mut();
-        pairs.clear();
-        // They say how many and how long they are: nothing that follows can pass for a part of them.
-        deciding.write_pairs(&mut pairs);
-        Fingerprint(self.digest(&[&pairs, body.map(u64::to_le_bytes).as_flattened()]))
-    }
-
-    fn digest(&self, parts: &[&[u8]]) -> Digest {
+    fn hash(&self, pairs: &[u8], body: &[u8]) -> Fingerprint {
         let mut hasher = HighwayHasher::new(Key(self.key));
-        for part in parts {
-            hasher.append(part);
-        }
-        hasher.finalize128()
+        hasher.append(pairs);
+        hasher.append(body);
+        Fingerprint(hasher.finalize128())
     }
 
     /// A store had an answer to this request; `known` says more, if it was the memory.

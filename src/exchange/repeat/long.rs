@@ -1,0 +1,136 @@
+//! Long requests that came again, and their fingerprints: to compare two of them takes a fraction of
+//! the time in which one is hashed.
+//!
+//! Deciding headers are compared first, so that how long it takes tells nobody about the prompts of
+//! another tenant.
+
+use std::collections::VecDeque;
+
+use super::Fingerprint;
+
+/// Shorter bodies are hashed as fast.
+const LONG: usize = 8 << 10;
+
+/// What all requests that a worker keeps take together.
+const MAX_BYTES: usize = 4 << 20;
+
+/// A longer body would leave room for too few others.
+const LONGEST: usize = MAX_BYTES / 4;
+
+/// When the room is full, one request in so many makes the oldest go. If all did, and more come in
+/// turn than there is room for, each would be gone when it comes again.
+const ADMITTED: u32 = 8;
+
+/// So many words of a body say which one it may be equal to.
+const SAMPLES: usize = 16;
+
+/// Requests and their fingerprints.
+#[derive(Debug, Default)]
+pub(super) struct LongRequests {
+    /// The oldest first, no two of one sample.
+    kept: VecDeque<Kept>,
+    bytes: usize,
+    /// How many have found the room full.
+    too_many: u32,
+}
+
+#[derive(Debug)]
+struct Kept {
+    sample: u64,
+    fingerprint: Fingerprint,
+    /// The deciding headers.
+    pairs: Box<[u8]>,
+    body: Box<[u8]>,
+}
+
+impl Kept {
+    fn len(&self) -> usize {
+        self.pairs.len().saturating_add(self.body.len())
+    }
+}
+
+impl LongRequests {
+    /// The fingerprint of a request, if these very bytes are kept.
+    pub(super) fn fingerprint(&self, pairs: &[u8], body: &[u8]) -> Option<Fingerprint> {
+        if !is_of_use(body) {
+            return None;
+        }
+        let sample = sample(pairs, body);
+        let kept = self.kept.iter().find(|kept| kept.sample == sample)?;
+        (is_same(&kept.pairs, pairs) && is_same(&kept.body, body)).then_some(kept.fingerprint)
+    }
+
+    /// Keeps a request for the next time, if it is a long one.
+    pub(super) fn keep(&mut self, pairs: &[u8], body: &[u8], fingerprint: Fingerprint) {
+        let kept = || Kept {
+            sample: sample(pairs, body),
+            fingerprint,
+            pairs: pairs.into(),
+            body: body.into(),
+        };
+        let length = pairs.len().saturating_add(body.len());
+        let room = MAX_BYTES.saturating_sub(length);
+        if !is_of_use(body) || length > MAX_BYTES {
+            return;
+        }
+        if self.bytes > room {
+            self.too_many = self.too_many.wrapping_add(1);
+            if !self.too_many.is_multiple_of(ADMITTED) {
+                return;
+            }
+        }
+        // Of those that only look alike one is compared, whatever clients send.
+        let kept = kept();
+        self.kept.retain(|other| other.sample != kept.sample);
+        self.bytes = self.kept.iter().map(Kept::len).sum();
+        while self.bytes > room
+            && let Some(oldest) = self.kept.pop_front()
+        {
+            self.bytes = self.bytes.saturating_sub(oldest.len());
+        }
+        self.bytes = self.bytes.saturating_add(length);
+        self.kept.push_back(kept);
+    }
+}
+
+fn is_of_use(body: &[u8]) -> bool {
+    (LONG..=LONGEST).contains(&body.len())
+}
+
+/// Lengths and some words: of two requests that differ, it may be the same.
+fn sample(pairs: &[u8], body: &[u8]) -> u64 {
+    let mix = |mixed: u64, word: u64| {
+        (mixed ^ word)
+            .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+            .rotate_left(29)
+    };
+    let lengths = [pairs, body].map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX));
+    let pieces = body.chunks(body.len().div_ceil(SAMPLES).max(1));
+    let words = pieces.filter_map(|piece| piece.first_chunk());
+    let words = words.chain(body.last_chunk()).chain(pairs.as_chunks().0);
+    let words = words.map(|word| u64::from_le_bytes(*word));
+    lengths.into_iter().chain(words).fold(0, mix)
+}
+
+/// Whether two texts are the same. `==` would go byte by byte: the C library for wasm has no other.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    /// Words that are compared at once.
+    const AT_ONCE: usize = 8;
+
+    let (one_words, one_rest) = one.as_chunks::<8>();
+    let (other_words, other_rest) = other.as_chunks::<8>();
+    let (one_blocks, one_words) = one_words.as_chunks::<AT_ONCE>();
+    let (other_blocks, other_words) = other_words.as_chunks::<AT_ONCE>();
+    let differ =
+        |one: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other);
+    one.len() == other.len()
+        && one_blocks.iter().zip(other_blocks).all(|(one, other)| {
+            let words = one.iter().zip(other);
+            words.fold(0, |all, (one, other)| all | differ(one, other)) == 0
+        })
+        && one_words == other_words
+        && one_rest == other_rest
+}
+
+#[cfg(test)]
+mod tests;
