@@ -3,7 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, Hasher};
 
 use crate::cache::CacheKey;
 
@@ -14,26 +14,49 @@ const MAX_WAITING: usize = 4_096;
 const UNHEARD: u64 = 250;
 
 /// The flights of one worker, by their keys.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flights {
-    flights: RefCell<HashMap<[u8; 32], Flight, BuildHasherDefault<FirstBytes>>>,
+    flights: RefCell<HashMap<[u8; 32], Flight, Seed>>,
     last_number: Cell<u32>,
 }
 
-/// Hashes a key, which is a digest, to its first bytes. Not what `HashMap` hashes with otherwise,
-/// which asks the host for randomness.
-#[derive(Default)]
-struct FirstBytes(u64);
+/// Makes another order of the keys in each worker: clients can compute their keys, and would find
+/// some that get in each other's way. Not what `HashMap` has for this, which asks the host for
+/// randomness of its own.
+#[derive(Debug)]
+struct Seed(u64);
 
-impl Hasher for FirstBytes {
+/// Hashes a key, which is a digest, by its first bytes.
+struct KeyHasher {
+    seed: u64,
+    hash: u64,
+}
+
+impl BuildHasher for Seed {
+    type Hasher = KeyHasher;
+
+    fn build_hasher(&self) -> KeyHasher {
+        KeyHasher {
+            seed: self.0,
+            hash: 0,
+        }
+    }
+}
+
+impl Hasher for KeyHasher {
     fn write(&mut self, bytes: &[u8]) {
         if let Some(first) = bytes.first_chunk() {
-            self.0 = u64::from_le_bytes(*first);
+            let mixed = u64::from_le_bytes(*first) ^ self.seed;
+            let [low, high] = [0, 64].map(|shift| {
+                let product = u128::from(mixed).wrapping_mul(u128::from(self.seed | 1));
+                u64::try_from((product >> shift) & u128::from(u64::MAX)).unwrap_or(0)
+            });
+            self.hash = low ^ high;
         }
     }
 
     fn finish(&self) -> u64 {
-        self.0
+        self.hash
     }
 }
 
@@ -75,6 +98,14 @@ pub(super) struct Due {
 }
 
 impl Flights {
+    /// No flights; `seed` is best unknown to others.
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            flights: RefCell::new(HashMap::with_hasher(Seed(seed))),
+            last_number: Cell::default(),
+        }
+    }
+
     /// Whether somebody asks the upstream for a key, as far as this worker knows, and has not done
     /// so for too long.
     pub(super) fn has(&self, key: &CacheKey, now: u64) -> bool {

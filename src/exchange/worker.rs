@@ -81,7 +81,7 @@ impl Worker {
             deciding: Deciding::new(&config),
             repeats: secret.map(Repeats::new),
             config,
-            flights: Flights::default(),
+            flights: Flights::new(random.bits()),
             refreshes: Refreshes::default(),
             routes: Routes::default(),
             tasks: RefCell::default(),
