@@ -264,7 +264,7 @@ impl MemoryStore {
             return Ok(evicted);
         }
         // It goes to another set by now.
-        self.read_geometry(shared);
+        self.take_geometry_over(shared);
         let evicted = self.write(shared, key, entry, now, expires)?;
         evicted.ok_or(StoreFault::Contended)
     }
@@ -310,11 +310,11 @@ impl MemoryStore {
     /// each second: who does not know of it yet finds less, and stores nothing where it must not.
     fn follow_geometry(&self, shared: &impl SharedData, second: u64) {
         if self.read_in.replace(second) != second {
-            self.read_geometry(shared);
+            self.take_geometry_over(shared);
         }
     }
 
-    fn read_geometry(&self, shared: &impl SharedData) {
+    fn take_geometry_over(&self, shared: &impl SharedData) {
         if let Some(sets) = read_geometry(shared) {
             self.sets.set(sets);
         }
@@ -380,6 +380,7 @@ impl Place {
             return Ok(None);
         };
         if head.touch(self.tag) {
+            heads.take(self.set);
             // Recency is advice: whoever changed the head meanwhile knows better.
             let _lost = shared.set(&name, head.as_bytes(), Some(version));
         }
@@ -403,7 +404,7 @@ impl Place {
             let was_known = known.is_some();
             let (head, version) = match known {
                 Some(Head { head, version, .. }) => (Some(head), version),
-                None => self.open(shared, &name)?,
+                None => self.read_head(shared, &name)?,
             };
             let was_closed = head.is_none();
             if was_closed && !self.is_in_use(shared) {
@@ -450,7 +451,7 @@ impl Place {
     }
 
     /// The head of the set, if it is open, and its version.
-    fn open(
+    fn read_head(
         &self,
         shared: &impl SharedData,
         name: &str,
