@@ -84,19 +84,23 @@ target/cargo/$(MODULE): ask-cargo | rust-target
 target/cargo-trap/$(MODULE): ask-cargo | rust-target
 	cargo build --release --locked --target $(TARGET) --target-dir target/cargo-trap --features trap-for-tests
 
-$(WASM): target/cargo/$(MODULE) $(WASM_OPT)
-$(TRAP_WASM): target/cargo-trap/$(MODULE) $(WASM_OPT)
-
-# What rustc's linker writes is a sixth larger. The features are those that rustc uses.
-$(WASM) $(TRAP_WASM):
-	mkdir -p $(@D)
-	if [ -e $(WASM_OPT) ]; then $(WASM_OPT) -O3 --enable-bulk-memory --enable-multivalue \
+# What rustc's linker writes is a sixth larger. The features are those that rustc uses. A tool that
+# is not there, or too new for this machine's Node, costs the size and nothing else.
+%.opt.wasm: %.wasm $(WASM_OPT)
+	{ [ -e $(WASM_OPT) ] && $(WASM_OPT) -O3 --enable-bulk-memory --enable-multivalue \
 		--enable-mutable-globals --enable-nontrapping-float-to-int --enable-reference-types \
-		--enable-sign-ext --enable-simd $< -o $@.new; else cp $< $@.new; fi
+		--enable-sign-ext --enable-simd $< -o $@.new; } || cp $< $@.new
 	mv $@.new $@
 
+# A plain `cargo build` may have written its own module there.
+$(WASM): target/cargo/$(MODULE:.wasm=.opt.wasm) ask-cargo
+$(TRAP_WASM): target/cargo-trap/$(MODULE:.wasm=.opt.wasm) ask-cargo
+$(WASM) $(TRAP_WASM):
+	@mkdir -p $(@D)
+	@cmp -s $< $@ || { cp $< $@.new && mv $@.new $@; }
+
 $(WASM_OPT):
-	@command -v npm >/dev/null && npm install --prefix target/$(BINARYEN) --no-package-lock --no-audit --no-fund --loglevel=error $(BINARYEN) && touch $@ \
+	@command -v npm >/dev/null && npm install --prefix target/$(BINARYEN) --ignore-scripts --fetch-retries=0 --no-package-lock --no-audit --no-fund --loglevel=error $(BINARYEN) && touch $@ \
 		|| echo "no $(BINARYEN) from npm: the filter is a sixth larger without" >&2
 
 # A venv that failed half way has no stamp, and is made anew.
