@@ -36,8 +36,9 @@ fuzz_target!(|data: &[u8]| {
     if let Some(name) = all.get(usize::from(*names) % all.len()) {
         shared.set(name, value, None).expect("the map takes anything");
     }
-    let _found = store.lookup(&shared, &key).expect("the map answers");
+    let _found = store.lookup(&shared, &key, 1_000).expect("the map answers");
     store.insert(&shared, &key, b"again", 1, 2).expect("room for one entry");
-    let found = store.lookup(&shared, &key).expect("the map answers");
+    let found = store.lookup(&shared, &key, 1_000).expect("the map answers");
+    let found = found.map(|stored| stored.bytes);
     assert_eq!(found.as_deref(), Some(&b"again"[..]));
 });
