@@ -62,8 +62,8 @@ def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
     lines += ["", NOTES]
     if memory:
         lines += ["", f"module: {memory.module_bytes:,} bytes",
-                  f"linear memory: {memory.linear_after_thousand:,} bytes after 1,000 hits, "
-                  f"{memory.linear_after_all:,} after {memory.hits:,}"]
+                  f"linear memory: {memory.linear_warmed_up:,} bytes once a worker remembers "
+                  f"all that it may, {memory.linear_after_hits:,} after {memory.hits:,} hits more"]
         lines += [f"resident: {entry.resident_bytes:,.0f} bytes per entry of "
                   f"{entry.answer_bytes:,} bytes, {entry.count:,} of them"
                   for entry in memory.entries]
