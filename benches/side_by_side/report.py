@@ -13,11 +13,11 @@ NOTES = """\
 CPU: microseconds of the proxy's processor time, user and system, per request (of a stream: chunk).
 /s: requests (chunks) per second over 16 connections; `>` where the load generator had no time left
 and was the limit. p50, p99: microseconds, one request at a time (of a stream: from the upstream's
-writing of a chunk to the client's reading it, 100 streams at once). ratio: CPU to that of the row
-named, median of the rounds, with the least and the greatest. others_share: of a core, what
-processes that are not part of the benchmark took while it measured: the less, the better the
-figures. Where more than one event was sent per chunk that came, the proxy was kept from running and
-passed on several at a time."""
+writing of a chunk to the client's reading it, 100 streams at once, a chunk every 20 ms of each; for
+CPU and chunks per second it is one every 5 ms). ratio: CPU to that of the row named, median of the
+rounds, with the least and the greatest. others_share: of a core, what processes that are not part
+of the benchmark took while it measured: the less, the better the figures. Where more than one event
+was sent per chunk that came, the proxy was kept from running and passed on several at a time."""
 
 
 def ratios(row: Row, results: dict) -> list[float]:
