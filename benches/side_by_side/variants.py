@@ -24,7 +24,8 @@ KINDS = {"JSON": JSON, "stream": STREAM}
 
 # Hits in a store that is filled go to so many entries in turn.
 RESIDENT = 256
-# These together are longer than what a worker keeps of prompts.
+# These together are longer than what a worker keeps of prompts; and because they differ only in
+# their numbers, it keeps one of them.
 LONG_PROMPTS = 64
 STORE_BYTES = 64 * envoys.MIB
 # How many entries it has room for, if none is longer than 2 KB; the run checks that they fill it.
