@@ -1,12 +1,14 @@
-"""`make bench-docs`: puts what the last `make bench` measured into docs/performance.md.
+"""`make bench-docs`: puts what the last `make bench` measured into docs/performance.md, and the
+gist of it into README.md.
 
-That page has a place for each table: it begins with a line `<!-- figures: NAME -->` and ends with
+A page has a place for each table: it begins with a line `<!-- figures: NAME -->` and ends with
 `<!-- end -->`. What stands around them is written by hand.
 """
 
 import json
 import re
 import shutil
+import statistics
 import sys
 
 from harness.envoy import ROOT
@@ -15,7 +17,22 @@ from side_by_side import report
 
 MEASURED = ROOT / "target" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
+README = ROOT / "README.md"
 CHART = PAGE.with_suffix(".svg")
+BASE = "1 KB prompt, 1.7 KB answer"
+# The rows that README.md shows, what it calls them, and what it calls those they are held against.
+GIST = (
+    (f"hit: {BASE}", f"hit, {BASE}", "a wasm filter that does nothing"),
+    ("hit: 100 KB prompt, 1.7 KB answer", "hit, 100 KB prompt", "a wasm filter that does nothing"),
+    ("hit: 20 KB JSON as stream", "hit, 20 KB of JSON converted to a stream", "not converted"),
+    ("miss, store full", "miss", "proxying with a wasm filter that does nothing"),
+    ("miss: stream, per chunk", "stream that passes, per chunk", "plain Envoy"),
+    (f"hit over Webdis: {BASE}", "hit over Webdis and Redis", "plain Envoy asking Webdis"),
+    ("Envoy's own cache, GET, 1.7 KB answer", "Envoy's own cache, for GET",
+     "Envoy's `direct_response`"),
+    (f"nginx proxy_cache: {BASE}", "nginx `proxy_cache`", "the first row"),
+    (f"LiteLLM: {BASE}", "LiteLLM's proxy, its cache in memory", "the first row"),
+)
 PLACE = re.compile(r"(<!-- figures: ([a-z ]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -29,7 +46,7 @@ def tables(tree: dict) -> dict[str, str]:
     for row in tree["rows"]:
         groups.setdefault(row["group"], []).append(row)
     found = {"machine": machine(tree["about"]),
-             "chart": f"![The processor time of the proxy as bars]({CHART.name})\n",
+             "chart": chart(CHART.name),
              **{group: figures(rows) for group, rows in groups.items()},
              "targets": targets(tree["targets"])}
     if tree["memory"]:
@@ -38,6 +55,25 @@ def tables(tree: dict) -> dict[str, str]:
         found["machine"] += "".join(f"\nNot measured: {name}: {why}\n"
                                     for name, why in tree["skipped"].items())
     return found
+
+
+def gist(tree: dict) -> dict[str, str]:
+    """What README.md has of it; the image's address is relative to that page."""
+    measured = {row["name"]: row for row in tree["rows"]}
+    lines = ["| | CPU µs | per second | CPU beside |", "|---|--:|--:|---|"]
+    for name, called, beside in GIST:
+        if row := measured.get(name):
+            rate = report.rate(row["per_second"], row["load_share"])
+            ratio = ""
+            if row["cpu_ratios"]:
+                ratio = f"{statistics.median(row['cpu_ratios']):,.2f} × {beside}"
+            lines.append(f"| {called} | {row['cpu_us']:,.1f} | {rate} | {ratio} |")
+    return {"machine": machine(tree["about"]), "gist": table(lines),
+            "chart": chart(CHART.relative_to(ROOT).as_posix())}
+
+
+def chart(address: str) -> str:
+    return f"![The processor time of the proxy as bars]({address})\n"
 
 
 def machine(about: dict) -> str:
@@ -98,8 +134,8 @@ def places(page: str) -> list[str]:
 def put(page: str, found: dict[str, str]) -> str:
     """The page with every table in its place."""
     if sorted(places(page)) != sorted(found):
-        raise NotForDocs(f"{PAGE.name} has places for {', '.join(sorted(places(page)))}; there are "
-                         f"tables of {', '.join(sorted(found))}; `make bench` is to measure all")
+        raise NotForDocs(f"it has places for {', '.join(sorted(places(page)))}; there are tables "
+                         f"of {', '.join(sorted(found))}; `make bench` is to measure all")
     return PLACE.sub(lambda match: f"{match[1]}\n{found[match[2]]}\n{match[3]}", page)
 
 
@@ -110,9 +146,19 @@ def main() -> None:
     tree = json.loads(results.read_text())
     if only := tree["about"].get("only"):
         raise NotForDocs(f"not all was measured, but BENCH_ONLY={only}")
-    PAGE.write_text(put(PAGE.read_text(), tables(tree)))
+    pages = {}
+    for path, tables_of in ((PAGE, tables), (README, gist)):
+        try:
+            pages[path] = put(path.read_text(), tables_of(tree))
+        except KeyError as error:
+            raise NotForDocs(f"{results.relative_to(ROOT)} has no {error}: an older benchmark "
+                             "wrote it; first: make bench") from error
+        except NotForDocs as error:
+            raise NotForDocs(f"{path.name}: {error}") from error
+    for path, page in pages.items():
+        path.write_text(page)
     shutil.copy(MEASURED / "chart.svg", CHART)
-    print(f"written: {PAGE.relative_to(ROOT)}, {CHART.relative_to(ROOT)}")
+    print("written:", ", ".join(str(path.relative_to(ROOT)) for path in (*pages, CHART)))
 
 
 if __name__ == "__main__":
