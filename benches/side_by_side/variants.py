@@ -24,8 +24,7 @@ KINDS = {"JSON": JSON, "stream": STREAM}
 
 # Hits in a store that is filled go to so many entries in turn.
 RESIDENT = 256
-# These together are longer than what a worker keeps of prompts; and because they differ only in
-# their numbers, it keeps one of them.
+# These together are longer than what a worker keeps of prompts.
 LONG_PROMPTS = 64
 STORE_BYTES = 64 * envoys.MIB
 # How many entries it has room for, if none is longer than 2 KB; the run checks that they fill it.

@@ -21,8 +21,10 @@ const LONGEST: usize = MAX_BYTES / 4;
 /// turn than there is room for, each would be gone when it comes again.
 const ADMITTED: u32 = 8;
 
-/// So many words of a body say which one it may be equal to.
+/// By so many words in the midst of a body, and so many bytes at either end of it, it is found which
+/// one it may be equal to. Prompts that have much in common mostly differ in how they begin or end.
 const SAMPLES: usize = 16;
+const ENDS: usize = 512;
 
 /// Requests and their fingerprints.
 #[derive(Debug, Default)]
@@ -106,8 +108,11 @@ fn sample(pairs: &[u8], body: &[u8]) -> u64 {
     };
     let lengths = [pairs, body].map(|part| u64::try_from(part.len()).unwrap_or(u64::MAX));
     let pieces = body.chunks(body.len().div_ceil(SAMPLES).max(1));
-    let words = pieces.filter_map(|piece| piece.first_chunk());
-    let words = words.chain(body.last_chunk()).chain(pairs.as_chunks().0);
+    let midst = pieces.filter_map(|piece| piece.first_chunk());
+    let first = body.get(..ENDS).unwrap_or(body).as_chunks().0;
+    let last = body.last_chunk::<ENDS>().map_or(body, |last| last);
+    let ends = [pairs.as_chunks().0, first, last.as_chunks().0];
+    let words = ends.into_iter().flatten().chain(midst);
     let words = words.map(|word| u64::from_le_bytes(*word));
     lengths.into_iter().chain(words).fold(0, mix)
 }

@@ -54,7 +54,7 @@ fn of_those_that_look_alike_the_last_one_is_kept() {
     let one = body(1, LONG);
     let mut other = one.clone();
     // Between two samples.
-    other[100] ^= 1;
+    other[1_100] ^= 1;
     assert_eq!(sample(PAIRS, &one), sample(PAIRS, &other));
     long.keep(PAIRS, &one, ONE);
     let two = Fingerprint([2, 2]);
@@ -62,6 +62,26 @@ fn of_those_that_look_alike_the_last_one_is_kept() {
     assert_eq!(long.fingerprint(PAIRS, &one), None);
     assert_eq!(long.fingerprint(PAIRS, &other), Some(two));
     assert_eq!((long.kept.len(), long.bytes), (1, LONG + PAIRS.len()));
+}
+
+#[test]
+fn those_that_differ_in_how_they_begin_or_end_are_kept_side_by_side() {
+    let mut long = LongRequests::default();
+    let one = body(1, 50_000);
+    let others = [0, 200, 511, 49_488, 49_900, 49_999].map(|at| {
+        let mut other = one.clone();
+        other[at] ^= 1;
+        other
+    });
+    for body in others.iter().chain([&one]) {
+        long.keep(PAIRS, body, ONE);
+    }
+    assert!(
+        others
+            .iter()
+            .chain([&one])
+            .all(|body| long.fingerprint(PAIRS, body) == Some(ONE))
+    );
 }
 
 #[test]
