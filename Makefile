@@ -56,7 +56,7 @@ bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure 
 	cargo build --release --locked --manifest-path benches/calls/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	$(SIDE_BY_SIDE)
 
-bench-docs: $(VENV_READY) ## put what it measured into docs/performance.md
+bench-docs: $(VENV_READY) ## put what it measured into docs/performance.md and README.md
 	$(SIDE_BY_SIDE).docs
 
 # A minute each, on what is at hand: a nightly compiler, and recordings for a corpus.
