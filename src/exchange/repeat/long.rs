@@ -31,7 +31,6 @@ const ENDS: usize = 512;
 pub(super) struct LongRequests {
     /// The oldest first, no two of one sample.
     kept: VecDeque<Kept>,
-    bytes: usize,
     /// How many have found the room full.
     too_many: u32,
 }
@@ -64,34 +63,33 @@ impl LongRequests {
 
     /// Keeps a request for the next time, if it is a long one.
     pub(super) fn keep(&mut self, pairs: &[u8], body: &[u8], fingerprint: Fingerprint) {
-        let kept = || Kept {
-            sample: sample(pairs, body),
-            fingerprint,
-            pairs: pairs.into(),
-            body: body.into(),
-        };
         let length = pairs.len().saturating_add(body.len());
-        let room = MAX_BYTES.saturating_sub(length);
         if !is_of_use(body) || length > MAX_BYTES {
             return;
         }
-        if self.bytes > room {
+        let room = MAX_BYTES.saturating_sub(length);
+        if self.bytes() > room {
             self.too_many = self.too_many.wrapping_add(1);
             if !self.too_many.is_multiple_of(ADMITTED) {
                 return;
             }
         }
+        let kept = Kept {
+            sample: sample(pairs, body),
+            fingerprint,
+            pairs: pairs.into(),
+            body: body.into(),
+        };
         // Of those that only look alike one is compared, whatever clients send.
-        let kept = kept();
         self.kept.retain(|other| other.sample != kept.sample);
-        self.bytes = self.kept.iter().map(Kept::len).sum();
-        while self.bytes > room
-            && let Some(oldest) = self.kept.pop_front()
-        {
-            self.bytes = self.bytes.saturating_sub(oldest.len());
+        while self.bytes() > room {
+            self.kept.pop_front();
         }
-        self.bytes = self.bytes.saturating_add(length);
         self.kept.push_back(kept);
+    }
+
+    fn bytes(&self) -> usize {
+        self.kept.iter().map(Kept::len).sum()
     }
 }
 
