@@ -38,9 +38,16 @@ def noop(upstream_port: int) -> Config:
     return config
 
 
-def calls(upstream_port: int, answer: bytes) -> Config:
+def hit_calls(upstream_port: int, answer: bytes) -> Config:
     """A wasm filter that makes the host calls of a hit, and always the same answer."""
     return other_filter(upstream_port, "calls").configure_text(answer.decode())
+
+
+def miss_calls(upstream_port: int) -> Config:
+    """A wasm filter that makes the host calls of a miss."""
+    config = other_filter(upstream_port, "calls")
+    del config.plugin["configuration"]
+    return config
 
 
 def other_filter(upstream_port: int, name: str) -> Config:
