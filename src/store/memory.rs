@@ -1,50 +1,30 @@
 //! The store in Envoy's shared data, shared by all workers of the process.
 //!
 //! Shared data never deletes, evicts or bounds anything. So the store uses a fixed set of names:
-//! `llm-cache/<set>` is the head of a set and `llm-cache/<set>/<way>` one of its slots. An entry
-//! longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots of consecutive sets;
-//! if one of them is gone, so is the entry. Each segment ends with a trailer that names the full
-//! key, so that a slot proves whose it is:
-//! ```text
-//! piece of the entry  key [32]  index u16  segments u16  entry length u32  "SL"  version u8
-//! ```
-//! The trailer stands behind the piece so that taking it off moves nothing.
-//!
-//! A writer first claims its slot in the head, by compare-and-set, and then writes the slot, by
-//! compare-and-set on the version that it saw before its claim. So what the slots of a set hold
-//! is never more than what its head accounts for, whoever writes at the same time; a writer that
-//! loses the second race empties the slot, which costs an entry and no bytes.
-//!
-//! A smaller configuration closes the sets that it does not use: an empty head. Who comes to write
-//! to such a set, or to one that nobody has used yet, looks whether it is one of the store's; who
-//! comes to any other set need not.
+//! `llm-cache/<set>` is the head of a set ([`set`]) and `llm-cache/<set>/<way>` one of its slots
+//! ([`segment`]). An entry longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots
+//! of consecutive sets; if one of them is gone, so is the entry. [`place`] says how workers write at
+//! the same time, [`geometry`] how the store becomes smaller or larger.
 
-use std::cell::{Cell, RefCell};
+mod geometry;
+mod heads;
+mod names;
+mod place;
+mod segment;
+mod set;
 
-use super::set::{Placement, SET_BYTES, SET_SLOT_BYTES, SetHead, WAYS};
-use super::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
+use std::cell::Cell;
 
-/// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
-/// room from several sets instead of emptying one.
-const SEGMENT_BYTES: usize = 256 << 10;
-
-/// Raised whenever the trailer or the order of segments changes.
-const MAGIC: [u8; 3] = [b'S', b'L', 1];
-const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
-
-/// How many heads of sets a worker remembers, and how many it does without after one had changed:
-/// where many write, a head that is remembered costs more than it saves.
-const HEADS: usize = 64;
-const HEADS_LEFT_OUT: u8 = 16;
+use super::{HostFault, SharedData, StoreFault, Version};
+use geometry::MAX_SETS;
+use heads::Heads;
+use names::slot_name;
+use place::Place;
+use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
+use set::{SET_BYTES, SET_SLOT_BYTES};
 
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
-
-/// What the largest configuration gives the store (64 GiB). A number beyond is not one of ours.
-const MAX_SETS: u32 = 1 << 16;
-
-/// Under this name is the number of sets that the latest configuration gave the store.
-const GEOMETRY: &str = "llm-cache/sets";
 
 /// For so many milliseconds, and so many times, an entry is found where it was seen before the head
 /// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
@@ -96,48 +76,6 @@ pub struct MemoryStore {
     max_entry_bytes: usize,
 }
 
-/// The heads of sets in which this worker has just looked in vain, as they were: who looks in vain
-/// comes back to write, and by its version a head can be changed that is still the same.
-#[derive(Debug, Default)]
-struct Heads {
-    heads: RefCell<Vec<Option<Head>>>,
-    /// So many are not remembered.
-    left_out: Cell<u8>,
-}
-
-#[derive(Debug)]
-struct Head {
-    set: u32,
-    head: SetHead,
-    version: Version,
-}
-
-impl Heads {
-    fn keep(&self, head: Head) {
-        if let Some(left_out) = self.left_out.get().checked_sub(1) {
-            self.left_out.set(left_out);
-            return;
-        }
-        let mut heads = self.heads.borrow_mut();
-        heads.resize_with(HEADS, || None);
-        if let Some(place) = heads.get_mut(Self::place(head.set)) {
-            *place = Some(head);
-        }
-    }
-
-    /// Each serves once: it is changed then.
-    fn take(&self, set: u32) -> Option<Head> {
-        let mut heads = self.heads.borrow_mut();
-        heads
-            .get_mut(Self::place(set))?
-            .take_if(|head| head.set == set)
-    }
-
-    fn place(set: u32) -> usize {
-        usize::try_from(set).unwrap_or(0) % HEADS
-    }
-}
-
 impl MemoryStore {
     /// Opens the store with room for `max_bytes`, at least 1 MiB, and empties what an earlier,
     /// larger configuration used beyond that.
@@ -147,8 +85,8 @@ impl MemoryStore {
         let sets = u32::try_from(max_bytes / SET_BYTES)
             .unwrap_or(MAX_SETS)
             .clamp(1, MAX_SETS);
-        for set in sets..change_geometry(shared, sets) {
-            close_set(shared, set);
+        for set in sets..geometry::change(shared, sets) {
+            geometry::close_set(shared, set);
         }
         Self {
             sets: Cell::new(sets),
@@ -315,7 +253,7 @@ impl MemoryStore {
     }
 
     fn take_geometry_over(&self, shared: &impl SharedData) {
-        if let Some(sets) = read_geometry(shared) {
+        if let Some(sets) = geometry::read(shared) {
             self.sets.set(sets);
         }
     }
@@ -339,297 +277,9 @@ impl MemoryStore {
         Ok(found.and_then(|(way, slot)| Segment::decode(slot, place.set, way, key, index)))
     }
 
-    /// Where a segment goes: the key chooses the set of the first, the others follow round robin.
     fn place_of(&self, key: &[u8; 32], index: u16) -> Place {
-        let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
-        let tag = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
-        let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
-        let set = first.wrapping_add(u64::from(index)) % u64::from(self.sets.get().max(1));
-        Place {
-            // Below the number of sets, which has 32 bits.
-            set: u32::try_from(set).unwrap_or(0),
-            // Segments of one entry may share a set: each needs a tag of its own.
-            tag: tag.wrapping_add(u64::from(index)),
-        }
+        Place::of(key, index, self.sets.get())
     }
-}
-
-/// Where a value is or goes to: a set, and what tells it apart there.
-struct Place {
-    set: u32,
-    tag: u64,
-}
-
-impl Place {
-    /// Which slot of the set it is in, and what that holds.
-    fn read(
-        &self,
-        shared: &impl SharedData,
-        heads: &Heads,
-    ) -> Result<Option<(u8, Versioned)>, HostFault> {
-        let name = head_name(self.set);
-        let Some(Versioned { value, version }) = shared.get(&name)? else {
-            return Ok(None);
-        };
-        let Some(mut head) = SetHead::decode(value) else {
-            return Ok(None);
-        };
-        let Some(way) = head.find(self.tag) else {
-            let set = self.set;
-            heads.keep(Head { set, head, version });
-            return Ok(None);
-        };
-        if head.touch(self.tag) {
-            heads.take(self.set);
-            // Recency is advice: whoever changed the head meanwhile knows better.
-            let _lost = shared.set(&name, head.as_bytes(), Some(version));
-        }
-        let slot = shared.get(&slot_name(self.set, way))?;
-        Ok(slot.map(|slot| (way, slot)))
-    }
-
-    /// How many unexpired values made room; `None` if the store does not use the set any more.
-    fn write(
-        &self,
-        shared: &impl SharedData,
-        heads: &Heads,
-        value: &[u8],
-        now: u32,
-        expires: u32,
-    ) -> Result<Option<u32>, StoreFault> {
-        let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
-        let name = head_name(self.set);
-        for _ in 0..MAX_TRIES {
-            let known = heads.take(self.set);
-            let was_known = known.is_some();
-            let (head, version) = match known {
-                Some(Head { head, version, .. }) => (Some(head), version),
-                None => self.read_head(shared, &name)?,
-            };
-            let was_closed = head.is_none();
-            if was_closed && !self.is_in_use(shared) {
-                return Ok(None);
-            }
-            let mut head = head.unwrap_or_default();
-            let Placement {
-                way,
-                emptied,
-                evicted,
-            } = head
-                .place(self.tag, bytes, expires, now)
-                .ok_or(StoreFault::TooLarge)?;
-            let slot = slot_name(self.set, way);
-            let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
-            match shared.set(&name, head.as_bytes(), Some(version)) {
-                Ok(()) => {}
-                Err(SetFault::VersionMismatch) => {
-                    if was_known {
-                        heads.left_out.set(HEADS_LEFT_OUT);
-                    }
-                    continue;
-                }
-                Err(SetFault::Host) => return Err(StoreFault::Unavailable),
-            }
-            // Whoever gave the set up meanwhile may have been here before it was opened.
-            if was_closed && !self.is_in_use(shared) {
-                close_set(shared, self.set);
-                return Ok(None);
-            }
-            empty_slots(shared, self.set, emptied);
-            return match shared.set(&slot, value, Some(seen)) {
-                Ok(()) => Ok(Some(evicted)),
-                Err(fault) => {
-                    empty_slots(shared, self.set, [way]);
-                    Err(match fault {
-                        SetFault::VersionMismatch => StoreFault::Contended,
-                        SetFault::Host => StoreFault::Unavailable,
-                    })
-                }
-            };
-        }
-        Err(StoreFault::Contended)
-    }
-
-    /// The head of the set, if it is open, and its version.
-    fn read_head(
-        &self,
-        shared: &impl SharedData,
-        name: &str,
-    ) -> Result<(Option<SetHead>, Version), HostFault> {
-        let Some(Versioned { value, version }) = shared.get(name)? else {
-            return Ok((None, IF_ABSENT));
-        };
-        if value.is_empty() {
-            return Ok((None, version));
-        }
-        let head = SetHead::decode(value).unwrap_or_else(|| {
-            // What the slots hold is unknown, so none of it may count as free room.
-            empty_slots(shared, self.set, 0..=u8::MAX);
-            SetHead::default()
-        });
-        Ok((Some(head), version))
-    }
-
-    /// Whether the set is one that the latest configuration gave the store.
-    fn is_in_use(&self, shared: &impl SharedData) -> bool {
-        read_geometry(shared).is_none_or(|sets| self.set < sets)
-    }
-}
-
-/// What a slot holds: a piece of an entry.
-struct Segment {
-    piece: Vec<u8>,
-    trailer: Trailer,
-    set: u32,
-    way: u8,
-    version: Version,
-}
-
-impl Segment {
-    /// `None` if it is not the one asked for.
-    fn decode(slot: Versioned, set: u32, way: u8, key: &[u8; 32], index: u16) -> Option<Self> {
-        let Versioned {
-            value: mut piece,
-            version,
-        } = slot;
-        let (piece_bytes, trailer) = Trailer::decode(&piece)?;
-        piece.truncate(piece_bytes);
-        (trailer.key == *key && trailer.index == index).then_some(Self {
-            piece,
-            trailer,
-            set,
-            way,
-            version,
-        })
-    }
-}
-
-/// What stands behind the piece of an entry in a slot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Trailer {
-    key: [u8; 32],
-    index: u16,
-    segments: u16,
-    entry_bytes: u32,
-}
-
-impl Trailer {
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.key);
-        out.extend_from_slice(&self.index.to_le_bytes());
-        out.extend_from_slice(&self.segments.to_le_bytes());
-        out.extend_from_slice(&self.entry_bytes.to_le_bytes());
-        out.extend_from_slice(&MAGIC);
-    }
-
-    /// The trailer, and the length of the piece before it.
-    fn decode(value: &[u8]) -> Option<(usize, Self)> {
-        let value = value.strip_suffix(&MAGIC)?;
-        let (value, entry_bytes) = value.split_last_chunk()?;
-        let (value, segments) = value.split_last_chunk()?;
-        let (value, index) = value.split_last_chunk()?;
-        let (piece, key) = value.split_last_chunk()?;
-        let trailer = Self {
-            key: *key,
-            index: u16::from_le_bytes(*index),
-            segments: u16::from_le_bytes(*segments),
-            entry_bytes: u32::from_le_bytes(*entry_bytes),
-        };
-        Some((piece.len(), trailer))
-    }
-
-    fn same_entry(&self, first: &Self) -> bool {
-        self.segments == first.segments && self.entry_bytes == first.entry_bytes
-    }
-
-    fn is_whole(&self, entry: &[u8]) -> bool {
-        u32::try_from(entry.len()) == Ok(self.entry_bytes)
-    }
-}
-
-fn read_geometry(shared: &impl SharedData) -> Option<u32> {
-    decode_geometry(shared.get(GEOMETRY).ok()??.value)
-}
-
-fn decode_geometry(value: Vec<u8>) -> Option<u32> {
-    let sets = u32::from_le_bytes(value.try_into().ok()?);
-    (1..=MAX_SETS).contains(&sets).then_some(sets)
-}
-
-/// Sets the number of sets, and says what it was before.
-fn change_geometry(shared: &impl SharedData, sets: u32) -> u32 {
-    for _ in 0..MAX_TRIES {
-        let Ok(before) = shared.get(GEOMETRY) else {
-            break;
-        };
-        let version = before.as_ref().map_or(IF_ABSENT, |before| before.version);
-        let before = before.and_then(|before| decode_geometry(before.value));
-        if before == Some(sets) {
-            break;
-        }
-        match shared.set(GEOMETRY, &sets.to_le_bytes(), Some(version)) {
-            Ok(()) => return before.unwrap_or(sets),
-            Err(SetFault::VersionMismatch) => {}
-            Err(SetFault::Host) => break,
-        }
-    }
-    // If the host refuses, lookups and inserts will say so.
-    sets
-}
-
-/// Closes a set that the store does not use any more, and frees what it holds. A writer that was
-/// about to claim a slot finds its head changed, and one that has claimed one, its slot.
-fn close_set(shared: &impl SharedData, set: u32) {
-    let name = head_name(set);
-    for _ in 0..MAX_TRIES {
-        let Ok(Some(Versioned { value, version })) = shared.get(&name) else {
-            return;
-        };
-        if value.is_empty() {
-            return;
-        }
-        match shared.set(&name, &[], Some(version)) {
-            Err(SetFault::VersionMismatch) => {}
-            Ok(()) | Err(SetFault::Host) => {
-                match SetHead::decode(value) {
-                    Some(head) => empty_slots(shared, set, head.ways()),
-                    None => empty_slots(shared, set, 0..=u8::MAX),
-                }
-                return;
-            }
-        }
-    }
-}
-
-/// Frees the bytes of slots; their names stay. A slot that the host refuses to empty keeps its
-/// bytes until it is written again.
-fn empty_slots(shared: &impl SharedData, set: u32, ways: impl IntoIterator<Item = u8>) {
-    for way in ways {
-        let _unset = shared.set(&slot_name(set, way), &[], None);
-    }
-}
-
-fn head_name(set: u32) -> String {
-    let mut name = String::with_capacity(32);
-    name.push_str("llm-cache/");
-    push_number(&mut name, set);
-    name
-}
-
-fn slot_name(set: u32, way: u8) -> String {
-    const { assert!(WAYS == 256, "a way is one byte") };
-    let mut name = head_name(set);
-    name.push('/');
-    push_number(&mut name, way.into());
-    name
-}
-
-/// As `write!` would, in a fraction of its time: every lookup spells names.
-fn push_number(name: &mut String, number: u32) {
-    if number > 9 {
-        push_number(name, number / 10);
-    }
-    name.extend(char::from_digit(number % 10, 10));
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 mod http;
 mod lease;
 mod memory;
-mod set;
 
 pub use http::{BreakerState, HttpStore, Lookup, Turn, WriteBegun};
 pub use lease::{Joined, Lease, Leases, Peeked};

@@ -1,8 +1,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use super::heads::HEADS_LEFT_OUT;
+use super::names::GEOMETRY;
+use super::set::WAYS;
 use super::*;
-use crate::store::Version;
+use crate::store::{SetFault, Versioned};
 
 const NOW: u32 = 1_000;
 const LATER: u32 = 2_000;

@@ -1,0 +1,150 @@
+//! Where a value is or goes to, and how it is read and written there.
+//!
+//! A writer first claims its slot in the head, by compare-and-set, and then writes the slot, by
+//! compare-and-set on the version that it saw before its claim. So what the slots of a set hold
+//! is never more than what its head accounts for, whoever writes at the same time; a writer that
+//! loses the second race empties the slot, which costs an entry and no bytes.
+
+use super::MAX_TRIES;
+use super::geometry::{self, close_set, empty_slots};
+use super::heads::{Head, Heads};
+use super::names::{head_name, slot_name};
+use super::set::{Placement, SetHead};
+use crate::store::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
+
+/// A set, and what tells a value apart there.
+pub(super) struct Place {
+    pub(super) set: u32,
+    tag: u64,
+}
+
+impl Place {
+    /// Where a segment goes in a store of so many sets: the key chooses the set of the first, the
+    /// others follow round robin.
+    pub(super) fn of(key: &[u8; 32], index: u16, sets: u32) -> Self {
+        let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
+        let tag = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
+        let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
+        let set = first.wrapping_add(u64::from(index)) % u64::from(sets.max(1));
+        Self {
+            // Below the number of sets, which has 32 bits.
+            set: u32::try_from(set).unwrap_or(0),
+            // Segments of one entry may share a set: each needs a tag of its own.
+            tag: tag.wrapping_add(u64::from(index)),
+        }
+    }
+
+    /// Which slot of the set it is in, and what that holds.
+    pub(super) fn read(
+        &self,
+        shared: &impl SharedData,
+        heads: &Heads,
+    ) -> Result<Option<(u8, Versioned)>, HostFault> {
+        let name = head_name(self.set);
+        let Some(Versioned { value, version }) = shared.get(&name)? else {
+            return Ok(None);
+        };
+        let Some(mut head) = SetHead::decode(value) else {
+            return Ok(None);
+        };
+        let Some(way) = head.find(self.tag) else {
+            let set = self.set;
+            heads.keep(Head { set, head, version });
+            return Ok(None);
+        };
+        if head.touch(self.tag) {
+            heads.take(self.set);
+            // Recency is advice: whoever changed the head meanwhile knows better.
+            let _lost = shared.set(&name, head.as_bytes(), Some(version));
+        }
+        let slot = shared.get(&slot_name(self.set, way))?;
+        Ok(slot.map(|slot| (way, slot)))
+    }
+
+    /// How many unexpired values made room; `None` if the store does not use the set any more.
+    pub(super) fn write(
+        &self,
+        shared: &impl SharedData,
+        heads: &Heads,
+        value: &[u8],
+        now: u32,
+        expires: u32,
+    ) -> Result<Option<u32>, StoreFault> {
+        let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
+        let name = head_name(self.set);
+        for _ in 0..MAX_TRIES {
+            let known = heads.take(self.set);
+            let was_known = known.is_some();
+            let (head, version) = match known {
+                Some(Head { head, version, .. }) => (Some(head), version),
+                None => self.read_head(shared, &name)?,
+            };
+            let was_closed = head.is_none();
+            if was_closed && !self.is_in_use(shared) {
+                return Ok(None);
+            }
+            let mut head = head.unwrap_or_default();
+            let Placement {
+                way,
+                emptied,
+                evicted,
+            } = head
+                .place(self.tag, bytes, expires, now)
+                .ok_or(StoreFault::TooLarge)?;
+            let slot = slot_name(self.set, way);
+            let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
+            match shared.set(&name, head.as_bytes(), Some(version)) {
+                Ok(()) => {}
+                Err(SetFault::VersionMismatch) => {
+                    if was_known {
+                        heads.had_changed();
+                    }
+                    continue;
+                }
+                Err(SetFault::Host) => return Err(StoreFault::Unavailable),
+            }
+            // Whoever gave the set up meanwhile may have been here before it was opened.
+            if was_closed && !self.is_in_use(shared) {
+                close_set(shared, self.set);
+                return Ok(None);
+            }
+            empty_slots(shared, self.set, emptied);
+            return match shared.set(&slot, value, Some(seen)) {
+                Ok(()) => Ok(Some(evicted)),
+                Err(fault) => {
+                    empty_slots(shared, self.set, [way]);
+                    Err(match fault {
+                        SetFault::VersionMismatch => StoreFault::Contended,
+                        SetFault::Host => StoreFault::Unavailable,
+                    })
+                }
+            };
+        }
+        Err(StoreFault::Contended)
+    }
+
+    /// The head of the set, if it is open, and its version.
+    fn read_head(
+        &self,
+        shared: &impl SharedData,
+        name: &str,
+    ) -> Result<(Option<SetHead>, Version), HostFault> {
+        let Some(Versioned { value, version }) = shared.get(name)? else {
+            return Ok((None, IF_ABSENT));
+        };
+        if value.is_empty() {
+            return Ok((None, version));
+        }
+        let head = SetHead::decode(value).unwrap_or_else(|| {
+            // What the slots hold is unknown, so none of it may count as free room.
+            empty_slots(shared, self.set, 0..=u8::MAX);
+            SetHead::default()
+        });
+        Ok((Some(head), version))
+    }
+
+    /// Whether the set is one that the latest configuration gave the store.
+    fn is_in_use(&self, shared: &impl SharedData) -> bool {
+        geometry::read(shared).is_none_or(|sets| self.set < sets)
+    }
+}
