@@ -5,7 +5,6 @@ mod capture;
 mod coded;
 mod fate;
 mod flights;
-mod found;
 mod input;
 mod intake;
 mod lookup;

@@ -1,5 +1,6 @@
 //! The states of an exchange and how it goes from one to the next; what is done on the way stands
-//! in the files of the phases: `request`, `lookup`, `response`.
+//! in the files of the phases, `request`, `lookup` and `response`, and of the states between LookingUp
+//! and Forwarded, in `lookup/`.
 //!
 //! ```text
 //!                  request headers

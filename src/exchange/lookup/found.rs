@@ -5,20 +5,18 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cache::{
-    CacheKey, Entry, EntryHead, Freshness, Seal, Tier, copy_key, encode, freshness,
-};
+use crate::cache::{Entry, Freshness, Seal, Tier, freshness};
 use crate::coding;
 use crate::config::Usage;
+use crate::exchange::capture::Hold;
+use crate::exchange::reply::{Served, Told};
+use crate::exchange::response::Fallback;
+use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
 use crate::llm::{Form, Lossy};
 use crate::store::StoreFault;
 
-use super::capture::Hold;
-use super::lookup::Search;
-use super::reply::{self, Served, Told};
-use super::response::Fallback;
-use super::{Miss, Output, RequestResult, Worker};
+use super::Search;
 
 /// An entry that is not too old for a request, in whatever form.
 #[derive(Debug)]
@@ -49,7 +47,7 @@ pub(super) struct Stale {
     pub(super) usable: Usable,
     /// Milliseconds since it expired.
     pub(super) since: u64,
-    pub(super) hold: Hold,
+    hold: Hold,
 }
 
 pub(super) enum Found {
@@ -63,12 +61,15 @@ impl Search {
     pub(super) fn examine(
         &mut self,
         found: Result<Option<Vec<u8>>, StoreFault>,
-        seal: &Seal,
         tier: Tier,
         now: u64,
         worker: &Worker,
     ) -> Result<Found, Miss> {
         let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
+        let seal = match (tier, &worker.http) {
+            (Tier::Http, Some(remote)) => &remote.seal,
+            _ => &Seal::Checksum,
+        };
         let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
         let found = self.verify(entry, tier, now)?;
         self.convert(found, worker)
@@ -161,23 +162,9 @@ impl Search {
         self.request.settings.respond.usage == Usage::Zero
     }
 
-    /// The key of the entry's copy as this request wants it.
-    pub(super) fn copy_key(&self, entry: &Entry) -> CacheKey {
-        copy_key(
-            &self.request.key,
-            entry,
-            self.form(entry),
-            self.zero_usage(),
-        )
-    }
-
     /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
     /// if that is the entry as it is.
-    pub(super) fn converted(
-        &self,
-        entry: &Entry,
-        worker: &Worker,
-    ) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
+    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
         if self.serves_as_it_is(entry) {
             return Ok(None);
         }
@@ -200,45 +187,22 @@ impl Search {
 }
 
 impl Usable {
-    /// Has the memory keep what was converted as an entry of its own, if it fits.
-    pub(super) fn copy(&self, key: CacheKey, worker: &Worker) -> Option<Output> {
-        let (form, body) = self.converted.as_ref()?;
-        let memory = worker.config.memory?;
-        if body.len() > memory.max_entry_bytes {
-            return None;
-        }
-        let headers = reply::headers_of(&self.entry, Some(form));
-        let EntryHead {
-            status,
-            created,
-            lifetime,
-            ..
-        } = *self.entry.head;
-        let draft = encode(&key, form, status, created, lifetime, &headers, body)?;
-        Some(Output::Insert {
-            key,
-            entry: draft.seal(&Seal::Checksum),
-            expires: created.saturating_add(lifetime),
-        })
-    }
-}
-
-impl Usable {
     /// What it takes, in bytes.
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let converted = self.converted.as_ref().map_or(0, |(_, body)| body.len());
         self.entry.len().saturating_add(converted)
     }
 }
 
-impl Fallback {
-    pub(super) fn new(stale: Stale, otherwise: RequestResult) -> Self {
-        let Stale {
+impl Stale {
+    /// Has it stand in should the upstream fail; `otherwise` is how the request goes if not.
+    pub(super) fn into_fallback(self, otherwise: RequestResult) -> Fallback {
+        let Self {
             usable,
             since,
             hold,
-        } = stale;
-        Self {
+        } = self;
+        Fallback {
             age: usable.age,
             since: since.div_ceil(1_000),
             served: Served::new(usable.entry, usable.converted),

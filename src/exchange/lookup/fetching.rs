@@ -1,0 +1,104 @@
+//! The memory does not serve: the store behind HTTP is asked.
+
+use crate::cache::Tier;
+use crate::callout::CalloutResult;
+use crate::exchange::state::State;
+use crate::exchange::{Miss, Output, Worker};
+use crate::store::{Lookup, StoreFault};
+
+use super::Search;
+use super::found::{Found, Stale};
+
+/// The store behind HTTP is being asked.
+#[derive(Debug)]
+pub(in crate::exchange) struct Fetching {
+    search: Search,
+    /// Why the memory did not serve.
+    miss: Miss,
+    /// What the memory has, expired.
+    stale: Option<Stale>,
+}
+
+impl Search {
+    /// Asks the store behind HTTP, if there is one and it is well.
+    pub(super) fn fetch(
+        self,
+        miss: Miss,
+        stale: Option<Stale>,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Some(remote) = &worker.http else {
+            return self.missed(miss, stale, now, worker, out);
+        };
+        let key = self.request.key;
+        match remote.look_up(&key, now, worker, out) {
+            Lookup::Ask(callout) => {
+                out.push(Output::Call(callout));
+                let search = self;
+                State::Fetching(Box::new(Fetching {
+                    search,
+                    miss,
+                    stale,
+                }))
+            }
+            Lookup::Probe | Lookup::Refused => {
+                let open = Miss::Store(StoreFault::BreakerOpen);
+                self.missed(open, stale, now, worker, out)
+            }
+        }
+    }
+}
+
+impl Fetching {
+    pub(in crate::exchange) fn called(
+        self,
+        result: CalloutResult,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Self {
+            mut search,
+            miss: from_memory,
+            stale,
+        } = self;
+        let Some(remote) = &worker.http else {
+            return search.missed(from_memory, stale, now, worker, out);
+        };
+        let found = remote.looked_up(result, now, out);
+        let key = search.request.key;
+        let found = search.examine(found, Tier::Http, now, worker);
+        if found.is_ok() {
+            search.remember(None, worker);
+        }
+        match found {
+            Ok(Found::Fresh(usable, ttl)) => {
+                let copy = worker.copy_for_memory(key, &usable.entry, &search.request.settings);
+                let state = search.hit(usable, ttl, now, worker, out);
+                out.extend(copy);
+                state
+            }
+            Ok(Found::Stale(other)) => {
+                let newest = match stale {
+                    Some(stale) if stale.since <= other.since => stale,
+                    _ => other,
+                };
+                search.missed(Miss::Expired, Some(newest), now, worker, out)
+            }
+            Err(miss) => {
+                // Where an answer may follow, that replaces it, and a removal might come after it.
+                let replaces = search.may_store() && !search.directives.only_if_cached;
+                if miss == Miss::Expired && search.request.settings.mode.writes() && !replaces {
+                    worker.delete(&key, now, out);
+                }
+                let miss = match miss {
+                    Miss::Absent => from_memory,
+                    miss => miss,
+                };
+                search.missed(miss, stale, now, worker, out)
+            }
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! What has expired is served, and refreshed in the background: who has the lease reads the request,
+//! to ask the upstream the same.
+
+use crate::cache::CacheStatus;
+use crate::config::{Mode, Settings};
+use crate::exchange::fate::{Fate, Lead};
+use crate::exchange::refresh::{self, NotRefreshed};
+use crate::exchange::request::Keyed;
+use crate::exchange::state::State;
+use crate::exchange::{Miss, Output, RequestResult, StaleBecause, Worker};
+use crate::store::Lease;
+
+use super::Search;
+use super::found::{Stale, is_within};
+use super::leasing::Purpose;
+
+/// The request is being read, to ask the upstream the same in the background.
+#[derive(Debug)]
+pub(in crate::exchange) struct Refreshing {
+    search: Search,
+    stale: Stale,
+    fate: Fate,
+}
+
+impl Search {
+    pub(super) fn may_revalidate(&self, stale: &Stale) -> bool {
+        let Settings {
+            mode,
+            stale_while_revalidate,
+            ..
+        } = *self.request.settings;
+        mode != Mode::Shadow && is_within(stale.since, stale_while_revalidate)
+    }
+
+    /// Serves what has expired, and has it refreshed unless that is already under way.
+    pub(super) fn revalidate(self, stale: Stale, worker: &Worker, out: &mut Vec<Output>) -> State {
+        let is_due = self.may_store()
+            && !self.directives.only_if_cached
+            && !worker.refreshes.has(&self.request.key);
+        if is_due {
+            self.lease(Purpose::Refresh(stale), false, out)
+        } else {
+            self.serve_stale(stale, out)
+        }
+    }
+
+    /// Has the request read, to be sent once more.
+    pub(super) fn read_request(self, stale: Stale, lease: Lease, out: &mut Vec<Output>) -> State {
+        out.push(Output::ReadRequest);
+        let fate = Fate::new(self.request.key, Some(Lead::Refresh(lease)));
+        let search = self;
+        State::Refreshing(Box::new(Refreshing {
+            search,
+            stale,
+            fate,
+        }))
+    }
+
+    pub(super) fn serve_stale(&self, stale: Stale, out: &mut Vec<Output>) -> State {
+        let Stale { usable, since, .. } = stale;
+        let status = CacheStatus::Stale {
+            since: since.div_ceil(1_000),
+            tier: usable.tier,
+        };
+        let result = RequestResult::Stale(StaleBecause::Revalidating);
+        self.serve(usable, &status, result, out)
+    }
+}
+
+impl Refreshing {
+    /// Refreshes by a callout and serves what has expired at once; or, where no callout can be made
+    /// of the request, lets the request itself go.
+    pub(in crate::exchange) fn request_read(
+        self,
+        body: Option<&[u8]>,
+        cluster: Option<&str>,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Self {
+            search,
+            stale,
+            fate,
+        } = self;
+        let request = Keyed {
+            lead: fate.lead(),
+            ..search.request.clone()
+        };
+        match refresh::begin(request, &search.headers, body, cluster, now, worker, out) {
+            Ok(()) => search.serve_stale(stale, out),
+            Err(NotRefreshed::Busy) => {
+                fate.abandoned(worker, out);
+                search.serve_stale(stale, out)
+            }
+            Err(NotRefreshed::Impossible) => {
+                search.ask(Miss::Expired, Some(stale), fate.lead(), out)
+            }
+        }
+    }
+}
