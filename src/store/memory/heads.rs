@@ -30,6 +30,8 @@ impl Heads {
     pub(super) fn keep(&self, head: Head) {
         if let Some(left_out) = self.left_out.get().checked_sub(1) {
             self.left_out.set(left_out);
+            // An older one would only lose.
+            self.take(head.set);
             return;
         }
         let mut heads = self.heads.borrow_mut();

@@ -541,3 +541,15 @@ fn a_head_that_another_worker_has_changed_is_read_again_and_the_next_few_are() {
     assert_eq!((0..HEADS_LEFT_OUT).filter(|_| remembers()).count(), 0);
     assert!(remembers());
 }
+
+#[test]
+fn a_head_that_is_older_than_one_just_seen_is_not_remembered() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    let second = u64::from(NOW) * 1_000;
+    insert(&store, &shared, 1, 100).unwrap();
+    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
+    store.heads.had_changed();
+    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
+    assert!(store.heads.take(0).is_none());
+}
