@@ -344,6 +344,12 @@ impl Config {
         parse::parse(bytes)
     }
 
+    /// The settings of all rules, and those that hold where none matches.
+    pub fn all_settings(&self) -> impl Iterator<Item = &Settings> {
+        let rules = self.rules.iter().map(|rule| &rule.settings);
+        rules.chain([&self.settings]).map(AsRef::as_ref)
+    }
+
     /// Finds what holds for a request, as far as its headers tell. `path` is without the query.
     pub fn select(&self, headers: &Headers, path: &[u8]) -> Selection {
         // The body may choose between rules that ask for a model, and what holds without them.

@@ -295,6 +295,7 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
     match miss {
         Miss::Absent => (Forward::UriMiss, None),
         Miss::Expired => (Forward::Stale, None),
+        Miss::CaptureLimit => (Forward::Stale, Some(miss.as_str())),
         Miss::RequestDirective => (Forward::Request, None),
         Miss::Form(_) | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
             (Forward::Miss, Some(miss.as_str()))

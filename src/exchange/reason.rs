@@ -58,6 +58,9 @@ pub enum Miss {
     Absent,
     /// The entry had expired.
     Expired,
+    /// The entry had expired and may be of use yet, but there was no room left to hold it: see
+    /// `limits.max_capture_bytes`.
+    CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
     Form(Lossy),
     /// The entry is older than the request's `max-age`, or the request said `no-cache`.
@@ -98,6 +101,7 @@ impl Miss {
         match self {
             Self::Absent => "absent",
             Self::Expired => "expired",
+            Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",

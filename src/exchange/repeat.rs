@@ -59,16 +59,16 @@ pub(super) struct Deciding {
 
 impl Deciding {
     pub(super) fn new(config: &Config) -> Self {
-        let rules = config.rules.iter();
-        let settings = rules.clone().map(|rule| &rule.settings);
+        let settings = config.all_settings();
         let names = [":authority", ":path"]
             .into_iter()
+            .chain(settings.flat_map(|settings| key_headers(&settings.key)))
             .chain(
-                settings
-                    .chain([&config.settings])
-                    .flat_map(|settings| key_headers(&settings.key)),
-            )
-            .chain(rules.flat_map(|rule| rule.when.header_names()));
+                config
+                    .rules
+                    .iter()
+                    .flat_map(|rule| rule.when.header_names()),
+            );
         let mut by_length: Vec<Vec<Box<[u8]>>> = Vec::new();
         for name in names.map(str::as_bytes) {
             if by_length.len() <= name.len() {

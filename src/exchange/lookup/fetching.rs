@@ -49,6 +49,17 @@ impl Search {
             }
         }
     }
+
+    /// Whether what is too old for this request is of use to nobody and nothing replaces it.
+    fn may_delete(&self, worker: &Worker) -> bool {
+        let window = self.request.settings.stale_window();
+        let mut all = worker.config.all_settings();
+        // Where an answer may follow, that replaces it, and a removal might come after it.
+        let is_replaced = self.may_store() && !self.directives.only_if_cached;
+        self.request.settings.mode.writes()
+            && all.all(|settings| settings.stale_window() <= window)
+            && !is_replaced
+    }
 }
 
 impl Fetching {
@@ -88,9 +99,7 @@ impl Fetching {
                 search.missed(Miss::Expired, Some(newest), now, worker, out)
             }
             Err(miss) => {
-                // Where an answer may follow, that replaces it, and a removal might come after it.
-                let replaces = search.may_store() && !search.directives.only_if_cached;
-                if miss == Miss::Expired && search.request.settings.mode.writes() && !replaces {
+                if miss == Miss::Expired && search.may_delete(worker) {
                     worker.delete(&key, now, out);
                 }
                 let miss = match miss {

@@ -130,7 +130,8 @@ impl Search {
             Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
             Freshness::Expired { since, .. } => {
                 // It may be held for as long as the upstream takes.
-                let hold = Hold::take(&worker.budget, usable.bytes()).ok_or(Miss::Expired)?;
+                let hold = Hold::take(&worker.budget, usable.bytes());
+                let hold = hold.ok_or(Miss::CaptureLimit)?;
                 Ok(Found::Stale(Stale {
                     usable,
                     since,

@@ -94,6 +94,7 @@ impl Refreshing {
                 search.serve_stale(stale, out)
             }
             Err(NotRefreshed::Impossible) => {
+                // What would have been served at once stands in, whatever `stale_if_error` says.
                 search.ask(Miss::Expired, Some(stale), fate.lead(), out)
             }
         }

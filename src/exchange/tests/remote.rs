@@ -388,14 +388,17 @@ fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
 fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
     let rest = r#""store": {"http": {"cluster": "s3", "protocol": "rest"}}"#;
     let only = ("cache-control", "only-if-cached");
-    for (mode, header, deletes) in [
-        ("read_write", ("x-llm-cache-ttl", "0s"), 1),
-        ("read_write", only, 1),
-        ("read_write", ("x-other", "1"), 0),
-        ("read_only", only, 0),
+    let rule = r#""rules": [{"match": {"model": "x"}, "stale_if_error": "2h"}]"#;
+    for (more, header, deletes) in [
+        (r#""mode": "read_write""#, ("x-llm-cache-ttl", "0s"), 1),
+        (r#""mode": "read_write""#, only, 1),
+        (r#""mode": "read_write""#, ("x-other", "1"), 0),
+        (r#""mode": "read_only""#, only, 0),
+        // Others may have use for it.
+        (rule, only, 0),
     ] {
         let entry = only_entry(&worker(&format!("{{{rest}}}")));
-        let worker = worker(&format!(r#"{{"mode": "{mode}", {rest}}}"#));
+        let worker = worker(&format!("{{{more}, {rest}}}"));
         let mut host = Host::new(&worker);
         host.now = NOW + 3_600_000;
         host.request(&post(&[header]), ASK_JSON);
@@ -405,13 +408,31 @@ fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
             Some(RequestResult::Miss(Miss::Expired))
         );
         let sent = sent(&worker);
-        assert_eq!(sent.len(), deletes, "{mode} {header:?}");
+        assert_eq!(sent.len(), deletes, "{more} {header:?}");
         for (mut task, callout) in sent {
             assert_eq!(callout.headers[0].1, "DELETE");
             let done = Report::Store(Operation::Delete, OperationResult::Done);
             assert_eq!(reported(&worker, &mut task, reply(204, b"")), [done]);
         }
     }
+}
+
+#[test]
+fn an_expired_object_that_there_is_no_room_to_hold_is_left_to_others() {
+    let rest = r#""store": {"memory": null, "http": {"cluster": "s3", "protocol": "rest"}}"#;
+    let entry = only_entry(&worker(&format!("{{{rest}}}")));
+    let worker = worker(&format!(
+        r#"{{"stale_while_revalidate": "2h", "limits": {{"max_capture_bytes": 100}}, {rest}}}"#
+    ));
+    let mut host = Host::new(&worker);
+    host.now = NOW + 3_600_000;
+    host.request(&post(&[("cache-control", "only-if-cached")]), ASK_JSON);
+    host.called(reply(200, &entry));
+    assert_eq!(
+        host.request_result(),
+        Some(RequestResult::Miss(Miss::CaptureLimit))
+    );
+    assert!(sent(&worker).is_empty());
 }
 
 #[test]

@@ -419,8 +419,14 @@ fn what_stands_in_is_charged_to_the_budget_or_does_not() {
     host.stored = stored;
     host.now = NOW + HOUR;
     host.request(&post(&[]), ASK_JSON);
+    let full = RequestResult::Miss(Miss::CaptureLimit);
+    assert_eq!(host.request_result(), Some(full));
     host.response_headers(&ok("application/json", &[(":status", "500")]), true);
     assert!(!is_stale(&host));
+    assert_eq!(
+        host.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=stale; detail=capture_limit"
+    );
 }
 
 #[test]
