@@ -84,7 +84,7 @@ target/cargo/$(MODULE): ask-cargo | rust-target
 target/cargo-trap/$(MODULE): ask-cargo | rust-target
 	cargo build --release --locked --target $(TARGET) --target-dir target/cargo-trap --features trap-for-tests
 
-# What rustc's linker writes is a sixth larger. The features are those that rustc uses. A tool that
+# What rustc's linker writes is a seventh larger. The features are those that rustc uses. A tool that
 # is not there, or too new for this machine's Node, costs the size and nothing else.
 %.opt.wasm: %.wasm $(WASM_OPT)
 	{ [ -e $(WASM_OPT) ] && $(WASM_OPT) -O3 --enable-bulk-memory --enable-multivalue \
@@ -101,7 +101,7 @@ $(WASM) $(TRAP_WASM):
 
 $(WASM_OPT):
 	@command -v npm >/dev/null && npm install --prefix target/$(BINARYEN) --ignore-scripts --fetch-retries=0 --no-package-lock --no-audit --no-fund --loglevel=error $(BINARYEN) && touch $@ \
-		|| echo "no $(BINARYEN) from npm: the filter is a sixth larger without" >&2
+		|| echo "no $(BINARYEN) from npm: the filter is a seventh larger without" >&2
 
 # A venv that failed half way has no stamp, and is made anew.
 $(VENV_READY): tests/requirements.txt
