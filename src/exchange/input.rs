@@ -151,6 +151,8 @@ pub enum Output {
         entry: Vec<u8>,
         /// When it is of no more use, in milliseconds since 1970.
         expires: u64,
+        /// The time, in milliseconds since 1970.
+        now: u64,
     },
     /// Ask for the lease on a key; with the lease in hand, look the key up in memory; and answer with
     /// [`Input::Leased`], at once.

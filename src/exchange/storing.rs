@@ -51,6 +51,7 @@ pub(super) fn begin(
         key: fate.key(),
         entry: draft.seal(&Seal::Checksum),
         expires,
+        now,
     });
     Some(Storing {
         fate,

@@ -233,7 +233,7 @@ impl State {
                 let newer = worker.http.as_ref().and_then(|remote| {
                     let found = remote.looked_up(result, now, out).ok()??;
                     let entry = fresh(&request.key, found, &remote.seal, now)?;
-                    worker.copy_for_memory(request.key, &entry, &request.settings)
+                    worker.copy_for_memory(request.key, &entry, &request.settings, now)
                 });
                 match newer {
                     Some(copy) => {

@@ -244,6 +244,7 @@ impl Worker {
         key: CacheKey,
         entry: &Entry,
         settings: &Settings,
+        now: u64,
     ) -> Option<Output> {
         let memory = self.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
@@ -253,6 +254,7 @@ impl Worker {
             key,
             entry: draft.seal(&Seal::Checksum),
             expires: expires.saturating_add(window),
+            now,
         })
     }
 

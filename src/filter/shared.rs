@@ -94,7 +94,8 @@ impl Shared {
                 key,
                 entry,
                 expires,
-            } => Performed::Answered(Input::Inserted(self.insert(&key, &entry, expires))),
+                now,
+            } => Performed::Answered(Input::Inserted(self.insert(&key, &entry, expires, now))),
             Output::Lease {
                 key,
                 kind,
@@ -145,16 +146,16 @@ impl Shared {
         }
     }
 
-    fn insert(&self, key: &CacheKey, entry: &[u8], expires: u64) -> Result<u32, StoreFault> {
+    fn insert(
+        &self,
+        key: &CacheKey,
+        entry: &[u8],
+        expires: u64,
+        now: u64,
+    ) -> Result<u32, StoreFault> {
         let memory = self.memory.as_ref().ok_or(StoreFault::Unavailable)?;
-        let now = seconds(host::now());
-        memory.insert(
-            &HostSharedData,
-            key.as_bytes(),
-            entry,
-            now,
-            seconds(expires),
-        )
+        let (now, expires) = (seconds(now), seconds(expires));
+        memory.insert(&HostSharedData, key.as_bytes(), entry, now, expires)
     }
 
     fn give_back(&self, key: &CacheKey, kind: LeaseKind, lease: Lease, unstorable_for: u64) {
@@ -232,9 +233,8 @@ fn lease_name(key: &CacheKey, kind: LeaseKind) -> [u8; 32] {
 
 /// Whether requests may be held beyond their own callbacks, or anything be done outside of them.
 pub(super) fn needs_root(config: &Config) -> bool {
-    let rules = config.rules.iter().map(|rule| &rule.settings);
     config.http.is_some()
-        || rules.chain([&config.settings]).any(|settings| {
+        || config.all_settings().any(|settings| {
             !settings.collapse.max_wait.is_zero() || !settings.stale_while_revalidate.is_zero()
         })
 }

@@ -148,6 +148,7 @@ impl Host {
                     key,
                     entry,
                     expires,
+                    now,
                 } => {
                     let (now, expires) = ((now / 1_000) as u32, (expires / 1_000) as u32);
                     let key = key.as_bytes();

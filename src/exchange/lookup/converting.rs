@@ -74,7 +74,7 @@ impl Converting {
         }
         match search.convert(verified, worker) {
             Ok(Found::Fresh(usable, ttl)) => {
-                let copy = usable.copy(key, worker);
+                let copy = usable.copy(key, now, worker);
                 let state = search.hit(usable, ttl, now, worker, out);
                 out.extend(copy);
                 state
@@ -88,7 +88,7 @@ impl Converting {
 
 impl Usable {
     /// Has the memory keep what was converted as an entry of its own, if it fits.
-    fn copy(&self, key: CacheKey, worker: &Worker) -> Option<Output> {
+    fn copy(&self, key: CacheKey, now: u64, worker: &Worker) -> Option<Output> {
         let (form, body) = self.converted.as_ref()?;
         let memory = worker.config.memory?;
         if body.len() > memory.max_entry_bytes {
@@ -106,6 +106,7 @@ impl Usable {
             key,
             entry: draft.seal(&Seal::Checksum),
             expires: created.saturating_add(lifetime),
+            now,
         })
     }
 }

@@ -86,7 +86,8 @@ impl Fetching {
         }
         match found {
             Ok(Found::Fresh(usable, ttl)) => {
-                let copy = worker.copy_for_memory(key, &usable.entry, &search.request.settings);
+                let settings = &search.request.settings;
+                let copy = worker.copy_for_memory(key, &usable.entry, settings, now);
                 let state = search.hit(usable, ttl, now, worker, out);
                 out.extend(copy);
                 state
