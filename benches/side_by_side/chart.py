@@ -39,7 +39,8 @@ PARTS = (
     ("A hit by the answer, in its form and in the other one", (
         "hit: 20 KB JSON", "hit: 20 KB stream", "hit: 20 KB JSON as stream",
         "hit: 20 KB stream as JSON")),
-    ("A miss", ("plain Envoy, proxying", "floor B, proxying", "miss, store full")),
+    ("A miss", ("plain Envoy, proxying", "floor B, proxying", "floor C, proxying",
+                "miss, store full")),
     ("A chunk of a stream that passes", (
         "plain Envoy: stream, per chunk", "floor B: stream, per chunk",
         "miss: stream, per chunk")),
