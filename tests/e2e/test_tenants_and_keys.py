@@ -54,6 +54,17 @@ def test_bodies_that_a_parser_tells_apart_have_answers_of_their_own(
             assert fetch(single.port, f"{start}, {member}}}".encode()).cache == "MISS"
 
 
+def test_long_prompts_that_differ_in_one_byte_have_answers_of_their_own(single, standin, prompt):
+    body = json.dumps(chat(prompt() + 20_000 * "a")).encode()
+    # From its second time on, a worker compares it with what comes.
+    assert [fetch(single.port, body).cache for _ in range(3)] == ["MISS", "HIT", "HIT"]
+    with upstream_asked(standin, 64):
+        for at in range(5_100, 5_164):
+            other = body[:at] + b"b" + body[at + 1:]
+            assert fetch(single.port, other).cache == "MISS", at
+    assert fetch(single.port, body).cache == "HIT"
+
+
 def test_usage_is_in_a_stream_from_the_cache_exactly_if_it_was_asked_for(single, standin, prompt):
     text = prompt()
     silent, telling = chat(text, True), chat(text, True, stream_options={"include_usage": True})
