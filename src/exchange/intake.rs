@@ -1,7 +1,6 @@
 //! An answer that is taken in: captured, judged, and made into an entry if it is whole and wanted.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use crate::cache::{Draft, encode};
 use crate::coding;
@@ -13,7 +12,7 @@ use super::capture::Capture;
 use super::coded::Coded;
 use super::fate::Fate;
 use super::request::Keyed;
-use super::{NotStored, Worker, reply};
+use super::{NotStored, Worker, milliseconds, reply};
 
 /// An answer that passes, and what is known of it so far.
 #[derive(Debug)]
@@ -142,8 +141,6 @@ impl Intake {
                 .ok_or(NotStored::LessGeneral)?;
         }
         let ttl = settings.ttl_jitter.apply(*ttl, worker.random_bits());
-        // Lifetimes are configured in days at the most.
-        let milliseconds = |span: Duration| u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
         let draft = encode(
             &self.request.key,
             &self.form,

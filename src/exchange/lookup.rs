@@ -9,7 +9,6 @@ mod refreshing;
 mod waiting;
 
 use std::rc::Rc;
-use std::time::Duration;
 
 pub(super) use converting::Converting;
 pub(super) use fetching::Fetching;
@@ -17,7 +16,7 @@ pub(super) use leasing::Leasing;
 pub(super) use refreshing::Refreshing;
 pub(super) use waiting::Waiting;
 
-use crate::cache::{CacheStatus, Entry, Forward, Freshness, Seal, Tier};
+use crate::cache::{CacheStatus, Entry, Forward, Seal, Tier};
 use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
 use crate::store::{StoreFault, Stored};
@@ -29,7 +28,7 @@ use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
 use super::state::State;
 use super::{Miss, NotStored, Output, Report, RequestResult, Worker};
-use found::{Found, Stale, Usable, is_within};
+use found::{Found, Stale, Usable, Validity, is_within};
 use leasing::Purpose;
 
 /// A request for whose answer the stores are searched.
@@ -62,7 +61,7 @@ impl Search {
         };
         let told = known.as_ref().map(|known| Rc::clone(&known.told));
         self.remember(known, worker);
-        if let Freshness::Fresh { ttl, .. } = found.freshness
+        if let Validity::Fresh { ttl } = found.validity
             && !self.serves_as_it_is(&found.entry)
         {
             return self.ask_for_copy(found, ttl, out);
@@ -77,8 +76,6 @@ impl Search {
             }
             // Another gateway may have a newer one.
             Ok(Found::Stale(stale)) => self.fetch(Miss::Expired, Some(stale), now, worker, out),
-            // What the memory has cannot serve this request, nor could a copy of it.
-            Err(miss @ Miss::Form(_)) => self.missed(miss, None, now, worker, out),
             Err(miss) => self.fetch(miss, None, now, worker, out),
         }
     }
@@ -177,7 +174,7 @@ impl Search {
     }
 
     /// The client wants a new answer.
-    pub(super) fn refresh(self, out: &mut Vec<Output>) -> State {
+    pub(super) fn ask_anew(self, out: &mut Vec<Output>) -> State {
         self.ask(Miss::RequestDirective, None, None, out)
     }
 
@@ -301,11 +298,6 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
             (Forward::Miss, Some(miss.as_str()))
         }
     }
-}
-
-/// Durations are configured in years at the most.
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 pub(super) fn refuse(out: &mut Vec<Output>) -> State {

@@ -22,6 +22,7 @@ mod worker;
 
 use std::mem;
 use std::rc::Rc;
+use std::time::Duration;
 
 pub use capture::CaptureBudget;
 pub use input::{Input, LeaseKind, Output, Release, Reply, ReplyBody};
@@ -77,6 +78,11 @@ impl Exchange {
     pub fn captures_response(&self) -> bool {
         matches!(self.state, State::Capturing(_))
     }
+}
+
+/// Durations are configured in years at the most.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

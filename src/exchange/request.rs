@@ -248,7 +248,7 @@ impl Collecting {
             ))));
             search.forward(bypassed(bypass), None, None, out)
         } else if self.head.directives.no_cache {
-            search.refresh(out)
+            search.ask_anew(out)
         } else {
             out.push(match &search.known {
                 Some(known) => Output::LookAgain(key, known.seen),

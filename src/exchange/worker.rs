@@ -16,7 +16,9 @@ use super::refresh::Refreshes;
 use super::repeat::{Deciding, Repeats};
 use super::route::Routes;
 use super::task::Task;
-use super::{CaptureBudget, CollapseFault, Operation, OperationResult, Output, Release, Report};
+use super::{
+    CaptureBudget, CollapseFault, Operation, OperationResult, Output, Release, Report, milliseconds,
+};
 
 /// What the exchanges of one worker share.
 #[derive(Debug)]
@@ -248,7 +250,7 @@ impl Worker {
     ) -> Option<Output> {
         let memory = self.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
-        let window = u64::try_from(settings.stale_window().as_millis()).unwrap_or(u64::MAX);
+        let window = milliseconds(settings.stale_window());
         let expires = entry.head.created.saturating_add(entry.head.lifetime);
         Some(Output::Insert {
             key,

@@ -4,11 +4,11 @@
 use crate::cache::{CacheKey, Entry, EntryHead, Seal, copy_key, encode};
 use crate::exchange::reply;
 use crate::exchange::state::State;
-use crate::exchange::{Miss, Output, Worker};
+use crate::exchange::{Output, Worker};
 use crate::store::{StoreFault, Stored};
 
 use super::Search;
-use super::found::{Found, Usable, Verified};
+use super::found::{Usable, Verified};
 
 /// The memory is being asked for a copy of a fresh entry in the form that the request asks for.
 #[derive(Debug)]
@@ -72,14 +72,13 @@ impl Converting {
             };
             return search.hit(usable, ttl, now, worker, out);
         }
-        match search.convert(verified, worker) {
-            Ok(Found::Fresh(usable, ttl)) => {
+        match search.usable(verified, worker) {
+            Ok(usable) => {
                 let copy = usable.copy(key, now, worker);
                 let state = search.hit(usable, ttl, now, worker, out);
                 out.extend(copy);
                 state
             }
-            Ok(Found::Stale(stale)) => search.missed(Miss::Expired, Some(stale), now, worker, out),
             // Nor could a copy in the store behind HTTP serve it.
             Err(miss) => search.missed(miss, None, now, worker, out),
         }

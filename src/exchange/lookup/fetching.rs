@@ -50,7 +50,7 @@ impl Search {
         }
     }
 
-    /// Whether what is too old for this request is of use to nobody and nothing replaces it.
+    /// Whether what is too old for this request is so under every rule, and nothing replaces it.
     fn may_delete(&self, worker: &Worker) -> bool {
         let window = self.request.settings.stale_window();
         let mut all = worker.config.all_settings();

@@ -25,7 +25,20 @@ pub(super) struct Verified {
     /// Seconds since the answer was received.
     pub(super) age: u64,
     pub(super) tier: Tier,
-    pub(super) freshness: Freshness,
+    pub(super) validity: Validity,
+}
+
+/// Of an entry that is not too old.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Validity {
+    Fresh {
+        /// Seconds until it expires.
+        ttl: u64,
+    },
+    Expired {
+        /// Milliseconds since it expired.
+        since: u64,
+    },
 }
 
 /// An entry that can serve a request.
@@ -77,18 +90,17 @@ impl Search {
 
     /// The entry, if it is not too old.
     pub(super) fn verify(&self, entry: Entry, tier: Tier, now: u64) -> Result<Verified, Miss> {
-        let freshness = freshness(now, entry.head.created, entry.head.lifetime);
-        let age = match freshness {
+        let window = self.request.settings.stale_window();
+        let (validity, age) = match freshness(now, entry.head.created, entry.head.lifetime) {
             Freshness::FromTheFuture => return Err(Miss::Unusable),
-            Freshness::Expired { since, .. }
-                if !is_within(since, self.request.settings.stale_window()) =>
-            {
+            Freshness::Expired { since, .. } if !is_within(since, window) => {
                 return Err(Miss::Expired);
             }
-            Freshness::Fresh { age, .. } | Freshness::Expired { age, .. } => age,
+            Freshness::Expired { since, age } => (Validity::Expired { since }, age),
+            Freshness::Fresh { ttl, age } => (Validity::Fresh { ttl }, age),
         };
         // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
-        let expired = matches!(freshness, Freshness::Expired { .. });
+        let expired = matches!(validity, Validity::Expired { .. });
         if self
             .directives
             .max_age
@@ -100,46 +112,50 @@ impl Search {
             entry,
             age,
             tier,
-            freshness,
+            validity,
+        })
+    }
+
+    /// Gives what was found the form that the request asks for, and has it held if it has expired.
+    pub(super) fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
+        let validity = found.validity;
+        let usable = self.usable(found, worker)?;
+        Ok(match validity {
+            Validity::Fresh { ttl } => Found::Fresh(usable, ttl),
+            Validity::Expired { since } => {
+                // It may be held for as long as the upstream takes.
+                let hold = Hold::take(&worker.budget, usable.bytes());
+                Found::Stale(Stale {
+                    usable,
+                    since,
+                    hold: hold.ok_or(Miss::CaptureLimit)?,
+                })
+            }
         })
     }
 
     /// Gives what was found the form that the request asks for.
-    pub(super) fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
+    pub(super) fn usable(&mut self, found: Verified, worker: &Worker) -> Result<Usable, Miss> {
         let Verified {
             entry,
             age,
             tier,
-            freshness,
+            validity,
         } = found;
-        let expired = matches!(freshness, Freshness::Expired { .. });
+        let expired = matches!(validity, Validity::Expired { .. });
         let converted = self.converted(&entry, worker).map_err(|lossy| {
             let asked = self.request.ask.form.as_ref();
             let rival = Some(&entry.head.form).filter(|form| !expired && Some(*form) != asked);
             self.request.rival = rival.cloned();
             Miss::Form(lossy)
         })?;
-        let usable = Usable {
+        Ok(Usable {
             entry,
             converted,
             age,
             tier,
             told: None,
-        };
-        match freshness {
-            Freshness::Fresh { ttl, .. } => Ok(Found::Fresh(usable, ttl)),
-            Freshness::Expired { since, .. } => {
-                // It may be held for as long as the upstream takes.
-                let hold = Hold::take(&worker.budget, usable.bytes());
-                let hold = hold.ok_or(Miss::CaptureLimit)?;
-                Ok(Found::Stale(Stale {
-                    usable,
-                    since,
-                    hold,
-                }))
-            }
-            Freshness::FromTheFuture => Err(Miss::Unusable),
-        }
+        })
     }
 
     /// Whether an entry's answer is what this request wants, byte for byte.

@@ -7,11 +7,11 @@ use crate::cache::Tier;
 use crate::exchange::fate::Lead;
 use crate::exchange::refresh::LEASE;
 use crate::exchange::state::State;
-use crate::exchange::{LeaseKind, Miss, Output, Worker};
+use crate::exchange::{LeaseKind, Miss, Output, Worker, milliseconds};
 use crate::store::{Joined, StoreFault, Stored};
 
+use super::Search;
 use super::found::{Found, Stale};
-use super::{Search, milliseconds};
 
 /// The lease on the key is being asked for.
 #[derive(Debug)]

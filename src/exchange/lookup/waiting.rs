@@ -2,10 +2,10 @@
 
 use crate::cache::CacheStatus;
 use crate::exchange::state::State;
-use crate::exchange::{CollapseFault, Miss, Output, Release, RequestResult, Worker};
+use crate::exchange::{CollapseFault, Miss, Output, Release, RequestResult, Worker, milliseconds};
 
 use super::found::{Found, Stale};
-use super::{Search, forward_of, milliseconds};
+use super::{Search, forward_of};
 
 /// An identical request has gone to the upstream, and its answer is waited for.
 #[derive(Debug)]

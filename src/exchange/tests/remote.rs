@@ -385,6 +385,22 @@ fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
 }
 
 #[test]
+fn what_has_expired_in_memory_and_has_the_wrong_form_hides_nothing_in_the_store() {
+    let short = post(&[("x-llm-cache-ttl", "60s")]);
+    let event_stream = ok("text/event-stream", &[]);
+    let stream = miss(&worker("{}"), &short, ASK_STREAM, &event_stream, STREAM);
+    let entry = only_entry(&http_only(""));
+    let mut host = Host::new(&worker(&format!(
+        r#"{{"stale_if_error": "1h", "store": {{{WEBDIS}}}}}}}"#
+    )));
+    host.stored = stream.stored;
+    host.now = NOW + 120_000;
+    host.request(&post(&[]), ASK_JSON);
+    host.called(reply(200, &entry));
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+}
+
+#[test]
 fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
     let rest = r#""store": {"http": {"cluster": "s3", "protocol": "rest"}}"#;
     let only = ("cache-control", "only-if-cached");
