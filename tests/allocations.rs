@@ -60,6 +60,9 @@ fn ask(length: usize) -> Vec<u8> {
 /// For a hit, what the simulated host does among it: its list of what was seen, say.
 const HIT: usize = 9;
 
+/// For a miss, with what the simulated host does among it: its shared data above all.
+const MISS: usize = 55;
+
 /// For a passing chunk, but for the copies, which grow now and then.
 const CHUNK: usize = 1;
 
@@ -80,6 +83,19 @@ fn a_hit_allocates_as_often_for_a_long_prompt_as_for_a_short_one() {
     });
     assert_eq!(counts, [counts[0]; 3]);
     assert!(counts[0] <= HIT, "{counts:?}");
+}
+
+#[test]
+fn a_miss_allocates_no_more_often_for_a_long_prompt_than_for_a_short_one() {
+    let mut host = Host::new("{}", SECRET);
+    host.ask(post(&[]), &ask(1));
+    let counts = [10, 1_000, 100_000].map(|length| {
+        let body = ask(length);
+        let headers = post(&[("x-request-id", "1")]);
+        allocations(|| host.ask(headers, &body))
+    });
+    assert_eq!(host.asked, 4);
+    assert!(counts.iter().all(|count| *count <= MISS), "{counts:?}");
 }
 
 #[test]

@@ -169,7 +169,7 @@ impl Repeats {
         let known = self.long.borrow().fingerprint(&pairs, body);
         let fingerprint = known.unwrap_or_else(|| self.hash(&pairs, body));
         let found = self.remembered(fingerprint);
-        // What comes for the second time may come for the third.
+        // What was answered from a store before, and comes again, may come once more.
         if found.is_some() && known.is_none() {
             self.long.borrow_mut().keep(&pairs, body, fingerprint);
         }

@@ -107,26 +107,24 @@ impl MemoryStore {
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
         self.follow_geometry(shared, now / 1_000);
-        let Some(Segment {
-            piece: mut entry,
-            trailer: first,
-            set,
-            way,
-            version,
-        }) = self.read_segment(shared, key, 0)?
-        else {
+        let Some((way, segment)) = self.read_segment(shared, key, 0)? else {
             return Ok(None);
         };
+        let Segment {
+            piece: mut entry,
+            trailer: first,
+            version,
+        } = segment;
         for index in 1..first.segments {
             match self.read_segment(shared, key, index)? {
-                Some(next) if next.trailer.same_entry(&first) => {
+                Some((_, next)) if next.trailer.same_entry(&first) => {
                     entry.extend_from_slice(&next.piece);
                 }
                 _ => return Ok(None),
             }
         }
         let seen = Seen {
-            set,
+            set: self.place_of(key, 0).set,
             way,
             version,
             since: now,
@@ -155,12 +153,11 @@ impl MemoryStore {
             .is_some_and(|passed| passed < SEEN_FOR);
         if is_recent && seen.times_left > 0 && self.place_of(key, 0).set == seen.set {
             let slot = shared.get(&slot_name(seen.set, seen.way))?;
-            let segment = slot.and_then(|slot| Segment::decode(slot, seen.set, seen.way, key, 0));
+            let segment = slot.and_then(|slot| Segment::decode(slot, key, 0));
             if let Some(Segment {
                 piece: bytes,
                 trailer,
                 version,
-                ..
             }) = segment
                 && trailer.segments == 1
                 && trailer.is_whole(&bytes)
@@ -266,15 +263,15 @@ impl MemoryStore {
         per_set <= 1 || per_set.saturating_mul(largest) <= SET_SLOT_BYTES
     }
 
+    /// A segment, and in which slot of its set it is.
     fn read_segment(
         &self,
         shared: &impl SharedData,
         key: &[u8; 32],
         index: u16,
-    ) -> Result<Option<Segment>, HostFault> {
-        let place = self.place_of(key, index);
-        let found = place.read(shared, &self.heads)?;
-        Ok(found.and_then(|(way, slot)| Segment::decode(slot, place.set, way, key, index)))
+    ) -> Result<Option<(u8, Segment)>, HostFault> {
+        let found = self.place_of(key, index).read(shared, &self.heads)?;
+        Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 
     fn place_of(&self, key: &[u8; 32], index: u16) -> Place {

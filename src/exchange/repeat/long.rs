@@ -131,7 +131,7 @@ fn is_same(one: &[u8], other: &[u8]) -> bool {
         && one_rest == other_rest
 }
 
-#[cfg(target_arch = "wasm32")]
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
 fn is_same_block(one: &Block, other: &Block) -> bool {
     use std::arch::wasm32::{u64x2, v128_any_true, v128_or, v128_xor};
 
@@ -145,7 +145,7 @@ fn is_same_block(one: &Block, other: &Block) -> bool {
     !v128_any_true(v128_or(first, second))
 }
 
-#[cfg(not(target_arch = "wasm32"))]
+#[cfg(not(all(target_arch = "wasm32", target_feature = "simd128")))]
 fn is_same_block(one: &Block, other: &Block) -> bool {
     one == other
 }

@@ -16,24 +16,16 @@ pub(super) const SEGMENT_BYTES: usize = 256 << 10;
 const MAGIC: [u8; 3] = [b'S', b'L', 1];
 pub(super) const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
 
-/// A piece of an entry, and where it was.
+/// A piece of an entry, as it was in its slot.
 pub(super) struct Segment {
     pub(super) piece: Vec<u8>,
     pub(super) trailer: Trailer,
-    pub(super) set: u32,
-    pub(super) way: u8,
     pub(super) version: Version,
 }
 
 impl Segment {
     /// `None` if it is not the one asked for.
-    pub(super) fn decode(
-        slot: Versioned,
-        set: u32,
-        way: u8,
-        key: &[u8; 32],
-        index: u16,
-    ) -> Option<Self> {
+    pub(super) fn decode(slot: Versioned, key: &[u8; 32], index: u16) -> Option<Self> {
         let Versioned {
             value: mut piece,
             version,
@@ -43,8 +35,6 @@ impl Segment {
         (trailer.key == *key && trailer.index == index).then_some(Self {
             piece,
             trailer,
-            set,
-            way,
             version,
         })
     }

@@ -543,6 +543,22 @@ fn a_head_that_another_worker_has_changed_is_read_again_and_the_next_few_are() {
 }
 
 #[test]
+fn of_two_sets_that_share_a_place_one_head_is_remembered() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, 65 * MIB);
+    let second = u64::from(NOW) * 1_000;
+    for set in [0, 64] {
+        let of_set = |number: &u64| store.place_of(&key(*number), 0).set == set;
+        let mut numbers = (0..).filter(of_set);
+        let (there, absent) = (numbers.next().unwrap(), numbers.next().unwrap());
+        insert(&store, &shared, there, 100).unwrap();
+        assert_eq!(store.lookup(&shared, &key(absent), second), Ok(None));
+    }
+    assert!(store.heads.take(0).is_none());
+    assert!(store.heads.take(64).is_some_and(|head| head.set == 64));
+}
+
+#[test]
 fn a_head_that_is_older_than_one_just_seen_is_not_remembered() {
     let shared = FakeSharedData::default();
     let store = open(&shared, MIB);
