@@ -120,11 +120,11 @@ class Bench:
                 "cpu_us": busy["cpu_us"] / busy["pieces"],
                 # Where the proxy was kept from running, it passes several on at once.
                 "pieces_per_chunk": busy["pieces"] / busy["chunks"],
-                "p50_us": statistics.median(time["piece_p50_us"] for time in calm),
-                "p99_us": statistics.median(time["piece_p99_us"] for time in calm),
+                "p50_us": statistics.median(once["piece_p50_us"] for once in calm),
+                "p99_us": statistics.median(once["piece_p99_us"] for once in calm),
                 "load_share": load_share(busy),
                 "others_share": max(others_share(row, busy),
-                                    statistics.median(others_share(row, time) for time in calm))}
+                                    statistics.median(others_share(row, once) for once in calm))}
 
     def ask(self, row: Row, port: int, pids: list[int], **options) -> dict:
         for _ in range(ATTEMPTS):

@@ -33,9 +33,7 @@ def with_cluster(config: Config, name: str, port: int) -> Config:
 
 def noop(upstream_port: int) -> Config:
     """A wasm filter that does nothing in the place of the filter."""
-    config = other_filter(upstream_port, "noop")
-    del config.plugin["configuration"]
-    return config
+    return other_filter(upstream_port, "noop")
 
 
 def hit_calls(upstream_port: int, answer: bytes) -> Config:
@@ -45,15 +43,14 @@ def hit_calls(upstream_port: int, answer: bytes) -> Config:
 
 def miss_calls(upstream_port: int) -> Config:
     """A wasm filter that makes the host calls of a miss."""
-    config = other_filter(upstream_port, "calls")
-    del config.plugin["configuration"]
-    return config
+    return other_filter(upstream_port, "calls")
 
 
 def other_filter(upstream_port: int, name: str) -> Config:
     config = Config.for_tests(upstream_port)
     config.plugin["vm_config"] |= {
         "vm_id": name, "code": {"local": {"filename": str(FILTERS / f"{name}.wasm")}}}
+    del config.plugin["configuration"]
     return config
 
 

@@ -26,6 +26,9 @@ WARM_UP_HITS = 10 * CONNECTIONS
 LONG_SHARE = 20
 # Room for the entries of both halves, in sets none of which gets full of small ones.
 GROWING_STORE = "256MiB"
+# What an entry in memory holds beside the answer: key, times, content type, lengths and checksum
+# (src/cache/entry.rs), and its slot's trailer (src/store/memory/segment.rs).
+BESIDE_THE_ANSWER = 151
 # How much is stored while Envoy's growth is measured, about.
 GROWTH_BYTES = 32 << 20
 
@@ -35,6 +38,10 @@ class Entries:
     answer_bytes: int
     count: int
     resident_bytes: float
+
+    @property
+    def entry_bytes(self) -> int:
+        return self.answer_bytes + BESIDE_THE_ANSWER
 
 
 @dataclasses.dataclass(frozen=True)

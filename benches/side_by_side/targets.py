@@ -92,7 +92,7 @@ def judged(results: dict, memory: Memory | None) -> list[Target]:
             Target("wasm module", memory.module_bytes / 1000, 700, unit=" KB"),
             Target(f"linear memory, after {memory.hits:,} hits to warmed up",
                    memory.linear_after_hits / memory.linear_warmed_up, 1)]
-        found += [Target(f"resident bytes per entry of {entry.answer_bytes:,} bytes",
-                         entry.resident_bytes, 1.15 * entry.answer_bytes + 256, unit=" B")
+        found += [Target(f"resident bytes per entry of {entry.entry_bytes:,} bytes",
+                         entry.resident_bytes, 1.15 * entry.entry_bytes + 256, unit=" B")
                   for entry in memory.entries]
     return found

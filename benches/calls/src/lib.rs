@@ -15,9 +15,9 @@ use proxy_wasm::types::ContextType;
 use hit::Hit;
 use miss::Miss;
 
-/// What an entry of the filter holds beside the answer's body, about: its slot's key and times, and
-/// its headers.
-const BESIDE_THE_BODY: usize = 135;
+/// What an entry of the filter holds beside the answer's body, about: its key and times, its
+/// headers, its slot's trailer.
+const BESIDE_THE_BODY: usize = 151;
 
 proxy_wasm::main! {{
     proxy_wasm::set_root_context(|_| Box::new(Root::default()));
