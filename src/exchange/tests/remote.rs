@@ -385,6 +385,21 @@ fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
 }
 
 #[test]
+fn who_only_reads_copies_what_the_store_has_and_stores_no_answer() {
+    let entry = only_entry(&http_only(""));
+    let worker = worker(&format!(
+        r#"{{"mode": "read_only", "store": {{{WEBDIS}}}}}}}"#
+    ));
+    let mut found = Host::new(&worker);
+    found.request(&post(&[]), ASK_JSON);
+    found.called(reply(200, &entry));
+    assert_eq!(found.request_result(), Some(RequestResult::Hit));
+    assert!(found.stored.is_some());
+    let (missed, sent) = written(&worker);
+    assert!(missed.stored.is_none() && sent.is_empty());
+}
+
+#[test]
 fn what_has_expired_in_memory_and_has_the_wrong_form_hides_nothing_in_the_store() {
     let short = post(&[("x-llm-cache-ttl", "60s")]);
     let event_stream = ok("text/event-stream", &[]);
