@@ -6,6 +6,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, Seal, encode};
 use envoy_llm_cache::config::KeySettings;
 use envoy_llm_cache::http::Headers;
@@ -122,6 +123,7 @@ fn key(body: &[u8]) -> CacheKey {
     CacheKey::new(&KeyParts {
         settings: &KeySettings::default(),
         headers: &headers,
+        attributes: &Attributes::default(),
         api: api(),
         body: Body::Canonical(&canonical),
         ask: &ask,

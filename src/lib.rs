@@ -17,11 +17,13 @@ pub mod config;
 
 pub mod llm;
 
+pub mod attributes;
 pub mod callout;
 pub mod coding;
 pub mod eventstream;
 pub mod http;
 pub mod json;
 pub mod ndjson;
+mod protobuf;
 pub mod random;
 pub mod sse;

@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
-use envoy_llm_cache::config::{KeySettings, Tenant};
+use envoy_llm_cache::config::{Anonymous, Distinction, KeySettings, Tenant};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json::{Pointer, canonicalize};
 use envoy_llm_cache::llm::{Api, Ask};
@@ -35,7 +36,8 @@ fn requests() -> impl Strategy<Value = Request> {
     (
         text(),
         vec(select(&["/x", "/y", "/x/y"][..]), 0..2),
-        proptest::option::of(text()),
+        // An empty one stands for nobody.
+        proptest::option::of("[ab]{1,2}"),
         text(),
         text(),
         vec((select(&NAMES[..]), text()), 0..3),
@@ -62,7 +64,7 @@ fn requests() -> impl Strategy<Value = Request> {
 
 fn key(request: &Request) -> CacheKey {
     let settings = KeySettings {
-        tenant: Tenant::Credentials,
+        tenant: Tenant::Same(vec![Distinction::Credentials(Anonymous::Share)]),
         headers: vec!["x-own".to_owned()],
         exclude: request
             .exclude
@@ -89,6 +91,7 @@ fn key(request: &Request) -> CacheKey {
     CacheKey::new(&KeyParts {
         settings: &settings,
         headers: &headers,
+        attributes: &Attributes::default(),
         api: Api::from_name("openai_chat").unwrap(),
         body: Body::Canonical(&body),
         ask: &Ask {

@@ -4,21 +4,19 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use crate::config::{KeySettings, Tenant};
+use super::caller::{Caller, NoCaller, tenant_headers};
+use crate::attributes::{Attribute, Attributes};
+use crate::config::{Distinction, KeySettings, Tenant};
 use crate::http::Headers;
 use crate::json::{Canonical, Pointer};
 use crate::llm::{Api, Ask};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
-const FORMAT_VERSION: u64 = 2;
+pub(super) const FORMAT_VERSION: u64 = 3;
 
-/// Where clients put their credentials: OpenAI and most others, Anthropic, Azure, Gemini. Another
-/// list is another [`FORMAT_VERSION`].
-const CREDENTIALS: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
-
-/// Request headers that steer what a provider answers, and so take part in every key. Another list
-/// is another [`FORMAT_VERSION`].
-const HEADERS: [&str; 17] = [
+/// Request headers that steer what a provider answers, or which one a gateway behind this one asks,
+/// and so take part in every key. Another list is another [`FORMAT_VERSION`].
+const HEADERS: [&str; 23] = [
     // Cohere: by this, misspelt, its first API is asked for another framing.
     "accepts",
     "anthropic-beta",
@@ -27,6 +25,8 @@ const HEADERS: [&str; 17] = [
     "azureml-model-deployment",
     "extra-parameters",
     "groq-model-version",
+    "helicone-target-provider",
+    "helicone-target-url",
     "openai-beta",
     "openai-organization",
     "openai-project",
@@ -37,6 +37,10 @@ const HEADERS: [&str; 17] = [
     "x-amzn-bedrock-service-tier",
     "x-amzn-bedrock-trace",
     "x-goog-user-project",
+    "x-higress-llm-model",
+    "x-portkey-config",
+    "x-portkey-custom-host",
+    "x-portkey-provider",
 ];
 
 /// SHA-256 of a request's [`KeyParts`]. Equal keys mean equal requests; nothing of the request can
@@ -46,16 +50,9 @@ pub struct CacheKey([u8; 32]);
 
 /// The headers that these settings make keys of, beside `:authority` and `:path`.
 pub fn key_headers(settings: &KeySettings) -> impl Iterator<Item = &str> {
-    let (credentials, tenant) = match &settings.tenant {
-        Tenant::Shared => (&[][..], None),
-        Tenant::Credentials => (&CREDENTIALS[..], None),
-        Tenant::Header(name) => (&[][..], Some(name.as_str())),
-    };
     HEADERS
-        .iter()
-        .chain(credentials)
-        .copied()
-        .chain(tenant)
+        .into_iter()
+        .chain(tenant_headers(&settings.tenant))
         .chain(settings.headers.iter().map(String::as_str))
 }
 
@@ -66,6 +63,8 @@ pub struct KeyParts<'a> {
     pub settings: &'a KeySettings,
     /// The request's headers, pseudo-headers included.
     pub headers: &'a Headers,
+    /// What else the host knows of it.
+    pub attributes: &'a Attributes,
     /// How the request is read.
     pub api: Api,
     /// The request's body.
@@ -83,10 +82,6 @@ pub enum Body<'a> {
     Raw(&'a [u8]),
 }
 
-/// The request lacks the header that tells tenants apart, or it is empty.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoTenant;
-
 impl CacheKey {
     /// Length of a key in bytes.
     pub const LENGTH: usize = 32;
@@ -94,8 +89,8 @@ impl CacheKey {
     /// The key of a request.
     ///
     /// # Errors
-    /// If the request lacks the header that tells tenants apart.
-    pub fn new(parts: &KeyParts<'_>) -> Result<Self, NoTenant> {
+    /// If it cannot be told whose request this is.
+    pub fn new(parts: &KeyParts<'_>) -> Result<Self, NoCaller> {
         let KeyParts {
             settings:
                 KeySettings {
@@ -105,6 +100,7 @@ impl CacheKey {
                     namespace,
                 },
             headers,
+            attributes,
             api,
             body,
             // The form (stream or not) is left out because one entry serves all of them, and the
@@ -114,7 +110,11 @@ impl CacheKey {
         let mut fields = Fields(Sha256::new());
         fields.number(FORMAT_VERSION);
         fields.bytes(namespace.as_bytes());
-        fields.tenant(tenant, headers)?;
+        fields.tenant(tenant, headers, attributes)?;
+        // Routes may choose by what takes no other part in the key, or by chance.
+        for attribute in [Attribute::Cluster, Attribute::RouteName] {
+            fields.bytes(attributes.get(attribute).unwrap_or_default());
+        }
         fields.bytes(headers.get(":authority").unwrap_or_default());
         // With its query, byte for byte as it goes to the upstream, but for the form of the answer.
         fields.bytes(&api.key_path(headers.get(":path").unwrap_or_default()));
@@ -201,9 +201,14 @@ impl Fields {
 
     /// A header's name and all its values: an absent header differs from an empty one.
     fn header(&mut self, name: &str, headers: &Headers) {
-        self.bytes(name.as_bytes());
-        self.number(length(headers.get_all(name).count()));
-        for value in headers.get_all(name) {
+        self.values(name.as_bytes(), headers);
+    }
+
+    fn values(&mut self, name: &[u8], headers: &Headers) {
+        let named = || headers.iter().filter(|(known, _)| *known == name);
+        self.bytes(name);
+        self.number(length(named().count()));
+        for (_, value) in named() {
             self.bytes(value);
         }
     }
@@ -218,22 +223,75 @@ impl Fields {
         self.number(0);
     }
 
-    fn tenant(&mut self, tenant: &Tenant, headers: &Headers) -> Result<(), NoTenant> {
-        match tenant {
-            Tenant::Shared => self.number(0),
-            Tenant::Credentials => {
-                self.number(1);
-                self.present(&CREDENTIALS, headers);
-            }
-            Tenant::Header(name) => {
-                if headers.get(name).is_none_or(<[u8]>::is_empty) {
-                    return Err(NoTenant);
+    fn tenant(
+        &mut self,
+        tenant: &Tenant,
+        headers: &Headers,
+        attributes: &Attributes,
+    ) -> Result<(), NoCaller> {
+        for distinction in tenant.distinctions() {
+            match distinction {
+                Distinction::Credentials(anonymous) => {
+                    self.number(1);
+                    self.caller(&Caller::find(headers, attributes, *anonymous)?, headers);
                 }
-                self.number(2);
-                self.header(name, headers);
+                Distinction::Header(name) => {
+                    self.number(2);
+                    self.header(name, headers);
+                    if headers.get_all(name).all(<[u8]>::is_empty) {
+                        return Err(NoCaller::NoTenant);
+                    }
+                }
+                Distinction::Metadata(path) => {
+                    self.number(3);
+                    self.bytes(path.filter.as_bytes());
+                    self.number(length(path.members.len()));
+                    for name in &path.members {
+                        self.bytes(name.as_bytes());
+                    }
+                    let value = attributes.metadata(path).ok_or(NoCaller::NoTenant)?;
+                    self.bytes(value.as_bytes());
+                }
+                Distinction::Certificate(field) => {
+                    let attribute = Attribute::Certificate(*field);
+                    self.number(4);
+                    self.bytes(attribute.path());
+                    self.bytes(attributes.get(attribute).ok_or(NoCaller::NoTenant)?);
+                }
             }
         }
+        self.number(0);
         Ok(())
+    }
+
+    /// Who asks, by all that stands for them.
+    fn caller(&mut self, caller: &Caller<'_>, headers: &Headers) {
+        self.number(match caller {
+            Caller::Identified => 1,
+            Caller::Query => 2,
+            Caller::Verified { .. } => 3,
+            Caller::Session => 4,
+            Caller::Anonymous => 5,
+        });
+        if let Caller::Verified {
+            claims,
+            certificate,
+        } = caller
+        {
+            for part in [claims.map(str::as_bytes), *certificate] {
+                self.bytes(part.unwrap_or_default());
+            }
+        }
+        // In whatever order they come, values of one name keep theirs.
+        let owned = headers.iter().map(|(name, _)| name);
+        let mut names: Vec<_> = owned.filter(|name| caller.owns(name)).collect();
+        names.sort_unstable();
+        names.dedup();
+        for name in names {
+            self.values(name, headers);
+        }
+        // No name is so short.
+        self.number(0);
     }
 }
 

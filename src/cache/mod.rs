@@ -1,13 +1,15 @@
 //! Caching proper: keys, entries, freshness and `Cache-Status`, pure in bytes and `now`.
 
+mod caller;
 mod copy;
 mod entry;
 mod freshness;
 mod key;
 mod status;
 
+pub use caller::{NeededAttributes, NoCaller, check_caller};
 pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, Seal, encode};
 pub use freshness::{Freshness, freshness};
-pub use key::{Body, CacheKey, KeyParts, NoTenant, key_headers};
+pub use key::{Body, CacheKey, KeyParts, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

@@ -4,16 +4,17 @@
 //! all of them reported at once, each with its path.
 
 mod parse;
-mod protobuf;
 mod rule;
 mod section;
 mod store;
+mod tenant;
 mod units;
 
 use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
+use crate::attributes::{CertificateField, MetadataPath};
 use crate::http::Headers;
 use crate::json::Pointer;
 use crate::llm::{Api, Finish};
@@ -266,13 +267,42 @@ pub struct KeySettings {
 /// Who shares answers with whom.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tenant {
-    /// Requests with the same credentials.
-    Credentials,
-    /// Requests with the same value of this header (lower-case name). A request without it takes
-    /// no part.
-    Header(String),
     /// Everybody.
     Shared,
+    /// Requests that agree in all of these. A request that lacks one of them takes no part.
+    Same(Vec<Distinction>),
+}
+
+impl Tenant {
+    /// What a request must have; nothing where everybody shares.
+    pub fn distinctions(&self) -> &[Distinction] {
+        match self {
+            Self::Shared => &[],
+            Self::Same(distinctions) => distinctions,
+        }
+    }
+}
+
+/// What tells one tenant from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Distinction {
+    /// The caller's credentials, as far as the filter sees them.
+    Credentials(Anonymous),
+    /// The value of this header (lower-case name).
+    Header(String),
+    /// What Envoy's dynamic metadata has at this path.
+    Metadata(MetadataPath),
+    /// The certificate of the client.
+    Certificate(CertificateField),
+}
+
+/// What becomes of requests whose caller nobody knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anonymous {
+    /// They take no part: a credential may have been taken away before the filter saw them.
+    Bypass,
+    /// All of them are one tenant.
+    Share,
 }
 
 /// Which whole answers are stored.
@@ -467,7 +497,7 @@ impl Default for Settings {
 impl Default for KeySettings {
     fn default() -> Self {
         Self {
-            tenant: Tenant::Credentials,
+            tenant: Tenant::Same(vec![Distinction::Credentials(Anonymous::Bypass)]),
             headers: Vec::new(),
             exclude: Vec::new(),
             namespace: String::new(),

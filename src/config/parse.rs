@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::protobuf::decode_struct;
 use super::section::{Problems, Section, header_name, in_memory, one_of, word};
 use super::store::store;
+use super::tenant::tenant;
 use super::units;
 use super::{
     Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, Limits, Match, Mode,
-    PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
+    PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
 };
 use crate::json::{self, NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
+use crate::protobuf::decode_struct;
 
 const MODES: [(&str, Mode); 5] = [
     ("read_write", Mode::ReadWrite),
@@ -142,7 +143,7 @@ fn key(parent: &mut Section<'_>, base: &KeySettings) -> KeySettings {
         Pointer::parse(value.as_str()?).ok()
     });
     let key = KeySettings {
-        tenant: tenant(&mut section).unwrap_or_else(|| base.tenant.clone()),
+        tenant: tenant(&mut section, &base.tenant),
         headers: section
             .list("headers", "a header name", header_name)
             .unwrap_or_else(|| base.headers.clone()),
@@ -153,39 +154,6 @@ fn key(parent: &mut Section<'_>, base: &KeySettings) -> KeySettings {
     };
     section.finish();
     key
-}
-
-fn tenant(section: &mut Section<'_>) -> Option<Tenant> {
-    const TENANTS: [(&str, Tenant); 2] = [
-        ("credentials", Tenant::Credentials),
-        ("shared", Tenant::Shared),
-    ];
-    let expected = "\"credentials\", \"shared\" or {header: NAME}";
-    match section.take("tenant")? {
-        Value::Object(members) => {
-            let missing = !members.contains_key("header");
-            let path = section.path_of("tenant");
-            let mut inner = Section::new(path, Value::Object(members), section.problems());
-            let name = inner.take_as("header", "a header name", header_name);
-            if missing {
-                inner.problem(
-                    "header",
-                    "is missing; it names the header that tells tenants apart",
-                );
-            }
-            inner.finish();
-            name.map(Tenant::Header)
-        }
-        value => {
-            let found = value
-                .as_str()
-                .and_then(|text| TENANTS.into_iter().find(|(name, _)| *name == text));
-            if found.is_none() {
-                section.problem("tenant", format!("must be {expected}"));
-            }
-            found.map(|(_, tenant)| tenant)
-        }
-    }
 }
 
 fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {

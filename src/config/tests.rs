@@ -51,7 +51,7 @@ fn every_key_is_read() {
             streams: true,
         },
         key: KeySettings {
-            tenant: Tenant::Header("x-tenant-id".into()),
+            tenant: Tenant::Same(vec![Distinction::Header("x-tenant-id".into())]),
             headers: vec!["x-team".into()],
             exclude: vec![Pointer::parse("/user").unwrap()],
             namespace: "v2".into(),
@@ -432,4 +432,109 @@ fn a_key_that_occurs_twice_is_a_problem() {
         told,
         ["has an object in which a key occurs twice; keep one of them"]
     );
+}
+
+#[test]
+fn every_way_to_tell_tenants_apart_is_read() {
+    let tenant = |key: &str| {
+        parse(&format!("{{\"key\": {key}}}"))
+            .settings
+            .key
+            .tenant
+            .clone()
+    };
+    let credentials = Distinction::Credentials;
+    let path = Distinction::Metadata(MetadataPath {
+        filter: "f".into(),
+        members: vec!["a".into(), "b".into()],
+    });
+    let certificate = Distinction::Certificate(CertificateField::UriSan);
+    for (key, distinctions) in [
+        ("{}", vec![credentials(Anonymous::Bypass)]),
+        (
+            r#"{"anonymous": "share"}"#,
+            vec![credentials(Anonymous::Share)],
+        ),
+        (
+            r#"{"tenant": "credentials"}"#,
+            vec![credentials(Anonymous::Bypass)],
+        ),
+        (
+            r#"{"tenant": {"metadata": ["f", "a", "b"]}}"#,
+            vec![path.clone()],
+        ),
+        (
+            r#"{"tenant": {"certificate": "uri_san"}}"#,
+            vec![certificate.clone()],
+        ),
+        (
+            r#"{"tenant": ["credentials", {"metadata": ["f", "a", "b"]},
+                {"certificate": "uri_san"}, {"header": "X-A"}], "anonymous": "share"}"#,
+            vec![
+                credentials(Anonymous::Share),
+                path,
+                certificate,
+                Distinction::Header("x-a".into()),
+            ],
+        ),
+    ] {
+        assert_eq!(tenant(key), Tenant::Same(distinctions), "{key}");
+    }
+    assert_eq!(tenant(r#"{"tenant": "shared"}"#), Tenant::Shared);
+}
+
+#[test]
+fn a_rule_keeps_what_the_top_says_of_anonymous_callers() {
+    let config = parse(
+        r#"{"key": {"anonymous": "share"}, "rules": [
+            {"match": {}, "key": {"namespace": "n"}},
+            {"match": {}, "key": {"tenant": "credentials"}},
+            {"match": {}, "key": {"anonymous": "bypass"}}]}"#,
+    );
+    let of = |index: usize| config.rules[index].settings.key.tenant.clone();
+    let credentials = |anonymous| Tenant::Same(vec![Distinction::Credentials(anonymous)]);
+    assert_eq!(of(0), credentials(Anonymous::Share));
+    assert_eq!(of(1), credentials(Anonymous::Share));
+    assert_eq!(of(2), credentials(Anonymous::Bypass));
+}
+
+#[test]
+fn what_tells_no_tenants_apart_is_a_problem() {
+    for (key, path) in [
+        (r#"{"tenant": []}"#, "key.tenant"),
+        (r#"{"tenant": ["shared"]}"#, "key.tenant[0]"),
+        (
+            r#"{"tenant": [{"header": "a"}, {"metadata": ["f"]}]}"#,
+            "key.tenant[1].metadata",
+        ),
+        (
+            r#"{"tenant": {"metadata": ["f", ""]}}"#,
+            "key.tenant.metadata",
+        ),
+        (
+            r#"{"tenant": {"certificate": "serial"}}"#,
+            "key.tenant.certificate",
+        ),
+        (r#"{"tenant": {"cookie": "a"}}"#, "key.tenant.cookie"),
+        (
+            r#"{"tenant": {"header": "a", "metadata": ["f", "a"]}}"#,
+            "key.tenant",
+        ),
+        (
+            r#"{"tenant": {"header": "a"}, "anonymous": "share"}"#,
+            "key.anonymous",
+        ),
+        (
+            r#"{"tenant": "shared", "anonymous": "bypass"}"#,
+            "key.anonymous",
+        ),
+        (r#"{"anonymous": "ignore"}"#, "key.anonymous"),
+    ] {
+        let told = problems(&format!("{{\"key\": {key}}}"));
+        assert_eq!(told.len(), 1, "{key}: {told:#?}");
+        assert!(
+            told[0].starts_with(&format!("{path}: ")),
+            "{key}: {told:#?}"
+        );
+    }
 }

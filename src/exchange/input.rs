@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::attributes::{Attribute, Attributes};
 use crate::cache::{CacheKey, Entry, Tier};
 use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
@@ -25,6 +26,8 @@ pub enum Input<'a> {
         /// No body follows.
         end_of_stream: bool,
     },
+    /// Answers [`Output::ReadAttributes`]: those that the host knows, and their values.
+    AttributesRead(Vec<(Attribute, Vec<u8>)>),
     /// More of the request's body came.
     RequestBody {
         /// Bytes of the body that are held now, those just come included.
@@ -63,8 +66,6 @@ pub enum Input<'a> {
     RequestRead {
         /// The whole body, or `None` if the host cannot give it.
         body: Option<&'a [u8]>,
-        /// The cluster that the request's route leads to, if it is known.
-        cluster: Option<&'a str>,
         /// Milliseconds since 1970.
         now: u64,
     },
@@ -126,6 +127,8 @@ pub enum Input<'a> {
 /// these: it asks [`Exchange::holds_request`](super::Exchange::holds_request).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Output {
+    /// Answer with [`Input::AttributesRead`], at once.
+    ReadAttributes(Rc<[Attribute]>),
     /// Answer with [`Input::RequestBodyRead`], at once.
     ReadRequestBody,
     /// Look the key up in memory and answer with [`Input::LookedUp`], at once.
@@ -140,9 +143,9 @@ pub enum Output {
     SetHeader(&'static str, Cow<'static, str>),
     /// Add a header to the response, beside those of its name.
     AddHeader(&'static str, Cow<'static, str>),
-    /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came: these
-    /// are its headers.
-    WatchRoute(Headers),
+    /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came and by
+    /// which route.
+    WatchRoute(Headers, Attributes),
     /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.

@@ -16,6 +16,7 @@ pub(super) use leasing::Leasing;
 pub(super) use refreshing::Refreshing;
 pub(super) use waiting::Waiting;
 
+use crate::attributes::Attributes;
 use crate::cache::{CacheStatus, Entry, Forward, Seal, Tier};
 use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
@@ -36,6 +37,7 @@ use leasing::Purpose;
 pub(super) struct Search {
     pub(super) request: Keyed,
     pub(super) headers: Headers,
+    pub(super) attributes: Attributes,
     pub(super) directives: RequestDirectives,
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -270,7 +272,7 @@ impl Search {
         request.lead = lead;
         // A refresh in the background needs to know what the route makes of such requests.
         if may_store && !request.settings.stale_while_revalidate.is_zero() {
-            out.push(Output::WatchRoute(self.headers));
+            out.push(Output::WatchRoute(self.headers, self.attributes));
         }
         if request.settings.mode.writes() && !may_store {
             let zero = NotStored::ZeroTtl;

@@ -18,8 +18,10 @@ pub enum Bypass {
     NoStore,
     /// The key is not in the sample.
     Sample,
-    /// The header that tells tenants apart is missing.
+    /// It lacks what tells callers apart: see `key.tenant`, and `key.anonymous`.
     NoTenant,
+    /// It is signed, and so equals no other request: see `key.tenant`.
+    SignedRequest,
     /// `x-llm-cache-ttl` is not a duration.
     InvalidTtl,
     /// The mode does not read.
@@ -42,6 +44,7 @@ impl Bypass {
             Self::NoStore => "no_store",
             Self::Sample => "sample",
             Self::NoTenant => "no_tenant",
+            Self::SignedRequest => "signed_request",
             Self::InvalidTtl => "invalid_ttl",
             Self::WriteOnly => "write_only",
             Self::ServerTools => "server_tools",

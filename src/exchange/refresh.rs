@@ -2,18 +2,21 @@
 //! cluster that its route leads to.
 //!
 //! A callout goes past the route: what the route adds, removes or rewrites does not happen. So one is
-//! made only where requests are known to reach the upstream as they come (see `route`), and where the
-//! upstream does not refuse it; otherwise a request of a client goes in its place.
+//! made only where such requests are known to reach the upstream as they come (see `route`), and where
+//! the upstream does not refuse it; otherwise a request of a client goes in its place. It carries what
+//! the client's request would have carried there, and no more; but the host adds `x-envoy-internal`.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
+use crate::attributes::{Attribute, Attributes};
 use crate::cache::CacheKey;
 use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
 
 use super::capture::Hold;
 use super::request::Keyed;
+use super::route::what_matters;
 use super::task::Task;
 use super::{Output, RefreshResult, Report, Worker};
 
@@ -33,8 +36,8 @@ const BY_REQUEST_FOR: u64 = 60_000;
 const MAX_REFUSED: usize = 1_024;
 
 /// What belongs to the client's connection or is Envoy's to set (RFC 9110, section 7.6.1), the number
-/// of the one request, and the coding that suits the one client that asked.
-pub(super) const LEFT_OUT: [&str; 12] = [
+/// of the one request, what it asks of this cache, and the coding that suits the one client that asked.
+pub(super) const LEFT_OUT: [&str; 13] = [
     "accept-encoding",
     "connection",
     "content-length",
@@ -46,6 +49,7 @@ pub(super) const LEFT_OUT: [&str; 12] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "x-llm-cache-ttl",
     "x-request-id",
 ];
 
@@ -111,8 +115,8 @@ impl Refreshes {
 pub(super) fn begin(
     request: Keyed,
     headers: &Headers,
+    attributes: &Attributes,
     body: Option<&[u8]>,
-    cluster: Option<&str>,
     now: u64,
     worker: &Worker,
     out: &mut Vec<Output>,
@@ -120,9 +124,9 @@ pub(super) fn begin(
     let refreshes = &worker.refreshes;
     let max_reply_bytes = worker.config.limits.max_response_bytes;
     let callout = body
-        .zip(cluster)
-        .filter(|(_, cluster)| worker.routes.let_pass(headers, cluster))
+        .filter(|_| worker.lets_pass(headers, attributes))
         .filter(|_| !refreshes.were_refused(&request.key, now))
+        .zip(attributes.get(Attribute::Cluster))
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
         None => (RefreshResult::ByRequest, Err(NotRefreshed::Impossible)),
@@ -142,16 +146,14 @@ pub(super) fn begin(
 fn callout(
     headers: &Headers,
     body: &[u8],
-    cluster: &str,
+    cluster: &[u8],
     max_reply_bytes: usize,
 ) -> Option<Callout> {
-    let kept = headers
-        .iter()
-        .filter(|(name, _)| LEFT_OUT.iter().all(|out| out.as_bytes() != *name));
     let text = |bytes: &[u8]| std::str::from_utf8(bytes).ok().map(str::to_owned);
     Some(Callout {
-        cluster: cluster.to_owned(),
-        headers: kept
+        cluster: text(cluster)?,
+        headers: what_matters(headers)
+            .into_iter()
             .map(|(name, value)| Some((text(name)?, text(value)?)))
             .collect::<Option<_>>()?,
         body: body.to_vec(),

@@ -6,10 +6,11 @@
 //! of its bytes. That this changes nothing but the time it takes rests on five things:
 //!
 //! 1. *The fingerprint covers all that decides.* What is remembered is a function of the
-//!    configuration, of which a worker has one; of the body; and of the headers that [`Deciding`]
-//!    picks. The long way is given these headers and no others. So one that were forgotten here
-//!    would be missing in the key as well, and the tests of the key would say so. All other headers
-//!    that an exchange looks at, it looks at each time.
+//!    configuration, of which a worker has one; of the body; of the headers that [`Deciding`] picks;
+//!    and of the attributes, the route's cluster among them, which are read each time. The long way
+//!    is given these and no others. So one that were forgotten here would be missing in the key as
+//!    well, and the tests of the key would say so. All other headers that an exchange looks at, it
+//!    looks at each time.
 //! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
 //!    encoding that differs wherever two requests differ, and its key are 256 random bits that
 //!    nobody outside the worker learns. Without randomness from the host there is no short way. The
@@ -31,6 +32,7 @@ use std::rc::Rc;
 
 use highway::{HighwayHash, HighwayHasher, Key};
 
+use crate::attributes::Attributes;
 use crate::cache::{CacheKey, EntryHead, key_headers};
 use crate::config::{Config, Settings};
 use crate::http::Headers;
@@ -137,7 +139,7 @@ struct Record {
 pub(super) struct Repeats {
     key: [u64; 4],
     long: RefCell<LongRequests>,
-    /// Room for the deciding headers of the request that is looked at.
+    /// Room for the deciding headers and the attributes of the request that is looked at.
     pairs: RefCell<Vec<u8>>,
     /// Each fingerprint has one place.
     records: RefCell<Vec<Option<Box<Record>>>>,
@@ -160,12 +162,14 @@ impl Repeats {
     pub(super) fn find(
         &self,
         deciding: &Headers,
+        attributes: &Attributes,
         body: &[u8],
     ) -> (Fingerprint, Option<(Decided, Option<Known>)>) {
         let mut pairs = self.pairs.borrow_mut();
         pairs.clear();
-        // They say how many and how long they are: the body cannot pass for a part of them.
+        // Both say how many and how long they are: the body cannot pass for a part of them.
         deciding.write_pairs(&mut pairs);
+        attributes.write(&mut pairs);
         let known = self.long.borrow().fingerprint(&pairs, body);
         let fingerprint = known.unwrap_or_else(|| self.hash(&pairs, body));
         let found = self.remembered(fingerprint);

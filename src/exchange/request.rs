@@ -3,7 +3,8 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoTenant};
+use crate::attributes::{Attribute, Attributes};
+use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, check_caller};
 use crate::config::{Mode, Policy, Selection, Settings, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
@@ -19,8 +20,9 @@ use super::{Bypass, Output, Report, RequestResult, Worker};
 #[derive(Debug)]
 pub(super) struct Collecting {
     headers: Headers,
-    /// Those of the headers that decide: nothing else does, but the body.
+    /// Those of the headers that decide: nothing else does, but the attributes and the body.
     deciding: Headers,
+    attributes: Attributes,
     head: Head,
     selection: Selection,
     /// Bytes of the body that the host said it holds.
@@ -100,13 +102,18 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
     let mut collecting = Box::new(Collecting {
         headers,
         deciding,
+        attributes: Attributes::default(),
         head,
         selection,
         held: 0,
     });
     match unfit {
         Some(reason) => collecting.bypass(reason, worker, out),
-        None => State::Collecting(collecting),
+        None => {
+            let needed = worker.needed.of(&collecting.deciding);
+            out.push(Output::ReadAttributes(needed));
+            State::Collecting(collecting)
+        }
     }
 }
 
@@ -175,6 +182,23 @@ fn max_request_bytes(worker: &Worker) -> u64 {
 }
 
 impl Collecting {
+    /// The host has told what it knows. A request without a caller is let go before its body comes.
+    pub(super) fn attributes_read(
+        mut self: Box<Self>,
+        told: Vec<(Attribute, Vec<u8>)>,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        self.attributes = Attributes::read(told, &worker.needed.paths);
+        if let Selection::Decided(policy) = &self.selection {
+            let tenant = &policy.settings.key.tenant;
+            if let Err(nobody) = check_caller(tenant, &self.deciding, &self.attributes) {
+                return self.bypass(nobody.into(), worker, out);
+            }
+        }
+        State::Collecting(self)
+    }
+
     pub(super) fn body(
         mut self: Box<Self>,
         held: usize,
@@ -207,7 +231,7 @@ impl Collecting {
         }
         let repeats = worker.repeats.as_ref();
         let (fingerprint, repeated) = repeats
-            .map(|repeats| repeats.find(&self.deciding, body))
+            .map(|repeats| repeats.find(&self.deciding, &self.attributes, body))
             .unzip();
         let (decided, known) = match repeated.flatten() {
             Some(repeated) => repeated,
@@ -237,6 +261,7 @@ impl Collecting {
                 lead: None,
             },
             headers: self.headers,
+            attributes: self.attributes,
             directives: self.head.directives,
             fingerprint,
             known,
@@ -268,7 +293,7 @@ impl Collecting {
     }
 
     /// Reads the request. What comes of it depends on nothing but the configuration, the deciding
-    /// headers and the body: see [`repeat`](super::repeat).
+    /// headers, the attributes and the body: see [`repeat`](super::repeat).
     fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
         let headers = &self.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
@@ -305,11 +330,12 @@ impl Collecting {
         let key = CacheKey::new(&KeyParts {
             settings: &settings.key,
             headers,
+            attributes: &self.attributes,
             api,
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
         });
-        let key = key.map_err(|NoTenant| NotKeyed::Bypass(Bypass::NoTenant))?;
+        let key = key.map_err(|nobody| NotKeyed::Bypass(nobody.into()))?;
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
@@ -340,6 +366,15 @@ impl Collecting {
             rehearsal: None,
             fallback: None,
         }))
+    }
+}
+
+impl From<NoCaller> for Bypass {
+    fn from(nobody: NoCaller) -> Self {
+        match nobody {
+            NoCaller::NoTenant => Self::NoTenant,
+            NoCaller::SignedRequest => Self::SignedRequest,
+        }
     }
 }
 

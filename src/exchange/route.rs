@@ -1,80 +1,160 @@
 //! What routes make of requests. A callout goes past the route, so it is the same request only where
 //! the route changes nothing that matters. A plugin cannot see the route; but when a request is over,
 //! it can see what was sent.
+//!
+//! That one request passed as it came holds for others by that route which differ in nothing that
+//! their keys are made of but the body, and which have headers of the same names: a route may add to,
+//! remove and rewrite what others have. That one was changed holds for all that the route takes, for
+//! good.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 
+use sha2::{Digest, Sha256};
+
+use crate::attributes::{Attribute, Attributes};
 use crate::http::Headers;
 
 use super::refresh::LEFT_OUT;
 
-/// So many are known at once, per worker.
-const MAX_ROUTES: usize = 1_024;
+/// So many requests that passed as they came are known at once, per worker; a power of two.
+const MAX_PASSED: usize = 4_096;
 
-/// Clients choose how long a path is; one with a longer way is not looked at.
-const MAX_WAY_BYTES: usize = 2_048;
+/// So many routes that change requests are known at once, per worker. A gateway with more has no
+/// refreshes in the background, but on routes that are known to change none.
+const MAX_CHANGING: usize = 1_024;
 
 /// Headers that differ from request to request, or concern nobody but Envoy, whoever sends them.
-const NOISE: [&str; 7] = [
+const NOISE: [&str; 16] = [
     "b3",
+    "baggage",
+    "grpc-trace-bin",
+    "newrelic",
+    "sentry-trace",
+    "sw8",
     "traceparent",
     "tracestate",
+    "uber-trace-id",
     "x-amzn-trace-id",
     "x-b3-",
+    "x-client-trace-id",
+    "x-cloud-trace-context",
     "x-datadog-",
     "x-envoy-",
+    "x-ot-span-context",
 ];
 
 /// What a worker has seen of routes.
 #[derive(Debug, Default)]
-pub(super) struct Routes(RefCell<BTreeMap<Way, bool>>);
+pub(super) struct Routes(RefCell<Seen>);
 
-/// Where requests come to and where they are sent: what tells one route from another, as far as can
-/// be seen.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Way {
-    authority: Vec<u8>,
-    path: Vec<u8>,
-    cluster: String,
+#[derive(Debug, Default)]
+struct Seen {
+    /// Requests that reached the upstream as they came. Each has one place, where another may take
+    /// its turn: a request that is forgotten is one that was never seen.
+    passed: Vec<Option<Fingerprint>>,
+    /// Routes that have changed a request. None is ever forgotten.
+    changing: Vec<Fingerprint>,
 }
 
-impl Way {
-    fn new(came: &Headers, cluster: &str) -> Self {
-        let field = |name| came.get(name).unwrap_or_default().to_vec();
-        Self {
-            authority: field(":authority"),
-            path: field(":path"),
-            cluster: cluster.to_owned(),
-        }
-    }
-}
+/// Half of a SHA-256 digest.
+type Fingerprint = [u8; 16];
 
 impl Routes {
-    /// Sees how a request came and how it was sent to this cluster.
-    pub(super) fn observe(&self, came: &Headers, sent: &Headers, cluster: &str) {
-        let mut routes = self.0.borrow_mut();
-        let way = Way::new(came, cluster);
-        if way.authority.len().saturating_add(way.path.len()) > MAX_WAY_BYTES {
-            return;
+    /// Sees how a request came by a route, and how it was sent; `deciding` are those of its headers that
+    /// its key is made of.
+    pub(super) fn observe(
+        &self,
+        came: &Headers,
+        deciding: &Headers,
+        sent: &Headers,
+        by: &Attributes,
+    ) {
+        let mut seen = self.0.borrow_mut();
+        if same(what_matters(came), what_matters(sent)) {
+            let request = request_of(came, deciding, by);
+            if seen.passed.is_empty() {
+                seen.passed.resize(MAX_PASSED, None);
+            }
+            if let Some(place) = seen.passed.get_mut(place(request)) {
+                *place = Some(request);
+            }
+        } else {
+            let route = route_of(by);
+            if !seen.changing.contains(&route) && seen.changing.len() < MAX_CHANGING {
+                seen.changing.push(route);
+            }
         }
-        if routes.len() >= MAX_ROUTES && !routes.contains_key(&way) {
-            routes.clear();
-        }
-        // A way on which one request was changed is not taken for one that changes none.
-        let as_it_came = routes.entry(way).or_insert(true);
-        *as_it_came &= same(what_matters(came), what_matters(sent));
     }
 
-    /// Whether requests are known to reach this cluster as they come.
-    pub(super) fn let_pass(&self, came: &Headers, cluster: &str) -> bool {
-        let routes = self.0.borrow();
-        routes.get(&Way::new(came, cluster)).copied() == Some(true)
+    /// Whether a request is known to reach the upstream by this route as it comes.
+    pub(super) fn let_pass(&self, came: &Headers, deciding: &Headers, by: &Attributes) -> bool {
+        let seen = self.0.borrow();
+        let request = request_of(came, deciding, by);
+        seen.changing.len() < MAX_CHANGING
+            && !seen.changing.contains(&route_of(by))
+            && seen.passed.get(place(request)) == Some(&Some(request))
     }
 }
 
-/// The headers that a callout would have to repeat.
-fn what_matters(headers: &Headers) -> Vec<(&[u8], &[u8])> {
+/// What tells one route from another, as far as can be seen.
+fn route_of(by: &Attributes) -> Fingerprint {
+    let mut digest = Sha256::new();
+    write_route(by, &mut digest);
+    half(digest)
+}
+
+/// What requests have in common of which one stands for the others.
+fn request_of(came: &Headers, deciding: &Headers, by: &Attributes) -> Fingerprint {
+    let mut names: Vec<_> = what_matters(came)
+        .into_iter()
+        .map(|(name, _)| name)
+        .collect();
+    names.sort_unstable();
+    names.dedup();
+    // Values of one name keep their order.
+    let mut fields = what_matters(deciding);
+    fields.sort_by_key(|(name, _)| *name);
+    let mut digest = Sha256::new();
+    write_route(by, &mut digest);
+    for name in names {
+        write(name, &mut digest);
+    }
+    write(b"", &mut digest);
+    for (name, value) in fields {
+        write(name, &mut digest);
+        write(value, &mut digest);
+    }
+    half(digest)
+}
+
+fn write_route(by: &Attributes, digest: &mut Sha256) {
+    for attribute in [Attribute::Cluster, Attribute::RouteName] {
+        write(by.get(attribute).unwrap_or_default(), digest);
+    }
+}
+
+fn write(part: &[u8], digest: &mut Sha256) {
+    digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());
+    digest.update(part);
+}
+
+fn half(digest: Sha256) -> Fingerprint {
+    let digest: [u8; 32] = digest.finalize().into();
+    *digest.first_chunk().unwrap_or(&[0; 16])
+}
+
+fn place([first, second, ..]: Fingerprint) -> usize {
+    const {
+        assert!(
+            MAX_PASSED.is_power_of_two(),
+            "a mask takes part of the bits"
+        )
+    };
+    usize::from(u16::from_le_bytes([first, second])) & (MAX_PASSED - 1)
+}
+
+/// The headers that a callout repeats.
+pub(super) fn what_matters(headers: &Headers) -> Vec<(&[u8], &[u8])> {
     let matters = |name: &[u8]| {
         LEFT_OUT.iter().all(|out| out.as_bytes() != name)
             && NOISE
@@ -112,24 +192,71 @@ mod tests {
         own.chain(more).copied().collect()
     }
 
-    #[test]
-    fn a_route_that_changes_nothing_lets_requests_pass() {
-        let routes = Routes::default();
-        let came = headers(&[("accept-encoding", "br"), ("x-envoy-retry-on", "5xx")]);
-        assert!(!routes.let_pass(&came, "upstream"), "nothing was seen yet");
-        let sent = headers(&[
-            ("x-envoy-expected-rq-timeout-ms", "15000"),
-            ("traceparent", "00-1"),
-        ]);
-        routes.observe(&came, &sent, "upstream");
-        assert!(routes.let_pass(&headers(&[]), "upstream"));
-        assert!(!routes.let_pass(&headers(&[]), "other"));
-        assert!(!routes.let_pass(&headers(&[(":path", "/v1/other")]), "upstream"));
-        assert!(!routes.let_pass(&headers(&[(":authority", "other.example")]), "upstream"));
+    fn route(cluster: &str, name: &str) -> Attributes {
+        let told = [(Attribute::Cluster, cluster), (Attribute::RouteName, name)];
+        let told = told.map(|(attribute, value)| (attribute, value.as_bytes().to_vec()));
+        Attributes::read(told.to_vec(), &[])
+    }
+
+    fn deciding(came: &Headers) -> Headers {
+        came.filtered(|name| {
+            matches!(
+                name,
+                b":authority" | b":path" | b"authorization" | b"x-team"
+            )
+        })
+    }
+
+    fn see(routes: &Routes, came: &Headers, sent: &Headers, by: &Attributes) {
+        routes.observe(came, &deciding(came), sent, by);
+    }
+
+    fn passes(routes: &Routes, came: &Headers, by: &Attributes) -> bool {
+        routes.let_pass(came, &deciding(came), by)
     }
 
     #[test]
-    fn a_route_that_changes_anything_that_matters_lets_none_pass_from_then_on() {
+    fn a_request_is_known_to_pass_where_the_same_has_passed() {
+        let routes = Routes::default();
+        let by = route("upstream", "");
+        let came = headers(&[
+            ("accept-encoding", "br"),
+            ("x-envoy-retry-on", "5xx"),
+            ("user-agent", "a"),
+        ]);
+        assert!(!passes(&routes, &came, &by), "nothing was seen yet");
+        let sent = headers(&[
+            ("user-agent", "a"),
+            ("x-envoy-expected-rq-timeout-ms", "15000"),
+            ("traceparent", "00-1"),
+        ]);
+        see(&routes, &came, &sent, &by);
+        let again = headers(&[
+            ("x-request-id", "2"),
+            ("content-length", "7"),
+            ("user-agent", "b"),
+        ]);
+        assert!(passes(&routes, &again, &by));
+        assert!(!passes(&routes, &came, &route("other", "")));
+        assert!(!passes(&routes, &came, &route("upstream", "named")));
+        for other in [
+            (":path", "/v1/other"),
+            (":authority", "other.example"),
+            ("authorization", "Bearer other"),
+            ("cookie", "session=1"),
+            ("x-variant", "b"),
+            ("x-team", "b"),
+        ] {
+            let came = headers(&[other, ("user-agent", "a")]);
+            assert!(
+                !passes(&routes, &came, &by),
+                "a route may match on {other:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_that_has_changed_a_request_lets_none_pass_from_then_on() {
         for changed in [
             (":authority", "model-a.internal"),
             (":path", "/a/v1/chat/completions"),
@@ -137,27 +264,51 @@ mod tests {
             ("openai-organization", "org"),
         ] {
             let routes = Routes::default();
+            let (here, there) = (route("upstream", "a"), route("upstream", "b"));
             let came = headers(&[]);
-            routes.observe(&came, &came, "upstream");
-            assert!(routes.let_pass(&came, "upstream"));
-            routes.observe(&came, &headers(&[changed]), "upstream");
-            assert!(!routes.let_pass(&came, "upstream"), "{changed:?}");
-            routes.observe(&came, &came, "upstream");
-            assert!(!routes.let_pass(&came, "upstream"), "{changed:?}");
+            for by in [&here, &there] {
+                see(&routes, &came, &came, by);
+                assert!(passes(&routes, &came, by));
+            }
+            see(
+                &routes,
+                &headers(&[("x-variant", "b")]),
+                &headers(&[changed]),
+                &here,
+            );
+            for _ in 0..2 {
+                assert!(!passes(&routes, &came, &here), "{changed:?}");
+                assert!(passes(&routes, &came, &there), "{changed:?}");
+                see(&routes, &came, &came, &here);
+            }
         }
     }
 
     #[test]
-    fn what_is_known_of_routes_is_bounded() {
+    fn what_is_known_is_bounded_and_no_change_is_forgotten() {
         let routes = Routes::default();
-        for n in 0..3_000 {
-            let came = headers(&[(":path", &format!("/{n}/v1/chat/completions"))]);
-            routes.observe(&came, &came, "upstream");
-            assert!(routes.let_pass(&came, "upstream"));
-            assert!(routes.0.borrow().len() <= MAX_ROUTES);
+        let (came, changed) = (headers(&[]), headers(&[(":path", "/changed")]));
+        let name = |number: usize| route("upstream", &number.to_string());
+        for number in 0..MAX_CHANGING - 1 {
+            see(&routes, &came, &changed, &name(number));
         }
-        let long = headers(&[(":path", &"/".repeat(MAX_WAY_BYTES))]);
-        routes.observe(&long, &long, "upstream");
-        assert!(!routes.let_pass(&long, "upstream"));
+        for number in 0..3 * MAX_PASSED {
+            let came = headers(&[(":path", &format!("/{number}/v1/chat/completions"))]);
+            see(&routes, &came, &came, &name(MAX_CHANGING));
+            assert!(passes(&routes, &came, &name(MAX_CHANGING)));
+            see(&routes, &came, &came, &name(number % (MAX_CHANGING - 1)));
+            assert!(!passes(&routes, &came, &name(number % (MAX_CHANGING - 1))));
+        }
+        assert_eq!(routes.0.borrow().passed.len(), MAX_PASSED);
+        for number in MAX_CHANGING..2 * MAX_CHANGING {
+            see(&routes, &came, &changed, &name(number));
+        }
+        assert_eq!(routes.0.borrow().changing.len(), MAX_CHANGING);
+        let new = name(3 * MAX_CHANGING);
+        see(&routes, &came, &came, &new);
+        assert!(
+            !passes(&routes, &came, &new),
+            "it may be one that was not written down"
+        );
     }
 }

@@ -87,6 +87,9 @@ impl State {
                     end_of_stream,
                 },
             ) if !end_of_stream => start(headers, worker, out),
+            (Self::Collecting(collecting), Input::AttributesRead(told)) => {
+                collecting.attributes_read(told, worker, out)
+            }
             (
                 Self::Collecting(collecting),
                 Input::RequestBody {
@@ -110,8 +113,8 @@ impl State {
             (Self::Leasing(leasing), Input::Leased { joined, found, now }) => {
                 leasing.leased(joined, found, now, worker, out)
             }
-            (Self::Refreshing(refreshing), Input::RequestRead { body, cluster, now }) => {
-                refreshing.request_read(body, cluster, now, worker, out)
+            (Self::Refreshing(refreshing), Input::RequestRead { body, now }) => {
+                refreshing.request_read(body, now, worker, out)
             }
             (Self::Waiting(waiting), Input::Released { release, now }) => {
                 waiting.released(release, now, worker, out)

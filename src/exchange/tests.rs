@@ -7,6 +7,7 @@ mod shadow;
 mod stale;
 
 use super::*;
+use crate::attributes::{Attribute, CertificateField};
 use crate::cache::CacheKey;
 use crate::callout::CalloutFault;
 use crate::config::Config;
@@ -60,6 +61,11 @@ fn ok(content_type: &str, extra: Extra<'_>) -> Fields {
         .collect()
 }
 
+/// A route without a name.
+fn by_upstream() -> Vec<(Attribute, Vec<u8>)> {
+    vec![(Attribute::Cluster, b"upstream".to_vec())]
+}
+
 /// An entry that was found nowhere in particular.
 fn unseen(bytes: Vec<u8>) -> Stored {
     Stored { bytes, seen: None }
@@ -73,6 +79,8 @@ struct Host {
     now: u64,
     /// What the host says when a lease is asked for.
     lease: Joined,
+    /// What the host knows of requests besides their headers.
+    attributes: Vec<(Attribute, Vec<u8>)>,
     seen: Vec<Output>,
     reply: Option<Reply>,
 }
@@ -85,6 +93,7 @@ impl Host {
             copies: Vec::new(),
             now: NOW,
             lease: Joined::Unavailable,
+            attributes: by_upstream(),
             seen: Vec::new(),
             reply: None,
         }
@@ -107,6 +116,12 @@ impl Host {
     fn carry_out(&mut self, outputs: Vec<Output>, body: &str) {
         for output in outputs {
             let more = match output {
+                Output::ReadAttributes(wanted) => {
+                    let known = self.attributes.iter().cloned();
+                    let told = known.filter(|(attribute, _)| wanted.contains(attribute));
+                    let told = told.collect();
+                    self.step(Input::AttributesRead(told))
+                }
                 Output::ReadRequestBody => self.step(Input::RequestBodyRead(Some(body.as_bytes()))),
                 Output::LookUp(key) => {
                     let found = Ok(self.found(key).map(unseen));
@@ -600,7 +615,8 @@ fn a_body_that_grows_over_the_limit_is_let_go_before_it_is_complete() {
         headers: headers(&post(&[])),
         end_of_stream: false,
     });
-    assert!(out.is_empty() && host.exchange.holds_request());
+    assert!(matches!(out.as_slice(), [Output::ReadAttributes(_)]));
+    assert!(host.exchange.holds_request());
     let grow = |host: &mut Host, held| {
         let end_of_stream = false;
         host.step(Input::RequestBody {
@@ -1179,7 +1195,6 @@ fn the_machine_is_total() {
                 },
                 12 => Input::RequestRead {
                     body: Some(ASK_JSON.as_bytes()),
-                    cluster: Some("upstream"),
                     now: NOW,
                 },
                 13 => Input::Released {
@@ -1201,4 +1216,81 @@ fn the_machine_is_total() {
         assert!(!host.exchange.holds_request());
     }
     assert_eq!(worker.budget.left(), 64 << 20);
+}
+
+fn bypassed(host: &Host) -> Option<RequestResult> {
+    assert!(!host.exchange.holds_request(), "it is let go at once");
+    host.request_result()
+}
+
+#[test]
+fn a_request_whose_caller_nobody_knows_is_let_go_before_its_body_comes() {
+    let worker = worker("{}");
+    let mut anonymous = post(&[]);
+    anonymous.retain(|(name, _)| *name != "authorization");
+    let mut host = Host::new(&worker);
+    let headers = headers(&anonymous);
+    let out = host.step(Input::RequestHeaders {
+        headers,
+        end_of_stream: false,
+    });
+    host.carry_out(out, "");
+    let no_tenant = RequestResult::Bypass(Bypass::NoTenant);
+    assert_eq!(bypassed(&host), Some(no_tenant));
+    host.response_headers(&ok("application/json", &[]), true);
+    assert_eq!(
+        host.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=bypass; detail=no_tenant"
+    );
+}
+
+#[test]
+fn a_verified_certificate_stands_for_a_caller_without_credentials() {
+    let worker = worker("{}");
+    let mut request = post(&[]);
+    request.retain(|(name, _)| *name != "authorization");
+    let certificate = |digest: &str| {
+        let sha256 = Attribute::Certificate(CertificateField::Sha256);
+        vec![(sha256, digest.as_bytes().to_vec())]
+    };
+    let mut first = Host::new(&worker);
+    first.attributes = certificate("one");
+    first.request(&request, ASK_JSON);
+    first.response_headers(&ok("application/json", &[]), true);
+    first.response_body(JSON, true);
+    for (digest, result) in [
+        ("one", RequestResult::Hit),
+        ("two", RequestResult::Miss(Miss::Absent)),
+        ("one", RequestResult::Hit),
+    ] {
+        let mut again = Host::new(&worker);
+        again.stored.clone_from(&first.stored);
+        again.attributes = certificate(digest);
+        again.request(&request, ASK_JSON);
+        assert_eq!(again.request_result(), Some(result), "{digest}");
+    }
+}
+
+#[test]
+fn a_request_that_comes_again_by_another_route_is_another_request() {
+    let worker = worker("{}");
+    let by = |cluster: &str| vec![(Attribute::Cluster, cluster.as_bytes().to_vec())];
+    let mut first = Host::new(&worker);
+    first.attributes = by("one");
+    first.request(&post(&[]), ASK_JSON);
+    first.response_headers(&ok("application/json", &[]), true);
+    first.response_body(JSON, true);
+    // After the first hit the worker knows the request again by its fingerprint.
+    for (cluster, result) in [
+        ("one", RequestResult::Hit),
+        ("two", RequestResult::Miss(Miss::Absent)),
+        ("one", RequestResult::Hit),
+        ("two", RequestResult::Miss(Miss::Absent)),
+    ] {
+        let mut again = Host::new(&worker);
+        again.stored.clone_from(&first.stored);
+        again.attributes = by(cluster);
+        again.request(&post(&[]), ASK_JSON);
+        assert_eq!(again.request_result(), Some(result), "{cluster}");
+    }
 }

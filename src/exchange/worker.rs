@@ -3,7 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use crate::cache::{CacheKey, Draft, Entry, Seal};
+use crate::attributes::Attributes;
+use crate::cache::{CacheKey, Draft, Entry, NeededAttributes, Seal};
 use crate::callout::CalloutResult;
 use crate::config::{Config, Settings};
 use crate::http::Headers;
@@ -32,6 +33,7 @@ pub struct Worker {
     pub(super) refreshes: Refreshes,
     pub(super) routes: Routes,
     pub(super) deciding: Deciding,
+    pub(super) needed: NeededAttributes,
     /// `None` without a random key.
     pub(super) repeats: Option<Repeats>,
     /// To be run as soon as the host has woken the worker up.
@@ -81,6 +83,7 @@ impl Worker {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             http,
             deciding: Deciding::new(&config),
+            needed: NeededAttributes::new(config.all_settings()),
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),
@@ -147,10 +150,16 @@ impl Worker {
         tasks.extend(unheard.into_iter().map(Task::peek));
     }
 
-    /// A request is over that came with these headers, and was sent to this cluster with those;
-    /// answers [`Output::WatchRoute`].
-    pub fn observe(&self, came: &Headers, sent: &Headers, cluster: &str) {
-        self.routes.observe(came, sent, cluster);
+    /// A request is over that came with these headers and was sent with those by a route; answers
+    /// [`Output::WatchRoute`].
+    pub fn observe(&self, came: &Headers, sent: &Headers, by: &Attributes) {
+        let deciding = self.deciding.pick(came);
+        self.routes.observe(came, &deciding, sent, by);
+    }
+
+    /// Whether a request is known to reach the upstream as it comes.
+    pub(super) fn lets_pass(&self, came: &Headers, by: &Attributes) -> bool {
+        self.routes.let_pass(came, &self.deciding.pick(came), by)
     }
 
     /// An exchange waits; answers [`Output::Wait`]. `exchange` is the number by which

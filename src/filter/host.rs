@@ -216,6 +216,17 @@ pub(super) fn send_local_response(
     })
 }
 
+/// An attribute of the current request. `path` has its parts separated by NUL. Legal in the callbacks of a
+/// stream.
+pub(super) fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host reads the path during the call and writes to places that are ours.
+    check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
+    // SAFETY: the host has just allocated it for this call.
+    Ok(unsafe { take(data, size) })
+}
+
 /// Whether the response comes from the upstream, and not from Envoy or one of its filters. Legal
 /// in the response's callbacks.
 pub(super) fn is_via_upstream() -> bool {
@@ -263,11 +274,6 @@ pub(super) fn set_effective_context(id: u32) -> Result<(), HostFault> {
 pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostFault> {
     // SAFETY: only a number is passed.
     check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
-}
-
-/// The cluster that the route of the current request leads to. Legal in the request's callbacks and in `on_log`.
-pub(super) fn upstream_cluster() -> Result<String, HostFault> {
-    String::from_utf8(property(b"xds\0cluster_name")?).map_err(|_| HostFault)
 }
 
 /// Sends a callout and says by which token its result will come, to the context whose callback is
@@ -469,16 +475,6 @@ fn headers(map: u32) -> Result<Headers, HostFault> {
     // SAFETY: the host has just allocated it for this call.
     let pairs = unsafe { take(data, size) };
     Headers::from_pairs(pairs).ok_or(HostFault)
-}
-
-/// `path` is the property's path, its parts separated by NUL.
-fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
-    let mut data = std::ptr::null_mut();
-    let mut size = 0;
-    // SAFETY: the host reads the path during the call and writes to places that are ours.
-    check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
-    // SAFETY: the host has just allocated it for this call.
-    Ok(unsafe { take(data, size) })
 }
 
 fn define_metric(kind: u32, name: &str) -> Result<u32, HostFault> {

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
+use crate::attributes::Attributes;
 use crate::exchange::{Exchange, Input, Output, Release, Reply};
 use crate::http::Headers;
 use crate::store::HostFault;
@@ -26,8 +27,8 @@ pub(super) struct Stream {
     exchange: Exchange,
     /// The host holds the request back, because the last callback said so.
     paused: bool,
-    /// How the request came, if it matters what its route makes of it.
-    came: Option<Headers>,
+    /// How the request came and by which route, if it matters what that makes of it.
+    came: Option<(Headers, Attributes)>,
     /// The longest body of use in the reply to the callout that is waited for.
     max_reply_bytes: usize,
 }
@@ -66,15 +67,22 @@ impl Stream {
 
     fn perform(&mut self, output: Output) {
         match output {
+            Output::ReadAttributes(wanted) => {
+                let told = wanted.iter().filter_map(|attribute| {
+                    let value = host::property(attribute.path()).ok()?;
+                    Some((*attribute, value))
+                });
+                let told = told.collect();
+                self.step(Input::AttributesRead(told));
+            }
             Output::ReadRequestBody => {
                 let body = host::request_body();
                 self.step(Input::RequestBodyRead(body.as_deref().ok()));
             }
             Output::ReadRequest => {
-                let (body, cluster) = (host::request_body(), host::upstream_cluster());
+                let body = host::request_body();
                 self.step(Input::RequestRead {
                     body: body.as_deref().ok(),
-                    cluster: cluster.as_deref().ok(),
                     now: host::now(),
                 });
             }
@@ -108,7 +116,7 @@ impl Stream {
                     self.shared.wait(self.id, me, &key, (since, deadline));
                 }
             }
-            Output::WatchRoute(headers) => self.came = Some(headers),
+            Output::WatchRoute(headers, by) => self.came = Some((headers, by)),
             Output::Leave(key) => self.shared.leave(self.id, &key),
             // All contexts do the others alike, or tasks alone say them.
             _ => {}
@@ -218,10 +226,10 @@ impl Stream {
 
     fn logged(&mut self) {
         self.closed();
-        if let Some(came) = self.came.take()
-            && let (Ok(sent), Ok(cluster)) = (host::request_headers(), host::upstream_cluster())
+        if let Some((came, by)) = self.came.take()
+            && let Ok(sent) = host::request_headers()
         {
-            self.shared.worker.observe(&came, &sent, &cluster);
+            self.shared.worker.observe(&came, &sent, &by);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 
-use crate::exchange::{AnswerResult, CounterName, Report};
+use crate::exchange::{AnswerResult, Bypass, CounterName, Report, RequestResult};
 use crate::store::{BreakerState, Turn};
 
 use super::host;
@@ -15,6 +15,8 @@ pub(super) struct Metrics {
     /// Those counted most often tend to stand first.
     counters: RefCell<Vec<(CounterName, u32)>>,
     breaker: Cell<BreakerState>,
+    /// Operators have been told of requests whose caller nobody knows.
+    told_of_anonymous: Cell<bool>,
 }
 
 impl Metrics {
@@ -23,6 +25,7 @@ impl Metrics {
             cluster,
             counters: RefCell::default(),
             breaker: Cell::new(BreakerState::Closed),
+            told_of_anonymous: Cell::new(false),
         }
     }
 
@@ -32,6 +35,14 @@ impl Metrics {
                 log::debug!("llm-cache: answer not stored: {}", reason.as_str());
             }
             Report::Breaker(turn) => self.turned(turn),
+            Report::Request(RequestResult::Bypass(Bypass::NoTenant))
+                if !self.told_of_anonymous.replace(true) =>
+            {
+                log::warn!(
+                    "llm-cache: a request passed uncached (no_tenant): nothing in it tells its caller; \
+                     see key.tenant, and key.anonymous for models that ask for no credentials"
+                );
+            }
             _ => {}
         }
         if let Some((name, added @ 1..)) = report.counter() {

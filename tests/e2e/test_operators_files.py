@@ -118,6 +118,8 @@ def test_the_demo_shows_miss_then_hit_and_would_notice_if_not(envoy, prompt, mon
     ("http://localhost", (False, "localhost", 80))])
 def test_run_takes_http_and_https_with_and_without_a_port(upstream, expected):
     assert run.upstream_of(upstream) == expected
+    shares = run.config_for(upstream).settings.get("key") == {"anonymous": "share"}
+    assert shares == (expected[1] in ("127.0.0.1", "localhost", "::1"))
     valid, said = validate(run.config_for(upstream))
     assert valid, said
 
@@ -142,6 +144,9 @@ def test_run_puts_the_cache_in_front_of_a_plain_provider(standin, prompt):
     config.tree["admin"]["address"]["socket_address"]["port_value"] = 0
     with Envoy(config) as envoy:
         body = chat(prompt())
-        assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
+        # A model of one's own machine asks for no credentials.
+        for credential in ("Bearer test-key", None):
+            found = [fetch(envoy.port, body, credential=credential).cache for _ in range(2)]
+            assert found == ["MISS", "HIT"]
         assert ["host", "127.0.0.1"] in [header[:1] + [header[1].split(":")[0]]
                                          for header in standin.last()["headers"]]

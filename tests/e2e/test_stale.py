@@ -1,6 +1,7 @@
 """What has expired is served while it is refreshed, or because the upstream fails."""
 
 import copy
+import json
 import re
 import time
 
@@ -12,6 +13,7 @@ from crowds import Counted, Crowd, outcome
 from harness.envoy import Envoy
 from harness.http1 import Http1Connection, fetch, request_bytes
 from harness.http2 import Http2Connection
+from harness.standin import Standin
 
 WINDOW = "1h"
 PLUGIN = {"rules": [
@@ -29,28 +31,26 @@ STALE = re.compile(r"envoy-llm-cache; hit; ttl=-[1-9]\d*; detail=memory")
 ALL_PIECES = 100_000
 
 
-def route(config, cluster: str = "upstream", **changed) -> dict:
+def ask(port: int, body, standin: str = "pace=0", **named):
+    """A request that says how to be answered, as all do here: what a worker has seen of one holds for
+    others that have headers of the same names."""
+    return fetch(port, body, standin=standin, **named)
+
+
+def route(config, **changed) -> dict:
     """A route to take with the header `x-route`, which is no part of any key."""
     routes = config.manager["route_config"]["virtual_hosts"][0]["routes"]
     last = copy.deepcopy(routes[-1])
     name = changed.pop("name")
     last["match"]["headers"] = [{"name": "x-route", "string_match": {"exact": name}}]
-    last["route"].update({"cluster": cluster, **changed.pop("action", {})})
+    last["route"].update(changed.pop("action", {}))
     last.update(changed)
     routes.insert(0, last)
     return last
 
 
 def with_routes(config):
-    """Ways to an upstream that fails without having been asked, or that is asked otherwise."""
-    for name in ("dead", "empty"):
-        cluster = copy.deepcopy(config.cluster_named("upstream"))
-        cluster["name"] = cluster["load_assignment"]["cluster_name"] = name
-        config.tree["static_resources"]["clusters"].append(cluster)
-        route(config, cluster=name, name=name)
-    # Nobody listens on the port of the discard service on loopback.
-    config.at("dead", 9)
-    config.at("empty")
+    """Routes that have less patience, or more."""
     route(config, name="hurried", action={"timeout": "0.2s"})
     route(config, name="retried", action={"retry_policy": {
         "retry_on": "5xx", "num_retries": 2,
@@ -61,8 +61,8 @@ def with_routes(config):
 @pytest.fixture(scope="module")
 def taught(envoys, workers) -> Envoy:
     envoy = envoys.shared(with_routes(envoys.config(PLUGIN)), workers)
-    for path in ("/v1/chat/completions", "/stale/v1/chat/completions"):
-        teach(envoy, path, REVALIDATE)
+    teach(envoy, headers=REVALIDATE)
+    teach(envoy, "/stale/v1/chat/completions")
     return envoy
 
 
@@ -75,12 +75,12 @@ def teach(envoy: Envoy, path: str = "/v1/chat/completions", headers=None) -> Non
     """Has every worker see a request that its route leaves alone: before that, none refreshes in
     the background. Which worker a connection comes to is chance, so there are many."""
     for number in range(1 if envoy.workers == 1 else 16 * envoy.workers):
-        fetch(envoy.port, chat(f"Lesson {number} on {path}"), path, headers=headers or {})
+        ask(envoy.port, chat(f"Lesson {number} on {path}"), path=path, headers=headers or {})
 
 
 def store_expired(envoy: Envoy, body, headers=REVALIDATE, **named):
     """An answer that is stored, and has expired when this returns."""
-    answer = fetch(envoy.port, body, headers={**headers, **SHORT}, **named)
+    answer = ask(envoy.port, body, headers={**headers, **SHORT}, **named)
     assert outcome(answer) == (200, "MISS", "whole")
     time.sleep(0.005)
     return answer
@@ -89,7 +89,7 @@ def store_expired(envoy: Envoy, body, headers=REVALIDATE, **named):
 def until_fresh(envoy: Envoy, body, headers=REVALIDATE, **named):
     """The first answer that is not stale."""
     return envoy.wait_until(
-        lambda: (answer := fetch(envoy.port, body, headers=headers, **named)).cache != "STALE"
+        lambda: (answer := ask(envoy.port, body, headers=headers, **named)).cache != "STALE"
         and answer, "the refresh")
 
 
@@ -125,9 +125,9 @@ def test_many_get_what_has_expired_at_once_and_one_refresh_asks_for_all(
 def test_age_and_lifetime_say_how_old_it_is(envoys, prompt):
     envoy = envoys.shared(with_routes(envoys.config(PLUGIN)), 1)
     body = chat(prompt())
-    fetch(envoy.port, body, headers={**REVALIDATE, "x-llm-cache-ttl": "1s"})
+    ask(envoy.port, body, headers={**REVALIDATE, "x-llm-cache-ttl": "1s"})
     time.sleep(1.1)
-    stale = fetch(envoy.port, body, headers=REVALIDATE)
+    stale = ask(envoy.port, body, headers=REVALIDATE)
     assert is_stale(stale)
     assert int(stale.header("age")) >= 1
 
@@ -139,10 +139,11 @@ def test_the_upstream_sees_a_refresh_as_it_sees_the_request(envoy, standin, prom
     headers = {**REVALIDATE, "authorization": "Bearer secret", "openai-organization": "org",
                "user-agent": "tests/1.0", "x-custom": "kept", "accept": "*/*", "te": "trailers",
                "accept-encoding": "gzip", "keep-alive": "timeout=5"}
+    teach(envoy, headers=headers)
     store_expired(envoy, body, headers, chunked=chunked)
     first = standin.last()
     before = standin.requests()
-    assert is_stale(fetch(envoy.port, body, headers=headers, chunked=chunked))
+    assert is_stale(ask(envoy.port, body, headers=headers, chunked=chunked))
     second = standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")["last"]
     assert {key: second[key] for key in ("method", "target", "body_bytes", "body_sha256")} == {
         key: first[key] for key in ("method", "target", "body_bytes", "body_sha256")}
@@ -163,10 +164,10 @@ def test_a_refresh_that_fails_leaves_what_there_is(envoy, standin, prompt, faili
     body = chat(prompt())
     old = store_expired(envoy, body)
     before = standin.requests()
-    assert is_stale(fetch(envoy.port, body, headers=REVALIDATE, standin=failing))
+    assert is_stale(ask(envoy.port, body, headers=REVALIDATE, standin=failing))
     standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")
     # Also when the next one asks anew.
-    again = fetch(envoy.port, body, headers=REVALIDATE, standin=failing)
+    again = ask(envoy.port, body, headers=REVALIDATE, standin=failing)
     assert is_stale(again)
     assert again.body == old.body
 
@@ -176,11 +177,11 @@ def test_while_a_refresh_hangs_what_has_expired_is_served_on(envoy, standin, pro
     old = store_expired(envoy, body)
     before = standin.requests()
     with upstream_asked(standin, 1):
-        assert is_stale(fetch(envoy.port, body, headers=REVALIDATE,
+        assert is_stale(ask(envoy.port, body, headers=REVALIDATE,
                               standin=f"hold;step={prompt()}"))
         standin.wait_for(lambda stats: stats["requests"] == before + 1, "the refresh")
         for _ in range(20):
-            stale = fetch(envoy.port, body, headers=REVALIDATE)
+            stale = ask(envoy.port, body, headers=REVALIDATE)
             assert is_stale(stale)
             assert stale.body == old.body
 
@@ -190,7 +191,7 @@ def test_a_rule_says_for_which_paths(envoy, prompt):
                            ("/v1/chat/completions", "MISS")):
         body = chat(prompt())
         store_expired(envoy, body, {}, path=path)
-        assert fetch(envoy.port, body, path=path).cache == expected
+        assert ask(envoy.port, body, path=path).cache == expected
 
 
 def test_beyond_the_window_it_is_a_miss(envoy, standin, prompt):
@@ -198,11 +199,11 @@ def test_beyond_the_window_it_is_a_miss(envoy, standin, prompt):
     old = store_expired(envoy, body, over)
     time.sleep(0.01)
     with upstream_asked(standin, 1):
-        answer = fetch(envoy.port, body, headers=over)
+        answer = ask(envoy.port, body, headers=over)
     assert outcome(answer) == (200, "MISS", "whole")
     assert answer.body != old.body
     store_expired(envoy, other := chat(prompt()), over)
-    assert fetch(envoy.port, other, headers=over, standin="err=500").status == 500
+    assert ask(envoy.port, other, headers=over, standin="err=500").status == 500
 
 
 @pytest.mark.parametrize("how", ["path", "host", "header"])
@@ -224,14 +225,63 @@ def test_where_the_route_changes_requests_a_live_one_goes_in_place_of_the_refres
         counted = Counted(envoy)
         store_expired(envoy, body, {}, standin=wants)
         with upstream_asked(standin, 1):
-            live = fetch(envoy.port, body, standin=wants)
+            live = ask(envoy.port, body, standin=wants)
             assert outcome(live) == (200, "MISS", "whole")
             assert live.header("cache-status") == "envoy-llm-cache; fwd=stale"
-            hit = fetch(envoy.port, body)
+            hit = ask(envoy.port, body)
         assert (hit.cache, hit.body) == ("HIT", live.body)
         grown = counted.since()
         assert grown["refreshes.result.by_request"] == 1
         assert "refreshes.result.sent" not in grown
+
+
+def test_a_header_that_the_route_takes_away_keeps_a_refresh_in_the_background(
+        envoys, standin, prompt):
+    """A request without it has passed as it came; one with it would not."""
+    config = envoys.config({"stale_while_revalidate": WINDOW})
+    last = config.manager["route_config"]["virtual_hosts"][0]["routes"][-1]
+    last["request_headers_to_remove"] = ["cookie"]
+    with Envoy(config) as envoy:
+        teach(envoy)
+        body = chat(prompt())
+        store_expired(envoy, body, {})
+        with upstream_asked(standin, 1):
+            live = ask(envoy.port, body, headers={"cookie": "session=0123456789abcdef"})
+        assert (live.cache, live.header("cache-status")) \
+            == ("MISS", "envoy-llm-cache; fwd=stale")
+        assert "cookie" not in dict(standin.last()["headers"])
+
+
+def test_what_one_of_two_unnamed_routes_changes_is_known_of_both(envoys, standin, prompt):
+    """They lead to one cluster, and nothing tells them apart: what one adds, the other may."""
+    config = envoys.config({"stale_while_revalidate": WINDOW})
+    route(config, name="adding", request_headers_to_add=[
+        {"header": {"key": "x-added", "value": "yes"}}])
+    with Envoy(config) as envoy:
+        teach(envoy)
+        for way, cache in (({}, "STALE"), ({"x-route": "adding"}, "MISS"), ({}, "MISS")):
+            body = chat(prompt())
+            store_expired(envoy, body, {})
+            with upstream_asked(standin, 1):
+                before = standin.requests()
+                assert ask(envoy.port, body, headers=way).cache == cache
+                standin.wait_for(lambda stats, before=before: stats["requests"] > before, "it")
+
+
+def test_a_refresh_carries_no_header_of_envoys_that_the_client_sent(envoys, standin, prompt):
+    with Envoy(envoys.config({"stale_while_revalidate": WINDOW})) as envoy:
+        headers = {"x-envoy-original-path": "/other", "x-envoy-decorator-operation": "o",
+                   "traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+                   "cookie": "session=0123456789abcdef"}
+        body = chat(prompt())
+        store_expired(envoy, body, headers)
+        before = standin.requests()
+        assert is_stale(ask(envoy.port, body, headers=headers))
+        last = standin.wait_for(lambda stats: stats["requests"] == before + 1, "it")["last"]
+        sent = dict(last["headers"])
+        assert sent["cookie"] == headers["cookie"]
+        assert not {"x-envoy-original-path", "x-envoy-decorator-operation", "traceparent",
+                    "x-llm-cache-ttl"} & set(sent)
 
 
 def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
@@ -243,7 +293,7 @@ def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
         for body in (chat(prompt()), chat(prompt(), True, padding="p" * 100_000)):
             old = store_expired(envoy, body, {}, standin="pace=0")
             with upstream_asked(standin, 1):
-                assert is_stale(fetch(envoy.port, body, standin="pace=0"))
+                assert is_stale(ask(envoy.port, body, standin="pace=0"))
                 new = until_fresh(envoy, body, {})
             assert outcome(new) == (200, "HIT", "whole")
             assert new.body != old.body
@@ -270,8 +320,6 @@ FAILURES = {
     "429": ({}, "err=429", 429), "500": ({}, "err=500", 500), "503": ({}, "err=503", 503),
     "529": ({}, "err=529", 529),
     "no-answer": ({}, "die", 503),
-    "connection-refused": ({"x-route": "dead"}, "", 503),
-    "no-host": ({"x-route": "empty"}, "", 503),
     "timeout": ({"x-route": "hurried"}, "hold;step=never released", 504)}
 
 
@@ -283,23 +331,57 @@ def test_what_has_expired_answers_when_the_upstream_fails(envoy, prompt, failure
     old = store_expired(envoy, body, IF_ERROR, standin="pace=0")
     counted = Counted(envoy)
     with vm_survives(envoy):
-        stale = fetch(envoy.port, body, headers={**IF_ERROR, **way}, standin=directive)
+        stale = ask(envoy.port, body, headers={**IF_ERROR, **way}, standin=directive)
     assert outcome(stale) == (200, "STALE", "whole")
     assert (stale.body, stale.header("content-type")) == (old.body, old.header("content-type"))
     assert re.fullmatch(rf"envoy-llm-cache; fwd=stale; fwd-status={status}; ttl=-[1-9]\d*; "
                         "detail=stale_if_error", stale.header("cache-status"))
     assert stale.header("age").isdigit()
     assert counted.since()["requests.result.stale.reason.upstream_failed"] == 1
-    again = fetch(envoy.port, body, headers=IF_ERROR, standin="pace=0")
+    again = ask(envoy.port, body, headers=IF_ERROR, standin="pace=0")
     assert outcome(again) == (200, "MISS", "whole")
     assert again.body != old.body
+
+
+@pytest.mark.parametrize("how", ["connection-refused", "no-host"])
+def test_what_has_expired_answers_when_there_is_no_upstream(envoys, prompt, tmp_path, how):
+    config = envoys.config({"stale_if_error": WINDOW})
+    endpoints = tmp_path / "endpoints.yaml"
+    known = config.cluster.pop("load_assignment")
+
+    def tell(assignment: dict) -> None:
+        """Envoy looks at what is moved to the place."""
+        new = tmp_path / "new.yaml"
+        new.write_text(json.dumps({"resources": [{
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            **assignment}]}))
+        new.rename(endpoints)
+
+    with Standin() as standin:
+        address = known["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+        address["socket_address"]["port_value"] = standin.port
+        tell(known)
+        config.cluster.update(type="EDS", eds_cluster_config={"eds_config": {
+            "path_config_source": {"path": str(endpoints)}, "resource_api_version": "V3"}})
+        config.tree["node"] = {"id": "test", "cluster": "test"}
+        with Envoy(config) as envoy:
+            body = chat(prompt())
+            old = store_expired(envoy, body, {})
+            if how == "no-host":
+                tell({"cluster_name": known["cluster_name"]})
+                envoy.wait_until(lambda: "::127.0.0.1" not in envoy.admin("/clusters"), "no host")
+            standin.stop()
+            stale = ask(envoy.port, body)
+            assert outcome(stale) == (200, "STALE", "whole")
+            assert stale.body == old.body
+            assert "; fwd-status=503; " in stale.header("cache-status")
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
 def test_what_speaks_of_the_request_is_passed_on(envoy, prompt, status):
     body = chat(prompt())
     store_expired(envoy, body, IF_ERROR)
-    answer = fetch(envoy.port, body, headers=IF_ERROR, standin=f"err={status}")
+    answer = ask(envoy.port, body, headers=IF_ERROR, standin=f"err={status}")
     assert outcome(answer) == (status, "MISS", "whole")
     assert b"stand-in error" in answer.body
 
@@ -309,7 +391,7 @@ def test_what_speaks_of_the_request_is_passed_on(envoy, prompt, status):
 def test_nothing_is_served_in_place_of_an_answer_that_has_begun(envoy, prompt, ending, streams):
     body = chat(prompt(), streams)
     store_expired(envoy, body, IF_ERROR, standin="pace=0")
-    answer = fetch(envoy.port, body, headers=IF_ERROR, standin=f"{ending}=100;pace=0")
+    answer = ask(envoy.port, body, headers=IF_ERROR, standin=f"{ending}=100;pace=0")
     assert (answer.cache, answer.status) == ("MISS", 200)
     assert answer.ending != "whole"
 
@@ -318,10 +400,10 @@ def test_retries_of_the_route_come_first(envoy, standin, prompt):
     body, way = chat(prompt()), {**IF_ERROR, "x-route": "retried"}
     old = store_expired(envoy, body, IF_ERROR)
     with upstream_asked(standin, 3):
-        stale = fetch(envoy.port, body, headers=way, standin="err=503")
+        stale = ask(envoy.port, body, headers=way, standin="err=503")
     assert (stale.cache, stale.body) == ("STALE", old.body)
     with upstream_asked(standin, 2):
-        answer = fetch(envoy.port, body, headers=way, standin=f"err=503;once={prompt()}")
+        answer = ask(envoy.port, body, headers=way, standin=f"err=503;once={prompt()}")
     assert outcome(answer) == (200, "MISS", "whole")
     assert answer.body != old.body
 
@@ -354,6 +436,6 @@ def test_while_the_window_for_errors_is_the_longer_one_a_request_goes_and_falls_
     old = store_expired(envoy, body, both)
     time.sleep(0.01)
     with upstream_asked(standin, 1):
-        stale = fetch(envoy.port, body, headers=both, standin="err=500")
+        stale = ask(envoy.port, body, headers=both, standin="err=500")
     assert (stale.cache, stale.body) == ("STALE", old.body)
     assert "fwd-status=500" in stale.header("cache-status")

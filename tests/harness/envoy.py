@@ -58,6 +58,11 @@ class Config:
                     if entry["name"] == "envoy_llm_cache")["typed_config"]["config"]
 
     @property
+    def settings(self) -> dict:
+        """The plugin's configuration, as the example gives it."""
+        return self.plugin["configuration"]["value"]
+
+    @property
     def cluster(self) -> dict:
         return self.tree["static_resources"]["clusters"][0]
 

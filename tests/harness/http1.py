@@ -178,10 +178,14 @@ def encoded(body) -> bytes:
 
 def request_bytes(method: str, path: str, body=None, headers: dict | None = None,
                   standin: str = "", raw_headers: list[bytes] = (), chunked: bool = False,
-                  trailers: dict | None = None, host: str = "llm.test") -> bytes:
-    """A request, byte for byte; `standin` are directives for the stand-in provider."""
+                  trailers: dict | None = None, host: str = "llm.test",
+                  credential: str | None = "Bearer test-key") -> bytes:
+    """A request, byte for byte; `standin` are directives for the stand-in provider, `credential` is
+    the `authorization` of a request that names none."""
     lines = [f"{method} {path} HTTP/1.1", f"host: {host}"]
     given = {name.lower(): value for name, value in (headers or {}).items()}
+    if credential is not None:
+        given.setdefault("authorization", credential)
     if body is not None and "content-type" not in given:
         given["content-type"] = "application/json"
     if standin:

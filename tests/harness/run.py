@@ -3,6 +3,7 @@
 The listener stays at 127.0.0.1:10000; a client's path, credentials and body pass as they are.
 """
 
+import ipaddress
 import os
 import pathlib
 import sys
@@ -42,6 +43,13 @@ def upstream_of(text: str) -> tuple[bool, str, int]:
     return tls, url.hostname, port or (443 if tls else 80)
 
 
+def is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 def config_for(upstream: str) -> Config:
     tls, host, port = upstream_of(upstream)
     config = Config()
@@ -53,6 +61,9 @@ def config_for(upstream: str) -> Config:
         for route in host_routes["routes"]:
             # The provider must see its own name, not 127.0.0.1:10000.
             route["route"]["auto_host_rewrite"] = True
+    if is_loopback(host):
+        # A model of one's own machine asks for no credentials.
+        config.settings["key"] = {"anonymous": "share"}
     if tls:
         cluster["transport_socket"] = {
             "name": "envoy.transport_sockets.tls",

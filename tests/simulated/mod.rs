@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use envoy_llm_cache::attributes::Attribute;
 use envoy_llm_cache::config::Config;
 use envoy_llm_cache::exchange::{Exchange, Input, Output, Worker};
 use envoy_llm_cache::http::Headers;
@@ -54,6 +55,8 @@ pub(crate) struct Host {
     pub(crate) asked: u32,
     /// The language that the upstream says its answers are in.
     pub(crate) language: String,
+    /// What the host knows of requests besides their headers.
+    pub(crate) attributes: Vec<(Attribute, Vec<u8>)>,
 }
 
 impl Host {
@@ -67,6 +70,7 @@ impl Host {
             now: NOW,
             asked: 0,
             language: "en".to_owned(),
+            attributes: Vec::new(),
         }
     }
 
@@ -134,6 +138,11 @@ impl Host {
         for output in outputs {
             let now = self.now;
             let answer = match output {
+                Output::ReadAttributes(wanted) => {
+                    let known = self.attributes.iter().cloned();
+                    let told = known.filter(|(attribute, _)| wanted.contains(attribute));
+                    Input::AttributesRead(told.collect())
+                }
                 Output::ReadRequestBody => Input::RequestBodyRead(Some(body)),
                 Output::LookUp(key) => {
                     let found = self.memory.lookup(&self.shared, key.as_bytes(), now);

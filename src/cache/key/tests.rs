@@ -1,4 +1,6 @@
 use super::*;
+use crate::attributes::{CertificateField, MetadataPath};
+use crate::config::Anonymous;
 use crate::json::{Pointer, canonicalize};
 
 /// A request in which nothing is left at its default.
@@ -6,13 +8,18 @@ use crate::json::{Pointer, canonicalize};
 struct Request {
     settings: KeySettings,
     headers: Vec<(&'static str, &'static str)>,
+    attributes: Vec<(Attribute, Vec<u8>)>,
     body: &'static str,
+}
+
+fn credentials(anonymous: Anonymous) -> Tenant {
+    Tenant::Same(vec![Distinction::Credentials(anonymous)])
 }
 
 fn request() -> Request {
     Request {
         settings: KeySettings {
-            tenant: Tenant::Credentials,
+            tenant: credentials(Anonymous::Bypass),
             headers: vec!["x-team".into()],
             exclude: vec![Pointer::parse("/user").unwrap()],
             namespace: "blue".into(),
@@ -25,16 +32,21 @@ fn request() -> Request {
             ("x-team", "search"),
             ("x-other", "1"),
         ],
+        attributes: vec![
+            (Attribute::Cluster, b"upstream".to_vec()),
+            (Attribute::RouteName, b"chat".to_vec()),
+        ],
         body: r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"user":"u"}"#,
     }
 }
 
-fn key_of(request: &Request) -> Result<CacheKey, NoTenant> {
+fn key_of(request: &Request) -> Result<CacheKey, NoCaller> {
     let headers = request.headers.iter().copied().collect();
     let canonical = canonicalize(request.body.as_bytes(), &request.settings.exclude).ok();
     CacheKey::new(&KeyParts {
         settings: &request.settings,
         headers: &headers,
+        attributes: &Attributes::read(request.attributes.clone(), &request.paths()),
         api: Api::from_name("openai_chat").unwrap(),
         body: match &canonical {
             Some(canonical) => Body::Canonical(canonical),
@@ -74,15 +86,157 @@ fn the_namespace_takes_part() {
     assert_ne!(key(|_| {}), key(|r| r.settings.namespace = "green".into()));
 }
 
+impl Request {
+    fn paths(&self) -> Vec<MetadataPath> {
+        let distinctions = self.settings.tenant.distinctions().iter();
+        distinctions
+            .filter_map(|distinction| match distinction {
+                Distinction::Metadata(path) => Some(path.clone()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn without(&mut self, name: &str) {
+        self.headers.retain(|(known, _)| *known != name);
+    }
+}
+
 #[test]
-fn the_tenant_takes_part() {
+fn the_cluster_and_the_route_take_part() {
+    let at = |index: usize, value: &[u8]| key(|r| r.attributes[index].1 = value.to_vec());
+    assert_ne!(key(|_| {}), at(0, b"other"));
+    assert_ne!(key(|_| {}), at(1, b"other"));
+    assert_ne!(at(0, b"chat"), at(1, b"upstream"));
+    assert_ne!(
+        key(|_| {}),
+        key(|r| r.attributes.clear()),
+        "no route is none of these"
+    );
+}
+
+#[test]
+fn the_caller_takes_part() {
     let other = key(|r| set(r, "authorization", "Bearer two"));
     assert_ne!(key(|_| {}), other);
-    let none = key(|r| r.headers.retain(|field| field.0 != "authorization"));
-    assert_ne!(other, none);
-    for name in ["x-api-key", "api-key", "x-goog-api-key"] {
+    for name in ["x-api-key", "proxy-authorization", "cf-aig-authorization"] {
         assert_ne!(key(|_| {}), key(|r| r.headers.push((name, "k"))), "{name}");
     }
+}
+
+#[test]
+fn identity_headers_take_part_together_and_in_any_order() {
+    let both = |names: [&'static str; 2]| {
+        key(|r| {
+            r.without("authorization");
+            r.headers.extend(names.map(|name| (name, "k")));
+        })
+    };
+    assert_eq!(
+        both(["x-api-key", "x-forwarded-user"]),
+        both(["x-forwarded-user", "x-api-key"])
+    );
+    assert_ne!(
+        both(["x-api-key", "x-forwarded-user"]),
+        both(["x-api-key", "x-forwarded-email"])
+    );
+}
+
+#[test]
+fn a_cookie_counts_only_where_nothing_else_says_who_asks() {
+    let with = |cookie: &'static str| key(|r| r.headers.push(("cookie", cookie)));
+    assert_eq!(
+        with("session=0123456789abcdef"),
+        with("session=fedcba9876543210")
+    );
+    let alone = |cookie: &'static str| {
+        let mut request = request();
+        request.without("authorization");
+        request.headers.push(("cookie", cookie));
+        key_of(&request)
+    };
+    assert_ne!(
+        alone("session=0123456789abcdef").unwrap(),
+        alone("session=fedcba9876543210").unwrap()
+    );
+    assert_eq!(
+        alone("theme=dark; lang=en"),
+        Err(NoCaller::NoTenant),
+        "many have these in common"
+    );
+}
+
+#[test]
+fn verified_claims_and_certificates_are_callers_of_their_own() {
+    let verified = |attribute: Attribute, value: &[u8]| {
+        let mut request = request();
+        request.without("authorization");
+        request.attributes.push((attribute, value.to_vec()));
+        key_of(&request).unwrap()
+    };
+    let claims = |subject: u8| {
+        let mut metadata = crate::attributes::tests::METADATA.to_vec();
+        let at = metadata
+            .windows(5)
+            .position(|bytes| bytes == b"user1")
+            .unwrap();
+        metadata[at + 4] = subject;
+        verified(Attribute::DynamicMetadata, &metadata)
+    };
+    let certificate =
+        |digest: &[u8]| verified(Attribute::Certificate(CertificateField::Sha256), digest);
+    let all = [
+        claims(b'1'),
+        claims(b'2'),
+        certificate(b"1"),
+        certificate(b"2"),
+    ];
+    for (index, one) in all.iter().enumerate() {
+        assert!(all[index + 1..].iter().all(|other| other != one), "{index}");
+    }
+    // A credential that the filter sees stands for its caller alone.
+    let seen = key(|r| {
+        r.attributes.push((
+            Attribute::Certificate(CertificateField::Sha256),
+            b"1".to_vec(),
+        ));
+    });
+    assert_eq!(seen, key(|_| {}));
+}
+
+#[test]
+fn who_is_anonymous_shares_only_if_the_configuration_says_so() {
+    let anonymous = |anonymous| {
+        let mut request = request();
+        request.without("authorization");
+        request.settings.tenant = credentials(anonymous);
+        key_of(&request)
+    };
+    assert_eq!(anonymous(Anonymous::Bypass), Err(NoCaller::NoTenant));
+    let shared = anonymous(Anonymous::Share).unwrap();
+    // What belongs to nobody is not what belongs to everybody.
+    assert_ne!(shared, key(|r| r.settings.tenant = Tenant::Shared));
+    assert_eq!(
+        key(|r| r.settings.tenant = credentials(Anonymous::Share)),
+        key(|_| {}),
+        "it changes nothing for others"
+    );
+}
+
+#[test]
+fn signed_requests_have_no_key() {
+    let signed = |value: &'static str| {
+        let mut request = request();
+        set(&mut request, "authorization", value);
+        key_of(&request)
+    };
+    let by_aws =
+        "AWS4-HMAC-SHA256 Credential=AKID/20261130/us-east-1/bedrock/aws4_request, Signature=0";
+    assert_eq!(signed(by_aws), Err(NoCaller::SignedRequest));
+    let mut shared = request();
+    set(&mut shared, "authorization", by_aws);
+    shared.settings.tenant = Tenant::Shared;
+    assert!(key_of(&shared).is_ok(), "the signature takes no part");
 }
 
 #[test]
@@ -101,15 +255,59 @@ fn a_shared_tenant_is_everybody() {
 fn a_tenant_header_tells_tenants_apart_and_must_be_there() {
     let tenant = |value: Option<&'static str>| {
         let mut request = request();
-        request.settings.tenant = Tenant::Header("x-tenant".into());
+        request.settings.tenant = Tenant::Same(vec![Distinction::Header("x-tenant".into())]);
         request
             .headers
             .extend(value.map(|value| ("x-tenant", value)));
         key_of(&request)
     };
     assert_ne!(tenant(Some("a")), tenant(Some("b")));
-    assert_eq!(tenant(None), Err(NoTenant));
-    assert_eq!(tenant(Some("")), Err(NoTenant));
+    assert_eq!(tenant(None), Err(NoCaller::NoTenant));
+    assert_eq!(tenant(Some("")), Err(NoCaller::NoTenant));
+}
+
+#[test]
+fn a_certificate_that_tells_tenants_apart_must_be_there() {
+    let subject = Attribute::Certificate(CertificateField::Subject);
+    let tenant = |value: Option<&[u8]>| {
+        let mut request = request();
+        request.settings.tenant =
+            Tenant::Same(vec![Distinction::Certificate(CertificateField::Subject)]);
+        let value = value.map(|value| (subject, value.to_vec()));
+        request.attributes.extend(value);
+        key_of(&request)
+    };
+    assert_ne!(tenant(Some(b"CN=a")), tenant(Some(b"CN=b")));
+    assert_eq!(tenant(None), Err(NoCaller::NoTenant));
+}
+
+#[test]
+fn all_of_several_distinctions_must_be_there() {
+    let path = MetadataPath {
+        filter: "envoy.filters.http.jwt_authn".into(),
+        members: vec!["pay".into(), "email".into()],
+    };
+    let tenant = |metadata: bool, header: Option<&'static str>| {
+        let mut request = request();
+        request.settings.tenant = Tenant::Same(vec![
+            Distinction::Metadata(path.clone()),
+            Distinction::Header("x-tenant".into()),
+        ]);
+        if metadata {
+            let value = crate::attributes::tests::METADATA.to_vec();
+            request.attributes.push((Attribute::DynamicMetadata, value));
+        }
+        request
+            .headers
+            .extend(header.map(|value| ("x-tenant", value)));
+        key_of(&request)
+    };
+    assert_eq!(tenant(true, None), Err(NoCaller::NoTenant));
+    assert_eq!(tenant(false, Some("a")), Err(NoCaller::NoTenant));
+    assert_ne!(
+        tenant(true, Some("a")).unwrap(),
+        tenant(true, Some("b")).unwrap()
+    );
 }
 
 #[test]

@@ -73,7 +73,6 @@ impl Refreshing {
     pub(in crate::exchange) fn request_read(
         self,
         body: Option<&[u8]>,
-        cluster: Option<&str>,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
@@ -87,7 +86,12 @@ impl Refreshing {
             lead: fate.lead(),
             ..search.request.clone()
         };
-        match refresh::begin(request, &search.headers, body, cluster, now, worker, out) {
+        let Search {
+            headers,
+            attributes,
+            ..
+        } = &search;
+        match refresh::begin(request, headers, attributes, body, now, worker, out) {
             Ok(()) => search.serve_stale(stale, out),
             Err(NotRefreshed::Busy) => {
                 fate.abandoned(worker, out);

@@ -39,7 +39,7 @@ pub(super) struct LongRequests {
 struct Kept {
     sample: u64,
     fingerprint: Fingerprint,
-    /// The deciding headers.
+    /// The deciding headers and the attributes.
     pairs: Box<[u8]>,
     body: Box<[u8]>,
 }

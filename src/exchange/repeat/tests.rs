@@ -52,7 +52,9 @@ fn a_worker_remembers_no_more_than_it_has_places_for() {
 fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
     let of = |key, headers: &[(&str, &str)], body: &[u8]| {
         let headers: Headers = headers.iter().copied().collect();
-        Repeats::new(key).find(&headers, body).0
+        Repeats::new(key)
+            .find(&headers, &Attributes::default(), body)
+            .0
     };
     let all = [
         of([1; 4], &[("a", "b")], b"c"),
@@ -75,32 +77,27 @@ fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
 fn a_long_body_that_came_before_has_the_fingerprint_that_it_had() {
     let repeats = Repeats::new([1; 4]);
     let headers: Headers = [(":path", "/v1/chat/completions")].into_iter().collect();
+    let nothing_more = Attributes::default();
+    let mut pairs = headers.to_pairs();
+    nothing_more.write(&mut pairs);
     let body = vec![b'x'; 100_000];
-    let (first, found) = repeats.find(&headers, &body);
+    let (first, found) = repeats.find(&headers, &nothing_more, &body);
     assert!(found.is_none());
-    assert_eq!(
-        repeats
-            .long
-            .borrow()
-            .fingerprint(&headers.to_pairs(), &body),
-        None
-    );
+    assert_eq!(repeats.long.borrow().fingerprint(&pairs, &body), None);
     repeats.remember(first, None, || decided(b""));
     for _ in 0..2 {
-        let (again, found) = repeats.find(&headers, &body);
+        let (again, found) = repeats.find(&headers, &nothing_more, &body);
         assert_eq!(again, first);
         assert!(found.is_some());
-        let kept = repeats
-            .long
-            .borrow()
-            .fingerprint(&headers.to_pairs(), &body);
+        let kept = repeats.long.borrow().fingerprint(&pairs, &body);
         assert_eq!(kept, Some(first));
     }
     // Nor is another one taken for it.
     let mut other = body.clone();
     other[50_000] = b'y';
-    let (fingerprint, found) = repeats.find(&headers, &other);
+    let (fingerprint, found) = repeats.find(&headers, &nothing_more, &other);
     assert!(fingerprint != first && found.is_none());
     let others: Headers = [(":path", "/v2/chat/completions")].into_iter().collect();
-    assert!(repeats.find(&others, &body).1.is_none());
+    let (_, found) = repeats.find(&others, &nothing_more, &body);
+    assert!(found.is_none());
 }

@@ -254,6 +254,7 @@ fn who_takes_the_lease_looks_once_more_before_asking() {
         headers,
         end_of_stream,
     });
+    host.step(Input::AttributesRead(by_upstream()));
     host.step(Input::RequestBody {
         held: ASK_JSON.len(),
         end_of_stream: true,

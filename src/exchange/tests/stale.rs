@@ -1,6 +1,7 @@
 //! Late: expired entries that are served while they are refreshed, or because the upstream fails.
 
 use super::*;
+use crate::attributes::Attributes;
 use crate::callout::{Callout, CalloutReply, CalloutResult};
 
 const WINDOWS: &str = r#"{"stale_while_revalidate": "10s", "stale_if_error": "1m"}"#;
@@ -10,7 +11,7 @@ const HOUR: u64 = 3_600_000;
 fn late(worker: &Rc<Worker>, request: &Fields, late: u64) -> Host {
     let mut host = Host::new(worker);
     host.stored = json_miss(worker).stored;
-    observe(worker);
+    observe(worker, &headers(request));
     host.now = NOW + HOUR + late;
     host.lease = Joined::Leads(many::a_lease());
     host.request(request, ASK_JSON);
@@ -22,18 +23,16 @@ fn default_worker() -> Rc<Worker> {
 }
 
 /// The worker sees a request pass that its route leaves alone.
-fn observe(worker: &Worker) {
-    let came = headers(&post(&[]));
-    worker.observe(&came, &came, "upstream");
+fn observe(worker: &Worker, came: &Headers) {
+    worker.observe(came, came, &Attributes::read(by_upstream(), &[]));
 }
 
 /// Tells what the exchange asks for to refresh.
-fn read(host: &mut Host, cluster: Option<&str>) {
+fn read(host: &mut Host) {
     assert_eq!(host.seen.pop(), Some(Output::ReadRequest));
     let now = host.now;
     let out = host.step(Input::RequestRead {
         body: Some(ASK_JSON.as_bytes()),
-        cluster,
         now,
     });
     host.carry_out(out, "");
@@ -75,7 +74,7 @@ fn what_has_expired_is_served_at_once_and_refreshed_by_the_same_request() {
         ("transfer-encoding", "chunked"),
     ];
     let mut host = late(&worker, &post(&extra), 1_500);
-    read(&mut host, Some("upstream"));
+    read(&mut host);
     assert!(is_stale(&host));
     assert_eq!(
         host.header("cache-status").unwrap(),
@@ -138,7 +137,7 @@ fn what_has_expired_is_served_at_once_and_refreshed_by_the_same_request() {
 fn one_refresh_per_key_goes_on_at_a_time() {
     let worker = worker(WINDOWS);
     let mut first = late(&worker, &post(&[]), 1);
-    read(&mut first, Some("upstream"));
+    read(&mut first);
     for (lease, here) in [
         (Joined::Held { until: NOW }, false),
         (Joined::Unstorable, false),
@@ -166,34 +165,46 @@ fn one_refresh_per_key_goes_on_at_a_time() {
 
 #[test]
 fn a_request_goes_itself_where_no_callout_can_be_made_of_it() {
-    let upstream = Some("upstream");
-    for (odd, cluster, seen) in [
-        (&b"text"[..], None, true),
-        (&[0xff], upstream, true),
+    for (odd, has_cluster, seen) in [
+        (&b"text"[..], false, true),
+        (&[0xff], true, true),
         // What the route makes of such requests is not known.
-        (b"text", upstream, false),
+        (b"text", true, false),
     ] {
         let worker = worker(WINDOWS);
         let request = post(&[]);
         let mut host = Host::new(&worker);
-        host.stored = json_miss(&worker).stored;
+        if !has_cluster {
+            host.attributes.clear();
+        }
+        host.request(&request, ASK_JSON);
+        host.response_headers(&ok("application/json", &[]), true);
+        host.response_body(JSON, true);
+        let stored = host.stored.take();
+        let mut host = Host::new(&worker);
+        host.stored = stored;
+        if !has_cluster {
+            host.attributes.clear();
+        }
+        let mut headers = headers(&request);
+        headers.push("x-odd", odd);
         if seen {
-            observe(&worker);
+            let by = Attributes::read(host.attributes.clone(), &[]);
+            worker.observe(&headers, &headers, &by);
         }
         host.now = NOW + HOUR + 1;
         host.lease = Joined::Leads(many::a_lease());
-        let mut headers = headers(&request);
-        headers.push("x-odd", odd);
-        host.step(Input::RequestHeaders {
+        let out = host.step(Input::RequestHeaders {
             headers,
             end_of_stream: false,
         });
+        host.carry_out(out, ASK_JSON);
         let out = host.step(Input::RequestBody {
             held: ASK_JSON.len(),
             end_of_stream: true,
         });
         host.carry_out(out, ASK_JSON);
-        read(&mut host, cluster);
+        read(&mut host);
         assert!(!host.exchange.holds_request() && host.reply.is_none());
         host.response_headers(&ok("application/json", &[]), true);
         assert_eq!(
@@ -219,7 +230,7 @@ fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
     ] {
         let worker = worker(WINDOWS);
         let mut host = late(&worker, &post(&[]), 1);
-        read(&mut host, Some("upstream"));
+        read(&mut host);
         let (mut task, _) = refresh(&worker);
         let now = host.now;
         let mut out = Vec::new();
@@ -233,7 +244,6 @@ fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
             assert_eq!(host.seen.pop(), Some(Output::ReadRequest));
             let out = host.step(Input::RequestRead {
                 body: Some(b"{}"),
-                cluster: Some("upstream"),
                 now: now + later,
             });
             host.carry_out(out, "");
@@ -256,11 +266,11 @@ fn refreshes_under_way_are_bounded() {
         let stored = miss(&worker, &post(&[]), &body, &response, JSON).stored;
         let mut host = Host::new(&worker);
         host.stored = stored;
-        observe(&worker);
+        observe(&worker, &headers(&post(&[])));
         host.now = NOW + HOUR;
         host.lease = Joined::Leads(many::a_lease());
         host.request(&post(&[]), &body);
-        read(&mut host, Some("upstream"));
+        read(&mut host);
         assert!(is_stale(&host));
     }
     assert_eq!(worker.take_tasks().len(), 16);
@@ -270,7 +280,11 @@ fn refreshes_under_way_are_bounded() {
 fn a_request_that_goes_in_the_place_of_a_refresh_has_what_expired_to_fall_back_on() {
     let worker = worker(r#"{"stale_while_revalidate": "10s"}"#);
     let mut host = late(&worker, &post(&[]), 1);
-    read(&mut host, None);
+    let (came, sent) = (post(&[]), post(&[(":path", "/other")]));
+    let by = Attributes::read(by_upstream(), &[]);
+    worker.observe(&headers(&came), &headers(&sent), &by);
+    read(&mut host);
+    assert!(host.reply.is_none() && !host.exchange.holds_request());
     host.response_headers(&ok("application/json", &[(":status", "503")]), true);
     assert!(is_stale(&host));
 }
@@ -284,11 +298,11 @@ fn a_store_behind_http_is_asked_before_the_upstream_and_after_the_client_is_serv
         let worker = worker(config);
         let mut host = Host::new(&worker);
         host.stored = json_miss(&default_worker()).stored;
-        observe(&worker);
+        observe(&worker, &headers(&post(&[])));
         host.now = NOW + HOUR + 1;
         host.lease = Joined::Leads(many::a_lease());
         host.request(&post(&[]), ASK_JSON);
-        read(&mut host, Some("upstream"));
+        read(&mut host);
         assert!(is_stale(&host));
         let (mut task, lookup) = refresh(&worker);
         assert_eq!(lookup.cluster, "s3");
@@ -317,7 +331,7 @@ fn a_store_behind_http_is_asked_before_the_upstream_and_after_the_client_is_serv
 fn a_refresh_that_ends_with_its_worker_gives_its_lease_back() {
     let worker = worker(WINDOWS);
     let mut host = late(&worker, &post(&[]), 1);
-    read(&mut host, Some("upstream"));
+    read(&mut host);
     let (task, _) = refresh(&worker);
     let mut out = Vec::new();
     task.abandon(&worker, &mut out);

@@ -1,16 +1,44 @@
-//! `google.protobuf.Struct` in its binary form, which is how Envoy hands a Struct to a wasm plugin
-//! (`MessageUtil::anyToBytes` in Envoy's `utility.h` unwraps StringValue and BytesValue only).
+//! `google.protobuf.Struct` in its binary form, which is how Envoy hands a configuration
+//! (`MessageUtil::anyToBytes` in Envoy's `utility.h` unwraps StringValue and BytesValue only) and
+//! dynamic metadata to a wasm plugin.
 //!
-//! Source: protobuf's encoding guide and `struct.proto`.
+//! Source: protobuf's encoding guide, `struct.proto` and Envoy's `base.proto`.
 
 use serde_json::{Map, Number, Value};
 
-/// Deeper than any configuration of ours, shallower than any stack.
+/// Deeper than any configuration of ours and any token, shallower than any stack.
 const MAX_DEPTH: usize = 32;
 
 /// Decodes a Struct. `None` if the bytes are not one.
-pub(super) fn decode_struct(bytes: &[u8]) -> Option<Value> {
+pub(crate) fn decode_struct(bytes: &[u8]) -> Option<Value> {
     structure(bytes, MAX_DEPTH)
+}
+
+/// Decodes what `envoy.config.core.v3.Metadata` has under a filter's name. `None` if that is nothing,
+/// or if the bytes are no such message.
+///
+/// `message Metadata { map<string, Struct> filter_metadata = 1; map<string, Any>
+/// typed_filter_metadata = 2; }`
+pub(crate) fn decode_filter_metadata(bytes: &[u8], filter: &str) -> Option<Value> {
+    let mut found = None;
+    for field in Fields(bytes) {
+        let (1, Payload::Bytes(entry)) = field? else {
+            continue;
+        };
+        let mut name: &[u8] = b"";
+        let mut metadata: &[u8] = b"";
+        for field in Fields(entry) {
+            match field? {
+                (1, Payload::Bytes(text)) => name = text,
+                (2, Payload::Bytes(bytes)) => metadata = bytes,
+                _ => return None,
+            }
+        }
+        if name == filter.as_bytes() {
+            found = Some(metadata);
+        }
+    }
+    decode_struct(found?)
 }
 
 /// `message Struct { map<string, Value> fields = 1; }`
@@ -189,6 +217,22 @@ mod tests {
             deep.extend_from_slice(&entry);
         }
         assert_eq!(decode_struct(&deep), None);
+    }
+
+    #[test]
+    fn the_metadata_of_one_filter_is_found_among_others() {
+        // `jwt: {iss: a}`, `other: {}`, and typed metadata.
+        let bytes = b"\n\x13\n\x03jwt\x12\x0c\n\n\n\x03iss\x12\x03\x1a\x01a\
+            \n\x09\n\x05other\x12\x00\
+            \x12\x08\n\x03jwt\x12\x01x";
+        let found = |filter| decode_filter_metadata(bytes, filter);
+        assert_eq!(found("jwt"), Some(json!({"iss": "a"})));
+        assert_eq!(found("other"), Some(json!({})));
+        assert_eq!(found("absent"), None);
+        for length in 1..23 {
+            let cut = decode_filter_metadata(&bytes[..length], "jwt");
+            assert!(cut.is_none() || length == 21, "{length}");
+        }
     }
 
     fn varint(out: &mut Vec<u8>, mut number: usize) {
