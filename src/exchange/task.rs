@@ -15,13 +15,13 @@
 //!  Free ── begin ──► Over: who waited is released
 //! ```
 
-use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, freshness};
+use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::store::{Lookup, StoreFault, Stored};
 
 use super::capture::Hold;
 use super::fate::Fate;
-use super::intake::Intake;
+use super::intake::{Intake, is_genuine};
 use super::request::Keyed;
 use super::storing::{self, Storing};
 use super::worker::Remote;
@@ -232,7 +232,10 @@ impl State {
             ) => {
                 let newer = worker.http.as_ref().and_then(|remote| {
                     let found = remote.looked_up(result, now, out).ok()??;
-                    let entry = fresh(&request.key, found, &remote.seal, now)?;
+                    let entry = fresh(&request.key, found, &remote.seal, now, worker)?;
+                    if !is_genuine(&entry, &request, worker) {
+                        return None;
+                    }
                     worker.copy_for_memory(request.key, &entry, &request.settings, now)
                 });
                 match newer {
@@ -344,7 +347,11 @@ fn found_in_memory(
 ) -> State {
     // What has expired is what was there before.
     let found = found.ok().flatten().map(|stored| stored.bytes);
-    let found = found.filter(|bytes| fresh(&key, bytes.clone(), &Seal::Checksum, now).is_some());
+    let is_fresh = |bytes: &Vec<u8>| {
+        let entry = fresh(&key, bytes.clone(), &Seal::Checksum, now, worker);
+        entry.is_some()
+    };
+    let found = found.filter(is_fresh);
     if found.is_none()
         && let Some(remote) = &worker.http
         && let Lookup::Ask(callout) = remote.look_up(&key, now, worker, out)
@@ -357,9 +364,9 @@ fn found_in_memory(
 }
 
 /// The entry for a key, unless it has expired or is none.
-fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64) -> Option<Entry> {
+fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64, worker: &Worker) -> Option<Entry> {
     let entry = Entry::decode(key, bytes, seal).ok()?;
-    let freshness = freshness(now, entry.head.created, entry.head.lifetime);
+    let freshness = worker.freshness(&entry.head, now);
     matches!(freshness, Freshness::Fresh { .. }).then_some(entry)
 }
 

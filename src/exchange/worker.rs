@@ -2,8 +2,9 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::Duration;
 
-use crate::cache::{CacheKey, Draft, Entry, Seal};
+use crate::cache::{CacheKey, Draft, Entry, EntryHead, Freshness, Seal, freshness};
 use crate::callout::CalloutResult;
 use crate::config::{Config, Settings};
 use crate::http::Headers;
@@ -27,6 +28,8 @@ pub struct Worker {
     pub config: Config,
     /// What all captures together may hold.
     pub budget: CaptureBudget,
+    /// How long an answer may live that is stored under this configuration, in milliseconds.
+    longest_ttl: u64,
     pub(super) http: Option<Remote>,
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
@@ -77,8 +80,11 @@ impl Worker {
                 store: HttpStore::new(settings, random.bits()),
             }
         });
+        let ttls = config.all_settings().map(|settings| settings.ttl);
+        let longest_ttl = ttls.fold(config.client.max_ttl, Duration::max);
         Self {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
+            longest_ttl: milliseconds(longest_ttl),
             http,
             deciding: Deciding::new(&config),
             repeats: secret.map(Repeats::new),
@@ -238,6 +244,12 @@ impl Worker {
     /// Has the store behind HTTP tried.
     pub(super) fn probe(&self, key: &CacheKey, out: &mut Vec<Output>) {
         self.add(Task::probe(*key), out);
+    }
+
+    /// The freshness of an entry, which lives no longer than what is stored here could: another
+    /// gateway may have written it, or an earlier configuration.
+    pub(super) fn freshness(&self, head: &EntryHead, now: u64) -> Freshness {
+        freshness(now, head.created, head.lifetime.min(self.longest_ttl))
     }
 
     /// Keeps what the store behind HTTP had in memory as well, if it fits.
