@@ -24,4 +24,5 @@ pub mod http;
 pub mod json;
 pub mod ndjson;
 pub mod random;
+pub mod shares;
 pub mod sse;

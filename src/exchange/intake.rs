@@ -151,6 +151,7 @@ impl Intake {
         let of_use = ttl.saturating_add(settings.stale_window());
         Ok(Whole {
             fate: self.request.fate(),
+            tenant: self.request.tenant,
             api: *api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
             expires: self.created.saturating_add(milliseconds(of_use)),
@@ -191,6 +192,8 @@ fn whole(entry: &Entry, ask: &Ask, api: Api, worker: &Worker) -> Option<Answer> 
 /// A whole answer that is wanted.
 pub(super) struct Whole {
     pub(super) fate: Fate,
+    /// On behalf of whom: [`Keyed::tenant`].
+    pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) draft: Draft,
     /// When it is of no more use, in milliseconds since 1970.

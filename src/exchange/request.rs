@@ -44,6 +44,8 @@ struct InvalidTtl;
 #[derive(Clone, Debug)]
 pub(super) struct Keyed {
     pub(super) key: CacheKey,
+    /// Stands for the caller, with whom others share the worker: [`CacheKey::tenant`].
+    pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
@@ -219,6 +221,7 @@ impl Collecting {
         };
         let Decided {
             key,
+            tenant,
             api,
             settings,
             ask,
@@ -229,6 +232,7 @@ impl Collecting {
         let search = Search {
             request: Keyed {
                 key,
+                tenant,
                 api,
                 settings,
                 ask,
@@ -309,12 +313,15 @@ impl Collecting {
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
         });
-        let key = key.map_err(|NoTenant| NotKeyed::Bypass(Bypass::NoTenant))?;
+        let no_tenant = |NoTenant| NotKeyed::Bypass(Bypass::NoTenant);
+        let key = key.map_err(no_tenant)?;
+        let tenant = CacheKey::tenant(&settings.key, headers).map_err(no_tenant)?;
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
         Ok(Decided {
             key,
+            tenant,
             api,
             settings,
             ask: Rc::new(ask),

@@ -9,7 +9,7 @@ use crate::callout::CalloutResult;
 use crate::config::{Config, Settings};
 use crate::http::Headers;
 use crate::random::Random;
-use crate::store::{HttpStore, Lookup, StoreFault, WriteBegun};
+use crate::store::{HttpStore, Lookup, StoreFault, Suspicion, WriteBegun, WriteRoom};
 
 use super::fate::Fate;
 use super::flights::{Due, Flights};
@@ -53,6 +53,8 @@ const RELEASED_AT_ONCE: usize = 16;
 /// An entry to be written to the store behind HTTP.
 pub(super) struct Write {
     pub(super) key: CacheKey,
+    /// On behalf of whom: [`Keyed::tenant`](super::request::Keyed::tenant).
+    pub(super) tenant: u64,
     pub(super) draft: Draft,
     /// When it is of no more use, in milliseconds since 1970.
     pub(super) expires: u64,
@@ -90,7 +92,7 @@ impl Worker {
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),
-            refreshes: Refreshes::default(),
+            refreshes: Refreshes::new(),
             routes: Routes::default(),
             tasks: RefCell::default(),
             woken: Cell::new(false),
@@ -214,36 +216,30 @@ impl Worker {
     ) -> Result<(), StoreFault> {
         let Write {
             key,
+            tenant,
             draft,
             expires,
             fate,
         } = write;
         let remote = self.http.as_ref().ok_or(StoreFault::Unavailable)?;
         let entry = draft.seal(&remote.seal);
-        remote.begin(Operation::Write, &key, entry.len(), now, self, out)?;
-        self.add(Task::write(key, entry, expires, fate), out);
+        let bytes = entry.len();
+        let room = remote.begin(Operation::Write, tenant, bytes, now, self, out)?;
+        self.add(Task::write(key, entry, expires, fate, room), out);
         Ok(())
     }
 
     /// Has an entry that is of no more use removed, where the store does not do that by itself. Best
     /// effort: it takes room, no more.
-    pub(super) fn delete(&self, key: &CacheKey, now: u64, out: &mut Vec<Output>) {
+    pub(super) fn delete(&self, key: &CacheKey, tenant: u64, now: u64, out: &mut Vec<Output>) {
         let Some(remote) = &self.http else {
             return;
         };
-        let removes = remote.store.keeps_expired();
-        if removes
-            && remote
-                .begin(Operation::Delete, key, 0, now, self, out)
-                .is_ok()
+        if remote.store.keeps_expired()
+            && let Ok(room) = remote.begin(Operation::Delete, tenant, 0, now, self, out)
         {
-            self.add(Task::delete(*key), out);
+            self.add(Task::delete(*key, room), out);
         }
-    }
-
-    /// Has the store behind HTTP tried.
-    pub(super) fn probe(&self, key: &CacheKey, out: &mut Vec<Output>) {
-        self.add(Task::probe(*key), out);
     }
 
     /// The freshness of an entry, which lives no longer than what is stored here could: another
@@ -277,6 +273,13 @@ impl Worker {
         u32::from_le_bytes([b0, b1, b2, b3])
     }
 
+    /// Has the store behind HTTP tried, if it may be unwell.
+    pub(super) fn try_store(&self, suspicion: Option<Suspicion>, out: &mut Vec<Output>) {
+        if let Some(Suspicion) = suspicion {
+            self.add(Task::probe(), out);
+        }
+    }
+
     pub(super) fn add(&self, task: Task, out: &mut Vec<Output>) {
         self.tasks.borrow_mut().push(task);
         if !self.woken.replace(true) {
@@ -290,14 +293,20 @@ impl Remote {
     pub(super) fn look_up(
         &self,
         key: &CacheKey,
+        tenant: u64,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Lookup {
-        let (lookup, turn) = self.store.look_up(&key.to_string(), now);
+        let (lookup, turn) = self.store.look_up(&key.to_string(), tenant, now);
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
-        if lookup == Lookup::Probe {
-            worker.probe(key, out);
+        match lookup {
+            Lookup::Probe => worker.add(Task::probe(), out),
+            Lookup::Refused(fault @ StoreFault::Busy) => {
+                let busy = OperationResult::Failed(fault);
+                out.push(Output::Report(Report::Store(Operation::Lookup, busy)));
+            }
+            Lookup::Refused(_) | Lookup::Ask(..) => {}
         }
         lookup
     }
@@ -307,30 +316,31 @@ impl Remote {
         &self,
         result: CalloutResult,
         now: u64,
+        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Result<Option<Vec<u8>>, StoreFault> {
-        let (found, turn) = self.store.looked_up(result, now);
+        let (found, suspicion) = self.store.looked_up(result, now);
         let result = OperationResult::of_lookup(&found);
         out.push(Output::Report(Report::Store(Operation::Lookup, result)));
-        out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        worker.try_store(suspicion, out);
         found
     }
 
     fn begin(
         &self,
         operation: Operation,
-        key: &CacheKey,
+        tenant: u64,
         bytes: usize,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
-    ) -> Result<(), StoreFault> {
-        let (begun, turn) = self.store.begin_write(bytes, now);
+    ) -> Result<WriteRoom, StoreFault> {
+        let (begun, turn) = self.store.begin_write(bytes, tenant, now);
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
         let fault = match begun {
-            WriteBegun::Yes => return Ok(()),
+            WriteBegun::Yes(room) => return Ok(room),
             WriteBegun::Probe => {
-                worker.probe(key, out);
+                worker.add(Task::probe(), out);
                 StoreFault::BreakerOpen
             }
             WriteBegun::No(fault) => fault,

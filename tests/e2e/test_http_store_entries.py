@@ -201,7 +201,8 @@ def test_an_entry_that_is_put_together_anew_is_the_same_entry(store, standin, pr
     body = chat(prompt())
     stored = ask_and_store(envoy, body)
     key = stored.header("x-cache-key")
-    entries.write(key, rebuilt(entries.read(key), body=lambda body: body.replace(b"stand", b"STAND")))
+    shouted = rebuilt(entries.read(key), body=lambda body: body.replace(b"stand", b"STAND"))
+    entries.write(key, shouted)
     with upstream_asked(standin, 0):
         hit = fetch(envoy.port, body)
     assert (tier(hit), hit.body) == ("http", stored.body.replace(b"stand", b"STAND"))

@@ -388,9 +388,14 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
         let mut host = Host::new(&worker);
         host.request(&post(&[]), ASK_JSON);
         host.called(reply(504, b""));
-        let turned = |output: &Output| matches!(output, Output::Report(Report::Breaker(_)));
-        assert_eq!(host.seen.iter().any(turned), failure == 2);
+        assert_eq!(host.is_woken(), failure == 2, "to try the store");
     }
+    let (mut probe, _) = sent(&worker).remove(0);
+    let reports = reported(&worker, &mut probe, reply(504, b""));
+    assert!(
+        matches!(reports[1], Report::Breaker(turn) if turn.to == BreakerState::Open),
+        "{reports:?}"
+    );
     let open = RequestResult::Miss(Miss::Store(StoreFault::BreakerOpen));
     let mut host = Host::new(&worker);
     host.request(&post(&[]), ASK_JSON);
@@ -425,6 +430,43 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
 }
 
 #[test]
+fn one_caller_s_entries_that_take_too_long_keep_nobody_from_the_store() {
+    let worker = both("");
+    for round in 0..20 {
+        for _ in 0..2 {
+            let mut slow = Host::new(&worker);
+            slow.request(&post(&[("authorization", "Bearer slow")]), ASK_JSON);
+            slow.called(reply(504, b""));
+        }
+        let mut other = Host::new(&worker);
+        other.request(&post(&[]), ASK_JSON);
+        assert!(other.callout().is_some(), "{round}");
+        let (mut probe, _) = sent(&worker).remove(0);
+        let probed = Report::Store(Operation::Probe, OperationResult::Absent);
+        assert_eq!(reported(&worker, &mut probe, reply(404, b"")), [probed]);
+    }
+}
+
+#[test]
+fn one_caller_s_lookups_that_hang_leave_room_for_the_others() {
+    let worker = both("");
+    let hang = |caller: &str| {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("authorization", caller)]), ASK_JSON);
+        host
+    };
+    let slow: Vec<_> = (0..300).map(|_| hang("Bearer slow")).collect();
+    let waiting = slow.iter().filter(|host| host.callout().is_some()).count();
+    assert_eq!(waiting, 256);
+    let busy = RequestResult::Miss(Miss::Store(StoreFault::Busy));
+    assert_eq!(slow[299].request_result(), Some(busy));
+    assert!(!slow[299].exchange.holds_request(), "it goes itself");
+    assert!(hang("Bearer other").callout().is_some());
+    drop(slow);
+    assert!(hang("Bearer slow").callout().is_some());
+}
+
+#[test]
 fn the_breaker_learns_from_callouts_that_nobody_waits_for_any_more() {
     let worker = both("");
     for _ in 0..2 {
@@ -436,6 +478,8 @@ fn the_breaker_learns_from_callouts_that_nobody_waits_for_any_more() {
         host.called(reply(503, b""));
         assert_eq!(host.reply, None);
     }
+    let (mut probe, _) = sent(&worker).remove(0);
+    reported(&worker, &mut probe, reply(503, b""));
     let mut host = Host::new(&worker);
     host.request(&post(&[]), ASK_JSON);
     assert_eq!(host.callout(), None);
