@@ -26,4 +26,5 @@ pub mod json;
 pub mod ndjson;
 mod protobuf;
 pub mod random;
+pub mod shares;
 pub mod sse;

@@ -9,7 +9,7 @@
 //! ```
 //! Numbers are little-endian; times are milliseconds, `created` since 1970. The store may hand
 //! back any bytes at all: whatever is not exactly an entry under the key asked for is a fault,
-//! and a fault is a miss.
+//! and a fault is a miss. Nor is an entry what this filter would never have written, whoever sealed it.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,6 +19,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::CacheKey;
+use crate::config::LONGEST_TTL;
 use crate::http::Headers;
 use crate::llm::{Form, Framing};
 
@@ -26,6 +27,26 @@ const MAGIC: [u8; 4] = *b"LLMC";
 
 /// Raised whenever the layout or its meaning changes; `tests/golden/entry.hex` changes with it.
 const FORMAT_VERSION: u8 = 1;
+
+/// Stored with an answer, each once, and sent again with a hit. Everything else belongs to the one
+/// exchange that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a
+/// connection.
+pub const STORED_HEADERS: [&str; 6] = [
+    "cache-control",
+    "content-encoding",
+    "content-language",
+    "content-type",
+    "openai-model",
+    "openai-version",
+];
+
+/// The only status that is stored: a body after another one may be the next response's beginning.
+const STORED_STATUS: u16 = 200;
+
+/// The longest form options, and the longest headers together: more than any API has, and less than
+/// an HTTP client takes.
+const MAX_OPTION_BYTES: usize = 1 << 10;
+const MAX_HEADER_BYTES: usize = 16 << 10;
 
 /// An answer as it was stored.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,6 +85,8 @@ pub enum EntryFault {
     OtherKey,
     /// Cut off, lengthened or changed.
     Corrupt,
+    /// Sealed as it should be, and not what this filter writes.
+    NotOurs,
 }
 
 /// What stands at the end of an entry and proves that it is as it was written.
@@ -83,6 +106,11 @@ impl Seal {
         integrity_key
             .and_then(|key| Hmac::new_from_slice(key).ok())
             .map_or(Self::Checksum, Self::Hmac)
+    }
+
+    /// Whether nobody but who has the integrity key can have made it.
+    pub fn proves_origin(&self) -> bool {
+        matches!(self, Self::Hmac(_))
     }
 
     fn put(&self, bytes: &mut Vec<u8>) {
@@ -137,7 +165,8 @@ impl Draft {
     }
 }
 
-/// Encodes an answer. `None` if a part is longer than 32 bits tell.
+/// Encodes an answer. `None` if [`Entry::decode`] would refuse it, or a part is longer than 32 bits
+/// tell.
 pub fn encode(
     key: &CacheKey,
     form: &Form,
@@ -147,6 +176,9 @@ pub fn encode(
     headers: &Headers,
     body: &[u8],
 ) -> Option<Draft> {
+    if !is_ours(status, form, lifetime, headers) {
+        return None;
+    }
     let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
     let mut out = Vec::with_capacity(100 + form.options.len() + header_bytes + body.len());
     out.extend_from_slice(&MAGIC);
@@ -187,7 +219,7 @@ impl Entry {
             return Err(EntryFault::OtherKey);
         }
         let options = fields.sized().ok_or(EntryFault::Corrupt)?;
-        let headers = fields.headers().ok_or(EntryFault::Corrupt)?;
+        let headers = fields.headers()?;
         let body_length = fields.sized().ok_or(EntryFault::Corrupt)?.len();
         // The body is the last field before the seal, and nothing follows.
         let end = sealed.len();
@@ -195,21 +227,20 @@ impl Entry {
             return Err(EntryFault::Corrupt);
         }
         let body = end.saturating_sub(body_length)..end;
-        let status = u16::from_le_bytes(status);
-        // Envoy puts both on the wire as they are.
-        let sendable = headers.iter().all(|(_, value)| is_field_value(value));
-        if !(200..600).contains(&status) || !sendable {
-            return Err(EntryFault::Corrupt);
-        }
         let framing = Framing::ALL
             .into_iter()
             .find(|known| framing_code(*known) == framing)
             .ok_or(EntryFault::Corrupt)?;
+        let form = Form::stream(framing, options);
+        let (status, lifetime) = (u16::from_le_bytes(status), u64::from_le_bytes(lifetime));
+        if !is_ours(status, &form, lifetime, &headers) {
+            return Err(EntryFault::NotOurs);
+        }
         let head = EntryHead {
-            form: Form::stream(framing, options),
+            form,
             status,
             created: u64::from_le_bytes(created),
-            lifetime: u64::from_le_bytes(lifetime),
+            lifetime,
             headers,
             body,
             length: bytes.len(),
@@ -285,14 +316,32 @@ impl<'a> Fields<'a> {
         Some(field)
     }
 
-    fn headers(&mut self) -> Option<Headers> {
-        let mut headers = Headers::new();
-        for _ in 0..u32::from_le_bytes(self.array()?) {
-            let name = self.sized()?;
-            headers.push(name, self.sized()?);
+    fn headers(&mut self) -> Result<Headers, EntryFault> {
+        let count = u32::from_le_bytes(self.array().ok_or(EntryFault::Corrupt)?);
+        if usize::try_from(count).map_or(true, |count| count > STORED_HEADERS.len()) {
+            return Err(EntryFault::NotOurs);
         }
-        Some(headers)
+        let mut headers = Headers::new();
+        for _ in 0..count {
+            let name = self.sized().ok_or(EntryFault::Corrupt)?;
+            headers.push(name, self.sized().ok_or(EntryFault::Corrupt)?);
+        }
+        Ok(headers)
     }
+}
+
+/// Whether the filter writes such entries. Envoy puts status and headers on the wire as they are.
+fn is_ours(status: u16, form: &Form, lifetime: u64, headers: &Headers) -> bool {
+    let known = |(name, value): (&[u8], &[u8])| {
+        let stored = STORED_HEADERS.iter().find(|known| known.as_bytes() == name);
+        stored.is_some_and(|name| headers.get_all(name).count() == 1) && is_field_value(value)
+    };
+    let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len()).sum();
+    status == STORED_STATUS
+        && u128::from(lifetime) <= LONGEST_TTL.as_millis()
+        && form.options.len() <= MAX_OPTION_BYTES
+        && header_bytes <= MAX_HEADER_BYTES
+        && headers.iter().all(known)
 }
 
 /// RFC 9110, section 5.5: no control characters but the tab.

@@ -154,6 +154,25 @@ impl CacheKey {
         Ok(Self(fields.0.finalize().into()))
     }
 
+    /// Stands for those with whom a request shares answers: the first 8 bytes of SHA-256 of what the
+    /// key holds of them. What all requests of a worker share is shared out by it.
+    ///
+    /// # Errors
+    /// If it cannot be told whose request this is.
+    pub fn tenant(
+        settings: &KeySettings,
+        headers: &Headers,
+        attributes: &Attributes,
+    ) -> Result<u64, NoCaller> {
+        let mut fields = Fields(Sha256::new());
+        fields.tenant(&settings.tenant, headers, attributes)?;
+        let digest: [u8; Self::LENGTH] = fields.0.finalize().into();
+        let [first, ..] = digest.as_chunks::<8>().0 else {
+            return Ok(0);
+        };
+        Ok(u64::from_le_bytes(*first))
+    }
+
     /// A key read from where it was stored.
     pub fn from_bytes(bytes: [u8; Self::LENGTH]) -> Self {
         Self(bytes)

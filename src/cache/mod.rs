@@ -9,7 +9,7 @@ mod status;
 
 pub use caller::{NeededAttributes, NoCaller, check_caller};
 pub use copy::copy_key;
-pub use entry::{Draft, Entry, EntryFault, EntryHead, Seal, encode};
+pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

@@ -23,6 +23,9 @@ pub use rule::{HeaderMatch, Match, PathMatch, Pattern, Rule};
 pub use section::ConfigError;
 pub use units::{parse_duration, parse_size};
 
+/// The longest lifetime that can be configured: what outlives a year is a file, not a cache.
+pub const LONGEST_TTL: Duration = Duration::from_secs(365 * 86_400);
+
 /// The whole plugin configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {

@@ -11,8 +11,8 @@ use super::store::store;
 use super::tenant::tenant;
 use super::units;
 use super::{
-    Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, Limits, Match, Mode,
-    PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
+    Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, LONGEST_TTL, Limits,
+    Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
 };
 use crate::json::{self, NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
@@ -34,13 +34,12 @@ const FINISHES: [(&str, Finish); 3] = [
 
 const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Zero)];
 
-/// An entry that outlives a year is a file, not a cache.
-const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(365 * 86_400);
-const STALE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST_TTL;
+const STALE: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 
 /// Who waits longer than Envoy lets a stream be idle (`stream_idle_timeout`) waits in vain.
 const MAX_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
-const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(365 * 86_400);
+const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 
 /// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`). A prompt is in it up to ten times:
 /// as the host's copy, and in a canonical spelling that may be three times as long and is sorted

@@ -2,17 +2,18 @@
 
 use std::borrow::Cow;
 
-use crate::cache::{Draft, encode};
+use crate::cache::{Draft, Entry, STORED_HEADERS, Seal, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::Headers;
-use crate::llm::{Answer, Api, Finish, Form, Judge, Stutter};
+use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Stutter};
 
 use super::capture::Capture;
 use super::coded::Coded;
 use super::fate::Fate;
 use super::request::Keyed;
-use super::{NotStored, Worker, milliseconds, reply};
+use super::response::plain;
+use super::{NotStored, Worker, milliseconds};
 
 /// An answer that passes, and what is known of it so far.
 #[derive(Debug)]
@@ -71,10 +72,7 @@ impl Intake {
         let stored = |name| headers.get(name).map(|value| (name, value));
         Ok(Self {
             form,
-            headers: reply::STORED_HEADERS
-                .into_iter()
-                .filter_map(stored)
-                .collect(),
+            headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
             created: now,
             content_length,
             judge: api.judge(ask, framing),
@@ -153,6 +151,7 @@ impl Intake {
         let of_use = ttl.saturating_add(settings.stale_window());
         Ok(Whole {
             fate: self.request.fate(),
+            tenant: self.request.tenant,
             api: *api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
             expires: self.created.saturating_add(milliseconds(of_use)),
@@ -160,9 +159,41 @@ impl Intake {
     }
 }
 
+/// Whether an entry of the store behind HTTP, to which others may write, is one that this filter could
+/// have made of an upstream's answer to the request. Entries that only who has the integrity key can
+/// make were judged when they were made.
+pub(super) fn is_genuine(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
+    let seal = worker.http.as_ref().map(|remote| &remote.seal);
+    seal.is_some_and(Seal::proves_origin) || would_be_stored(entry, request, worker)
+}
+
+fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
+    let form = &entry.head.form;
+    let ask = Ask {
+        form: Some(form.clone()),
+        ..(*request.ask).clone()
+    };
+    let content_type = entry.head.headers.get("content-type").unwrap_or_default();
+    let store_if = &request.settings.store_if;
+    let fits = request.api.framing(&ask, content_type) == Some(form.framing)
+        && (store_if.streams || !form.framing.is_stream());
+    fits && whole(entry, &ask, request.api, worker)
+        .is_some_and(|answer| is_wanted(store_if, answer).is_ok())
+}
+
+/// What is to be said of an entry's answer, if it is whole.
+fn whole(entry: &Entry, ask: &Ask, api: Api, worker: &Worker) -> Option<Answer> {
+    let plain = plain(entry, worker.config.limits.max_response_bytes)?;
+    let mut judge = api.judge(ask, entry.head.form.framing);
+    judge.feed(&plain, &mut |_, _| {}).ok()?;
+    judge.finish(&plain).ok()
+}
+
 /// A whole answer that is wanted.
 pub(super) struct Whole {
     pub(super) fate: Fate,
+    /// On behalf of whom: [`Keyed::tenant`].
+    pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) draft: Draft,
     /// When it is of no more use, in milliseconds since 1970.

@@ -54,7 +54,7 @@ impl Search {
         out: &mut Vec<Output>,
     ) -> State {
         let (found, known) = match self.recognize(found) {
-            Ok((entry, known)) => (self.verify(entry, Tier::Memory, now), known),
+            Ok((entry, known)) => (self.verify(entry, Tier::Memory, now, worker), known),
             Err(miss) => (Err(miss), None),
         };
         let found = match found {

@@ -248,7 +248,8 @@ pub enum RefreshResult {
     Sent,
     /// A request went to the upstream in its place.
     ByRequest,
-    /// Too many are under way, or there is no room for the request.
+    /// A request went to the upstream in its place: too many are under way, on behalf of the same
+    /// caller or of all, or there is no room for the request.
     Busy,
 }
 

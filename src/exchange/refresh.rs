@@ -13,6 +13,7 @@ use crate::attributes::{Attribute, Attributes};
 use crate::cache::CacheKey;
 use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
+use crate::shares::{Share, Shares};
 
 use super::capture::Hold;
 use super::request::Keyed;
@@ -26,8 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// How long nobody else refreshes meanwhile.
 pub(super) const LEASE: Duration = Duration::from_secs(310);
 
-/// So many may be under way at once, per worker.
-const MAX_REFRESHES: usize = 16;
+/// So many may be under way at once, per worker: half of it for one caller.
+const MAX_REFRESHES: usize = 32;
 
 /// After a refusal, requests go in the place of callouts for so long, in milliseconds.
 const BY_REQUEST_FOR: u64 = 60_000;
@@ -53,44 +54,51 @@ pub(super) const LEFT_OUT: [&str; 13] = [
     "x-request-id",
 ];
 
-/// Why there is no refresh in the background.
+/// There is no refresh in the background: no callout can be made of this request, the upstream has
+/// refused such ones, too many are under way, or there is no room for the request. It goes itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum NotRefreshed {
-    /// Too many are under way, or there is no room for the request.
-    Busy,
-    /// No callout can be made of this request, or the upstream has refused such ones.
-    Impossible,
-}
+pub(super) struct NotRefreshed;
 
 /// What a worker knows of refreshes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Refreshes {
-    under_way: RefCell<Vec<CacheKey>>,
+    under_way: RefCell<Vec<(CacheKey, Share)>>,
+    shares: Shares,
     /// The keys for which the upstream has refused callouts, and until when, in milliseconds since
     /// 1970. Looked through only where there would be a callout.
     refused: RefCell<Vec<(CacheKey, u64)>>,
 }
 
 impl Refreshes {
+    pub(super) fn new() -> Self {
+        Self {
+            under_way: RefCell::default(),
+            shares: Shares::new(MAX_REFRESHES),
+            refused: RefCell::default(),
+        }
+    }
+
     /// Whether a key is being refreshed by this worker.
     pub(super) fn has(&self, key: &CacheKey) -> bool {
-        self.under_way.borrow().contains(key)
+        self.under_way
+            .borrow()
+            .iter()
+            .any(|(other, _)| other == key)
     }
 
     /// Room for one more whose request has so many bytes, if there is any.
-    fn room(&self, key: CacheKey, bytes: usize, worker: &Worker) -> Option<Hold> {
-        let mut under_way = self.under_way.borrow_mut();
-        if under_way.len() >= MAX_REFRESHES {
-            return None;
-        }
+    fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Hold> {
+        let share = self.shares.take(request.tenant, 1)?;
         let hold = Hold::take(&worker.budget, bytes)?;
-        under_way.push(key);
+        self.under_way.borrow_mut().push((request.key, share));
         Some(hold)
     }
 
     /// One has ended, with this status if there was an answer.
     pub(super) fn ended(&self, key: &CacheKey, status: Result<u16, CalloutFault>, now: u64) {
-        self.under_way.borrow_mut().retain(|other| other != key);
+        self.under_way
+            .borrow_mut()
+            .retain(|(other, _)| other != key);
         // 429, 5xx and connections that break come to any request; all else that is not an answer
         // speaks of this way of asking.
         if !matches!(status, Ok(200 | 429 | 500..) | Err(CalloutFault::NoReply)) {
@@ -129,9 +137,9 @@ pub(super) fn begin(
         .zip(attributes.get(Attribute::Cluster))
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
-        None => (RefreshResult::ByRequest, Err(NotRefreshed::Impossible)),
-        Some(callout) => match refreshes.room(request.key, callout.body.len(), worker) {
-            None => (RefreshResult::Busy, Err(NotRefreshed::Busy)),
+        None => (RefreshResult::ByRequest, Err(NotRefreshed)),
+        Some(callout) => match refreshes.room(&request, callout.body.len(), worker) {
+            None => (RefreshResult::Busy, Err(NotRefreshed)),
             Some(hold) => {
                 worker.add(Task::refresh(request, callout, hold), out);
                 (RefreshResult::Sent, Ok(()))

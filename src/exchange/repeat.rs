@@ -102,6 +102,7 @@ pub(super) struct Fingerprint([u64; 2]);
 #[derive(Clone, Debug)]
 pub(super) struct Decided {
     pub(super) key: CacheKey,
+    pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
@@ -111,6 +112,7 @@ impl Decided {
     pub(super) fn of(request: &Keyed) -> Self {
         Self {
             key: request.key,
+            tenant: request.tenant,
             api: request.api,
             settings: Rc::clone(&request.settings),
             ask: Rc::clone(&request.ask),

@@ -11,17 +11,6 @@ use crate::llm::Form;
 
 use super::{Reply, ReplyBody};
 
-/// Stored with an answer and sent again with a hit. Everything else belongs to the one exchange
-/// that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a connection.
-pub(super) const STORED_HEADERS: [&str; 6] = [
-    "cache-control",
-    "content-encoding",
-    "content-language",
-    "content-type",
-    "openai-model",
-    "openai-version",
-];
-
 /// What a hit serves.
 #[derive(Debug)]
 pub(super) struct Served {
@@ -46,12 +35,11 @@ struct Tell {
 /// not the one that is stored, byte for byte.
 pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
     let other = converted.filter(|form| **form != entry.head.form);
-    // A foreign store may have planted other headers than we ever stored.
     let is_kept = |name: &[u8]| match name {
         // What was converted is not compressed.
         b"content-encoding" => converted.is_none(),
         b"content-type" => other.is_none(),
-        name => STORED_HEADERS.iter().any(|known| known.as_bytes() == name),
+        _ => true,
     };
     let mut headers = entry.head.headers.filtered(is_kept);
     if let Some(form) = other {

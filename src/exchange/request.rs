@@ -46,6 +46,8 @@ struct InvalidTtl;
 #[derive(Clone, Debug)]
 pub(super) struct Keyed {
     pub(super) key: CacheKey,
+    /// Stands for the caller, with whom others share the worker: [`CacheKey::tenant`].
+    pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
@@ -243,6 +245,7 @@ impl Collecting {
         };
         let Decided {
             key,
+            tenant,
             api,
             settings,
             ask,
@@ -253,6 +256,7 @@ impl Collecting {
         let search = Search {
             request: Keyed {
                 key,
+                tenant,
                 api,
                 settings,
                 ask,
@@ -335,12 +339,15 @@ impl Collecting {
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
         });
-        let key = key.map_err(|nobody| NotKeyed::Bypass(nobody.into()))?;
+        let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
+        let key = key.map_err(nobody)?;
+        let tenant = CacheKey::tenant(&settings.key, headers, &self.attributes).map_err(nobody)?;
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
         Ok(Decided {
             key,
+            tenant,
             api,
             settings,
             ask: Rc::new(ask),

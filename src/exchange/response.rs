@@ -223,7 +223,7 @@ impl Rehearsal {
 }
 
 /// The body of an entry, uncompressed.
-fn plain(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]>> {
+pub(super) fn plain(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]>> {
     match entry.head.headers.get("content-encoding") {
         None => Some(Cow::Borrowed(entry.body())),
         Some(coding) => {

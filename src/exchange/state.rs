@@ -125,7 +125,7 @@ impl State {
             // The breaker wants to know of callouts, whoever still waits for them.
             (state, Input::Called { result, now }) => {
                 if let Some(remote) = &worker.http {
-                    let _unwanted = remote.looked_up(result, now, out);
+                    let _unwanted = remote.looked_up(result, now, worker, out);
                 }
                 state
             }

@@ -13,6 +13,8 @@ use super::{NotStored, Output, Report, Worker};
 #[derive(Debug)]
 pub(super) struct Storing {
     fate: Fate,
+    /// On behalf of whom.
+    tenant: u64,
     /// For the store behind HTTP.
     draft: Option<Draft>,
     /// When it is of no more use, in milliseconds since 1970.
@@ -31,6 +33,7 @@ pub(super) fn begin(
 ) -> Option<Storing> {
     let Whole {
         fate,
+        tenant,
         draft,
         expires,
         ..
@@ -39,6 +42,7 @@ pub(super) fn begin(
         let draft = Some(draft);
         let storing = Storing {
             fate,
+            tenant,
             draft,
             expires,
             now,
@@ -55,6 +59,7 @@ pub(super) fn begin(
     });
     Some(Storing {
         fate,
+        tenant,
         draft: for_http,
         expires,
         now,
@@ -71,6 +76,7 @@ impl Storing {
     ) {
         let Self {
             fate,
+            tenant,
             draft,
             expires,
             now,
@@ -84,6 +90,7 @@ impl Storing {
         let taken = draft.map(|draft| {
             let write = Write {
                 key: fate.key(),
+                tenant,
                 draft,
                 expires,
                 fate: fate_of_write,

@@ -15,13 +15,14 @@
 //!  Free ── begin ──► Over: who waited is released
 //! ```
 
-use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, freshness};
+use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
-use crate::store::{Lookup, StoreFault, Stored};
+use crate::shares::Share;
+use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
 use super::capture::Hold;
 use super::fate::Fate;
-use super::intake::Intake;
+use super::intake::{Intake, is_genuine};
 use super::request::Keyed;
 use super::storing::{self, Storing};
 use super::worker::Remote;
@@ -41,14 +42,15 @@ enum State {
         /// When it is of no more use, in milliseconds since 1970.
         expires: u64,
         fate: Option<Fate>,
+        room: WriteRoom,
     },
     Writing {
-        bytes: usize,
         fate: Option<Fate>,
+        _room: WriteRoom,
     },
-    Delete(CacheKey),
-    Deleting,
-    Probe(CacheKey),
+    Delete(CacheKey, WriteRoom),
+    Deleting(WriteRoom),
+    Probe,
     Probing,
     Refresh {
         request: Box<Keyed>,
@@ -60,13 +62,14 @@ enum State {
         request: Box<Keyed>,
         callout: Callout,
         _hold: Hold,
+        _room: Share,
     },
     Copying(Fate),
     Refreshing(Box<Keyed>),
     Storing(Storing),
     Find(CacheKey),
     Finding(CacheKey),
-    Fetching(CacheKey),
+    Fetching(CacheKey, Share),
     Peek(CacheKey),
     Peeking(CacheKey),
     Free(Vec<u32>, CollapseFault),
@@ -76,23 +79,30 @@ enum State {
 impl Task {
     /// Writes an entry, for which there is room, to the store behind HTTP. Whoever waits for it is
     /// told by `fate`.
-    pub(super) fn write(key: CacheKey, entry: Vec<u8>, expires: u64, fate: Option<Fate>) -> Self {
+    pub(super) fn write(
+        key: CacheKey,
+        entry: Vec<u8>,
+        expires: u64,
+        fate: Option<Fate>,
+        room: WriteRoom,
+    ) -> Self {
         Self(State::Write {
             key,
             entry,
             expires,
             fate,
+            room,
         })
     }
 
     /// Removes an entry from the store behind HTTP.
-    pub(super) fn delete(key: CacheKey) -> Self {
-        Self(State::Delete(key))
+    pub(super) fn delete(key: CacheKey, room: WriteRoom) -> Self {
+        Self(State::Delete(key, room))
     }
 
     /// Tries whether the store behind HTTP is well.
-    pub(super) fn probe(key: CacheKey) -> Self {
-        Self(State::Probe(key))
+    pub(super) fn probe() -> Self {
+        Self(State::Probe)
     }
 
     /// Asks the upstream for a new answer.
@@ -149,7 +159,7 @@ impl Task {
         out: &mut Vec<Output>,
     ) -> Option<Self> {
         let calls = match self.0 {
-            State::Write { .. } | State::Delete(_) | State::Probe(_) => 1,
+            State::Write { .. } | State::Delete(..) | State::Probe => 1,
             // It may ask the store first.
             State::Refresh { .. } => 2,
             _ => return Some(self),
@@ -178,11 +188,11 @@ impl State {
             (Self::Finding(key), Input::LookedUp { found, now }) => {
                 found_in_memory(key, found, now, worker, out)
             }
-            (Self::Fetching(key), Input::Called { result, now }) => {
+            (Self::Fetching(key, _room), Input::Called { result, now }) => {
                 let found = worker
                     .http
                     .as_ref()
-                    .map(|remote| remote.looked_up(result, now, out));
+                    .map(|remote| remote.looked_up(result, now, worker, out));
                 end(
                     &key,
                     found.and_then(Result::ok).flatten(),
@@ -209,13 +219,17 @@ impl State {
             ) => {
                 // Another gateway may have refreshed it.
                 let remote = worker.http.as_ref();
-                match remote.map(|remote| remote.look_up(&request.key, now, worker, out)) {
-                    Some(Lookup::Ask(lookup)) => {
+                let look_up = |remote: &Remote| {
+                    remote.look_up(&request.key, request.tenant, now, worker, out)
+                };
+                match remote.map(look_up) {
+                    Some(Lookup::Ask(lookup, room)) => {
                         out.push(Output::Call(lookup));
                         Self::Asking {
                             request,
                             callout,
                             _hold: hold,
+                            _room: room,
                         }
                     }
                     _ => {
@@ -231,8 +245,11 @@ impl State {
                 Input::Called { result, now },
             ) => {
                 let newer = worker.http.as_ref().and_then(|remote| {
-                    let found = remote.looked_up(result, now, out).ok()??;
-                    let entry = fresh(&request.key, found, &remote.seal, now)?;
+                    let found = remote.looked_up(result, now, worker, out).ok()??;
+                    let entry = fresh(&request.key, found, &remote.seal, now, worker)?;
+                    if !is_genuine(&entry, &request, worker) {
+                        return None;
+                    }
                     worker.copy_for_memory(request.key, &entry, &request.settings, now)
                 });
                 match newer {
@@ -287,19 +304,18 @@ impl State {
                     entry,
                     expires,
                     fate,
+                    room,
                 },
                 Input::Begin { now },
             ) => {
-                let bytes = entry.len();
                 let seconds = expires.saturating_sub(now).div_ceil(1_000);
                 out.push(Output::Call(store.write(&key.to_string(), seconds, entry)));
-                Self::Writing { bytes, fate }
+                Self::Writing { fate, _room: room }
             }
-            (Self::Writing { bytes, fate }, Input::Called { result, now }) => {
-                store.end_write(bytes);
-                let (written, turn) = store.written(result, now);
+            (Self::Writing { fate, _room }, Input::Called { result, now }) => {
+                let (written, suspicion) = store.written(result, now);
                 report(Operation::Write, done(written), out);
-                out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+                worker.try_store(suspicion, out);
                 if let Some(fate) = fate {
                     match written {
                         Ok(()) => fate.found(worker, out),
@@ -308,19 +324,18 @@ impl State {
                 }
                 Self::Over
             }
-            (Self::Delete(key), Input::Begin { .. }) => {
+            (Self::Delete(key, room), Input::Begin { .. }) => {
                 out.extend(store.delete(&key.to_string()).map(Output::Call));
-                Self::Deleting
+                Self::Deleting(room)
             }
-            (Self::Deleting, Input::Called { result, now }) => {
-                store.end_write(0);
-                let (deleted, turn) = store.deleted(result, now);
+            (Self::Deleting(_room), Input::Called { result, now }) => {
+                let (deleted, suspicion) = store.deleted(result, now);
                 report(Operation::Delete, done(deleted), out);
-                out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+                worker.try_store(suspicion, out);
                 Self::Over
             }
-            (Self::Probe(key), Input::Begin { .. }) => {
-                out.push(Output::Call(store.probe(&key.to_string())));
+            (Self::Probe, Input::Begin { .. }) => {
+                out.push(Output::Call(store.probe()));
                 Self::Probing
             }
             (Self::Probing, Input::Called { result, now }) => {
@@ -335,6 +350,9 @@ impl State {
     }
 }
 
+/// Stands for the worker itself, among its callers.
+const OWN: u64 = 0;
+
 fn found_in_memory(
     key: CacheKey,
     found: Result<Option<Stored>, StoreFault>,
@@ -344,22 +362,26 @@ fn found_in_memory(
 ) -> State {
     // What has expired is what was there before.
     let found = found.ok().flatten().map(|stored| stored.bytes);
-    let found = found.filter(|bytes| fresh(&key, bytes.clone(), &Seal::Checksum, now).is_some());
+    let is_fresh = |bytes: &Vec<u8>| {
+        let entry = fresh(&key, bytes.clone(), &Seal::Checksum, now, worker);
+        entry.is_some()
+    };
+    let found = found.filter(is_fresh);
     if found.is_none()
         && let Some(remote) = &worker.http
-        && let Lookup::Ask(callout) = remote.look_up(&key, now, worker, out)
+        && let Lookup::Ask(callout, room) = remote.look_up(&key, OWN, now, worker, out)
     {
         out.push(Output::Call(callout));
-        return State::Fetching(key);
+        return State::Fetching(key, room);
     }
     end(&key, found, Tier::Memory, worker);
     State::Over
 }
 
 /// The entry for a key, unless it has expired or is none.
-fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64) -> Option<Entry> {
+fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64, worker: &Worker) -> Option<Entry> {
     let entry = Entry::decode(key, bytes, seal).ok()?;
-    let freshness = freshness(now, entry.head.created, entry.head.lifetime);
+    let freshness = worker.freshness(&entry.head, now);
     matches!(freshness, Freshness::Fresh { .. }).then_some(entry)
 }
 

@@ -2,14 +2,17 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::attributes::Attributes;
-use crate::cache::{CacheKey, Draft, Entry, NeededAttributes, Seal};
+use crate::cache::{
+    CacheKey, Draft, Entry, EntryHead, Freshness, NeededAttributes, Seal, freshness,
+};
 use crate::callout::CalloutResult;
 use crate::config::{Config, Settings};
 use crate::http::Headers;
 use crate::random::Random;
-use crate::store::{HttpStore, Lookup, StoreFault, WriteBegun};
+use crate::store::{HttpStore, Lookup, StoreFault, Suspicion, WriteBegun, WriteRoom};
 
 use super::fate::Fate;
 use super::flights::{Due, Flights};
@@ -28,6 +31,8 @@ pub struct Worker {
     pub config: Config,
     /// What all captures together may hold.
     pub budget: CaptureBudget,
+    /// How long an answer may live that is stored under this configuration, in milliseconds.
+    longest_ttl: u64,
     pub(super) http: Option<Remote>,
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
@@ -52,6 +57,8 @@ const RELEASED_AT_ONCE: usize = 16;
 /// An entry to be written to the store behind HTTP.
 pub(super) struct Write {
     pub(super) key: CacheKey,
+    /// On behalf of whom: [`Keyed::tenant`](super::request::Keyed::tenant).
+    pub(super) tenant: u64,
     pub(super) draft: Draft,
     /// When it is of no more use, in milliseconds since 1970.
     pub(super) expires: u64,
@@ -79,15 +86,18 @@ impl Worker {
                 store: HttpStore::new(settings, random.bits()),
             }
         });
+        let ttls = config.all_settings().map(|settings| settings.ttl);
+        let longest_ttl = ttls.fold(config.client.max_ttl, Duration::max);
         Self {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
+            longest_ttl: milliseconds(longest_ttl),
             http,
             deciding: Deciding::new(&config),
             needed: NeededAttributes::new(config.all_settings()),
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),
-            refreshes: Refreshes::default(),
+            refreshes: Refreshes::new(),
             routes: Routes::default(),
             tasks: RefCell::default(),
             woken: Cell::new(false),
@@ -217,36 +227,36 @@ impl Worker {
     ) -> Result<(), StoreFault> {
         let Write {
             key,
+            tenant,
             draft,
             expires,
             fate,
         } = write;
         let remote = self.http.as_ref().ok_or(StoreFault::Unavailable)?;
         let entry = draft.seal(&remote.seal);
-        remote.begin(Operation::Write, &key, entry.len(), now, self, out)?;
-        self.add(Task::write(key, entry, expires, fate), out);
+        let bytes = entry.len();
+        let room = remote.begin(Operation::Write, tenant, bytes, now, self, out)?;
+        self.add(Task::write(key, entry, expires, fate, room), out);
         Ok(())
     }
 
     /// Has an entry that is of no more use removed, where the store does not do that by itself. Best
     /// effort: it takes room, no more.
-    pub(super) fn delete(&self, key: &CacheKey, now: u64, out: &mut Vec<Output>) {
+    pub(super) fn delete(&self, key: &CacheKey, tenant: u64, now: u64, out: &mut Vec<Output>) {
         let Some(remote) = &self.http else {
             return;
         };
-        let removes = remote.store.keeps_expired();
-        if removes
-            && remote
-                .begin(Operation::Delete, key, 0, now, self, out)
-                .is_ok()
+        if remote.store.keeps_expired()
+            && let Ok(room) = remote.begin(Operation::Delete, tenant, 0, now, self, out)
         {
-            self.add(Task::delete(*key), out);
+            self.add(Task::delete(*key, room), out);
         }
     }
 
-    /// Has the store behind HTTP tried.
-    pub(super) fn probe(&self, key: &CacheKey, out: &mut Vec<Output>) {
-        self.add(Task::probe(*key), out);
+    /// The freshness of an entry, which lives no longer than what is stored here could: another
+    /// gateway may have written it, or an earlier configuration.
+    pub(super) fn freshness(&self, head: &EntryHead, now: u64) -> Freshness {
+        freshness(now, head.created, head.lifetime.min(self.longest_ttl))
     }
 
     /// Keeps what the store behind HTTP had in memory as well, if it fits.
@@ -274,6 +284,13 @@ impl Worker {
         u32::from_le_bytes([b0, b1, b2, b3])
     }
 
+    /// Has the store behind HTTP tried, if it may be unwell.
+    pub(super) fn try_store(&self, suspicion: Option<Suspicion>, out: &mut Vec<Output>) {
+        if let Some(Suspicion) = suspicion {
+            self.add(Task::probe(), out);
+        }
+    }
+
     pub(super) fn add(&self, task: Task, out: &mut Vec<Output>) {
         self.tasks.borrow_mut().push(task);
         if !self.woken.replace(true) {
@@ -287,14 +304,20 @@ impl Remote {
     pub(super) fn look_up(
         &self,
         key: &CacheKey,
+        tenant: u64,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Lookup {
-        let (lookup, turn) = self.store.look_up(&key.to_string(), now);
+        let (lookup, turn) = self.store.look_up(&key.to_string(), tenant, now);
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
-        if lookup == Lookup::Probe {
-            worker.probe(key, out);
+        match lookup {
+            Lookup::Probe => worker.add(Task::probe(), out),
+            Lookup::Refused(fault @ StoreFault::Busy) => {
+                let busy = OperationResult::Failed(fault);
+                out.push(Output::Report(Report::Store(Operation::Lookup, busy)));
+            }
+            Lookup::Refused(_) | Lookup::Ask(..) => {}
         }
         lookup
     }
@@ -304,30 +327,31 @@ impl Remote {
         &self,
         result: CalloutResult,
         now: u64,
+        worker: &Worker,
         out: &mut Vec<Output>,
     ) -> Result<Option<Vec<u8>>, StoreFault> {
-        let (found, turn) = self.store.looked_up(result, now);
+        let (found, suspicion) = self.store.looked_up(result, now);
         let result = OperationResult::of_lookup(&found);
         out.push(Output::Report(Report::Store(Operation::Lookup, result)));
-        out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
+        worker.try_store(suspicion, out);
         found
     }
 
     fn begin(
         &self,
         operation: Operation,
-        key: &CacheKey,
+        tenant: u64,
         bytes: usize,
         now: u64,
         worker: &Worker,
         out: &mut Vec<Output>,
-    ) -> Result<(), StoreFault> {
-        let (begun, turn) = self.store.begin_write(bytes, now);
+    ) -> Result<WriteRoom, StoreFault> {
+        let (begun, turn) = self.store.begin_write(bytes, tenant, now);
         out.extend(turn.map(|turn| Output::Report(Report::Breaker(turn))));
         let fault = match begun {
-            WriteBegun::Yes => return Ok(()),
+            WriteBegun::Yes(room) => return Ok(room),
             WriteBegun::Probe => {
-                worker.probe(key, out);
+                worker.add(Task::probe(), out);
                 StoreFault::BreakerOpen
             }
             WriteBegun::No(fault) => fault,

@@ -2,23 +2,30 @@
 //! may share it, and it may hand back any bytes at all.
 //!
 //! A protocol is one file: what it asks, as a pure function of key and entry, and what it makes of
-//! the reply. Around it are the bounds: a circuit breaker, and a limit on what is being written.
+//! the reply. Around it are the bounds: a circuit breaker, and limits on what is being looked up and
+//! written, of which each caller has a share.
 
 mod breaker;
 mod rest;
 mod webdis;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 
 pub use breaker::{BreakerState, Turn};
 
 use super::StoreFault;
 use crate::callout::{Callout, CalloutReply, CalloutResult};
 use crate::config::{self, StoreProtocol};
+use crate::random::Random;
+use crate::shares::{Share, Shares};
 use breaker::{Admission, Breaker};
 
-/// So many writes may be on their way at once, per worker.
-const MAX_WRITES: usize = 64;
+/// So many lookups may be on their way at once, per worker: half of it for one caller. Envoy lets a
+/// cluster have 1,024 requests, and what exceeds that fails.
+const MAX_LOOKUPS: usize = 512;
+
+/// So many writes may be on their way at once, per worker: half of it for one caller.
+const MAX_WRITES: usize = 128;
 
 /// Their entries together may be so many times as long as the longest one.
 const MAX_WRITTEN_ENTRIES: usize = 4;
@@ -81,26 +88,39 @@ pub struct HttpStore {
     settings: config::Http,
     protocol: &'static dyn Protocol,
     breaker: RefCell<Breaker>,
-    writes: Cell<usize>,
-    bytes_written: Cell<usize>,
+    random: RefCell<Random>,
+    lookups: Shares,
+    writes: Shares,
+    bytes_written: Shares,
+}
+
+/// The store has failed so often that it is to be tried with [`HttpStore::probe`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suspicion;
+
+/// Room for a write, until this is dropped.
+#[derive(Debug)]
+pub struct WriteRoom {
+    _one: Share,
+    _bytes: Share,
 }
 
 /// Whether, and how, an entry is to be looked up.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Lookup {
-    /// Send this and wait for the reply.
-    Ask(Callout),
+    /// Send this and wait for the reply, with the room that it takes.
+    Ask(Callout, Share),
     /// Do not wait; the store is to be tried with [`HttpStore::probe`] meanwhile.
     Probe,
-    /// Do not ask.
-    Refused,
+    /// Do not ask, and why.
+    Refused(StoreFault),
 }
 
 /// Whether an entry may be written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum WriteBegun {
     /// There is room.
-    Yes,
+    Yes(WriteRoom),
     /// Not now; the store is to be tried with [`HttpStore::probe`].
     Probe,
     /// Why not.
@@ -112,11 +132,14 @@ impl HttpStore {
     pub fn new(settings: config::Http, seed: u64) -> Self {
         let patience = settings.lookup_timeout.saturating_mul(PROBE_PATIENCE);
         let probe_timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
+        let bytes_written = settings.max_entry_bytes.saturating_mul(MAX_WRITTEN_ENTRIES);
         Self {
             protocol: protocol(settings.protocol),
             breaker: RefCell::new(Breaker::new(settings.breaker, probe_timeout, seed)),
-            writes: Cell::new(0),
-            bytes_written: Cell::new(0),
+            random: RefCell::new(Random::new(seed)),
+            lookups: Shares::new(MAX_LOOKUPS),
+            writes: Shares::new(MAX_WRITES),
+            bytes_written: Shares::new(bytes_written),
             settings,
         }
     }
@@ -131,19 +154,29 @@ impl HttpStore {
         self.protocol.delete("", "").is_some()
     }
 
-    /// Decides how to look a key up at `now`, in milliseconds since 1970.
-    pub fn look_up(&self, key: &str, now: u64) -> (Lookup, Option<Turn>) {
+    /// Decides how to look a key up for a caller at `now`, in milliseconds since 1970.
+    pub fn look_up(&self, key: &str, caller: u64, now: u64) -> (Lookup, Option<Turn>) {
         let (admission, turn) = self.breaker.borrow_mut().admit(now);
         let lookup = match admission {
-            Admission::Closed => Lookup::Ask(self.probe(key)),
+            Admission::Closed => match self.lookups.take(caller, 1) {
+                Some(room) => Lookup::Ask(self.get(key), room),
+                None => Lookup::Refused(StoreFault::Busy),
+            },
             Admission::Probe => Lookup::Probe,
-            Admission::Refused => Lookup::Refused,
+            Admission::Refused => Lookup::Refused(StoreFault::BreakerOpen),
         };
         (lookup, turn)
     }
 
-    /// Looks a key up to see whether the store is well.
-    pub fn probe(&self, key: &str) -> Callout {
+    /// Looks up what is not there, to see whether the store is well: an entry might be too large for
+    /// the time that a lookup has. Nobody knows the key beforehand.
+    pub fn probe(&self) -> Callout {
+        let mut random = self.random.borrow_mut();
+        let words = [(); 4].map(|()| format!("{:016x}", random.bits()));
+        self.get(&words.concat())
+    }
+
+    fn get(&self, key: &str) -> Callout {
         let request = self.protocol.get(&self.settings.path_prefix, key);
         self.callout(request, self.settings.lookup_timeout)
     }
@@ -153,10 +186,10 @@ impl HttpStore {
         &self,
         result: CalloutResult,
         now: u64,
-    ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
+    ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Suspicion>) {
         let found = self.found(result);
-        let turn = self.note(found.as_ref().err().copied(), now);
-        (found, turn)
+        let suspicion = self.note(found.as_ref().err().copied(), now);
+        (found, suspicion)
     }
 
     /// What a probe says about the store.
@@ -171,9 +204,8 @@ impl HttpStore {
         (found, turn)
     }
 
-    /// Takes room for a write of so many bytes at `now`, in milliseconds since 1970, which
-    /// [`HttpStore::end_write`] gives back.
-    pub fn begin_write(&self, bytes: usize, now: u64) -> (WriteBegun, Option<Turn>) {
+    /// Takes room for a caller's write of so many bytes at `now`, in milliseconds since 1970.
+    pub fn begin_write(&self, bytes: usize, caller: u64, now: u64) -> (WriteBegun, Option<Turn>) {
         let max_entry_bytes = self.settings.max_entry_bytes;
         if bytes > max_entry_bytes {
             return (WriteBegun::No(StoreFault::TooLarge), None);
@@ -183,26 +215,17 @@ impl HttpStore {
             Admission::Refused => WriteBegun::No(StoreFault::BreakerOpen),
             Admission::Probe => WriteBegun::Probe,
             Admission::Closed => {
-                let writes = self.writes.get().saturating_add(1);
-                let total = self.bytes_written.get().saturating_add(bytes);
-                let max_total = max_entry_bytes.saturating_mul(MAX_WRITTEN_ENTRIES);
-                if writes > MAX_WRITES || total > max_total {
-                    WriteBegun::No(StoreFault::Busy)
-                } else {
-                    self.writes.set(writes);
-                    self.bytes_written.set(total);
-                    WriteBegun::Yes
+                let one = self.writes.take(caller, 1);
+                match one.zip(self.bytes_written.take(caller, bytes)) {
+                    Some((one, bytes)) => WriteBegun::Yes(WriteRoom {
+                        _one: one,
+                        _bytes: bytes,
+                    }),
+                    None => WriteBegun::No(StoreFault::Busy),
                 }
             }
         };
         (begun, turn)
-    }
-
-    /// Gives back the room that a write took.
-    pub fn end_write(&self, bytes: usize) {
-        self.writes.set(self.writes.get().saturating_sub(1));
-        self.bytes_written
-            .set(self.bytes_written.get().saturating_sub(bytes));
     }
 
     /// Writes an entry that is of use for so many seconds.
@@ -217,10 +240,10 @@ impl HttpStore {
         &self,
         result: CalloutResult,
         now: u64,
-    ) -> (Result<(), StoreFault>, Option<Turn>) {
+    ) -> (Result<(), StoreFault>, Option<Suspicion>) {
         let written = well(result).and_then(|reply| self.protocol.stored(&reply));
-        let turn = self.note(written.err(), now);
-        (written, turn)
+        let suspicion = self.note(written.err(), now);
+        (written, suspicion)
     }
 
     /// Removes an entry that has expired; `None` if the store does that by itself.
@@ -234,10 +257,10 @@ impl HttpStore {
         &self,
         result: CalloutResult,
         now: u64,
-    ) -> (Result<(), StoreFault>, Option<Turn>) {
+    ) -> (Result<(), StoreFault>, Option<Suspicion>) {
         let deleted = well(result).and_then(|reply| self.protocol.deleted(&reply));
-        let turn = self.note(deleted.err(), now);
-        (deleted, turn)
+        let suspicion = self.note(deleted.err(), now);
+        (deleted, suspicion)
     }
 
     fn callout(&self, request: Request, timeout: std::time::Duration) -> Callout {
@@ -272,10 +295,10 @@ impl HttpStore {
     }
 
     /// Tells the breaker how an ordinary callout went.
-    fn note(&self, fault: Option<StoreFault>, now: u64) -> Option<Turn> {
+    fn note(&self, fault: Option<StoreFault>, now: u64) -> Option<Suspicion> {
         let mut breaker = self.breaker.borrow_mut();
         if fault.is_some_and(is_unwell) {
-            breaker.failed(now)
+            breaker.failed(now).then_some(Suspicion)
         } else {
             breaker.succeeded();
             None

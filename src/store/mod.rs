@@ -4,7 +4,7 @@ mod http;
 mod lease;
 mod memory;
 
-pub use http::{BreakerState, HttpStore, Lookup, Turn, WriteBegun};
+pub use http::{BreakerState, HttpStore, Lookup, Suspicion, Turn, WriteBegun, WriteRoom};
 pub use lease::{Joined, Lease, Leases, Peeked};
 pub use memory::{MemoryStore, Seen, Stored};
 
@@ -58,7 +58,7 @@ pub enum StoreFault {
     Refused,
     /// It has failed too often, and is left alone for a while.
     BreakerOpen,
-    /// Too much is being written to it already.
+    /// Too much is being asked of it already, on behalf of the same caller or of all.
     Busy,
 }
 

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import struct
 import zlib
+from collections.abc import Iterator
 
 from harness import s3 as s3_credentials
 from harness.envoy import Config, Envoy
@@ -174,6 +175,37 @@ def changed(entry: bytes, field: EntryField, change) -> bytes:
     number, = struct.unpack_from(field.layout, sealed, field.offset)
     struct.pack_into(field.layout, sealed, field.offset, change(number))
     return resealed(bytes(sealed))
+
+
+def fields(data: bytes) -> Iterator[bytes]:
+    """Byte strings, each with its length before it."""
+    at = 0
+    while at < len(data):
+        length, = struct.unpack_from("<I", data, at)
+        yield data[at + 4:at + 4 + length]
+        at += 4 + length
+
+
+def field(data: bytes) -> bytes:
+    return struct.pack("<I", len(data)) + data
+
+
+def rebuilt(entry: bytes, *, options: bytes | None = None, body=None, headers=None,
+            status: int = 200) -> bytes:
+    """The entry with other parts, under a checksum that fits; `body` and `headers` are functions of
+    what was there."""
+    old_options = next(fields(entry[HEAD:-4]))
+    at = HEAD + 4 + len(old_options)
+    count, = struct.unpack_from("<I", entry, at)
+    *flat, old_body = fields(entry[at + 4:-4])
+    assert len(flat) == 2 * count
+    pairs = list(zip(flat[::2], flat[1::2], strict=True))
+    pairs = headers(pairs) if headers else pairs
+    options = old_options if options is None else options
+    sealed = entry[:HEAD] + field(options) + struct.pack("<I", len(pairs))
+    sealed += b"".join(field(name) + field(value) for name, value in pairs)
+    sealed += field(body(old_body) if body else old_body)
+    return changed(resealed(sealed), STATUS, lambda _: status)
 
 
 def resealed(without_checksum: bytes) -> bytes:

@@ -1,5 +1,6 @@
 """Whatever the store hands back that is not the entry asked for is a miss, and never an answer."""
 
+import json
 import os
 
 import pytest
@@ -26,6 +27,7 @@ from remote_store import (
     detail,
     on_s3,
     on_webdis,
+    rebuilt,
     resealed,
     tier,
 )
@@ -80,6 +82,64 @@ UNUSABLE = {
 }
 
 
+def adding(name: bytes, value: bytes):
+    """The entry with one more header."""
+    return lambda entry: rebuilt(entry, headers=lambda pairs: [*pairs, (name, value)])
+
+
+def typed(value: bytes):
+    return lambda entry: rebuilt(entry, headers=lambda _: [(b"content-type", value)])
+
+
+def saying(change):
+    return lambda entry: rebuilt(entry, body=change)
+
+
+NEXT_RESPONSE = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nowned"
+
+# All of these have a checksum that fits, as anybody can make who can write to the store.
+PLANTED = {
+    "status 204 with the next response for a body": lambda entry: rebuilt(
+        entry, status=204, body=lambda _: NEXT_RESPONSE),
+    "status 304 with the next response for a body": lambda entry: rebuilt(
+        entry, status=304, body=lambda _: NEXT_RESPONSE),
+    "status 101": lambda entry: rebuilt(entry, status=101),
+    "status 206": lambda entry: rebuilt(entry, status=206),
+    "status 301": lambda entry: rebuilt(entry, status=301),
+    "status 500": lambda entry: rebuilt(entry, status=500),
+    "a set-cookie": adding(b"set-cookie", b"session=theirs"),
+    "a content-length": adding(b"content-length", b"1"),
+    "a transfer-encoding": adding(b"transfer-encoding", b"chunked"),
+    "a connection header": adding(b"connection", b"close"),
+    "a pseudo-header": adding(b":status", b"204"),
+    "a header that ends the headers": adding(b"openai-model", b"x\r\n\r\n" + NEXT_RESPONSE),
+    "a header with a line feed": adding(b"openai-model", b"x\nset-cookie: a=b"),
+    "a header with a NUL": adding(b"openai-model", b"x\0"),
+    "a name with a line end": adding(b"openai-model\r\nset-cookie", b"a=b"),
+    "a name in capitals": adding(b"OpenAI-Model", b"x"),
+    "a name of nothing": adding(b"", b"x"),
+    "a header twice": adding(b"content-type", b"application/json"),
+    "a header of 100 KB": adding(b"openai-model", 100_000 * b"x"),
+    "100,000 headers": lambda entry: rebuilt(entry, headers=lambda _: 100_000 * [(b"", b"")]),
+    "no content type": lambda entry: rebuilt(entry, headers=lambda _: []),
+    "a content type of another framing": typed(b"text/event-stream"),
+    "a page": typed(b"text/html"),
+    "a coding that it is not in": adding(b"content-encoding", b"gzip"),
+    "a coding that cannot be judged": adding(b"content-encoding", b"br"),
+    "form options of 100 KB": lambda entry: rebuilt(entry, options=100_000 * b"x"),
+    "a framing that its body has not": lambda entry: changed(entry, FRAMING, lambda _: 1),
+    "a life of 500 million years": lambda entry: changed(entry, LIFETIME, lambda _: 2**64 - 1),
+    "half of its answer": saying(lambda body: body[:len(body) // 2]),
+    "no answer": saying(lambda _: b""),
+    "an error": saying(lambda _: b'{"error": {"message": "quota"}}'),
+    "an answer that a limit cut off": saying(lambda body: body.replace(b"stop", b"length")),
+    "an answer of another API": saying(lambda _: json.dumps({
+        "type": "message", "content": [{"type": "text", "text": "x"}],
+        "stop_reason": "end_turn"}).encode()),
+    "a body that is no text": saying(lambda body: body.replace(b"assistant", b"assist\xffnt")),
+}
+
+
 @pytest.fixture(scope="module")
 def redis():
     """One for all of these tests: they spoil different entries."""
@@ -124,6 +184,43 @@ def test_what_is_not_the_entry_as_it_was_written_is_a_miss(store, standin, promp
     missed = spoil(envoy, entries, standin, chat(prompt()),
                    lambda key: entries.write(key, UNUSABLE[name](entries.read(key))))
     assert detail(missed) == "unusable_entry"
+
+
+@pytest.mark.parametrize("name", PLANTED)
+def test_what_this_filter_would_not_have_stored_is_a_miss_though_its_checksum_fits(
+        store, standin, prompt, name):
+    envoy, entries = store
+    missed = spoil(envoy, entries, standin, chat(prompt()),
+                   lambda key: entries.write(key, PLANTED[name](entries.read(key))))
+    assert detail(missed) == "unusable_entry"
+
+
+def test_an_entry_that_is_put_together_anew_is_the_same_entry(store, standin, prompt):
+    """Otherwise the tests above would show nothing."""
+    envoy, entries = store
+    body = chat(prompt())
+    stored = ask_and_store(envoy, body)
+    key = stored.header("x-cache-key")
+    shouted = rebuilt(entries.read(key), body=lambda body: body.replace(b"stand", b"STAND"))
+    entries.write(key, shouted)
+    with upstream_asked(standin, 0):
+        hit = fetch(envoy.port, body)
+    assert (tier(hit), hit.body) == ("http", stored.body.replace(b"stand", b"STAND"))
+    assert hit.body != stored.body
+
+
+def test_a_planted_entry_does_not_reach_the_memory_either(envoys, redis, webdis, standin, prompt):
+    entries, body = RedisEntries(redis), chat(prompt())
+    planted = PLANTED["half of its answer"]
+    with (Envoy(on_webdis(envoys, webdis.port)) as writer,
+          Envoy(on_webdis(envoys, webdis.port, memory=MEMORY)) as reader):
+        key = ask_and_store(writer, body).header("x-cache-key")
+        entries.write(key, planted(entries.read(key)))
+        with upstream_asked(standin, 1):
+            mended = ask_and_store(reader, body)
+            assert detail(mended) == "unusable_entry"
+            hit = fetch(reader.port, body)
+        assert (tier(hit), hit.body) == ("memory", mended.body)
 
 
 def test_an_entry_with_any_byte_flipped_is_a_miss(envoys, redis, webdis, prompt):

@@ -31,7 +31,7 @@ from remote_store import (
 MIB = 1 << 20
 # src/store/http.rs: so many writes of one worker may be on their way, and so much of them.
 MAX_WRITES = 64
-MAX_WRITTEN_ENTRIES = 4
+MAX_WRITTEN_ENTRIES = 2
 NEW = {"cache-control": "no-cache"}
 ANSWERS = "llm_cache_answers.result."
 

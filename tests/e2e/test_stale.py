@@ -284,6 +284,33 @@ def test_a_refresh_carries_no_header_of_envoys_that_the_client_sent(envoys, stan
                     "x-llm-cache-ttl"} & set(sent)
 
 
+def test_one_callers_slow_refreshes_keep_nobody_elses_answers_stale(envoys, standin, prompt):
+    """Who has its share of them under way goes to the upstream itself; the others have theirs."""
+    share = 16
+    slow, other = ({**REVALIDATE, "authorization": f"Bearer {name}"} for name in ("slow", "other"))
+    with Envoy(envoys.config(PLUGIN)) as envoy, vm_survives(envoy):
+        teach(envoy, headers=REVALIDATE)
+        bodies = [chat(prompt()) for _ in range(share + 3)]
+        counted, step = Counted(envoy), prompt()
+        for body in bodies:
+            store_expired(envoy, body, slow)
+        for body in bodies[:share]:
+            assert is_stale(ask(envoy.port, body, headers=slow, standin=f"hold;step={step}"))
+        for body in bodies[share:]:
+            live = ask(envoy.port, body, headers=slow)
+            assert live.header("cache-status") == "envoy-llm-cache; fwd=stale"
+            assert ask(envoy.port, body, headers=slow).cache == "HIT"
+        mine = chat(prompt())
+        store_expired(envoy, mine, other)
+        assert is_stale(ask(envoy.port, mine, headers=other))
+        assert until_fresh(envoy, mine, other).cache == "HIT"
+        grown = counted.since()
+        assert grown["refreshes.result.sent"] == share + 1
+        assert grown["refreshes.result.busy"] == 3
+        standin.release(step, ALL_PIECES)
+        assert until_fresh(envoy, bodies[0], slow).cache == "HIT"
+
+
 def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
     config = envoys.config({"stale_while_revalidate": WINDOW, "hold_headers": True})
     config.without("envoy.filters.http.buffer")

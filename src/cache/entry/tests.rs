@@ -143,21 +143,95 @@ fn an_entry_of_another_version_is_foreign() {
     }
 }
 
-#[test]
-fn what_would_split_a_response_is_refused_though_its_checksum_is_right() {
-    for (status, value) in [
-        (200, "a\r\nset-cookie: b"),
-        (200, "a\0"),
-        (999, "a"),
-        (100, "a"),
-    ] {
-        let headers = [("content-type", value)].into_iter().collect();
-        let draft = encode(&key(), &Form::json(), status, 0, 1, &headers, b"x").unwrap();
-        for seal in seals() {
-            let decoded = Entry::decode(&key(), draft.clone().seal(&seal), &seal);
-            assert_eq!(decoded, Err(EntryFault::Corrupt), "{status} {value:?}");
-        }
+/// An entry that `encode` would not make.
+fn forged(
+    status: u16,
+    lifetime: u64,
+    options: &[u8],
+    headers: &[(&str, &str)],
+    seal: &Seal,
+) -> Vec<u8> {
+    let mut out = vec![];
+    out.extend_from_slice(&MAGIC);
+    out.extend_from_slice(&[FORMAT_VERSION, 0]);
+    out.extend_from_slice(&status.to_le_bytes());
+    out.extend_from_slice(&[0; 8]);
+    out.extend_from_slice(&lifetime.to_le_bytes());
+    out.extend_from_slice(key().as_bytes());
+    put(&mut out, options).unwrap();
+    out.extend_from_slice(&u32::try_from(headers.len()).unwrap().to_le_bytes());
+    for (name, value) in headers {
+        put(&mut out, name.as_bytes()).unwrap();
+        put(&mut out, value.as_bytes()).unwrap();
     }
+    put(&mut out, b"x").unwrap();
+    Draft(out).seal(seal)
+}
+
+#[test]
+fn only_what_is_stored_is_an_entry_whoever_has_sealed_it() {
+    const JSON: (&str, &str) = ("content-type", "application/json");
+    const YEAR: u64 = 365 * 86_400_000;
+    let long = "a".repeat(MAX_HEADER_BYTES);
+    let seven = [JSON; 7];
+    let refused: [(u16, u64, &[u8], &[(&str, &str)]); 25] = [
+        // A body behind a status that has none is the beginning of the next response.
+        (204, 1, b"", &[JSON]),
+        (205, 1, b"", &[JSON]),
+        (304, 1, b"", &[JSON]),
+        (101, 1, b"", &[JSON]),
+        (0, 1, b"", &[JSON]),
+        (201, 1, b"", &[JSON]),
+        (206, 1, b"", &[JSON]),
+        (301, 1, b"", &[JSON]),
+        (503, 1, b"", &[JSON]),
+        (999, 1, b"", &[JSON]),
+        (200, YEAR + 1, b"", &[JSON]),
+        (200, u64::MAX, b"", &[JSON]),
+        (200, 1, &[b'o'; MAX_OPTION_BYTES + 1], &[JSON]),
+        (200, 1, b"", &[("content-type", "a\r\nset-cookie: b")]),
+        (200, 1, b"", &[("content-type", "a\nb")]),
+        (200, 1, b"", &[("content-type", "a\0")]),
+        (200, 1, b"", &[("content-type", "a\u{7f}")]),
+        (200, 1, b"", &[("content-type", &long)]),
+        (200, 1, b"", &[("Content-Type", "application/json")]),
+        (200, 1, b"", &[("content-type\r\nx", "a")]),
+        (200, 1, b"", &[("set-cookie", "a=b")]),
+        (200, 1, b"", &[("content-length", "1")]),
+        (200, 1, b"", &[(":status", "204")]),
+        (200, 1, b"", &[JSON, JSON]),
+        (200, 1, b"", &seven),
+    ];
+    for seal in seals() {
+        for (status, lifetime, options, headers) in refused {
+            let entry = forged(status, lifetime, options, headers, &seal);
+            let decoded = Entry::decode(&key(), entry, &seal);
+            assert_eq!(
+                decoded,
+                Err(EntryFault::NotOurs),
+                "{status} {lifetime} {headers:?}"
+            );
+            // One list for both directions: nothing is written that would be refused.
+            let form = Form::stream(Framing::Json, options);
+            let headers = headers.iter().copied().collect();
+            let draft = encode(&key(), &form, status, 0, lifetime, &headers, b"x");
+            assert_eq!(draft, None, "{status} {lifetime} {headers:?}");
+        }
+        let all = STORED_HEADERS.map(|name| (name, "a"));
+        let options = [b'o'; MAX_OPTION_BYTES];
+        let decoded = Entry::decode(&key(), forged(200, YEAR, &options, &all, &seal), &seal);
+        assert!(decoded.is_ok(), "{decoded:?}");
+    }
+}
+
+#[test]
+fn headers_without_end_are_not_read_to_their_end() {
+    let many = vec![("", ""); 100_000];
+    let entry = forged(200, 1, b"", &many, &Seal::Checksum);
+    assert_eq!(
+        Entry::decode(&key(), entry, &Seal::Checksum),
+        Err(EntryFault::NotOurs)
+    );
 }
 
 #[test]

@@ -4,6 +4,7 @@ use crate::cache::Tier;
 use crate::callout::CalloutResult;
 use crate::exchange::state::State;
 use crate::exchange::{Miss, Output, Worker};
+use crate::shares::Share;
 use crate::store::{Lookup, StoreFault};
 
 use super::Search;
@@ -17,6 +18,7 @@ pub(in crate::exchange) struct Fetching {
     miss: Miss,
     /// What the memory has, expired.
     stale: Option<Stale>,
+    _room: Share,
 }
 
 impl Search {
@@ -33,21 +35,21 @@ impl Search {
             return self.missed(miss, stale, now, worker, out);
         };
         let key = self.request.key;
-        match remote.look_up(&key, now, worker, out) {
-            Lookup::Ask(callout) => {
+        let fault = match remote.look_up(&key, self.request.tenant, now, worker, out) {
+            Lookup::Ask(callout, room) => {
                 out.push(Output::Call(callout));
                 let search = self;
-                State::Fetching(Box::new(Fetching {
+                return State::Fetching(Box::new(Fetching {
                     search,
                     miss,
                     stale,
-                }))
+                    _room: room,
+                }));
             }
-            Lookup::Probe | Lookup::Refused => {
-                let open = Miss::Store(StoreFault::BreakerOpen);
-                self.missed(open, stale, now, worker, out)
-            }
-        }
+            Lookup::Probe => StoreFault::BreakerOpen,
+            Lookup::Refused(fault) => fault,
+        };
+        self.missed(Miss::Store(fault), stale, now, worker, out)
     }
 
     /// Whether what is too old for this request is so under every rule, and nothing replaces it.
@@ -74,11 +76,12 @@ impl Fetching {
             mut search,
             miss: from_memory,
             stale,
+            _room,
         } = self;
         let Some(remote) = &worker.http else {
             return search.missed(from_memory, stale, now, worker, out);
         };
-        let found = remote.looked_up(result, now, out);
+        let found = remote.looked_up(result, now, worker, out);
         let key = search.request.key;
         let found = search.examine(found, Tier::Http, now, worker);
         if found.is_ok() {
@@ -101,7 +104,7 @@ impl Fetching {
             }
             Err(miss) => {
                 if miss == Miss::Expired && search.may_delete(worker) {
-                    worker.delete(&key, now, out);
+                    worker.delete(&key, search.request.tenant, now, out);
                 }
                 let miss = match miss {
                     Miss::Absent => from_memory,

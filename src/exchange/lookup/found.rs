@@ -5,10 +5,11 @@ use std::borrow::Cow;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::cache::{Entry, Freshness, Seal, Tier, freshness};
+use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
 use crate::exchange::capture::Hold;
+use crate::exchange::intake::is_genuine;
 use crate::exchange::reply::{Served, Told};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
@@ -84,14 +85,23 @@ impl Search {
             _ => &Seal::Checksum,
         };
         let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
-        let found = self.verify(entry, tier, now)?;
+        let found = self.verify(entry, tier, now, worker)?;
+        if tier == Tier::Http && !is_genuine(&found.entry, &self.request, worker) {
+            return Err(Miss::Unusable);
+        }
         self.convert(found, worker)
     }
 
     /// The entry, if it is not too old.
-    pub(super) fn verify(&self, entry: Entry, tier: Tier, now: u64) -> Result<Verified, Miss> {
+    pub(super) fn verify(
+        &self,
+        entry: Entry,
+        tier: Tier,
+        now: u64,
+        worker: &Worker,
+    ) -> Result<Verified, Miss> {
         let window = self.request.settings.stale_window();
-        let (validity, age) = match freshness(now, entry.head.created, entry.head.lifetime) {
+        let (validity, age) = match worker.freshness(&entry.head, now) {
             Freshness::FromTheFuture => return Err(Miss::Unusable),
             Freshness::Expired { since, .. } if !is_within(since, window) => {
                 return Err(Miss::Expired);

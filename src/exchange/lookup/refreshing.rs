@@ -68,8 +68,8 @@ impl Search {
 }
 
 impl Refreshing {
-    /// Refreshes by a callout and serves what has expired at once; or, where no callout can be made
-    /// of the request, lets the request itself go.
+    /// Refreshes by a callout and serves what has expired at once; or, where that cannot be, lets the
+    /// request itself go.
     pub(in crate::exchange) fn request_read(
         self,
         body: Option<&[u8]>,
@@ -93,11 +93,7 @@ impl Refreshing {
         } = &search;
         match refresh::begin(request, headers, attributes, body, now, worker, out) {
             Ok(()) => search.serve_stale(stale, out),
-            Err(NotRefreshed::Busy) => {
-                fate.abandoned(worker, out);
-                search.serve_stale(stale, out)
-            }
-            Err(NotRefreshed::Impossible) => {
+            Err(NotRefreshed) => {
                 // What would have been served at once stands in, whatever `stale_if_error` says.
                 search.ask(Miss::Expired, Some(stale), fate.lead(), out)
             }

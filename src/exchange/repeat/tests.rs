@@ -4,6 +4,7 @@ use crate::llm::{Form, Framing};
 fn decided(options: &[u8]) -> Decided {
     Decided {
         key: CacheKey::from_bytes([7; 32]),
+        tenant: 1,
         api: Api::from_path(b"/v1/chat/completions").unwrap(),
         settings: Rc::new(Settings::default()),
         ask: Rc::new(Ask {

@@ -1,9 +1,10 @@
 //! The store behind HTTP, as an exchange and its worker see it.
 
 use super::*;
-use crate::cache::{Entry, Seal};
+use crate::cache::{Entry, Seal, encode};
 use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
 use crate::http::Headers;
+use crate::llm::{Form, Framing};
 use crate::store::BreakerState;
 
 const WEBDIS: &str = r#""http": {"cluster": "cache", "protocol": "webdis",
@@ -210,6 +211,142 @@ fn whatever_the_store_does_is_a_miss_with_a_reason() {
     }
 }
 
+/// An entry for the request that `only_entry` answers, sealed as it should be, with another answer.
+fn planted(
+    worker: &Rc<Worker>,
+    form: &Form,
+    lifetime: u64,
+    head: Extra<'_>,
+    body: &[u8],
+) -> Vec<u8> {
+    let (first, _) = written(worker);
+    let (key, _) = first.stored.unwrap();
+    let head = headers(&head.iter().map(|(n, v)| (*n, (*v).to_owned())).collect());
+    let draft = encode(&key, form, 200, NOW, lifetime, &head, body).unwrap();
+    draft.seal(&worker.http.as_ref().unwrap().seal)
+}
+
+fn asked(worker: &Rc<Worker>, ask: &str, now: u64, entry: &[u8]) -> Host {
+    let mut host = Host::new(worker);
+    host.now = now;
+    host.request(&post(&[]), ask);
+    host.called(reply(200, entry));
+    host
+}
+
+const JSON_TYPE: (&str, &str) = ("content-type", "application/json");
+const SSE_TYPE: (&str, &str) = ("content-type", "text/event-stream");
+
+#[test]
+fn what_the_store_has_is_judged_as_an_upstream_s_answer_would_be() {
+    let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
+    let brotli = ("content-encoding", "br");
+    let gzip = ("content-encoding", "gzip");
+    let half = &JSON[..JSON.len() / 2];
+    let cut = JSON.replace("stop", "length");
+    let claude =
+        r#"{"type":"message","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
+    let undone = STREAM.replace("data: [DONE]\n\n", "");
+    let ndjson = Form::stream(Framing::Ndjson, b"");
+    let worker = both("");
+    for (form, head, body, serves) in [
+        (&json, &[JSON_TYPE][..], JSON, true),
+        (&sse, &[SSE_TYPE], STREAM, true),
+        (&json, &[JSON_TYPE], half, false),
+        (&json, &[JSON_TYPE], "", false),
+        (
+            &json,
+            &[JSON_TYPE],
+            r#"{"error":{"message":"quota"}}"#,
+            false,
+        ),
+        (&json, &[JSON_TYPE], cut.as_str(), false),
+        (&json, &[JSON_TYPE], claude, false),
+        (&json, &[JSON_TYPE], STREAM, false),
+        (&json, &[SSE_TYPE], JSON, false),
+        (&json, &[], JSON, false),
+        (&json, &[("content-type", "text/html")], JSON, false),
+        (&json, &[JSON_TYPE, brotli], JSON, false),
+        (&json, &[JSON_TYPE, gzip], JSON, false),
+        (&sse, &[SSE_TYPE], undone.as_str(), false),
+        (&sse, &[JSON_TYPE], STREAM, false),
+        (
+            &ndjson,
+            &[("content-type", "application/x-ndjson")],
+            JSON,
+            false,
+        ),
+    ] {
+        let entry = planted(&worker, form, 3_600_000, head, body.as_bytes());
+        let ask = if form.framing == Framing::Sse {
+            ASK_STREAM
+        } else {
+            ASK_JSON
+        };
+        let host = asked(&worker, ask, NOW, &entry);
+        let result = if serves {
+            RequestResult::Hit
+        } else {
+            RequestResult::Miss(Miss::Unusable)
+        };
+        assert_eq!(
+            host.request_result(),
+            Some(result),
+            "{form:?} {head:?} {body}"
+        );
+        assert_eq!(
+            host.stored.is_some(),
+            serves,
+            "what is no entry has no copy"
+        );
+    }
+}
+
+#[test]
+fn what_only_holders_of_the_integrity_key_can_write_was_judged_when_it_was_written() {
+    let worker = both(r#", "integrity_key": "0123456789abcdef0123456789abcdef""#);
+    let entry = planted(
+        &worker,
+        &Form::json(),
+        3_600_000,
+        &[JSON_TYPE],
+        b"not judged",
+    );
+    let host = asked(&worker, ASK_JSON, NOW, &entry);
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+}
+
+#[test]
+fn an_entry_lives_no_longer_than_what_is_stored_here() {
+    const DAY: u64 = 86_400_000;
+    for (settings, lives) in [
+        ("", DAY),
+        (r#""client": {"max_ttl": "2h"}, "#, DAY / 12),
+        (r#""ttl": "3d", "#, 3 * DAY),
+        (
+            r#""rules": [{"match": {"path": "/x"}, "ttl": "2d"}], "#,
+            2 * DAY,
+        ),
+    ] {
+        let worker = worker(&format!(r#"{{{settings} "store": {{{WEBDIS}}}}}}}"#));
+        let entry = planted(
+            &worker,
+            &Form::json(),
+            365 * DAY,
+            &[JSON_TYPE],
+            JSON.as_bytes(),
+        );
+        let result = |now| asked(&worker, ASK_JSON, now, &entry).request_result();
+        assert_eq!(
+            result(NOW + lives - 1),
+            Some(RequestResult::Hit),
+            "{settings}"
+        );
+        let expired = RequestResult::Miss(Miss::Expired);
+        assert_eq!(result(NOW + lives), Some(expired), "{settings}");
+    }
+}
+
 #[test]
 fn an_entry_that_was_copied_to_another_key_is_a_miss() {
     let worker = http_only("");
@@ -251,9 +388,14 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
         let mut host = Host::new(&worker);
         host.request(&post(&[]), ASK_JSON);
         host.called(reply(504, b""));
-        let turned = |output: &Output| matches!(output, Output::Report(Report::Breaker(_)));
-        assert_eq!(host.seen.iter().any(turned), failure == 2);
+        assert_eq!(host.is_woken(), failure == 2, "to try the store");
     }
+    let (mut probe, _) = sent(&worker).remove(0);
+    let reports = reported(&worker, &mut probe, reply(504, b""));
+    assert!(
+        matches!(reports[1], Report::Breaker(turn) if turn.to == BreakerState::Open),
+        "{reports:?}"
+    );
     let open = RequestResult::Miss(Miss::Store(StoreFault::BreakerOpen));
     let mut host = Host::new(&worker);
     host.request(&post(&[]), ASK_JSON);
@@ -288,6 +430,43 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
 }
 
 #[test]
+fn one_caller_s_entries_that_take_too_long_keep_nobody_from_the_store() {
+    let worker = both("");
+    for round in 0..20 {
+        for _ in 0..2 {
+            let mut slow = Host::new(&worker);
+            slow.request(&post(&[("authorization", "Bearer slow")]), ASK_JSON);
+            slow.called(reply(504, b""));
+        }
+        let mut other = Host::new(&worker);
+        other.request(&post(&[]), ASK_JSON);
+        assert!(other.callout().is_some(), "{round}");
+        let (mut probe, _) = sent(&worker).remove(0);
+        let probed = Report::Store(Operation::Probe, OperationResult::Absent);
+        assert_eq!(reported(&worker, &mut probe, reply(404, b"")), [probed]);
+    }
+}
+
+#[test]
+fn one_caller_s_lookups_that_hang_leave_room_for_the_others() {
+    let worker = both("");
+    let hang = |caller: &str| {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("authorization", caller)]), ASK_JSON);
+        host
+    };
+    let slow: Vec<_> = (0..300).map(|_| hang("Bearer slow")).collect();
+    let waiting = slow.iter().filter(|host| host.callout().is_some()).count();
+    assert_eq!(waiting, 256);
+    let busy = RequestResult::Miss(Miss::Store(StoreFault::Busy));
+    assert_eq!(slow[299].request_result(), Some(busy));
+    assert!(!slow[299].exchange.holds_request(), "it goes itself");
+    assert!(hang("Bearer other").callout().is_some());
+    drop(slow);
+    assert!(hang("Bearer slow").callout().is_some());
+}
+
+#[test]
 fn the_breaker_learns_from_callouts_that_nobody_waits_for_any_more() {
     let worker = both("");
     for _ in 0..2 {
@@ -299,6 +478,8 @@ fn the_breaker_learns_from_callouts_that_nobody_waits_for_any_more() {
         host.called(reply(503, b""));
         assert_eq!(host.reply, None);
     }
+    let (mut probe, _) = sent(&worker).remove(0);
+    reported(&worker, &mut probe, reply(503, b""));
     let mut host = Host::new(&worker);
     host.request(&post(&[]), ASK_JSON);
     assert_eq!(host.callout(), None);

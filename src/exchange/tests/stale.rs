@@ -258,22 +258,50 @@ fn a_refused_refresh_has_requests_go_in_its_place_for_a_minute() {
 }
 
 #[test]
-fn refreshes_under_way_are_bounded() {
+fn refreshes_under_way_are_bounded_and_who_has_its_share_goes_itself() {
     let worker = worker(WINDOWS);
-    for n in 0..20 {
+    let refreshed = |caller: &'static str, n: usize| {
         let body = format!(r#"{{"model":"m","messages":[{n}]}}"#);
-        let response = ok("application/json", &[]);
-        let stored = miss(&worker, &post(&[]), &body, &response, JSON).stored;
+        let (request, response) = (
+            post(&[("authorization", caller)]),
+            ok("application/json", &[]),
+        );
         let mut host = Host::new(&worker);
-        host.stored = stored;
-        observe(&worker, &headers(&post(&[])));
+        host.stored = miss(&worker, &request, &body, &response, JSON).stored;
+        observe(&worker, &headers(&request));
         host.now = NOW + HOUR;
         host.lease = Joined::Leads(many::a_lease());
-        host.request(&post(&[]), &body);
+        host.request(&request, &body);
         read(&mut host);
-        assert!(is_stale(&host));
-    }
+        let told = host.seen.iter().find_map(|output| match output {
+            Output::Report(Report::Refresh(result)) => Some(*result),
+            _ => None,
+        });
+        assert_eq!(is_stale(&host), told == Some(RefreshResult::Sent));
+        if told == Some(RefreshResult::Busy) {
+            assert!(
+                !host.exchange.holds_request(),
+                "it has gone to the upstream"
+            );
+            host.response_headers(&response, true);
+            host.response_body(JSON, true);
+            assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
+        }
+        told.unwrap()
+    };
+    let slow: Vec<_> = (0..20).map(|n| refreshed("Bearer slow", n)).collect();
+    assert_eq!(
+        slow,
+        [
+            [RefreshResult::Sent; 16].as_slice(),
+            &[RefreshResult::Busy; 4]
+        ]
+        .concat()
+    );
     assert_eq!(worker.take_tasks().len(), 16);
+    // All of the slow caller's are under way yet.
+    assert_eq!(refreshed("Bearer other", 1), RefreshResult::Sent);
+    assert_eq!(worker.take_tasks().len(), 1);
 }
 
 #[test]

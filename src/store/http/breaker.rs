@@ -1,13 +1,19 @@
 //! The circuit breaker: a store that fails again and again is left alone for a while.
 //!
 //! ```text
-//!            so many failures in a row
-//!   Closed ─────────────────────────────► Open ◄───────────┐
-//!     ▲                                     │ time is up   │ the probe failed,
-//!     │ the probe succeeded                 ▼              │ or is overdue
-//!     └───────────────────────────────── HalfOpen ─────────┘
+//!         so many failures in a row
+//!   Closed ───────────► Suspected ─────────────► Open ◄───────────┐
+//!     ▲  ▲                │     the probe failed,  │ time is up   │ the probe failed,
+//!     │  └────────────────┘     or is overdue      ▼              │ or is overdue
+//!     │    anything succeeded                  HalfOpen ──────────┘
+//!     └────────────────────────────────────────────┘ the probe succeeded
 //! ```
-//! While it is not closed, requests do not wait for the store at all: the probe is sent beside
+//! A lookup fails as well if the entry is too large for the time that it has, and a caller can have
+//! large entries stored, and ask for them over and over. So failures only make a store suspect. A
+//! probe, which asks for next to nothing, tells a store that is slow from an entry that is large;
+//! requests go on asking meanwhile.
+//!
+//! While it is open or half-open, requests do not wait for the store at all: the probe is sent beside
 //! them. How long it stays open doubles with every failed probe and is drawn at random below that
 //! ("full jitter"), so that a fleet of workers does not come back all at once.
 
@@ -74,6 +80,10 @@ enum State {
         /// Failures in a row.
         failures: u32,
     },
+    /// The store is asked, and one probe is on its way.
+    Suspected {
+        since: u64,
+    },
     Open {
         since: u64,
         until: u64,
@@ -112,41 +122,55 @@ impl Breaker {
             }
             State::Open { .. } => (Admission::Refused, None),
             State::HalfOpen { since, times } => {
-                let overdue = !(since..=since.saturating_add(self.probe_timeout)).contains(&now);
+                let overdue = self.is_overdue(since, now);
                 let turn = overdue.then(|| self.open(times.saturating_add(1), now));
                 (Admission::Refused, turn)
             }
+            State::Suspected { since } if self.is_overdue(since, now) => {
+                let turn = self.open(1, now);
+                (Admission::Refused, Some(turn))
+            }
+            State::Suspected { .. } => (Admission::Closed, None),
         }
+    }
+
+    fn is_overdue(&self, since: u64, now: u64) -> bool {
+        !(since..=since.saturating_add(self.probe_timeout)).contains(&now)
     }
 
     /// The store answered a request that was admitted while the breaker was closed.
     pub(super) fn succeeded(&mut self) {
         // What was sent before it opened says nothing about the store as it is now.
-        if let State::Closed { failures } = &mut self.state {
-            *failures = 0;
+        if let State::Closed { .. } | State::Suspected { .. } = self.state {
+            self.state = State::Closed { failures: 0 };
         }
     }
 
-    /// The store did not.
-    pub(super) fn failed(&mut self, now: u64) -> Option<Turn> {
+    /// The store did not. Whether it is to be probed now.
+    pub(super) fn failed(&mut self, now: u64) -> bool {
         let State::Closed { failures } = &mut self.state else {
-            return None;
+            return false;
         };
         *failures = failures.saturating_add(1);
-        let opens = *failures >= self.settings.failures;
-        opens.then(|| self.open(1, now))
+        let is_suspect = *failures >= self.settings.failures;
+        if is_suspect {
+            self.state = State::Suspected { since: now };
+        }
+        is_suspect
     }
 
     /// The probe came back.
     pub(super) fn probed(&mut self, healthy: bool, now: u64) -> Option<Turn> {
-        let State::HalfOpen { times, .. } = self.state else {
-            return None;
-        };
-        Some(if healthy {
-            self.turn(State::Closed { failures: 0 }, None)
-        } else {
-            self.open(times.saturating_add(1), now)
-        })
+        match (self.state, healthy) {
+            (State::Suspected { .. }, true) => {
+                self.state = State::Closed { failures: 0 };
+                None
+            }
+            (State::Suspected { .. }, false) => Some(self.open(1, now)),
+            (State::HalfOpen { .. }, true) => Some(self.turn(State::Closed { failures: 0 }, None)),
+            (State::HalfOpen { times, .. }, false) => Some(self.open(times.saturating_add(1), now)),
+            (State::Closed { .. } | State::Open { .. }, _) => None,
+        }
     }
 
     fn open(&mut self, times: u32, now: u64) -> Turn {
@@ -178,7 +202,7 @@ impl Breaker {
 impl State {
     fn name(self) -> BreakerState {
         match self {
-            Self::Closed { .. } => BreakerState::Closed,
+            Self::Closed { .. } | Self::Suspected { .. } => BreakerState::Closed,
             Self::Open { .. } => BreakerState::Open,
             Self::HalfOpen { .. } => BreakerState::HalfOpen,
         }

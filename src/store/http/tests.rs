@@ -6,6 +6,7 @@ use std::time::Duration;
 
 const NOW: u64 = 1_700_000_000_000;
 const KEY: &str = "00ff";
+const CALLER: u64 = 1;
 
 fn settings(protocol: StoreProtocol) -> config::Http {
     config::Http {
@@ -29,6 +30,26 @@ fn settings(protocol: StoreProtocol) -> config::Http {
 fn store(protocol: StoreProtocol) -> HttpStore {
     HttpStore::new(settings(protocol), 1)
 }
+
+/// What becomes of a lookup, without its room.
+fn looks_up(store: &HttpStore, now: u64) -> Result<&'static str, StoreFault> {
+    match store.look_up(KEY, CALLER, now).0 {
+        Lookup::Ask(..) => Ok("ask"),
+        Lookup::Probe => Ok("probe"),
+        Lookup::Refused(fault) => Err(fault),
+    }
+}
+
+/// What becomes of a write, without its room.
+fn writes(store: &HttpStore, now: u64) -> Result<&'static str, StoreFault> {
+    match store.begin_write(1, CALLER, now).0 {
+        WriteBegun::Yes(_) => Ok("write"),
+        WriteBegun::Probe => Ok("probe"),
+        WriteBegun::No(fault) => Err(fault),
+    }
+}
+
+const OPEN: Result<&str, StoreFault> = Err(StoreFault::BreakerOpen);
 
 fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
@@ -54,7 +75,7 @@ fn headers(callout: &Callout) -> Vec<(&str, &str)> {
 #[test]
 fn webdis_is_asked_with_one_argument_whatever_the_prefix_holds() {
     let store = store(StoreProtocol::Webdis);
-    let get = store.probe(KEY);
+    let get = store.get(KEY);
     assert_eq!(
         headers(&get),
         [
@@ -95,7 +116,7 @@ fn webdis_is_asked_with_one_argument_whatever_the_prefix_holds() {
 fn objects_are_got_put_and_deleted_under_their_path() {
     let store = store(StoreProtocol::Rest);
     assert_eq!(
-        headers(&store.probe(KEY))[..2],
+        headers(&store.get(KEY))[..2],
         [(":method", "GET"), (":path", "/llm.cache/00ff")]
     );
     assert_eq!(
@@ -225,64 +246,115 @@ fn only_faults_of_the_store_itself_open_the_breaker() {
         (reply(403, b""), false),
         (too_long(), false),
     ] {
-        let lookups = store(StoreProtocol::Webdis);
-        let writes = store(StoreProtocol::Webdis);
+        let looking = store(StoreProtocol::Webdis);
+        let writing = store(StoreProtocol::Webdis);
         for _ in 0..2 {
-            let _found = lookups.looked_up(result.clone(), NOW);
-            let _written = writes.written(result.clone(), NOW);
+            let _found = looking.looked_up(result.clone(), NOW);
+            let _written = writing.written(result.clone(), NOW);
         }
-        for store in [lookups, writes] {
-            let (lookup, _) = store.look_up(KEY, NOW);
-            assert_eq!(lookup == Lookup::Refused, opens, "{result:?}");
-            let (begun, _) = store.begin_write(1, NOW);
-            assert_eq!(begun != WriteBegun::Yes, opens, "{result:?}");
+        for store in [looking, writing] {
+            // Says nothing where no probe was due.
+            let _found = store.probed(reply(503, b""), NOW);
+            assert_eq!(looks_up(&store, NOW) == OPEN, opens, "{result:?}");
+            assert_eq!(writes(&store, NOW) == OPEN, opens, "{result:?}");
         }
     }
+}
+
+/// A store whose breaker has just opened.
+fn open() -> HttpStore {
+    let store = store(StoreProtocol::Webdis);
+    let suspicions = [0, 1].map(|_| store.looked_up(reply(504, b""), NOW).1);
+    assert_eq!(suspicions, [None, Some(Suspicion)]);
+    assert_eq!(looks_up(&store, NOW), Ok("ask"), "suspected, and asked yet");
+    let (_, turn) = store.probed(reply(504, b""), NOW);
+    assert_eq!(turn.unwrap().to, BreakerState::Open);
+    store
 }
 
 #[test]
 fn an_open_breaker_lets_one_probe_out_whose_answer_closes_it() {
-    let store = store(StoreProtocol::Webdis);
-    for _ in 0..2 {
-        let _found = store.looked_up(reply(503, b""), NOW);
-    }
-    assert_eq!(store.look_up(KEY, NOW + 999).0, Lookup::Refused);
-    assert_eq!(store.look_up(KEY, NOW + 1_000).0, Lookup::Probe);
-    assert_eq!(store.look_up(KEY, NOW + 1_000).0, Lookup::Refused);
+    let store = open();
+    assert_eq!(looks_up(&store, NOW + 999), OPEN);
+    assert_eq!(looks_up(&store, NOW + 1_000), Ok("probe"));
+    assert_eq!(looks_up(&store, NOW + 1_000), OPEN);
     let (_, turn) = store.probed(reply(404, b""), NOW + 1_001);
     assert_eq!(turn.unwrap().to, BreakerState::Closed);
-    assert!(matches!(store.look_up(KEY, NOW + 1_001).0, Lookup::Ask(_)));
+    assert_eq!(looks_up(&store, NOW + 1_001), Ok("ask"));
 }
 
 #[test]
 fn a_write_finds_out_as_well_that_a_probe_is_due() {
-    let store = store(StoreProtocol::Webdis);
-    for _ in 0..2 {
-        let _written = store.written(reply(503, b""), NOW);
-    }
-    let open = WriteBegun::No(StoreFault::BreakerOpen);
-    assert_eq!(store.begin_write(1, NOW + 999).0, open);
-    assert_eq!(store.begin_write(1, NOW + 1_000).0, WriteBegun::Probe);
-    assert_eq!(store.begin_write(1, NOW + 1_000).0, open);
+    let store = open();
+    assert_eq!(writes(&store, NOW + 999), OPEN);
+    assert_eq!(writes(&store, NOW + 1_000), Ok("probe"));
+    assert_eq!(writes(&store, NOW + 1_000), OPEN);
     let _found = store.probed(reply(404, b""), NOW + 1_001);
-    assert_eq!(store.begin_write(1, NOW + 1_001).0, WriteBegun::Yes);
+    assert_eq!(writes(&store, NOW + 1_001), Ok("write"));
 }
 
 #[test]
-fn writes_on_their_way_are_bounded_in_number_and_bytes() {
+fn entries_that_take_too_long_leave_a_store_open_that_answers_probes() {
     let store = store(StoreProtocol::Webdis);
-    let begin = |bytes| store.begin_write(bytes, NOW).0;
-    let busy = WriteBegun::No(StoreFault::Busy);
-    assert_eq!(begin(1_001), WriteBegun::No(StoreFault::TooLarge));
-    for _ in 0..MAX_WRITTEN_ENTRIES {
-        assert_eq!(begin(1_000), WriteBegun::Yes);
+    for round in 0..100 {
+        let suspicions = [0, 1, 2].map(|_| store.looked_up(reply(504, b""), NOW).1);
+        assert_eq!(suspicions, [None, Some(Suspicion), None], "{round}");
+        let (_, turn) = store.probed(reply(404, b""), NOW);
+        assert_eq!(turn, None);
+        assert_eq!(looks_up(&store, NOW), Ok("ask"));
     }
-    assert_eq!(begin(1), busy);
-    store.end_write(1_000);
-    for _ in MAX_WRITTEN_ENTRIES..=MAX_WRITES {
-        assert_eq!(begin(1), WriteBegun::Yes);
-    }
-    assert_eq!(begin(1), busy);
-    store.end_write(1);
-    assert_eq!(begin(1), WriteBegun::Yes);
+}
+
+#[test]
+fn a_probe_asks_for_what_nobody_has_stored() {
+    let store = store(StoreProtocol::Rest);
+    let [one, other] = [0, 1].map(|_| headers(&store.probe())[1].1.to_owned());
+    assert_ne!(one, other);
+    assert_eq!(one.len(), "/llm.cache/".len() + 64);
+}
+
+/// As many rooms as a caller gets for writes of so many bytes.
+fn rooms(store: &HttpStore, caller: u64, bytes: usize) -> Vec<WriteRoom> {
+    let begin = || match store.begin_write(bytes, caller, NOW).0 {
+        WriteBegun::Yes(room) => Some(room),
+        WriteBegun::No(StoreFault::Busy) => None,
+        other => panic!("{other:?}"),
+    };
+    std::iter::from_fn(begin).collect()
+}
+
+#[test]
+fn writes_on_their_way_are_bounded_in_number_and_bytes_and_each_caller_has_a_share() {
+    let store = store(StoreProtocol::Webdis);
+    let too_large = store.begin_write(1_001, CALLER, NOW).0;
+    assert!(matches!(too_large, WriteBegun::No(StoreFault::TooLarge)));
+    let large = rooms(&store, 1, 1_000);
+    assert_eq!(large.len(), MAX_WRITTEN_ENTRIES / 2);
+    let other = rooms(&store, 2, 1_000);
+    assert_eq!(other.len(), 1, "another caller's");
+    assert_eq!(rooms(&store, 1, 1).len(), 0, "no more for the first");
+    drop((large, other));
+    let small = rooms(&store, 1, 1);
+    assert_eq!(small.len(), MAX_WRITES / 2);
+    assert!(!rooms(&store, 2, 1).is_empty());
+    drop(small);
+    assert_eq!(rooms(&store, 1, 1).len(), MAX_WRITES / 2);
+}
+
+#[test]
+fn lookups_on_their_way_are_bounded_and_each_caller_has_a_share() {
+    let store = store(StoreProtocol::Webdis);
+    let all = |caller| {
+        let ask = || match store.look_up(KEY, caller, NOW).0 {
+            Lookup::Ask(_, room) => Some(room),
+            Lookup::Refused(StoreFault::Busy) => None,
+            other => panic!("{other:?}"),
+        };
+        std::iter::from_fn(ask).collect::<Vec<_>>()
+    };
+    let held = all(1);
+    assert_eq!(held.len(), MAX_LOOKUPS / 2);
+    assert_eq!(all(2).len(), MAX_LOOKUPS / 4);
+    drop(held);
+    assert_eq!(all(1).len(), MAX_LOOKUPS / 2);
 }

@@ -16,9 +16,9 @@ fn breaker(seed: u64) -> Breaker {
 /// A breaker that has just opened, and for how long.
 fn open(seed: u64) -> (Breaker, u64) {
     let mut breaker = breaker(seed);
-    let turns = [0, 1, 2].map(|_| breaker.failed(NOW));
-    assert_eq!(turns[..2], [None, None]);
-    let turn = turns[2].unwrap();
+    let probes = [0, 1, 2].map(|_| breaker.failed(NOW));
+    assert_eq!(probes, [false, false, true]);
+    let turn = breaker.probed(false, NOW).unwrap();
     assert_eq!(
         (turn.from, turn.to),
         (BreakerState::Closed, BreakerState::Open)
@@ -27,16 +27,65 @@ fn open(seed: u64) -> (Breaker, u64) {
 }
 
 #[test]
-fn so_many_failures_in_a_row_open_it() {
+fn so_many_failures_in_a_row_and_a_probe_that_fails_too_open_it() {
     let mut breaker = breaker(1);
     for _ in 0..10 {
-        assert_eq!(breaker.failed(NOW), None);
-        assert_eq!(breaker.failed(NOW), None);
+        assert!(!breaker.failed(NOW) && !breaker.failed(NOW));
         breaker.succeeded();
     }
     assert_eq!(breaker.admit(NOW), (Admission::Closed, None));
     let (mut breaker, _) = open(1);
     assert_eq!(breaker.admit(NOW), (Admission::Refused, None));
+}
+
+#[test]
+fn entries_that_are_too_large_for_their_time_never_open_it_while_probes_are_answered() {
+    let mut breaker = breaker(1);
+    for round in 0..1_000 {
+        let now = NOW + round * PROBE_TIMEOUT;
+        let probes = [0, 1, 2, 3, 4].map(|_| breaker.failed(now));
+        assert_eq!(
+            probes,
+            [false, false, true, false, false],
+            "one probe at a time"
+        );
+        assert_eq!(
+            breaker.admit(now),
+            (Admission::Closed, None),
+            "others go on"
+        );
+        assert_eq!(breaker.probed(true, now + 1), None);
+        assert_eq!(breaker.admit(now + 1), (Admission::Closed, None));
+    }
+}
+
+#[test]
+fn whatever_succeeds_while_it_is_suspected_clears_the_store() {
+    let mut breaker = breaker(1);
+    let suspect = |breaker: &mut Breaker| [0, 1, 2].map(|_| breaker.failed(NOW));
+    suspect(&mut breaker);
+    breaker.succeeded();
+    assert_eq!(breaker.probed(false, NOW), None, "the probe comes too late");
+    assert_eq!(
+        suspect(&mut breaker),
+        [false, false, true],
+        "and the next is due"
+    );
+}
+
+#[test]
+fn a_suspicion_whose_probe_never_comes_back_opens_it() {
+    for late in [NOW + PROBE_TIMEOUT + 1, NOW - 1] {
+        let mut breaker = breaker(1);
+        let _probes = [0, 1, 2].map(|_| breaker.failed(NOW));
+        assert_eq!(
+            breaker.admit(NOW + PROBE_TIMEOUT),
+            (Admission::Closed, None)
+        );
+        let (admission, turn) = breaker.admit(late);
+        assert_eq!(admission, Admission::Refused);
+        assert_eq!(turn.unwrap().to, BreakerState::Open, "{late}");
+    }
 }
 
 #[test]
@@ -72,7 +121,7 @@ fn the_probe_closes_it_or_opens_it_for_longer() {
     let turn = breaker.probed(true, now).unwrap();
     assert_eq!((turn.to, turn.open_for), (BreakerState::Closed, None));
     assert_eq!(breaker.admit(now), (Admission::Closed, None));
-    assert_eq!(breaker.failed(now), None);
+    assert!(!breaker.failed(now));
 }
 
 #[test]
@@ -118,12 +167,12 @@ fn a_probe_that_never_comes_back_has_failed() {
 fn what_was_sent_before_it_opened_changes_nothing_afterwards() {
     let (mut breaker, open_for) = open(1);
     breaker.succeeded();
-    assert_eq!(breaker.failed(NOW), None);
+    assert!(!breaker.failed(NOW));
     assert_eq!(breaker.probed(true, NOW), None);
     assert_eq!(breaker.state.name(), BreakerState::Open);
     breaker.admit(NOW + open_for);
     breaker.succeeded();
-    assert_eq!(breaker.failed(NOW), None);
+    assert!(!breaker.failed(NOW));
     assert_eq!(breaker.state.name(), BreakerState::HalfOpen);
 }
 
