@@ -5,12 +5,12 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::config::{KeySettings, Tenant};
-use crate::http::Headers;
+use crate::http::{Headers, authority};
 use crate::json::{Canonical, Pointer};
 use crate::llm::{Api, Ask};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
-const FORMAT_VERSION: u64 = 2;
+const FORMAT_VERSION: u64 = 3;
 
 /// Where clients put their credentials: OpenAI and most others, Anthropic, Azure, Gemini. Another
 /// list is another [`FORMAT_VERSION`].
@@ -44,7 +44,7 @@ const HEADERS: [&str; 17] = [
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
-/// The headers that these settings make keys of, beside `:authority` and `:path`.
+/// The headers that these settings make keys of, beside `:authority`, `:scheme` and `:path`.
 pub fn key_headers(settings: &KeySettings) -> impl Iterator<Item = &str> {
     let (credentials, tenant) = match &settings.tenant {
         Tenant::Shared => (&[][..], None),
@@ -115,9 +115,11 @@ impl CacheKey {
         fields.number(FORMAT_VERSION);
         fields.bytes(namespace.as_bytes());
         fields.tenant(tenant, headers)?;
-        fields.bytes(headers.get(":authority").unwrap_or_default());
-        // With its query, byte for byte as it goes to the upstream, but for the form of the answer.
-        fields.bytes(&api.key_path(headers.get(":path").unwrap_or_default()));
+        let header = |name| headers.get(name).unwrap_or_default();
+        fields.bytes(&authority::normal(header(":authority"), header(":scheme")));
+        // With its query, as it goes to the upstream, but for the form of the answer, and for what
+        // no server minds.
+        fields.bytes(&api.key_path(header(":path")));
         fields.bytes(api.name().as_bytes());
         fields.present(&HEADERS, headers);
         fields.number(length(extra_headers.len()));

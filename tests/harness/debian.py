@@ -19,7 +19,7 @@ import time
 from harness.envoy_binary import ROOT
 
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "webdis": "webdis",
-            "nginx": "nginx"}
+            "nginx": "nginx", "chromium": "chromium"}
 # A folder for each package that was unpacked.
 UNPACKED = ROOT / "target" / "debian"
 ATTEMPTS = 4
