@@ -7,7 +7,7 @@ mod key;
 mod status;
 
 pub use copy::copy_key;
-pub use entry::{Draft, Entry, EntryFault, EntryHead, Seal, encode};
+pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts, NoTenant, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

@@ -11,8 +11,8 @@ use super::section::{Problems, Section, header_name, in_memory, one_of, word};
 use super::store::store;
 use super::units;
 use super::{
-    Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, Limits, Match, Mode,
-    PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
+    Client, Collapse, Config, ConfigError, Cors, HeaderMatch, Jitter, KeySettings, Limits, Match,
+    Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Tenant, Usage,
 };
 use crate::json::{self, NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
@@ -30,6 +30,8 @@ const FINISHES: [(&str, Finish); 3] = [
     ("length", Finish::Length),
     ("filtered", Finish::Filtered),
 ];
+
+const CORS: [(&str, Cors); 2] = [("upstream", Cors::Upstream), ("envoy", Cors::Envoy)];
 
 const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Zero)];
 
@@ -229,6 +231,7 @@ fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
         anti_buffering: section
             .flag("anti_buffering")
             .unwrap_or(base.anti_buffering),
+        cors: section.word("cors", &CORS).unwrap_or(base.cors),
     };
     section.finish();
     respond

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::cache::{Draft, encode};
+use crate::cache::{Draft, STORED_HEADERS, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::Headers;
@@ -12,7 +12,7 @@ use super::capture::Capture;
 use super::coded::Coded;
 use super::fate::Fate;
 use super::request::Keyed;
-use super::{NotStored, Worker, milliseconds, reply};
+use super::{NotStored, Worker, cors, milliseconds};
 
 /// An answer that passes, and what is known of it so far.
 #[derive(Debug)]
@@ -68,13 +68,17 @@ impl Intake {
         if let Some(length) = content_length {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
         }
-        let stored = |name| headers.get(name).map(|value| (name, value));
+        let stored = |name| {
+            let value = if cors::is_for_browsers(name) {
+                request.origin.stored(name, headers)
+            } else {
+                headers.get(name).map(Cow::Borrowed)
+            };
+            value.map(|value| (name, value))
+        };
         Ok(Self {
             form,
-            headers: reply::STORED_HEADERS
-                .into_iter()
-                .filter_map(stored)
-                .collect(),
+            headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
             created: now,
             content_length,
             judge: api.judge(ask, framing),

@@ -97,6 +97,12 @@ impl Protocol for Bedrock {
         }
     }
 
+    /// boto3 puts it into `ResponseMetadata`, where callers look it up; tracers know the counts of
+    /// tokens by it.
+    fn request_id_header(&self) -> Option<&'static str> {
+        Some("x-amzn-requestid")
+    }
+
     fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match Operation::by_form(form) {
             Operation::Converse => {

@@ -92,6 +92,11 @@ trait Protocol: Sync {
     /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave.
     fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge>;
 
+    /// The response header in which the API's clients want an id of the exchange.
+    fn request_id_header(&self) -> Option<&'static str> {
+        None
+    }
+
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
     /// # Errors
@@ -204,6 +209,12 @@ impl Api {
     /// A judge for an answer in this framing.
     pub fn judge(self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
         self.0.judge(ask, framing)
+    }
+
+    /// The response header in which the API's clients want an id of the exchange: without one, they
+    /// fail or ignore what else the headers say.
+    pub fn request_id_header(self) -> Option<&'static str> {
+        self.0.request_id_header()
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as

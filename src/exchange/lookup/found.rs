@@ -9,7 +9,7 @@ use crate::cache::{Entry, Freshness, Seal, Tier, freshness};
 use crate::coding;
 use crate::config::Usage;
 use crate::exchange::capture::Hold;
-use crate::exchange::reply::{Served, Told};
+use crate::exchange::reply::{Addressee, Served, Told};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
@@ -88,7 +88,7 @@ impl Search {
         self.convert(found, worker)
     }
 
-    /// The entry, if it is not too old.
+    /// The entry, if it is not too old, and may be read where it is asked for.
     pub(super) fn verify(&self, entry: Entry, tier: Tier, now: u64) -> Result<Verified, Miss> {
         let window = self.request.settings.stale_window();
         let (validity, age) = match freshness(now, entry.head.created, entry.head.lifetime) {
@@ -107,6 +107,9 @@ impl Search {
             .is_some_and(|max_age| expired || age > max_age)
         {
             return Err(Miss::RequestDirective);
+        }
+        if !self.request.origin.may_read(&entry.head.headers) {
+            return Err(Miss::Origin);
         }
         Ok(Verified {
             entry,
@@ -213,7 +216,7 @@ impl Usable {
 
 impl Stale {
     /// Has it stand in should the upstream fail; `otherwise` is how the request goes if not.
-    pub(super) fn into_fallback(self, otherwise: RequestResult) -> Fallback {
+    pub(super) fn into_fallback(self, otherwise: RequestResult, to: Addressee) -> Fallback {
         let Self {
             usable,
             since,
@@ -222,7 +225,7 @@ impl Stale {
         Fallback {
             age: usable.age,
             since: since.div_ceil(1_000),
-            served: Served::new(usable.entry, usable.converted),
+            served: Served::new(usable.entry, usable.converted, to),
             otherwise,
             _hold: hold,
         }

@@ -20,7 +20,7 @@ use super::super::openai_embeddings::Vector;
 use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit};
 use super::super::{anthropic_messages, number_member};
 use super::{CHUNK, OF_BEDROCK, converse, native};
-use crate::json::{Canonical, canonicalize};
+use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
 
 /// More samples in one answer than any model gives.
 const MAX_SAMPLES: usize = 64;
@@ -99,7 +99,7 @@ struct Text<'a> {
     text: Content<'a>,
     output_text: Content<'a>,
     generation: Content<'a>,
-    index: Option<u64>,
+    index: Index,
     finish_reason: Reason,
     completion_reason: Reason,
     stop_reason: Reason,
@@ -130,6 +130,22 @@ impl Text<'_> {
             Reason::Error => Err(Fault::Error),
             Reason::Unknown => Err(Fault::UnknownFinish),
         }
+    }
+}
+
+/// Which sample a piece belongs to; with a guardrail, Titan's is written as `0.0`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Index(Option<u64>);
+
+impl<'a> Read<'a> for Index {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.null()? {
+            return Ok(());
+        }
+        let number = json.number()?;
+        let number = number.strip_suffix(".0").unwrap_or(number);
+        self.0 = Some(number.parse().map_err(|_| Malformed)?);
+        Ok(())
     }
 }
 
@@ -347,7 +363,7 @@ impl Texts {
     }
 
     fn piece(&mut self, place: u64, piece: &Text<'_>, listener: Listener<'_>) -> Result<(), Fault> {
-        let index = piece.index.unwrap_or(place);
+        let index = piece.index.0.unwrap_or(place);
         let finish = piece.finish()?;
         if piece.text().is_none() && finish.is_none() {
             // Bedrock's metrics alone, or something that is no piece of a text.

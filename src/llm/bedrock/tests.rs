@@ -884,6 +884,14 @@ fn an_error_or_another_model_s_event_ends_a_native_stream() {
             assert!(!is_marked(answer) || events == NOVA, "{other} {events:?}");
         }
     }
+    let with_a_guardrail = TITAN.map(|event| event.replace("\"index\":0", "\"index\":0.0"));
+    let events = with_a_guardrail.each_ref().map(String::as_str);
+    assert_eq!(judge(INVOKE_STREAM, &native_stream(&events)), Ok(WHOLE));
+    for index in ["0.5", "-1", "1e3", "\"0\""] {
+        let odd = TITAN[0].replace("\"index\":0", &format!("\"index\":{index}"));
+        let answer = judge(INVOKE_STREAM, &native_stream(&[&odd]));
+        assert_eq!(answer, Err(Fault::Malformed), "{index}");
+    }
     for finish in ["INTERVENED", "BLOCKED"] {
         let last = TITAN[1].replacen(
             '{',
