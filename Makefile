@@ -10,6 +10,7 @@ VENV := target/venv
 VENV_READY := $(VENV)/.ready
 NODE_READY := target/node/.ready
 STORES_READY := target/debian/.stores-ready
+BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
@@ -32,7 +33,7 @@ run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make r
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
+test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
@@ -131,3 +132,7 @@ $(STORES_READY): tests/harness/debian.py $(VENV_READY)
 	$(PY) -m harness.debian redis-server redis-cli webdis
 	mkdir -p $(@D)
 	touch $@
+
+# Chromium with its libraries, 100 MB. Without it, the tests of pages in browsers are skipped and say so.
+$(BROWSER_READY): tests/harness/debian.py $(VENV_READY)
+	-$(PY) -m harness.debian chromium && touch $@

@@ -1,6 +1,8 @@
 //! HTTP field lists, media types, `Accept-Encoding` and `Cache-Control`: only what the cache uses of
 //! RFC 9110 and 9111.
 
+pub mod authority;
+
 use std::rc::Rc;
 
 /// A list of header fields in the order received. Names are lower-case, as Envoy delivers them;

@@ -30,14 +30,30 @@ const FORMAT_VERSION: u8 = 1;
 
 /// Stored with an answer, each once, and sent again with a hit. Everything else belongs to the one
 /// exchange that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a
-/// connection.
-pub const STORED_HEADERS: [&str; 6] = [
+/// connection. `origin` is the request's, and not sent.
+pub const STORED_HEADERS: [&str; 21] = [
+    "access-control-allow-credentials",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
     "cache-control",
     "content-encoding",
     "content-language",
     "content-type",
+    "cross-origin-resource-policy",
     "openai-model",
     "openai-version",
+    "origin",
+    "timing-allow-origin",
+    "vary",
+    // What Bedrock says of an answer beside it.
+    "x-amzn-bedrock-cache-read-input-token-count",
+    "x-amzn-bedrock-cache-write-input-token-count",
+    "x-amzn-bedrock-content-type",
+    "x-amzn-bedrock-input-token-count",
+    "x-amzn-bedrock-output-token-count",
+    "x-amzn-bedrock-performanceconfig-latency",
+    "x-amzn-bedrock-service-tier",
+    "x-gemini-service-tier",
 ];
 
 /// The only status that is stored: a body after another one may be the next response's beginning.

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use super::caller::{Caller, NoCaller, tenant_headers};
 use crate::attributes::{Attribute, Attributes};
 use crate::config::{Distinction, KeySettings, Tenant};
-use crate::http::Headers;
+use crate::http::{Headers, authority};
 use crate::json::{Canonical, Pointer};
 use crate::llm::{Api, Ask};
 
@@ -48,7 +48,7 @@ const HEADERS: [&str; 23] = [
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
-/// The headers that these settings make keys of, beside `:authority` and `:path`.
+/// The headers that these settings make keys of, beside `:authority`, `:scheme` and `:path`.
 pub fn key_headers(settings: &KeySettings) -> impl Iterator<Item = &str> {
     HEADERS
         .into_iter()
@@ -115,9 +115,11 @@ impl CacheKey {
         for attribute in [Attribute::Cluster, Attribute::RouteName] {
             fields.bytes(attributes.get(attribute).unwrap_or_default());
         }
-        fields.bytes(headers.get(":authority").unwrap_or_default());
-        // With its query, byte for byte as it goes to the upstream, but for the form of the answer.
-        fields.bytes(&api.key_path(headers.get(":path").unwrap_or_default()));
+        let header = |name| headers.get(name).unwrap_or_default();
+        fields.bytes(&authority::normal(header(":authority"), header(":scheme")));
+        // With its query, as it goes to the upstream, but for the form of the answer, and for what
+        // no server minds.
+        fields.bytes(&api.key_path(header(":path")));
         fields.bytes(api.name().as_bytes());
         fields.present(&HEADERS, headers);
         fields.number(length(extra_headers.len()));

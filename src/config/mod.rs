@@ -336,6 +336,18 @@ pub struct Respond {
     pub usage: Usage,
     /// Adds `x-accel-buffering: no` to streams, so that a proxy in front does not hold them back.
     pub anti_buffering: bool,
+    /// Who tells browsers which origins may read a hit.
+    pub cors: Cors,
+}
+
+/// Who tells browsers which origins may read a hit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cors {
+    /// The upstream, with the headers of the answer that is stored: it serves the origins that they
+    /// are for.
+    Upstream,
+    /// Envoy's cors filter, for every answer: the request's origin makes no difference here.
+    Envoy,
 }
 
 /// Which token usage a hit reports.
@@ -528,6 +540,7 @@ impl Default for Respond {
             expose_key: false,
             usage: Usage::Replay,
             anti_buffering: true,
+            cors: Cors::Upstream,
         }
     }
 }

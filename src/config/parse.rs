@@ -11,8 +11,8 @@ use super::store::store;
 use super::tenant::tenant;
 use super::units;
 use super::{
-    Client, Collapse, Config, ConfigError, HeaderMatch, Jitter, KeySettings, LONGEST_TTL, Limits,
-    Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
+    Client, Collapse, Config, ConfigError, Cors, HeaderMatch, Jitter, KeySettings, LONGEST_TTL,
+    Limits, Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
 };
 use crate::json::{self, NotPlain, Pointer, canonicalize};
 use crate::llm::{Api, Finish};
@@ -31,6 +31,8 @@ const FINISHES: [(&str, Finish); 3] = [
     ("length", Finish::Length),
     ("filtered", Finish::Filtered),
 ];
+
+const CORS: [(&str, Cors); 2] = [("upstream", Cors::Upstream), ("envoy", Cors::Envoy)];
 
 const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Zero)];
 
@@ -196,6 +198,7 @@ fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
         anti_buffering: section
             .flag("anti_buffering")
             .unwrap_or(base.anti_buffering),
+        cors: section.word("cors", &CORS).unwrap_or(base.cors),
     };
     section.finish();
     respond

@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::http::Headers;
-use crate::llm::Api;
+use crate::http::{Headers, authority};
+use crate::llm::{self, Api};
 
 use super::Settings;
 
@@ -21,7 +21,7 @@ pub struct Rule {
 /// Everything named must hold.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Match {
-    /// The authority without its port, compared without case.
+    /// The authority without its port, compared without case and without a dot at its end.
     pub host: Option<Pattern>,
     /// The path without its query.
     pub path: Option<PathMatch>,
@@ -36,10 +36,13 @@ impl Match {
     pub fn head(&self, headers: &Headers, path: &[u8]) -> bool {
         let host_holds = self.host.as_ref().is_none_or(|pattern| {
             let authority = headers.get(":authority").unwrap_or_default();
-            pattern.holds(&host_of(authority).to_ascii_lowercase())
+            pattern.holds(&authority::host(authority))
         });
         host_holds
-            && self.path.as_ref().is_none_or(|match_| match_.holds(path))
+            && self.path.as_ref().is_none_or(|match_| {
+                // However a path that tells its API is spelled, the same rules hold.
+                match_.holds(path) || match_.holds(&llm::normal_path(path))
+            })
             && self.headers.iter().all(|match_| match_.holds(headers))
     }
 
@@ -56,7 +59,8 @@ impl Match {
     }
 }
 
-/// How a path is compared: byte by byte, without the query, nothing decoded.
+/// How a path is compared: byte by byte, without the query, nothing decoded; as it came, or in the
+/// spelling that stands for all of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathMatch {
     /// The whole path.
@@ -125,32 +129,37 @@ impl HeaderMatch {
     }
 }
 
-/// The authority without its port. An IPv6 literal keeps its brackets (RFC 3986, section 3.2.2).
-fn host_of(authority: &[u8]) -> &[u8] {
-    let digits = authority
-        .iter()
-        .rev()
-        .take_while(|byte| byte.is_ascii_digit())
-        .count();
-    let before = authority.len().saturating_sub(digits);
-    match authority.get(..before).and_then(|b| b.strip_suffix(b":")) {
-        Some(host) => host,
-        None => authority,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_port_takes_no_part_in_the_host() {
-        assert_eq!(host_of(b"api.openai.com:443"), b"api.openai.com");
-        assert_eq!(host_of(b"api.openai.com"), b"api.openai.com");
-        assert_eq!(host_of(b"[::1]:8080"), b"[::1]");
-        assert_eq!(host_of(b"[::1]"), b"[::1]");
-        assert_eq!(host_of(b"host123"), b"host123");
-        assert_eq!(host_of(b""), b"");
+    fn a_rule_holds_for_every_spelling_of_the_same_request() {
+        let rule = Match {
+            host: Pattern::parse("api.openai.com"),
+            path: Some(PathMatch::Exact("/v1/chat/completions".to_owned())),
+            ..Match::default()
+        };
+        let holds = |authority: &str, path: &str| {
+            rule.head(
+                &[(":authority", authority)].into_iter().collect(),
+                path.as_bytes(),
+            )
+        };
+        for authority in ["api.openai.com", "API.openai.com:443", "api.openai.com."] {
+            assert!(holds(authority, "/v1/chat/completions"), "{authority}");
+        }
+        assert!(holds("api.openai.com", "/v1/chat/completions/"));
+        assert!(!holds("api.openai.com", "/v1/chat/completions//"));
+        assert!(!holds("api.openai.com", "/V1/chat/completions"));
+        // Where the path tells no API, its slash may tell something.
+        let ask = PathMatch::Exact("/ask".to_owned());
+        let rule = Match {
+            path: Some(ask),
+            ..Match::default()
+        };
+        assert!(rule.head(&Headers::new(), b"/ask"));
+        assert!(!rule.head(&Headers::new(), b"/ask/"));
     }
 
     #[test]

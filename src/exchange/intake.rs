@@ -13,7 +13,7 @@ use super::coded::Coded;
 use super::fate::Fate;
 use super::request::Keyed;
 use super::response::plain;
-use super::{NotStored, Worker, milliseconds};
+use super::{NotStored, Worker, cors, milliseconds};
 
 /// An answer that passes, and what is known of it so far.
 #[derive(Debug)]
@@ -69,7 +69,14 @@ impl Intake {
         if let Some(length) = content_length {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
         }
-        let stored = |name| headers.get(name).map(|value| (name, value));
+        let stored = |name| {
+            let value = if cors::is_for_browsers(name) {
+                request.origin.stored(name, headers)
+            } else {
+                headers.get(name).map(Cow::Borrowed)
+            };
+            value.map(|value| (name, value))
+        };
         Ok(Self {
             form,
             headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),

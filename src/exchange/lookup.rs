@@ -24,13 +24,16 @@ use crate::store::{StoreFault, Stored};
 
 use super::fate::Lead;
 use super::repeat::{Decided, Fingerprint, Known};
-use super::reply::{self, Served};
+use super::reply::{self, Addressee, Served};
 use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
 use super::state::State;
 use super::{Miss, NotStored, Output, Report, RequestResult, Worker};
 use found::{Found, Stale, Usable, Validity, is_within};
 use leasing::Purpose;
+
+/// A client may choose its id. Envoy's own has 36 bytes.
+const MAX_REQUEST_ID_BYTES: usize = 128;
 
 /// A request for whose answer the stores are searched.
 #[derive(Debug)]
@@ -164,7 +167,7 @@ impl Search {
             told,
             ..
         } = usable;
-        let served = Served::new(entry, converted);
+        let served = Served::new(entry, converted, self.addressee());
         let respond = settings.respond;
         let reply = match told {
             Some(told) => served.reply_again(&told, Some(key), respond, status, age),
@@ -173,6 +176,19 @@ impl Search {
         out.push(Output::Report(Report::Request(result)));
         out.push(Output::Reply(reply));
         State::Replied
+    }
+
+    /// Whom a hit is for.
+    fn addressee(&self) -> Addressee {
+        let Keyed { api, origin, .. } = &self.request;
+        let id = |name| {
+            let id = self.headers.get("x-request-id")?;
+            (id.len() <= MAX_REQUEST_ID_BYTES).then(|| (name, id.into()))
+        };
+        Addressee {
+            origin: origin.clone(),
+            request_id: api.request_id_header().and_then(id),
+        }
     }
 
     /// The client wants a new answer.
@@ -248,7 +264,7 @@ impl Search {
             waited: matches!(miss, Miss::Collapse(_)),
         };
         let result = RequestResult::Miss(miss);
-        let fallback = stale.map(|stale| stale.into_fallback(result));
+        let fallback = stale.map(|stale| stale.into_fallback(result, self.addressee()));
         if fallback.is_none() {
             // With a fallback, it is not yet known how the request will go.
             out.push(Output::Report(Report::Request(result)));
@@ -296,7 +312,7 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
         Miss::Expired => (Forward::Stale, None),
         Miss::CaptureLimit => (Forward::Stale, Some(miss.as_str())),
         Miss::RequestDirective => (Forward::Request, None),
-        Miss::Form(_) | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
+        Miss::Form(_) | Miss::Origin | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
             (Forward::Miss, Some(miss.as_str()))
         }
     }

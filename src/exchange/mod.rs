@@ -3,6 +3,7 @@
 
 mod capture;
 mod coded;
+mod cors;
 mod fate;
 mod flights;
 mod input;

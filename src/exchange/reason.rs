@@ -66,6 +66,9 @@ pub enum Miss {
     CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
     Form(Lossy),
+    /// Browsers would not let a page of the request's `origin` read the entry's answer, which was given
+    /// to another one or to none; the upstream's may be for it.
+    Origin,
     /// The entry is older than the request's `max-age`, or the request said `no-cache`.
     RequestDirective,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
@@ -106,6 +109,7 @@ impl Miss {
             Self::Expired => "expired",
             Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
+            Self::Origin => "origin",
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
             Self::Store(fault) => fault.as_str(),

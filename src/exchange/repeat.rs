@@ -62,7 +62,7 @@ pub(super) struct Deciding {
 impl Deciding {
     pub(super) fn new(config: &Config) -> Self {
         let settings = config.all_settings();
-        let names = [":authority", ":path"]
+        let names = [":authority", ":scheme", ":path"]
             .into_iter()
             .chain(settings.flat_map(|settings| key_headers(&settings.key)))
             .chain(

@@ -5,10 +5,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::cache::{CacheKey, CacheStatus, Entry};
-use crate::config::Respond;
+use crate::config::{Respond, Usage};
 use crate::http::Headers;
 use crate::llm::Form;
 
+use super::cors::Origin;
 use super::{Reply, ReplyBody};
 
 /// What a hit serves.
@@ -17,6 +18,16 @@ pub(super) struct Served {
     entry: Entry,
     /// The answer in the form and with the bytes that it was converted to, which are not compressed.
     converted: Option<(Form, Vec<u8>)>,
+    to: Addressee,
+}
+
+/// What a hit says differently to who asks for it.
+#[derive(Debug)]
+pub(super) struct Addressee {
+    pub(super) origin: Origin,
+    /// The header by which the API's clients know an exchange, and the id that Envoy gave to this one.
+    /// The stored answer's would be another exchange's.
+    pub(super) request_id: Option<(&'static str, Box<[u8]>)>,
 }
 
 /// The headers of the last hit that served an entry as it is. They are the same for a second.
@@ -29,16 +40,21 @@ pub(super) struct Told(RefCell<Option<(Tell, Rc<Headers>)>>);
 struct Tell {
     status: CacheStatus,
     age: u64,
+    /// Whether the request has an origin.
+    to_page: bool,
 }
 
 /// The headers with which an entry is served; `converted` is the form of its answer where that is
-/// not the one that is stored, byte for byte.
+/// not the one that is stored, byte for byte. A copy of it is stored with the same.
 pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
     let other = converted.filter(|form| **form != entry.head.form);
     let is_kept = |name: &[u8]| match name {
         // What was converted is not compressed.
         b"content-encoding" => converted.is_none(),
         b"content-type" => other.is_none(),
+        // Bedrock says this of one form, and that in the body of the other.
+        b"x-amzn-bedrock-content-type" => other.is_none(),
+        name if is_count(name) => other.is_none(),
         _ => true,
     };
     let mut headers = entry.head.headers.filtered(is_kept);
@@ -53,8 +69,12 @@ pub(super) fn headers_of(entry: &Entry, converted: Option<&Form>) -> Headers {
 
 impl Served {
     /// An entry, as it is or converted.
-    pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>) -> Self {
-        Self { entry, converted }
+    pub(super) fn new(entry: Entry, converted: Option<(Form, Vec<u8>)>, to: Addressee) -> Self {
+        Self {
+            entry,
+            converted,
+            to,
+        }
     }
 
     /// The reply to a request under `key`; `age` is in seconds.
@@ -79,7 +99,15 @@ impl Served {
         age: u64,
     ) -> Reply {
         let status = *status;
-        let tell = Tell { status, age };
+        if self.to.request_id.is_some() {
+            return self.reply(key, respond, &status, age);
+        }
+        let to_page = self.to.origin != Origin::Absent;
+        let tell = Tell {
+            status,
+            age,
+            to_page,
+        };
         let last = told.0.borrow().clone().filter(|(last, _)| *last == tell);
         let (_, headers) = last.unwrap_or_else(|| {
             let headers = Rc::new(self.headers(key, respond, &status, age));
@@ -97,7 +125,14 @@ impl Served {
         age: u64,
     ) -> Headers {
         let form = self.converted.as_ref().map(|(form, _)| form);
-        let mut headers = headers_of(&self.entry, form);
+        let stored = headers_of(&self.entry, form);
+        let mut headers = stored.filtered(|name| self.to.origin.gets(name, &stored));
+        if respond.usage == Usage::Zero {
+            headers = without_counts(&headers);
+        }
+        if let Some((name, id)) = &self.to.request_id {
+            headers.push(name, id);
+        }
         for (name, value) in own_headers(status, respond, key) {
             headers.push(name, value.as_bytes());
         }
@@ -120,6 +155,21 @@ impl Served {
             details: "llm_cache_hit",
         }
     }
+}
+
+/// Whether a header tells how many tokens there were.
+fn is_count(name: &[u8]) -> bool {
+    name.ends_with(b"-token-count")
+}
+
+/// The headers with every count of tokens 0.
+fn without_counts(headers: &Headers) -> Headers {
+    let fields = headers.iter();
+    let zeroed = fields.map(|(name, value)| match is_count(name) {
+        true => (name, &b"0"[..]),
+        false => (name, value),
+    });
+    zeroed.collect()
 }
 
 /// RFC 9111, section 5.2.1.7: 504 for `only-if-cached` without a stored response.

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
 use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, check_caller};
-use crate::config::{Mode, Policy, Selection, Settings, parse_duration};
+use crate::config::{Cors, Mode, Policy, Selection, Settings, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
 use crate::llm::{Api, Ask, Form};
 
+use super::cors::Origin;
 use super::fate::{Fate, Lead};
 use super::lookup::{Search, refuse};
 use super::repeat::Decided;
@@ -52,6 +53,7 @@ pub(super) struct Keyed {
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
     pub(super) ttl: Duration,
+    pub(super) origin: Origin,
     /// The form of a fresh entry under the key that could not serve this request.
     pub(super) rival: Option<Form>,
     /// Set if it asks the upstream on behalf of others.
@@ -252,6 +254,10 @@ impl Collecting {
         } = decided;
         let requested = self.head.ttl.and_then(Result::ok);
         let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(worker.config.client.max_ttl));
+        let origin = match settings.respond.cors {
+            Cors::Upstream => Origin::of(&self.headers),
+            Cors::Envoy => Origin::Absent,
+        };
         let reads = settings.mode.reads();
         let search = Search {
             request: Keyed {
@@ -261,6 +267,7 @@ impl Collecting {
                 settings,
                 ask,
                 ttl,
+                origin,
                 rival: None,
                 lead: None,
             },

@@ -1,5 +1,6 @@
 //! Life cycles: what comes in, and what must be done about it.
 
+mod browsers;
 mod copies;
 mod many;
 mod remote;

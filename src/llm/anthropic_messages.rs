@@ -9,14 +9,17 @@ pub(super) mod join;
 mod split;
 pub(super) mod whole;
 
+use std::borrow::Cow;
+
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
+use super::paths::{last_segment, split_query};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, events, json_or_sse, number_member, usage};
 use crate::json::Canonical;
 
-/// `POST .../messages`.
+/// `POST /v1/messages`, and Vertex AI's `.../publishers/anthropic/models/<model>:rawPredict`.
 pub(super) struct AnthropicMessages;
 
 impl Protocol for AnthropicMessages {
@@ -25,21 +28,39 @@ impl Protocol for AnthropicMessages {
     }
 
     fn owns(&self, path: &[u8]) -> bool {
-        path.ends_with(b"/messages")
+        is_messages(path) || Verb::of(path).is_some()
+    }
+
+    /// Vertex AI's verb chooses the form: both have the path of the one that answers in JSON.
+    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        let (bare, query) = split_query(path);
+        match (Verb::of(bare), bare.strip_suffix(Verb::Stream.suffix())) {
+            (Some(Verb::Stream), Some(model)) => {
+                Cow::Owned([model, Verb::Json.suffix(), query].concat())
+            }
+            _ => Cow::Borrowed(path),
+        }
     }
 
     fn form_members(&self) -> &'static [&'static str] {
         &["stream"]
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+        let verb = Verb::of(split_query(path).0);
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            // The path in the key does not tell the verb.
+            return Ok(Ask {
+                form: verb.map(Verb::form),
+                ..Ask::unreadable()
+            });
         };
-        let form = match body.member("stream") {
-            None | Some(b"null" | b"false") => Form::json(),
-            Some(b"true") => Form::stream(Framing::Sse, b""),
-            Some(_) => return Err(Unfit::UnclearForm),
+        let form = match (verb, body.member("stream")) {
+            (None | Some(Verb::Json), None | Some(b"null" | b"false")) => Form::json(),
+            (None | Some(Verb::Stream), Some(b"true")) => Form::stream(Framing::Sse, b""),
+            // The verb is for Google, the member for the model: they may say it once.
+            (Some(Verb::Stream), None | Some(b"null")) => Verb::Stream.form(),
+            _ => return Err(Unfit::UnclearForm),
         };
         read_body(body, form)
     }
@@ -82,6 +103,57 @@ impl Protocol for AnthropicMessages {
 
     fn meaning(&self) -> &'static Meaning {
         &MEANING
+    }
+}
+
+/// Whether a path is that of the API: `messages` behind a version or the vendor's name, or alone.
+/// Behind anything else it adds to a conversation (`/v1/threads/<id>/messages`), or is another
+/// server's.
+fn is_messages(path: &[u8]) -> bool {
+    let Some(parent) = path.strip_suffix(b"/messages") else {
+        return false;
+    };
+    match last_segment(parent) {
+        b"" => parent.is_empty(),
+        b"anthropic" => true,
+        [b'v', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+/// Vertex AI's, behind the model in the path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verb {
+    Json,
+    Stream,
+}
+
+impl Verb {
+    /// The verb of a path without its query, if it asks one of Anthropic's models for a message.
+    fn of(path: &[u8]) -> Option<Self> {
+        let (verb, before) = [Self::Json, Self::Stream]
+            .into_iter()
+            .find_map(|verb| Some((verb, path.strip_suffix(verb.suffix())?)))?;
+        let model = last_segment(before);
+        let is_anthropic = before
+            .strip_suffix(model)?
+            .ends_with(b"/publishers/anthropic/models/");
+        // Counting tokens is a model there.
+        (is_anthropic && !model.is_empty() && model != b"count-tokens").then_some(verb)
+    }
+
+    fn suffix(self) -> &'static [u8] {
+        match self {
+            Self::Json => b":rawPredict",
+            Self::Stream => b":streamRawPredict",
+        }
+    }
+
+    fn form(self) -> Form {
+        match self {
+            Self::Json => Form::json(),
+            Self::Stream => Form::stream(Framing::Sse, b""),
+        }
     }
 }
 

@@ -4,11 +4,12 @@
 //! Source: the Bedrock API reference, "Converse", "ConverseStream", "InvokeModel" and
 //! "InvokeModelWithResponseStream", and the service's model as the AWS clients ship it. Streams are
 //! AWS event stream messages. A whole stream of `ConverseStream` has a `messageStop` with a
-//! `stopReason`, and `metadata` after it. Of `InvokeModel` only Anthropic's answers are known here;
-//! nothing tells that another model's is whole.
+//! `stopReason`, and `metadata` after it. What is known of the answers of `InvokeModel` stands in
+//! [`native`].
 
 mod converse;
 mod join;
+mod native;
 mod split;
 
 use std::borrow::Cow;
@@ -18,11 +19,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
 use super::documents::{self, Object};
-use super::fields::{self, Content, Said, read_members};
-use super::judge::{Document, MessageJudge, Messages};
+use super::fields::{self, Content, read_members};
+use super::judge::{Document, Messages};
 use super::meaning::{Meaning, Says};
-use super::{Answer, Ask, Fault, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
-use super::{anthropic_messages, events, members, usage};
+use super::paths::split_query;
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
 use crate::json::Canonical;
@@ -70,7 +72,7 @@ impl Protocol for Bedrock {
                 ..Ask::unreadable()
             }),
             (Operation::Converse, Some(body)) => converse::read_body(body, form),
-            (Operation::Invoke, Some(body)) => anthropic_messages::read_body(body, form),
+            (Operation::Invoke, Some(body)) => native::read_body(body, form),
         }
     }
 
@@ -84,12 +86,21 @@ impl Protocol for Bedrock {
 
     fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
         let operation = ask.form.as_ref().map(Operation::by_form);
+        let expected = ask.choices;
         match (operation.unwrap_or(Operation::Converse), framing) {
             (Operation::Converse, Framing::Json) => Box::new(Document(converse::judge)),
             (Operation::Converse, _) => Box::new(Messages::new(converse::Stream::default())),
-            (Operation::Invoke, Framing::Json) => Box::new(Document(judge_native)),
-            (Operation::Invoke, _) => Box::new(Messages::new(NativeStream::default())),
+            (Operation::Invoke, Framing::Json) => {
+                Box::new(Document(move |json: &[u8]| native::judge(json, expected)))
+            }
+            (Operation::Invoke, _) => Box::new(Messages::new(native::Stream::new(expected))),
         }
+    }
+
+    /// boto3 puts it into `ResponseMetadata`, where callers look it up; tracers know the counts of
+    /// tokens by it.
+    fn request_id_header(&self) -> Option<&'static str> {
+        Some("x-amzn-requestid")
     }
 
     fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
@@ -105,6 +116,10 @@ impl Protocol for Bedrock {
                 let mut assembly = anthropic_messages::join::Assembly::default();
                 each_event(stream, |_, payload| {
                     let mut native = events::object(&native(payload).ok_or(Lossy::Malformed)?)?;
+                    // Only Anthropic's events have one.
+                    if !native.contains_key("type") {
+                        return Err(Lossy::Unsupported);
+                    }
                     // Bedrock's own, for its stream alone.
                     native.remove(METRICS);
                     assembly.take(native)
@@ -129,7 +144,9 @@ impl Protocol for Bedrock {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match (Operation::by_form(form), form.framing) {
-            (Operation::Invoke, Framing::Json) => anthropic_messages::zero_usage_of_message(answer),
+            (Operation::Invoke, Framing::Json) => {
+                documents::rewrite(answer, Framing::Json, &mut zero_counts)
+            }
             (Operation::Invoke, _) => edit_events(answer, |_, payload| zero_native(payload)),
             (Operation::Converse, Framing::Json) => usage::zero_document(answer, USAGES),
             (Operation::Converse, _) => edit_events(answer, |event, payload| match event {
@@ -201,58 +218,6 @@ impl Operation {
     }
 }
 
-fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memchr(b'?', path).unwrap_or(path.len());
-    path.split_at_checked(end).unwrap_or((path, b""))
-}
-
-/// Judges the answer of `InvokeModel`.
-fn judge_native(json: &[u8]) -> Result<Answer, Fault> {
-    #[derive(Default)]
-    struct Native {
-        r#type: Said,
-    }
-
-    read_members!(Native: r#type as "type");
-    let native: Native = fields::parse_object(json)?;
-    if !native.r#type.0 {
-        return Err(Fault::UnknownFinish);
-    }
-    anthropic_messages::whole::judge(json)
-}
-
-/// Judges a stream of `InvokeModelWithResponseStream`.
-#[derive(Debug, Default)]
-struct NativeStream(anthropic_messages::whole::Stream);
-
-impl MessageJudge for NativeStream {
-    fn message(
-        &mut self,
-        event: &str,
-        payload: &[u8],
-        listener: Listener<'_>,
-    ) -> Result<(), Fault> {
-        if event != CHUNK {
-            return Err(Fault::Malformed);
-        }
-        let native = native(payload).ok_or(Fault::Malformed)?;
-        std::str::from_utf8(&native).map_err(|_| Fault::Malformed)?;
-        self.0.take(&native, listener).map_err(|fault| match fault {
-            // Another model's events: nothing tells whether they are all.
-            Fault::Malformed if !self.0.has_started() => Fault::UnknownFinish,
-            fault => fault,
-        })
-    }
-
-    fn is_over(&self) -> bool {
-        self.0.has_stopped()
-    }
-
-    fn finish(&self) -> Result<Answer, Fault> {
-        self.0.answer()
-    }
-}
-
 /// The model's own event in a `chunk`.
 fn native(payload: &[u8]) -> Option<Vec<u8>> {
     #[derive(Default)]
@@ -268,10 +233,9 @@ fn native(payload: &[u8]) -> Option<Vec<u8>> {
 /// The `chunk` without usage; `None` if it holds none.
 fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
     let native = native(payload).ok_or(Lossy::Malformed)?;
-    let zeroed = anthropic_messages::zero_usage_of_event(&native)?;
-    let mut event = events::object(zeroed.as_deref().unwrap_or(&native))?;
+    let mut event = events::object(&native)?;
+    let mut found = zero_counts(&mut event);
     let metrics = event.get_mut(METRICS).and_then(Value::as_object_mut);
-    let mut found = zeroed.is_some();
     for (name, count) in metrics.into_iter().flatten() {
         // The latencies stay.
         if name.ends_with("TokenCount") {
@@ -286,6 +250,33 @@ fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
     let bytes = BASE64.encode(events::text(&event)?);
     members::set(&mut chunk, "bytes", Value::String(bytes));
     events::text(&chunk).map(Some)
+}
+
+/// Sets the counts of tokens in a model's answer or event to zero, whosever it is; whether there were
+/// any.
+fn zero_counts(native: &mut Object) -> bool {
+    let mut found = cohere::zero_usage(native);
+    // Anthropic's, and Nova's.
+    for event in ["message", "metadata"] {
+        let usage = native
+            .get_mut(event)
+            .and_then(|event| event.get_mut("usage"));
+        found |= usage.is_some_and(usage::zero);
+    }
+    // Titan's and Meta's.
+    for name in [
+        "inputTextTokenCount",
+        "totalOutputTextTokenCount",
+        "prompt_token_count",
+        "generation_token_count",
+    ] {
+        found |= native.get_mut(name).is_some_and(usage::zero);
+    }
+    let results = native.get_mut("results").and_then(Value::as_array_mut);
+    for result in results.into_iter().flatten() {
+        found |= result.get_mut("tokenCount").is_some_and(usage::zero);
+    }
+    found
 }
 
 /// Calls `take` with the name and the payload of each event of a stream, in order.
@@ -362,6 +353,8 @@ fn drop_padding(event: &mut Map<String, Value>) {
 }
 
 const CHUNK: &str = "chunk";
+/// How the names begin of what Bedrock adds to a model's answer.
+const OF_BEDROCK: &str = "amazon-bedrock-";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 const USAGES: &[&str] = &["/usage"];
 
@@ -381,10 +374,36 @@ static MEANING: Meaning = Meaning {
             ],
         ),
         ("", &[Says::Value("/stopReason")]),
-        // Of `InvokeModel`.
+        // Of `InvokeModel`: Anthropic's, Titan's, Cohere's, Mistral's, Meta's, embeddings.
         ("", anthropic_messages::MESSAGE),
+        (
+            "/results/*",
+            &[
+                Says::Text(&["/outputText"]),
+                Says::Value("/completionReason"),
+            ],
+        ),
+        (
+            "/generations/*",
+            &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
+        ),
+        (
+            "/outputs/*",
+            &[Says::Text(&["/text"]), Says::Value("/stop_reason")],
+        ),
+        (
+            "",
+            &[
+                Says::Text(&["/generation", "/text"]),
+                Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
+                Says::Value("/finish_reason"),
+                Says::Value("/embedding"),
+                Says::Value("/embeddings"),
+                Says::Value("/embeddingsByType"),
+            ],
+        ),
     ],
-    usage: &["/usage", "/message/usage"],
+    usage: &["/usage", "/message/usage", "/metadata/usage", "/meta", ""],
     tokens: &[
         &["/totalTokens"],
         &[
@@ -394,6 +413,13 @@ static MEANING: Meaning = Meaning {
             "/outputTokens",
         ],
         anthropic_messages::TOKENS,
+        &["/billed_units/input_tokens", "/billed_units/output_tokens"],
+        &[
+            "/inputTextTokenCount",
+            "/totalOutputTextTokenCount",
+            "/results/0/tokenCount",
+        ],
+        &["/prompt_token_count", "/generation_token_count"],
     ],
     usage_event: None,
 };

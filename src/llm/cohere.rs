@@ -1,13 +1,13 @@
 //! Cohere: chat in its versions 1 and 2, and embeddings.
 //!
 //! Source: the Cohere API reference, "Chat" v2 and v1 with their "with streaming" pages, and
-//! "Embed" v2. Version 2 streams events that build a message up and ends with `message-end` and
+//! "Embed" v2 and v1. Version 2 streams events that build a message up and ends with `message-end` and
 //! `data: [DONE]`; version 1 streams a JSON document per line, of which the last one,
 //! `stream-end`, holds the whole response.
 
 mod join;
 mod split;
-mod v1;
+pub(super) mod v1;
 mod v2;
 
 use serde_json::Value;
@@ -16,13 +16,14 @@ use super::documents::{self, Object};
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, Events, Lines};
 use super::meaning::{Meaning, Says};
+use super::paths::split_query;
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, number_member};
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader};
 
-/// `POST /v2/chat`, `/v1/chat`, `/v2/embed`.
+/// `POST /v2/chat`, `/v1/chat`, `/v2/embed`, `/v1/embed`.
 pub(super) struct Cohere;
 
 impl Protocol for Cohere {
@@ -42,8 +43,7 @@ impl Protocol for Cohere {
         let Some(body) = body else {
             return Ok(Ask::unreadable());
         };
-        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        let endpoint = Endpoint::of(bare).unwrap_or(Endpoint::ChatV2);
+        let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::ChatV2);
         if endpoint == Endpoint::ChatV1 && asks_for(body, "conversation_id") {
             return Err(Unfit::Conversation);
         }
@@ -113,6 +113,7 @@ impl Endpoint {
         [
             (Self::ChatV1, &b"/v1/chat"[..]),
             (Self::ChatV2, b"/v2/chat"),
+            (Self::Embed, b"/v1/embed"),
             (Self::Embed, b"/v2/embed"),
         ]
         .into_iter()
@@ -134,7 +135,7 @@ impl Endpoint {
 }
 
 /// How many embeddings are asked for: of `texts`, `images` or `inputs`.
-fn inputs(body: &Canonical) -> u32 {
+pub(super) fn inputs(body: &Canonical) -> u32 {
     let lists =
         ["texts", "images", "inputs"].map(|name| fields::count_elements(body.member(name)?));
     lists
@@ -214,7 +215,8 @@ struct Response<'a> {
     text: Said,
     /// Of version 1, with parameters that are objects.
     tool_calls: Said,
-    /// By their type: `float`, `int8`, `base64` and so on.
+    /// By their type: `float`, `int8`, `base64` and so on; of version 1, a list where no type was
+    /// asked for.
     embeddings: Option<Embeddings>,
 }
 
@@ -302,16 +304,22 @@ impl<'a> Response<'a> {
     }
 }
 
-fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
     Response::parse(json)?.judge(expected)
 }
 
 /// The embeddings of each type.
 #[derive(Default)]
-struct Embeddings(Vec<Listed>);
+pub(super) struct Embeddings(Vec<Listed>);
 
 impl<'a> Read<'a> for Embeddings {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.peek() == Some(b'[') {
+            let mut list = Listed::default();
+            list.read(json)?;
+            self.0.push(list);
+            return Ok(());
+        }
         json.each_member(&mut |_, json| {
             let mut of_type = None::<Listed>;
             of_type.read(json)?;
@@ -323,7 +331,7 @@ impl<'a> Read<'a> for Embeddings {
 
 impl Embeddings {
     /// There is one of each type for each input.
-    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+    pub(super) fn judge(&self, expected: u32) -> Result<Answer, Fault> {
         let is_expected = |of_type: &Listed| u32::try_from(of_type.length) == Ok(expected);
         if self.0.is_empty() || !self.0.iter().all(is_expected) {
             return Err(Fault::Choices);
@@ -343,7 +351,7 @@ fn parses(arguments: &str) -> bool {
 
 /// Usage stands in `usage` of a response and of `message-end`, and in `meta` of version 1 and of
 /// embeddings.
-fn zero_usage(document: &mut Object) -> bool {
+pub(super) fn zero_usage(document: &mut Object) -> bool {
     let usage = document.get_mut("usage").is_some_and(zero);
     let delta = document
         .get_mut("delta")

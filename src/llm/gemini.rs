@@ -12,13 +12,13 @@ mod join;
 use std::borrow::Cow;
 
 use super::documents;
-use super::fields::{self, Content, Said, read_members, read_word};
+use super::fields::{self, Content, Said, read_members};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
-use crate::json::Canonical;
+use crate::json::{Canonical, Malformed, Read, Reader};
 use crate::sse::Event;
 
 /// More candidates than the API gives; what claims more is not worth the memory.
@@ -93,25 +93,52 @@ enum Reason {
     Unknown,
 }
 
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "STOP" => Reason::Known(Finish::Complete),
-    "MAX_TOKENS" => Reason::Known(Finish::Length),
-    "SAFETY"
-    | "RECITATION"
-    | "LANGUAGE"
-    | "BLOCKLIST"
-    | "PROHIBITED_CONTENT"
-    | "SPII"
-    | "MODEL_ARMOR"
-    | "IMAGE_SAFETY"
-    | "IMAGE_PROHIBITED_CONTENT"
-    | "IMAGE_RECITATION" => {
-        Reason::Known(Finish::Filtered)
+impl<'a> Read<'a> for Reason {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        *self = match json.peek() {
+            Some(b'n') => json.null().map(|_| Self::None),
+            Some(b'"') => json.string().map(|word| Self::of_word(&word)),
+            _ => json.number().map(Self::of_number),
+        }?;
+        Ok(())
     }
-    // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
-    _ => Reason::Unknown,
-});
+}
+
+impl Reason {
+    fn of_word(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "STOP" => Self::Known(Finish::Complete),
+            "MAX_TOKENS" => Self::Known(Finish::Length),
+            "SAFETY"
+            | "RECITATION"
+            | "LANGUAGE"
+            | "BLOCKLIST"
+            | "PROHIBITED_CONTENT"
+            | "SPII"
+            | "MODEL_ARMOR"
+            | "IMAGE_SAFETY"
+            | "IMAGE_PROHIBITED_CONTENT"
+            | "IMAGE_RECITATION" => Self::Known(Finish::Filtered),
+            // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
+            _ => Self::Unknown,
+        }
+    }
+
+    /// With `enum-encoding=int`. The numbers are those of `FinishReason` in the protocol buffers of
+    /// the Gemini API and of Vertex AI, as far as they mean the same in both.
+    fn of_number(number: &str) -> Self {
+        match number {
+            "0" => Self::None,
+            "1" => Self::Known(Finish::Complete),
+            "2" => Self::Known(Finish::Length),
+            // Safety, recitation; language or a block list; a block list or prohibited content;
+            // prohibited content or personal data.
+            "3" | "4" | "6" | "7" | "8" => Self::Known(Finish::Filtered),
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// A `GenerateContentResponse`, whole or a chunk, as far as the judge looks.
 #[derive(Default)]

@@ -22,6 +22,7 @@ mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
+mod paths;
 mod stutter;
 mod usage;
 mod workers_ai;
@@ -63,7 +64,7 @@ trait Protocol: Sync {
     /// The word for it in configuration and keys.
     fn name(&self) -> &'static str;
 
-    /// Whether a path (without its query) is this API's.
+    /// Whether a path (without its query and any slash at its end) is this API's.
     fn owns(&self, path: &[u8]) -> bool;
 
     /// Top-level members of the request's body that choose the form of the answer and so stay out
@@ -90,6 +91,11 @@ trait Protocol: Sync {
 
     /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave.
     fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge>;
+
+    /// The response header in which the API's clients want an id of the exchange.
+    fn request_id_header(&self) -> Option<&'static str> {
+        None
+    }
 
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
@@ -146,6 +152,10 @@ impl Api {
 
     /// The API of a path (without its query), if it is a known one.
     pub fn from_path(path: &[u8]) -> Option<Self> {
+        Self::owner(&paths::normal(path))
+    }
+
+    fn owner(path: &[u8]) -> Option<Self> {
         Self::all().find(|api| api.0.owns(path))
     }
 
@@ -163,7 +173,7 @@ impl Api {
         if canonical.is_none() && may_ask_for_more(body) {
             return Err(Unfit::UnclearBody);
         }
-        self.0.read(path, canonical)
+        self.0.read(&self.normal_path(path), canonical)
     }
 
     /// Top-level members of the request's body that choose the form of the answer and so stay out
@@ -174,7 +184,21 @@ impl Api {
 
     /// The path (with its query) as the key sees it.
     pub fn key_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        self.0.key_path(path)
+        match self.normal_path(path) {
+            Cow::Borrowed(path) => self.0.key_path(path),
+            Cow::Owned(path) => Cow::Owned(self.0.key_path(&path).into_owned()),
+        }
+    }
+
+    /// The path (with its query) in the spelling that stands for all of it, where this API's paths
+    /// are known: not where a rule says that it is this API's.
+    fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
+        let (bare, query) = paths::split_query(path);
+        let normal = paths::normal(bare);
+        if *normal == *bare || !self.0.owns(&normal) {
+            return Cow::Borrowed(path);
+        }
+        Cow::Owned([&normal, query].concat())
     }
 
     /// The framing of an answer with this content type to this request, if the API answers so.
@@ -185,6 +209,12 @@ impl Api {
     /// A judge for an answer in this framing.
     pub fn judge(self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
         self.0.judge(ask, framing)
+    }
+
+    /// The response header in which the API's clients want an id of the exchange: without one, they
+    /// fail or ignore what else the headers say.
+    pub fn request_id_header(self) -> Option<&'static str> {
+        self.0.request_id_header()
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as
@@ -269,6 +299,16 @@ impl Api {
             .map_err(|_| Lossy::Malformed)?;
         Ok(answer)
     }
+}
+
+/// The spelling of a path (without its query) that stands for all that mean the same, if it tells
+/// its API.
+pub fn normal_path(path: &[u8]) -> Cow<'_, [u8]> {
+    let normal = paths::normal(path);
+    if *normal == *path || Api::owner(&normal).is_none() {
+        return Cow::Borrowed(path);
+    }
+    normal
 }
 
 impl PartialEq for Api {

@@ -1,7 +1,7 @@
-//! Ollama: `/api/chat`, `/api/generate` and `/api/embed`.
+//! Ollama: `/api/chat`, `/api/generate`, `/api/embed` and the older `/api/embeddings`.
 //!
 //! Source: Ollama's `docs/api.md` and `api/types.go` (`ChatResponse`, `GenerateResponse`,
-//! `EmbedResponse`). Chats and generations stream, a JSON document per line, unless the request
+//! `EmbedResponse`, `EmbeddingResponse`). Chats and generations stream, a JSON document per line, unless the request
 //! says `"stream": false`; a stream ends with the document that says `"done": true` and why
 //! (`done_reason`). Without a reason the runner's connection was lost.
 
@@ -11,12 +11,14 @@ use super::documents;
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
+use super::openai_embeddings::{self, Inputs};
+use super::paths::split_query;
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
 use crate::json::{Canonical, Reader};
 
-/// `POST /api/chat`, `/api/generate`, `/api/embed`.
+/// `POST /api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`.
 pub(super) struct Ollama;
 
 impl Protocol for Ollama {
@@ -25,7 +27,7 @@ impl Protocol for Ollama {
     }
 
     fn owns(&self, path: &[u8]) -> bool {
-        path.ends_with(b"/api/chat") || path.ends_with(b"/api/generate") || is_embed(path)
+        Endpoint::of(path).is_some()
     }
 
     fn form_members(&self) -> &'static [&'static str] {
@@ -36,11 +38,15 @@ impl Protocol for Ollama {
         let Some(body) = body else {
             return Ok(Ask::unreadable());
         };
-        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        let embeds = is_embed(bare);
+        let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::Generation);
+        let (form, choices) = match endpoint {
+            Endpoint::Generation => (form(body)?, 1),
+            Endpoint::Embed => (Form::json(), inputs(body)),
+            Endpoint::Embeddings => (Form::json(), openai_embeddings::inputs(body)),
+        };
         Ok(Ask {
-            form: Some(if embeds { Form::json() } else { form(body)? }),
-            choices: if embeds { inputs(body) } else { 1 },
+            form: Some(form),
+            choices,
             temperature: temperature(body),
             // It runs none: searching the web is a tool of the client's there.
             server_tools: false,
@@ -56,9 +62,15 @@ impl Protocol for Ollama {
     }
 
     fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        let expected = ask.choices;
+        let (expected, inputs) = (ask.choices, Inputs::of(ask));
         match framing {
-            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected))),
+            Framing::Json => Box::new(Document(move |json: &[u8]| {
+                let response = Response::parse(json)?;
+                if response.data.0 {
+                    return openai_embeddings::judge(json, inputs);
+                }
+                response.judge(expected)
+            })),
             _ => Box::new(Lines::new(Stream::default())),
         }
     }
@@ -75,7 +87,8 @@ impl Protocol for Ollama {
         documents::rewrite(answer, form.framing, &mut |response| {
             let counts = ["prompt_eval_count", "eval_count"];
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
-            zeroed.contains(&true)
+            let usage = response.get_mut("usage").is_some_and(zero);
+            zeroed.contains(&true) | usage
         })
     }
 
@@ -84,8 +97,27 @@ impl Protocol for Ollama {
     }
 }
 
-fn is_embed(path: &[u8]) -> bool {
-    path.ends_with(b"/api/embed")
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Generation,
+    Embed,
+    /// Ollama's takes one `prompt`; servers that speak OpenAI's API under `/api` (Open WebUI) take
+    /// `input`, and answer in OpenAI's form.
+    Embeddings,
+}
+
+impl Endpoint {
+    /// By a path without its query.
+    fn of(path: &[u8]) -> Option<Self> {
+        [
+            (Self::Generation, &b"/api/chat"[..]),
+            (Self::Generation, b"/api/generate"),
+            (Self::Embed, b"/api/embed"),
+            (Self::Embeddings, b"/api/embeddings"),
+        ]
+        .into_iter()
+        .find_map(|(endpoint, end)| path.ends_with(end).then_some(endpoint))
+    }
 }
 
 fn form(body: &Canonical) -> Result<Form, Unfit> {
@@ -152,10 +184,14 @@ struct Response<'a> {
     image: Said,
     /// Of `/api/embed`.
     embeddings: Option<Listed>,
+    /// Of `/api/embeddings`.
+    embedding: Option<Listed>,
+    /// Of the same, in OpenAI's form.
+    data: Said,
 }
 
 read_members!(Response<'a>:
-    error, done, done_reason, message, response, tool_calls, image, embeddings
+    error, done, done_reason, message, response, tool_calls, image, embeddings, embedding, data
 );
 
 #[derive(Default)]
@@ -206,6 +242,30 @@ impl<'a> Response<'a> {
             || self.response.is_said()
             || !self.tool_calls.is_empty()
             || self.image.0
+    }
+
+    /// Judges a response that is not a stream, or embeddings: one for each input.
+    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+        let (length, all_said) = match (&self.embeddings, &self.embedding) {
+            (Some(embeddings), _) => (embeddings.length, embeddings.all_said),
+            // Its elements are numbers.
+            (None, Some(embedding)) => (1, embedding.length > 0 && embedding.all_said),
+            (None, None) => {
+                return Ok(Answer {
+                    finish: self.finish()?.ok_or(Fault::Unfinished)?,
+                    empty: !self.says(),
+                    marked_end: true,
+                });
+            }
+        };
+        if u32::try_from(length) != Ok(expected) {
+            return Err(Fault::Choices);
+        }
+        Ok(Answer {
+            finish: Finish::Complete,
+            empty: !all_said,
+            marked_end: true,
+        })
     }
 
     /// `None` if more is to come.
@@ -262,26 +322,6 @@ impl DocumentJudge for Stream {
     }
 }
 
-/// Judges a response that is not a stream, or embeddings: one for each input.
-fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
-    let response = Response::parse(json)?;
-    if let Some(embeddings) = &response.embeddings {
-        if u32::try_from(embeddings.length) != Ok(expected) {
-            return Err(Fault::Choices);
-        }
-        return Ok(Answer {
-            finish: Finish::Complete,
-            empty: !embeddings.all_said,
-            marked_end: true,
-        });
-    }
-    Ok(Answer {
-        finish: response.finish()?.ok_or(Fault::Unfinished)?,
-        empty: !response.says(),
-        marked_end: true,
-    })
-}
-
 static MEANING: Meaning = Meaning {
     said: &[(
         "",
@@ -298,10 +338,12 @@ static MEANING: Meaning = Meaning {
             Says::Value("/image"),
             Says::Value("/done_reason"),
             Says::Value("/embeddings/*"),
+            Says::Value("/embedding"),
+            Says::Value("/data/*/embedding"),
         ],
     )],
-    usage: &[""],
-    tokens: &[&["/prompt_eval_count", "/eval_count"]],
+    usage: &["", "/usage"],
+    tokens: &[&["/prompt_eval_count", "/eval_count"], &["/total_tokens"]],
     usage_event: None,
 };
 

@@ -8,6 +8,7 @@ use super::fields::{self, Said, read_members, read_word};
 use super::json_or_sse;
 use super::judge::Document;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
+use super::ollama::Ollama;
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -21,7 +22,7 @@ impl Protocol for OpenaiEmbeddings {
     }
 
     fn owns(&self, path: &[u8]) -> bool {
-        path.ends_with(b"/embeddings")
+        path.ends_with(b"/embeddings") && !Ollama.owns(path)
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
@@ -41,11 +42,7 @@ impl Protocol for OpenaiEmbeddings {
     }
 
     fn judge(&self, ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
-        let inputs = Inputs {
-            least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
-            // The inputs of a body that cannot be read are not known.
-            exact: ask.form.is_some(),
-        };
+        let inputs = Inputs::of(ask);
         Box::new(Document(move |json: &[u8]| judge(json, inputs)))
     }
 
@@ -63,7 +60,7 @@ impl Protocol for OpenaiEmbeddings {
 
 /// How many embeddings `input` asks for: one for a text or for a list of tokens, and one for each
 /// element of any other list. An `input` of another shape is an error for the provider to tell.
-fn inputs(body: &Canonical) -> u32 {
+pub(super) fn inputs(body: &Canonical) -> u32 {
     // Canonical JSON has no white space.
     match body.member("input") {
         Some(list @ [b'[', b'"' | b'[' | b'{', ..]) => fields::count_elements(list).unwrap_or(1),
@@ -73,12 +70,22 @@ fn inputs(body: &Canonical) -> u32 {
 
 /// How many embeddings there must be.
 #[derive(Clone, Copy)]
-struct Inputs {
+pub(super) struct Inputs {
     least: usize,
     exact: bool,
 }
 
-fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
+impl Inputs {
+    pub(super) fn of(ask: &Ask) -> Self {
+        Self {
+            least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
+            // The inputs of a body that cannot be read are not known.
+            exact: ask.form.is_some(),
+        }
+    }
+}
+
+pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
     let list: List = fields::parse_object(json)?;
     if list.error.0 || list.object == Object::Error {
         return Err(Fault::Error);
@@ -143,9 +150,9 @@ read_word!(Object, Object::Other, |word| match word {
     _ => Object::Other,
 });
 
-/// Whether there is one: a list of numbers, or its base64, with something in it.
+/// Whether there is a vector: a list of numbers, or its base64, with something in it.
 #[derive(Default)]
-struct Vector(bool);
+pub(super) struct Vector(pub(super) bool);
 
 impl<'a> Read<'a> for Vector {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {

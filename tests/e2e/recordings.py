@@ -11,17 +11,19 @@ PATHS = {
     "anthropic-messages": "/v1/messages",
     "bedrock-converse": "/model/m/converse",
     "bedrock-converse-stream": "/model/m/converse-stream",
+    "bedrock-invoke": "/model/m/invoke",
     "bedrock-invoke-stream": "/model/m/invoke-with-response-stream",
     "cohere-v1-chat": "/v1/chat",
+    "cohere-v1-embed": "/v1/embed",
     "cohere-v2-chat": "/v2/chat",
     "cohere-v2-embed": "/v2/embed",
     "ollama-chat": "/api/chat",
+    "ollama-embeddings": "/api/embed",
     "ollama-generate": "/api/generate",
-    "openai-embeddings": "/v1/embeddings",
     "workers-ai": "/client/v4/accounts/a/ai/run/@cf/m",
 }
 SUFFIXES = {"-chat": "/v1/chat/completions", "-completions": "/v1/completions",
-            "-responses": "/v1/responses"}
+            "-responses": "/v1/responses", "-embeddings": "/v1/embeddings"}
 TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson", "json": "application/json",
          "eventstream": "application/vnd.amazon.eventstream"}
 

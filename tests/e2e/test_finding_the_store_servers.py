@@ -31,6 +31,9 @@ def test_one_that_was_unpacked_runs_with_the_libraries_unpacked_with_it(monkeypa
     (tmp_path / "nginx" / "usr" / "lib" / "x86_64-linux-gnu").mkdir(parents=True)
     environment = debian.environment(tmp_path / "webdis" / "usr" / "bin" / "webdis")
     assert environment["LD_LIBRARY_PATH"] == f"{libraries}:/given"
+    (libraries / "pulseaudio").mkdir()
+    environment = debian.environment(tmp_path / "webdis" / "usr" / "bin" / "webdis")
+    assert environment["LD_LIBRARY_PATH"] == f"{libraries}:{libraries}/pulseaudio:/given"
 
 
 def test_one_that_root_has_on_path_is_found_where_it_was_unpacked(folder_on_path, monkeypatch):

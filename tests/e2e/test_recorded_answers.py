@@ -8,7 +8,7 @@ from recordings import recordings
 # Complete for people who read them, and yet not provably whole.
 NOT_PROVABLY = {
     "anthropic-messages/vercel_spliced_message_start.sse": "two answers in one",
-    "bedrock-invoke-stream/guardrail_invoke_stream.bin": "a model that is not judged",
+    "bedrock-invoke-stream/guardrail_invoke_stream.bin": "a guardrail answered",
     "derived/anthropic_missing_message_stop.sse": "no end marker",
     "derived/openai_missing_done_after_finish.sse": "no end marker",
     "gemini/fb_vertexai_streaming_success_citations.sse": "goes on after its finish",

@@ -19,7 +19,7 @@ import time
 from harness.envoy_binary import ROOT
 
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "webdis": "webdis",
-            "nginx": "nginx"}
+            "nginx": "nginx", "chromium": "chromium"}
 # A folder for each package that was unpacked.
 UNPACKED = ROOT / "target" / "debian"
 ATTEMPTS = 4
@@ -58,8 +58,9 @@ def environment(program: pathlib.Path) -> dict[str, str]:
     if not program.is_relative_to(UNPACKED):
         return dict(os.environ)
     root = UNPACKED / program.relative_to(UNPACKED).parts[0]
-    folders = [str(path) for parent in ("usr/lib", "lib") for path in root.glob(f"{parent}/*")
-               if path.is_dir()]
+    # PulseAudio, with which Chromium is linked, has a folder of its own for its libraries.
+    folders = [str(path) for pattern in ("usr/lib/*", "lib/*", "usr/lib/*/pulseaudio")
+               for path in root.glob(pattern) if path.is_dir()]
     given = os.environ.get("LD_LIBRARY_PATH")
     return {**os.environ, "LD_LIBRARY_PATH": ":".join([*folders, *([given] if given else [])])}
 

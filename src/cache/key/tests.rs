@@ -319,6 +319,47 @@ fn the_authority_takes_part() {
 }
 
 #[test]
+fn spellings_of_one_server_share_a_key() {
+    let with = |scheme: &'static str, authority: &'static str| {
+        key(|r| {
+            r.headers.push((":scheme", scheme));
+            set(r, ":authority", authority);
+        })
+    };
+    for (scheme, authority) in [
+        ("https", "API.example"),
+        ("https", "api.example.:443"),
+        ("http", "api.example:80"),
+        ("http", "api.example"),
+    ] {
+        assert_eq!(key(|_| {}), with(scheme, authority), "{scheme} {authority}");
+    }
+    for (scheme, authority) in [("http", "api.example:443"), ("https", "api.example:80")] {
+        assert_ne!(key(|_| {}), with(scheme, authority), "{scheme} {authority}");
+    }
+}
+
+#[test]
+fn spellings_of_one_path_share_a_key() {
+    let with = |path: &'static str| key(|r| set(r, ":path", path));
+    assert_eq!(key(|_| {}), with("/v1/chat/completions/?api-version=1"));
+    let azure = "/openai/deployments/gpt-4o/chat/completions?api-version=1";
+    let other = "/OpenAI/Deployments/gpt-4o/Chat/Completions?api-version=1";
+    assert_eq!(with(azure), with(other));
+    for other in [
+        // No document says that the name of a deployment, or a query, is the same in another case.
+        "/openai/deployments/GPT-4o/chat/completions?api-version=1",
+        "/openai/deployments/gpt-4o/chat/completions?API-version=1",
+        "/openai/deployments/gpt-4o/chat/completions//?api-version=1",
+    ] {
+        assert_ne!(with(azure), with(other), "{other}");
+    }
+    // A path that only a rule says to be an API's may mean something else with a slash.
+    assert_ne!(with("/ask"), with("/ask/"));
+    assert_ne!(with("/V1/chat/completions"), with("/v1/chat/completions"));
+}
+
+#[test]
 fn the_path_takes_part_with_its_query_byte_for_byte() {
     for path in [
         "/v1/chat/completions",

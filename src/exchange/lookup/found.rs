@@ -10,7 +10,7 @@ use crate::coding;
 use crate::config::Usage;
 use crate::exchange::capture::Hold;
 use crate::exchange::intake::is_genuine;
-use crate::exchange::reply::{Served, Told};
+use crate::exchange::reply::{Addressee, Served, Told};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
@@ -92,7 +92,7 @@ impl Search {
         self.convert(found, worker)
     }
 
-    /// The entry, if it is not too old.
+    /// The entry, if it is not too old, and may be read where it is asked for.
     pub(super) fn verify(
         &self,
         entry: Entry,
@@ -117,6 +117,9 @@ impl Search {
             .is_some_and(|max_age| expired || age > max_age)
         {
             return Err(Miss::RequestDirective);
+        }
+        if !self.request.origin.may_read(&entry.head.headers) {
+            return Err(Miss::Origin);
         }
         Ok(Verified {
             entry,
@@ -223,7 +226,7 @@ impl Usable {
 
 impl Stale {
     /// Has it stand in should the upstream fail; `otherwise` is how the request goes if not.
-    pub(super) fn into_fallback(self, otherwise: RequestResult) -> Fallback {
+    pub(super) fn into_fallback(self, otherwise: RequestResult, to: Addressee) -> Fallback {
         let Self {
             usable,
             since,
@@ -232,7 +235,7 @@ impl Stale {
         Fallback {
             age: usable.age,
             since: since.div_ceil(1_000),
-            served: Served::new(usable.entry, usable.converted),
+            served: Served::new(usable.entry, usable.converted, to),
             otherwise,
             _hold: hold,
         }

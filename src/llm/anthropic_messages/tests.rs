@@ -143,6 +143,18 @@ fn a_request_says_which_form_it_wants() {
         "/v1/messages/batches",
         "/v1/messages/count_tokens",
         "/v1/complete",
+        // These add to a conversation.
+        "/v1/threads/thread_1/messages",
+        "/openai/threads/thread_1/messages",
+        "/v1/conversations/conv_1/messages",
+        "/v1/chat/completions/c/messages",
+        "/v1/agents/a/messages",
+        "//messages",
+        "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict",
+        "/v1/projects/p/locations/l/publishers/mistralai/models/m:rawPredict",
+        "/v1/projects/p/locations/l/endpoints/7:rawPredict",
+        "/v1/projects/p/locations/l/publishers/anthropic/models/:rawPredict",
+        "/v1/projects/p/locations/l/publishers/anthropic/models/m:predict",
     ] {
         assert!(!AnthropicMessages.owns(other.as_bytes()), "{other}");
     }
@@ -618,4 +630,60 @@ proptest::proptest! {
         // What the judge finds whole can be joined, and the other way round.
         proptest::prop_assert_eq!(judged.is_ok_and(|answer| answer.marked_end), joined.is_ok());
     }
+}
+
+const RAW: &str = "/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:rawPredict";
+const STREAM_RAW: &str =
+    "/v1/projects/p/locations/l/publishers/anthropic/models/claude@1:streamRawPredict";
+
+#[test]
+fn a_path_is_ours_by_its_version_or_vendor() {
+    for path in [
+        "/messages",
+        "/v1/messages",
+        "/anthropic/messages",
+        "/gateway/anthropic/v1/messages",
+        "/api/v1beta/messages",
+        RAW,
+        STREAM_RAW,
+    ] {
+        assert!(AnthropicMessages.owns(path.as_bytes()), "{path}");
+    }
+}
+
+#[test]
+fn the_verb_of_vertex_ai_chooses_the_form_and_takes_no_part_in_the_key() {
+    let form = |path: &str, body: &str| {
+        let body = canonicalize(body.as_bytes(), &[]).unwrap();
+        AnthropicMessages
+            .read(path.as_bytes(), Some(&body))
+            .map(|ask| ask.form.unwrap())
+    };
+    let sse = || Form::stream(Framing::Sse, b"");
+    for (path, body, expected) in [
+        (
+            RAW,
+            r#"{"anthropic_version":"vertex-2023-10-16"}"#,
+            Ok(Form::json()),
+        ),
+        (RAW, r#"{"stream":false}"#, Ok(Form::json())),
+        (RAW, r#"{"stream":true}"#, Err(Unfit::UnclearForm)),
+        (STREAM_RAW, r#"{"stream":true}"#, Ok(sse())),
+        (STREAM_RAW, "{}", Ok(sse())),
+        (STREAM_RAW, r#"{"stream":false}"#, Err(Unfit::UnclearForm)),
+        (STREAM_RAW, r#"{"stream":1}"#, Err(Unfit::UnclearForm)),
+    ] {
+        assert_eq!(form(path, body), expected, "{path} {body}");
+    }
+    let unread = |path: &str| AnthropicMessages.read(path.as_bytes(), None).unwrap().form;
+    assert_eq!(unread(RAW), Some(Form::json()));
+    assert_eq!(unread(STREAM_RAW), Some(sse()));
+    let key = |path: &str| AnthropicMessages.key_path(path.as_bytes()).into_owned();
+    assert_eq!(key(STREAM_RAW), RAW.as_bytes());
+    assert_eq!(key(RAW), RAW.as_bytes());
+    assert_eq!(
+        key(&format!("{STREAM_RAW}?a=b")),
+        format!("{RAW}?a=b").as_bytes()
+    );
+    assert_eq!(key("/v1/messages?a"), b"/v1/messages?a");
 }

@@ -29,7 +29,7 @@ pub(in crate::llm) fn judge(json: &[u8]) -> Result<Answer, Fault> {
     })
 }
 
-fn with_guardrail(finish: Option<Finish>, guardrail: Guardrail) -> Finish {
+pub(in crate::llm) fn with_guardrail(finish: Option<Finish>, guardrail: Guardrail) -> Finish {
     let finish = finish.unwrap_or(Finish::Complete);
     match guardrail {
         Guardrail::Passed => finish,
@@ -59,11 +59,6 @@ struct OpenBlock {
 }
 
 impl Stream {
-    /// Whether the message has begun: until then it may be no answer of this API at all.
-    pub(in crate::llm) fn has_started(&self) -> bool {
-        self.started
-    }
-
     /// Whether the message has ended.
     pub(in crate::llm) fn has_stopped(&self) -> bool {
         self.stopped
@@ -312,7 +307,7 @@ read_word!(Part, Part::Other, |word| match word {
 
 /// Bedrock's word on what a guardrail did to the answer; Anthropic itself has no such member.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Guardrail {
+pub(in crate::llm) enum Guardrail {
     #[default]
     Passed,
     Intervened,

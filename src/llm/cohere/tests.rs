@@ -293,6 +293,15 @@ fn there_is_one_embedding_of_each_type_for_each_input() {
     assert_eq!(judge_json(two, 1), Err(Fault::Choices));
     assert_eq!(judge_json(&two.replace(",[2]", ""), 2), Err(Fault::Choices));
     assert_eq!(judge_json(r#"{"embeddings":{}}"#, 1), Err(Fault::Choices));
+    // Of version 1, where no type was asked for.
+    let list = r#"{"id":"i","texts":["a","b"],"embeddings":[[0.1],[0.2]],"response_type":"embeddings_floats"}"#;
+    assert_eq!(judge_json(list, 2), Ok(WHOLE));
+    assert_eq!(judge_json(list, 1), Err(Fault::Choices));
+    assert!(judge_json(r#"{"embeddings":[[]]}"#, 1).unwrap().empty);
+    assert_eq!(
+        judge_json(r#"{"embeddings":"no"}"#, 1),
+        Err(Fault::Malformed)
+    );
     assert!(judge_json(&two.replace("[2]", "[]"), 2).unwrap().empty);
     for (body, inputs) in [
         (r#"{"texts":["a","b"]}"#, 2),
@@ -318,6 +327,7 @@ fn what_a_request_asks_for_is_read_from_its_path_and_body() {
             Err(Unfit::Conversation),
         ),
         ("/v2/embed", r#"{"stream":true}"#, Ok(Form::json())),
+        ("/v1/embed", "{}", Ok(Form::json())),
     ] {
         let read = ask(path.as_bytes(), body).map(|ask| ask.form.unwrap());
         assert_eq!(read, expected, "{path} {body}");

@@ -37,7 +37,7 @@ read_members!(Line<'a>: event_type, error, text, finish_reason, response);
 
 /// The stream so far.
 #[derive(Debug, Default)]
-pub(super) struct Stream {
+pub(in crate::llm) struct Stream {
     any: bool,
     said: bool,
     end: Option<Answer>,

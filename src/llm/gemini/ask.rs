@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::super::asks_for;
 use super::super::fields::{self, Said, read_members};
+use super::super::paths::{decoded, parameters, split_query};
 use super::super::{Ask, Form, Framing, Unfit};
 use crate::json::{Canonical, Read, Reader};
 
@@ -34,16 +35,20 @@ impl Method {
 }
 
 /// The path without the choice of a form: `:streamGenerateContent` is written `:generateContent`,
-/// and the parameter `alt` is left out. All other parameters stay, in their order.
+/// and the parameter `alt` is left out, but for numbers in the place of words, which are another
+/// answer. All other parameters stay, in their order.
 pub(super) fn key_path(path: &[u8]) -> Cow<'_, [u8]> {
     let (bare, query) = split_query(path);
     let stream = bare.strip_suffix(Method::Stream.suffix());
     let Some(model) = stream.or_else(|| bare.strip_suffix(Method::Generate.suffix())) else {
         return Cow::Borrowed(path);
     };
-    let mut key = [model, Method::Generate.suffix()].concat();
     let kept = parameters(query).filter(|(name, _)| !is_alt(name));
-    for (number, (_, parameter)) in kept.enumerate() {
+    let numbers = matches!(Alt::of(query), Ok(Alt { numbers: true, .. }));
+    let numbers = numbers.then_some(&b"alt=json;enum-encoding=int"[..]);
+    let mut key = [model, Method::Generate.suffix()].concat();
+    let parameters = kept.map(|(_, parameter)| parameter).chain(numbers);
+    for (number, parameter) in parameters.enumerate() {
         key.push(if number == 0 { b'?' } else { b'&' });
         key.extend_from_slice(parameter);
     }
@@ -81,42 +86,56 @@ pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> 
 }
 
 fn form(method: Method, query: &[u8]) -> Result<Form, Unfit> {
-    let mut alt = None;
-    for (name, parameter) in parameters(query).filter(|(name, _)| is_alt(name)) {
-        let value = parameter.get(name.len()..).unwrap_or_default();
-        if alt.is_some_and(|other| other != value) {
-            return Err(Unfit::UnclearForm);
+    let Alt { is_sse, .. } = Alt::of(query)?;
+    match (method, is_sse) {
+        (Method::Stream, true) => Ok(Form::stream(Framing::Sse, b"")),
+        (Method::Stream, false) => Ok(Form::stream(Framing::JsonArray, b"")),
+        (_, false) => Ok(Form::json()),
+        // `alt=sse` of a unary method.
+        (_, true) => Err(Unfit::UnclearForm),
+    }
+}
+
+/// What the parameter `alt` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Alt {
+    /// An event stream.
+    is_sse: bool,
+    /// JSON with numbers for the words of enumerations, as Google's generated clients read it.
+    numbers: bool,
+}
+
+impl Alt {
+    /// # Errors
+    /// If it says something else, as protocol buffers, or two things.
+    fn of(query: &[u8]) -> Result<Self, Unfit> {
+        let mut said = None;
+        for (name, parameter) in parameters(query).filter(|(name, _)| is_alt(name)) {
+            let value = parameter.get(name.len()..).and_then(decoded);
+            let alt = match value.as_deref() {
+                Some(b"=json") => Self::default(),
+                Some(b"=json;enum-encoding=int") => Self {
+                    is_sse: false,
+                    numbers: true,
+                },
+                Some(b"=sse") => Self {
+                    is_sse: true,
+                    numbers: false,
+                },
+                _ => return Err(Unfit::UnclearForm),
+            };
+            if said.is_some_and(|other| other != alt) {
+                return Err(Unfit::UnclearForm);
+            }
+            said = Some(alt);
         }
-        alt = Some(value);
-    }
-    match (method, alt) {
-        (Method::Stream, Some(b"=sse")) => Ok(Form::stream(Framing::Sse, b"")),
-        (Method::Stream, None | Some(b"=json")) => Ok(Form::stream(Framing::JsonArray, b"")),
-        (_, None | Some(b"=json")) => Ok(Form::json()),
-        // `alt=sse` of a unary method, protocol buffers, `json;enum-encoding=int`.
-        _ => Err(Unfit::UnclearForm),
+        Ok(said.unwrap_or_default())
     }
 }
 
-/// `alt` and its official spelling, with the dollar sign escaped or not.
+/// `alt` and its official spelling, percent-encoded or not.
 fn is_alt(name: &[u8]) -> bool {
-    matches!(name, b"alt" | b"$alt" | b"%24alt")
-}
-
-fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
-    let at = memchr::memchr(b'?', path).unwrap_or(path.len());
-    let (bare, query) = path.split_at_checked(at).unwrap_or((path, b""));
-    (bare, query.strip_prefix(b"?").unwrap_or(query))
-}
-
-/// The parameters of a query, each as its name and the whole of it.
-fn parameters(query: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
-    let parameters = query.split(|byte| *byte == b'&');
-    let named = parameters.map(|parameter| {
-        let name = parameter.split(|byte| *byte == b'=').next();
-        (name.unwrap_or_default(), parameter)
-    });
-    named.filter(|(_, parameter)| !parameter.is_empty())
+    matches!(decoded(name).as_deref(), Some(b"alt" | b"$alt"))
 }
 
 /// Protocol buffers take both spellings of a name.

@@ -157,8 +157,8 @@ fn every_finish_that_is_not_known_is_a_fault() {
         let finish = verdict(1, &[HEL, &last]).map(|answer| answer.finish);
         assert_eq!(finish, expected, "{reason}");
     }
-    let number = candidate(r#""finishReason":1"#);
-    assert_eq!(verdict(1, &[&number]), Err(Fault::Malformed));
+    let truth = candidate(r#""finishReason":true"#);
+    assert_eq!(verdict(1, &[&truth]), Err(Fault::Malformed));
 }
 
 #[test]
@@ -310,6 +310,38 @@ fn the_url_chooses_the_form() {
             Ok(Framing::Sse),
         ),
         (
+            "/v1/models/m:generateContent?%24alt=json%3Benum-encoding%3Dint",
+            Ok(Framing::Json),
+        ),
+        (
+            "/v1/models/m:streamGenerateContent?$alt=json;enum-encoding=int",
+            Ok(Framing::JsonArray),
+        ),
+        (
+            "/v1/models/m:streamGenerateContent?al%74=%73se",
+            Ok(Framing::Sse),
+        ),
+        (
+            "/v1/models/m:streamGenerateContent?alt=sse&%24alt=sse",
+            Ok(Framing::Sse),
+        ),
+        (
+            "/v1/models/m:embedContent?%24alt=json%3Benum-encoding%3Dint",
+            Ok(Framing::Json),
+        ),
+        (
+            "/v1/models/m:generateContent?alt=json&$alt=json;enum-encoding=int",
+            Err(Unfit::UnclearForm),
+        ),
+        (
+            "/v1/models/m:generateContent?alt=json;enum-encoding=name",
+            Err(Unfit::UnclearForm),
+        ),
+        (
+            "/v1/models/m:generateContent?alt=json%3",
+            Err(Unfit::UnclearForm),
+        ),
+        (
             "/v1/models/m:streamGenerateContent?alt=proto",
             Err(Unfit::UnclearForm),
         ),
@@ -349,6 +381,16 @@ fn all_forms_of_a_request_share_one_key_and_nothing_else_does() {
             "/m:generateContent?key=a&b",
         ),
         ("/m:generateContent?b&key=a", "/m:generateContent?b&key=a"),
+        // Numbers for words are another answer.
+        (
+            "/m:streamGenerateContent?%24alt=json%3Benum-encoding%3Dint&b",
+            "/m:generateContent?b&alt=json;enum-encoding=int",
+        ),
+        (
+            "/m:generateContent?$alt=json;enum-encoding=int",
+            "/m:generateContent?alt=json;enum-encoding=int",
+        ),
+        ("/m:generateContent?%24alt=json", "/m:generateContent"),
         (
             "/m:streamGenerateContent?xalt=sse",
             "/m:generateContent?xalt=sse",
@@ -592,4 +634,35 @@ fn array_lines(answer: &[u8]) -> Vec<Value> {
         Ok(value) => vec![value],
         Err(_) => values(text),
     }
+}
+
+#[test]
+fn a_finish_in_numbers_is_read_as_its_word() {
+    for (number, finish) in [
+        ("1", Some(Ok(Finish::Complete))),
+        ("2", Some(Ok(Finish::Length))),
+        ("3", Some(Ok(Finish::Filtered))),
+        ("8", Some(Ok(Finish::Filtered))),
+        ("0", None),
+        ("5", Some(Err(Fault::UnknownFinish))),
+        ("9", Some(Err(Fault::UnknownFinish))),
+        ("1.0", Some(Err(Fault::UnknownFinish))),
+    ] {
+        let json = format!(
+            r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{number}}}]}}"#
+        );
+        let judged = judge(json.as_bytes(), 1);
+        let expected = finish.unwrap_or(Ok(Finish::Complete));
+        assert_eq!(judged.map(|answer| answer.finish), expected, "{number}");
+        let marked = finish.is_some_and(|finish| finish.is_ok());
+        assert_eq!(
+            judged.is_ok_and(|answer| answer.marked_end),
+            marked,
+            "{number}"
+        );
+    }
+    let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
+    let mut stream = ArrayElements::new(Stream::new(1));
+    let fed = stream.feed(array, &mut |_, _| {});
+    assert_eq!(fed, Err(Fault::Malformed));
 }

@@ -189,6 +189,33 @@ fn there_is_one_embedding_for_each_input() {
 }
 
 #[test]
+fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
+    let judged = |body: &str, json: &str| {
+        let ask = ask(b"/api/embeddings", body).unwrap();
+        assert_eq!(ask.form, Some(Form::json()));
+        Ollama.judge(&ask, Framing::Json).finish(json.as_bytes())
+    };
+    let prompt = r#"{"model":"m","prompt":"a"}"#;
+    assert_eq!(judged(prompt, r#"{"embedding":[0.5,-1]}"#), Ok(WHOLE));
+    assert!(judged(prompt, r#"{"embedding":[]}"#).unwrap().empty);
+    assert_eq!(judged(prompt, r#"{"error":"no"}"#), Err(Fault::Error));
+    assert_eq!(judged(prompt, "{}"), Err(Fault::Unfinished));
+    let inputs = r#"{"model":"m","input":["a","b"]}"#;
+    let one = r#"{"index":0,"embedding":[0.5]}"#;
+    let two = one.replace("0,", "1,");
+    let list = format!(r#"{{"object":"list","data":[{one},{two}],"usage":{{"total_tokens":3}}}}"#);
+    assert_eq!(judged(inputs, &list), Ok(WHOLE));
+    let short = format!(r#"{{"data":[{one}]}}"#);
+    assert_eq!(judged(inputs, &short), Err(Fault::Choices));
+    assert_eq!(
+        judged(inputs, r#"{"embedding":[0.5]}"#),
+        Err(Fault::Choices)
+    );
+    let zeroed = Ollama.zero_usage(list.as_bytes(), &Form::json()).unwrap();
+    assert_eq!(values(zeroed), values(list.replace("3", "0")));
+}
+
+#[test]
 fn it_streams_unless_told_otherwise() {
     let form = |body: &str| ask(b"/api/chat?x=1", body).map(|ask| ask.form.unwrap());
     for streams in ["{}", r#"{"stream":null}"#, r#"{"stream":true}"#] {
@@ -207,7 +234,12 @@ fn it_streams_unless_told_otherwise() {
         r#"{"options":{"temperature":0.2,"seed":1}}"#,
     );
     assert_eq!(warm.unwrap().temperature, Some(0.2));
-    for path in ["/api/chat", "/api/generate", "/api/embed"] {
+    for path in [
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/api/embeddings",
+    ] {
         assert!(Ollama.owns(path.as_bytes()));
     }
     assert!(!Ollama.owns(b"/api/tags"));

@@ -448,6 +448,10 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
         ("/openai/deployments/x/completions", "openai_completions"),
         ("/client/v4/accounts/a/ai/run/@cf/meta/llama", "workers_ai"),
         ("/v1/acc/gw/workers-ai/@cf/meta/llama", "workers_ai"),
+        ("/api/embeddings", "ollama"),
+        ("/v1/embeddings", "openai_embeddings"),
+        ("/v1/embed", "cohere"),
+        ("/v1/messages", "anthropic_messages"),
         (
             "/client/v4/accounts/a/ai/v1/chat/completions",
             "openai_chat",

@@ -139,6 +139,8 @@ fn only_json_is_an_answer_and_it_has_no_other_form() {
     assert_eq!(split, Err(Lossy::Unsupported));
     assert!(OpenaiEmbeddings.owns(b"/openai/deployments/e/embeddings"));
     assert!(!OpenaiEmbeddings.owns(b"/api/embed"));
+    // Ollama's, whatever they answer.
+    assert!(!OpenaiEmbeddings.owns(b"/api/embeddings"));
 }
 
 #[test]

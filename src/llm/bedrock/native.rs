@@ -1,0 +1,404 @@
+//! Whether an answer of `InvokeModel` is whole, in the terms of the model that gave it.
+//!
+//! Source: the Bedrock user guide, "Inference request parameters and response fields for foundation
+//! models", and "Using the Invoke API" of Amazon Nova. The model's name in the path may be that of an
+//! inference profile or of a deployment: whose answer it is, its members tell. Known are:
+//! - Anthropic's messages,
+//! - Nova's, which are those of `Converse`; in a stream, each in an object with the event's name,
+//! - texts that say why they ended: Titan's (`results`, `completionReason`), those of Cohere's Command
+//!   (`generations`, `finish_reason`), Meta's (`generation`, `stop_reason`), Mistral's (`outputs`),
+//! - the chats of Cohere's Command R, which are those of Cohere's version 1,
+//! - embeddings of Titan, Cohere and Nova.
+//!
+//! Nothing tells that another model's answer is whole.
+
+use super::super::anthropic_messages::whole::{self as anthropic, Guardrail, with_guardrail};
+use super::super::cohere::{self, Embeddings, v1};
+use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::judge::{DocumentJudge, MessageJudge};
+use super::super::openai_embeddings::Vector;
+use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit};
+use super::super::{anthropic_messages, number_member};
+use super::{CHUNK, OF_BEDROCK, converse, native};
+use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
+
+/// More samples in one answer than any model gives.
+const MAX_SAMPLES: usize = 64;
+
+const WHOLE: Answer = Answer {
+    finish: Finish::Complete,
+    empty: false,
+    marked_end: true,
+};
+
+/// What a request in this form asks for, by its body, whosever model it is for.
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+    #[derive(Default)]
+    struct Generation {
+        temperature: Option<f64>,
+    }
+
+    read_members!(Generation: temperature);
+    let of_titan = || {
+        let config = body.member("textGenerationConfig")?;
+        fields::parse_object::<Generation>(config).ok()?.temperature
+    };
+    // Neither's members mean anything else to the other.
+    let anthropic = anthropic_messages::read_body(body, form.clone())?;
+    let nova = converse::read_body(body, form)?;
+    Ok(Ask {
+        choices: cohere::inputs(body).max(number_member(body, "num_generations").unwrap_or(1)),
+        temperature: (anthropic.temperature)
+            .or(nova.temperature)
+            .or_else(of_titan),
+        server_tools: anthropic.server_tools || nova.server_tools,
+        ..anthropic
+    })
+}
+
+/// An answer, or an event of a stream, as far as it tells whose it is.
+#[derive(Default)]
+struct Native<'a> {
+    /// Anthropic's.
+    r#type: Said,
+    /// Nova's.
+    output: Said,
+    message_start: Said,
+    /// Cohere's chat.
+    event_type: Said,
+    /// Titan's, Cohere's and Mistral's samples.
+    results: Vec<Text<'a>>,
+    generations: Vec<Text<'a>>,
+    outputs: Vec<Text<'a>>,
+    embedding: Option<Vector>,
+    /// Of the same vector, in the types that were asked for.
+    embeddings_by_type: Said,
+    embeddings: Option<Embeddings>,
+    guardrail: Guardrail,
+    /// What went wrong with an embedding of Titan's.
+    message: Said,
+}
+
+read_members!(Native<'a>:
+    r#type as "type", output, message_start as "messageStart", event_type, results, generations,
+    outputs, embedding, embeddings_by_type as "embeddingsByType", embeddings,
+    guardrail as "amazon-bedrock-guardrailAction", message
+);
+
+impl<'a> Native<'a> {
+    fn samples(&self) -> impl Iterator<Item = &Text<'a>> {
+        (self.results.iter())
+            .chain(&self.generations)
+            .chain(&self.outputs)
+    }
+}
+
+/// A text or a piece of one, and why it ended.
+#[derive(Default)]
+struct Text<'a> {
+    text: Content<'a>,
+    output_text: Content<'a>,
+    generation: Content<'a>,
+    index: Index,
+    finish_reason: Reason,
+    completion_reason: Reason,
+    stop_reason: Reason,
+}
+
+read_members!(Text<'a>:
+    text, output_text as "outputText", generation, index, finish_reason,
+    completion_reason as "completionReason", stop_reason
+);
+
+impl Text<'_> {
+    fn text(&self) -> Option<&str> {
+        [&self.text, &self.output_text, &self.generation]
+            .into_iter()
+            .find_map(Content::as_str)
+    }
+
+    fn says(&self) -> bool {
+        self.text().is_some_and(|text| !text.is_empty())
+    }
+
+    fn finish(&self) -> Result<Option<Finish>, Fault> {
+        let reasons = [self.finish_reason, self.completion_reason, self.stop_reason];
+        let reason = reasons.into_iter().find(|reason| *reason != Reason::None);
+        match reason.unwrap_or(Reason::None) {
+            Reason::None => Ok(None),
+            Reason::Known(finish) => Ok(Some(finish)),
+            Reason::Error => Err(Fault::Error),
+            Reason::Unknown => Err(Fault::UnknownFinish),
+        }
+    }
+}
+
+/// Which sample a piece belongs to; with a guardrail, Titan's is written as `0.0`.
+#[derive(Clone, Copy, Debug, Default)]
+struct Index(Option<u64>);
+
+impl<'a> Read<'a> for Index {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.null()? {
+            return Ok(());
+        }
+        let number = json.number()?;
+        let number = number.strip_suffix(".0").unwrap_or(number);
+        self.0 = Some(number.parse().map_err(|_| Malformed)?);
+        Ok(())
+    }
+}
+
+/// Why a text ended. Absent, null and `""` are [`Reason::None`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reason {
+    #[default]
+    None,
+    Known(Finish),
+    Error,
+    Unknown,
+}
+
+read_word!(Reason, Reason::None, |word| match word {
+    "" => Reason::None,
+    "FINISH" | "FINISHED" | "STOP_CRITERIA_MET" | "COMPLETE" | "stop" => {
+        Reason::Known(Finish::Complete)
+    }
+    "LENGTH" | "MAX_TOKENS" | "length" => Reason::Known(Finish::Length),
+    "CONTENT_FILTERED" | "ERROR_TOXIC" => Reason::Known(Finish::Filtered),
+    "ERROR" | "ERROR_LIMIT" => Reason::Error,
+    _ => Reason::Unknown,
+});
+
+/// Judges the answer of `InvokeModel`.
+pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+    let native: Native<'_> = fields::parse_object(json)?;
+    if native.r#type.0 {
+        return anthropic::judge(json);
+    }
+    let answer = if native.output.0 {
+        converse::judge(json)?
+    } else if native.samples().next().is_some() {
+        judge_samples(&native, expected)?
+    } else if let Some(embeddings) = &native.embeddings {
+        embeddings.judge(expected)?
+    } else if native.embedding.is_some() || native.embeddings_by_type.0 {
+        if native.message.0 {
+            return Err(Fault::Error);
+        }
+        WHOLE
+    } else {
+        judge_text(json)?
+    };
+    Ok(Answer {
+        finish: with_guardrail(Some(answer.finish), native.guardrail),
+        ..answer
+    })
+}
+
+fn judge_samples(native: &Native<'_>, expected: u32) -> Result<Answer, Fault> {
+    let count = native.samples().count();
+    if count > MAX_SAMPLES || u32::try_from(count).is_ok_and(|count| count < expected) {
+        return Err(Fault::Choices);
+    }
+    let mut answer = WHOLE;
+    for sample in native.samples() {
+        let finish = sample.finish()?;
+        answer.finish = answer.finish.worse(finish.unwrap_or(Finish::Complete));
+        answer.empty |= !sample.says();
+        answer.marked_end &= finish.is_some();
+    }
+    Ok(answer)
+}
+
+/// Of a text that is the whole document, or a chat of Cohere's.
+fn judge_text(json: &[u8]) -> Result<Answer, Fault> {
+    let text: Text<'_> = fields::parse_object(json)?;
+    match (&text.generation, &text.text) {
+        (Content::Text(_), _) => text.finish().map(|finish| Answer {
+            finish: finish.unwrap_or(Finish::Complete),
+            empty: !text.says(),
+            marked_end: finish.is_some(),
+        }),
+        (_, Content::Text(_)) => cohere::judge(json, 1),
+        _ => Err(Fault::UnknownFinish),
+    }
+}
+
+/// Judges a stream of `InvokeModelWithResponseStream`.
+#[derive(Debug)]
+pub(super) struct Stream {
+    expected: u32,
+    guardrail: Guardrail,
+    model: Option<Model>,
+}
+
+/// Whose stream it is.
+#[derive(Debug)]
+enum Model {
+    Anthropic(anthropic::Stream),
+    Nova(converse::Stream),
+    Cohere(v1::Stream),
+    Texts(Texts),
+}
+
+impl Stream {
+    pub(super) fn new(expected: u32) -> Self {
+        Self {
+            expected,
+            guardrail: Guardrail::Passed,
+            model: None,
+        }
+    }
+}
+
+impl Model {
+    /// Whose stream begins so.
+    fn of(first: &Native<'_>, json: &[u8]) -> Result<Self, Fault> {
+        if first.r#type.0 {
+            Ok(Self::Anthropic(anthropic::Stream::default()))
+        } else if first.message_start.0 {
+            Ok(Self::Nova(converse::Stream::default()))
+        } else if first.event_type.0 {
+            Ok(Self::Cohere(v1::Stream::default()))
+        } else if first.samples().next().is_some()
+            || fields::parse_object::<Text<'_>>(json)?.text().is_some()
+        {
+            Ok(Self::Texts(Texts::default()))
+        } else {
+            Err(Fault::UnknownFinish)
+        }
+    }
+}
+
+impl MessageJudge for Stream {
+    fn message(
+        &mut self,
+        event: &str,
+        payload: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        if event != CHUNK {
+            return Err(Fault::Malformed);
+        }
+        let json = native(payload).ok_or(Fault::Malformed)?;
+        std::str::from_utf8(&json).map_err(|_| Fault::Malformed)?;
+        let native: Native<'_> = fields::parse_object(&json)?;
+        if native.guardrail != Guardrail::Passed {
+            self.guardrail = native.guardrail;
+        }
+        let model = match &mut self.model {
+            Some(model) => model,
+            none => none.insert(Model::of(&native, &json)?),
+        };
+        match model {
+            Model::Anthropic(stream) => stream.take(&json, listener),
+            Model::Nova(stream) => nova_event(stream, &json, listener),
+            Model::Cohere(stream) => stream.document(&json, listener),
+            Model::Texts(texts) => texts.take(&native, &json, listener),
+        }
+    }
+
+    /// Bedrock's metrics may come in an event of their own, but behind Anthropic's last one.
+    fn is_over(&self) -> bool {
+        matches!(&self.model, Some(Model::Anthropic(stream)) if stream.has_stopped())
+    }
+
+    fn finish(&self) -> Result<Answer, Fault> {
+        let answer = match self.model.as_ref().ok_or(Fault::Choices)? {
+            Model::Anthropic(stream) => stream.answer(),
+            Model::Nova(stream) => stream.finish(),
+            Model::Cohere(stream) => stream.finish(),
+            Model::Texts(texts) => texts.answer(self.expected),
+        }?;
+        Ok(Answer {
+            finish: with_guardrail(Some(answer.finish), self.guardrail),
+            ..answer
+        })
+    }
+}
+
+/// An event of Nova's: an object with its payload under its name, and perhaps what is Bedrock's.
+fn nova_event(
+    stream: &mut converse::Stream,
+    json: &[u8],
+    listener: Listener<'_>,
+) -> Result<(), Fault> {
+    let object = canonicalize(json, &[]).map_err(|_| Fault::Malformed)?;
+    let mut events = object.members().filter_map(|(name, payload)| {
+        let name = std::str::from_utf8(name).ok()?.trim_matches('"');
+        (!name.starts_with(OF_BEDROCK)).then_some((name, payload))
+    });
+    match (events.next(), events.next()) {
+        (None, _) => Ok(()),
+        (Some((name, payload)), None) => stream.message(name, payload, listener),
+        (Some(_), Some(_)) => Err(Fault::Malformed),
+    }
+}
+
+/// Texts that come in pieces, the last of which says why it ended.
+#[derive(Debug, Default)]
+struct Texts(Vec<TextState>);
+
+#[derive(Debug)]
+struct TextState {
+    index: u64,
+    said: bool,
+    finish: Option<Finish>,
+}
+
+impl Texts {
+    fn take(
+        &mut self,
+        native: &Native<'_>,
+        json: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        if native.samples().next().is_none() {
+            let piece: Text<'_> = fields::parse_object(json)?;
+            return self.piece(0, &piece, listener);
+        }
+        let mut samples = (0..).zip(native.samples());
+        samples.try_for_each(|(place, piece)| self.piece(place, piece, listener))
+    }
+
+    fn piece(&mut self, place: u64, piece: &Text<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        let index = piece.index.0.unwrap_or(place);
+        let finish = piece.finish()?;
+        if piece.text().is_none() && finish.is_none() {
+            // Bedrock's metrics alone, or something that is no piece of a text.
+            let done = self.0.iter().all(|text| text.finish.is_some());
+            return done.then_some(()).ok_or(Fault::Malformed);
+        }
+        let text = match self.0.iter().position(|text| text.index == index) {
+            Some(place) => self.0.get_mut(place).ok_or(Fault::Choices)?,
+            None if self.0.len() >= MAX_SAMPLES => return Err(Fault::Choices),
+            None => self.0.push_mut(TextState {
+                index,
+                said: false,
+                finish: None,
+            }),
+        };
+        if text.finish.is_some() {
+            return Err(Fault::AfterEnd);
+        }
+        text.said |= piece.says();
+        text.finish = finish;
+        if let Some(said) = piece.text() {
+            listener(index, said);
+        }
+        Ok(())
+    }
+
+    fn answer(&self, expected: u32) -> Result<Answer, Fault> {
+        if u32::try_from(self.0.len()).is_ok_and(|count| count < expected) {
+            return Err(Fault::Choices);
+        }
+        let finishes = self.0.iter().filter_map(|text| text.finish);
+        Ok(Answer {
+            finish: finishes.fold(Finish::Complete, Finish::worse),
+            empty: self.0.iter().any(|text| !text.said),
+            marked_end: self.0.iter().all(|text| text.finish.is_some()),
+        })
+    }
+}
