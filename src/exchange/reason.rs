@@ -63,8 +63,10 @@ pub enum Miss {
     CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
     Form(Lossy),
-    /// The entry is older than the request's `max-age`, or the request said `no-cache`.
-    RequestDirective,
+    /// The request said `no-cache`.
+    NoCache,
+    /// The entry is older than the request's `max-age`, or has expired.
+    MaxAge,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
     /// far ahead of ours.
     Unusable,
@@ -103,7 +105,8 @@ impl Miss {
             Self::Expired => "expired",
             Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
-            Self::RequestDirective => "request_directive",
+            Self::NoCache => "no_cache",
+            Self::MaxAge => "max_age",
             Self::Unusable => "unusable_entry",
             Self::Store(fault) => fault.as_str(),
             Self::Collapse(fault) => fault.as_str(),

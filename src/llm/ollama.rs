@@ -7,12 +7,15 @@
 
 mod join;
 
+use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents;
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit, is_flag,
+};
 use crate::http;
 use crate::json::{Canonical, Reader};
 
@@ -28,8 +31,13 @@ impl Protocol for Ollama {
         path.ends_with(b"/api/chat") || path.ends_with(b"/api/generate") || is_embed(path)
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream"]
+    fn chooses_form(&self, path: &[u8], name: &str, value: &[u8]) -> bool {
+        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        !is_embed(bare) && name == "stream" && is_flag(value)
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
     }
 
     fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

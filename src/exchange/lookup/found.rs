@@ -106,7 +106,7 @@ impl Search {
             .max_age
             .is_some_and(|max_age| expired || age > max_age)
         {
-            return Err(Miss::RequestDirective);
+            return Err(Miss::MaxAge);
         }
         Ok(Verified {
             entry,

@@ -1,7 +1,7 @@
 //! Canonical JSON: no panic, and a canonical form is its own.
 #![no_main]
 
-use envoy_llm_cache::json::{Pointer, canonicalize, string_value};
+use envoy_llm_cache::json::{Change, Edit, Pointer, canonicalize, string_value};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -13,6 +13,6 @@ fuzz_target!(|data: &[u8]| {
         }
     }
     if let Ok(pointer) = std::str::from_utf8(data).map_or(Err(()), |t| Pointer::parse(t).map_err(|_| ())) {
-        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[pointer]);
+        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[&Edit { at: pointer, change: Change::Remove }]);
     }
 });
