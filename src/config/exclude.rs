@@ -33,6 +33,11 @@ fn excluded(element: &Value) -> Result<Exclude, String> {
     if let Some(word) = WORDS.into_iter().find(|word| word.as_str() == text) {
         return Ok(word);
     }
+    if text == "/*" {
+        return Err(format!(
+            "{text:?} would exclude the whole body, name members such as /user"
+        ));
+    }
     let at = Pointer::parse(text).map_err(|error| match text.starts_with('/') {
         true => format!("{text:?} {error}"),
         false => format!("{text:?} {error}; or write {words}"),

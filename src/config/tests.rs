@@ -178,7 +178,7 @@ fn what_is_wrong_with_exclusions_and_masks_is_told_all_of_it() {
     let long = "x".repeat(256);
     for (key, told) in [
         (
-            r#""exclude": ["user", "", "/a*", "/a~", "attributions", 3, {}]"#.to_owned(),
+            r#""exclude": ["user", "", "/a*", "/a~", "attributions", 3, {}, "/*"]"#.to_owned(),
             &[
                 "key.exclude[0]: \"user\" is not a JSON pointer, start it with /; or write attribution or call_ids",
                 "key.exclude[1]: \"\" is empty and would exclude the whole body, name a member such as /user; or write attribution or call_ids",
@@ -187,6 +187,7 @@ fn what_is_wrong_with_exclusions_and_masks_is_told_all_of_it() {
                 "key.exclude[4]: \"attributions\" is not a JSON pointer, start it with /; or write attribution or call_ids",
                 "key.exclude[5]: must be attribution or call_ids, or a JSON pointer such as \"/metadata\", got 3",
                 "key.exclude[6]: must be attribution or call_ids, or a JSON pointer such as \"/metadata\", got an object",
+                "key.exclude[7]: \"/*\" would exclude the whole body, name members such as /user",
             ][..],
         ),
         (

@@ -22,17 +22,15 @@ pub(super) enum Attribution {
 /// beside it with which it is one.
 pub(super) type CallId = (&'static str, Role, &'static [&'static str]);
 
-/// OpenAI and its dialects: `user_id` and `request_id` are Zhipu's, the latter vLLM's as well,
-/// `session_id` and `trace` OpenRouter's.
+/// OpenAI and its dialects: `request_id` is Zhipu's and vLLM's, `trace` OpenRouter's. Not `user_id` and
+/// `session_id`: there are servers that keep memories by them.
 pub(super) const OPENAI_ATTRIBUTION: &[Attribution] = &[
     Attribution::Member("/user"),
     Attribution::Member("/safety_identifier"),
     Attribution::Member("/prompt_cache_key"),
     Attribution::Member("/metadata"),
     Attribution::Member("/client_metadata"),
-    Attribution::Member("/session_id"),
     Attribution::Member("/trace"),
-    Attribution::Member("/user_id"),
     Attribution::Member("/request_id"),
 ];
 

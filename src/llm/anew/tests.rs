@@ -32,8 +32,8 @@ fn who_asks_takes_no_part() {
         r#""prompt_cache_key":"p""#,
         r#""metadata":{"trace":"t"}"#,
         r#""client_metadata":{"x-codex-installation-id":"i"}"#,
-        r#""session_id":"s","trace":{"id":"t"}"#,
-        r#""user_id":"u","request_id":"r""#,
+        r#""trace":{"id":"t"}"#,
+        r#""request_id":"r""#,
     ];
     for (api, members) in [
         ("openai_chat", &openai[..]),
@@ -69,6 +69,8 @@ fn what_an_answer_may_depend_on_takes_part() {
             r#""service_tier":"flex""#,
             r#""seed":1"#,
             r#""cache_salt":"s""#,
+            r#""user_id":"u""#,
+            r#""session_id":"s""#,
             r#""messages":[{"user":"u","metadata":{}}]"#,
             r#""container":"c""#,
         ] {
