@@ -9,16 +9,19 @@ WASM_OPT := target/$(BINARYEN)/node_modules/.bin/wasm-opt
 VENV := target/venv
 VENV_READY := $(VENV)/.ready
 NODE_READY := target/node/.ready
+AGENTS_VENV := target/venv-agents
+AGENTS_NODE := target/node-agents
+AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all test-agents lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(WASM) ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 
@@ -36,6 +39,12 @@ trap: $(TRAP_WASM)
 test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
+
+test-all: test test-agents ## what make test has, and what takes long or much room
+
+# A gigabyte under target/, and two minutes.
+test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, which must hit
+	$(PY) -m pytest -c tests/agents/pytest.ini tests/agents
 
 lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check
@@ -125,6 +134,18 @@ $(NODE_READY): tests/clients/package.json
 	mkdir -p target/node
 	cp $< target/node/package.json
 	npm install --prefix target/node --no-package-lock --no-audit --no-fund --loglevel=error
+	touch $@
+
+$(AGENTS_VENV)/.ready: tests/agents/requirements.txt | $(VENV_READY)
+	rm -rf $(AGENTS_VENV)
+	$(PYTHON) -m venv $(AGENTS_VENV)
+	$(AGENTS_VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+$(AGENTS_NODE)/.ready: tests/agents/package.json | $(NODE_READY)
+	mkdir -p $(AGENTS_NODE)
+	cp $< $(AGENTS_NODE)/package.json
+	npm install --prefix $(AGENTS_NODE) --no-package-lock --no-audit --no-fund --loglevel=error
 	touch $@
 
 # Redis and Webdis, for the tests of the store over HTTP: those on PATH, else Debian's under target/.

@@ -15,6 +15,7 @@
 
 use std::cmp::Ordering;
 
+mod edit;
 mod elements;
 mod lexical;
 mod pointer;
@@ -22,10 +23,12 @@ mod reader;
 mod string;
 mod value;
 
+pub use self::edit::{Change, Edit, IdPlace, Mask, MaskError, Role, Scope};
+use self::edit::{GONE, Ids, NUMBER};
 pub use self::elements::{Elements, NotElements};
 use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
-use self::pointer::{Token, follow};
+use self::pointer::{Step, Way};
 pub use self::reader::{Malformed, Read, Reader, TakeMember};
 pub use self::string::string_value;
 use self::string::{decoded, push_char, push_unit, unquoted};
@@ -62,9 +65,9 @@ impl Canonical {
         Some(self.members.get(at)?.value(&self.bytes))
     }
 
-    /// The whole canonical text. It is JSON unless an array element was
-    /// excluded, and at most three times as long as the body it was made from
-    /// (`\n` becomes `\u000a`).
+    /// The whole canonical text. It is JSON unless an edit changed it, and at
+    /// most three times as long as the body it was made from (`\n` becomes
+    /// `\u000a`).
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes
     }
@@ -85,31 +88,51 @@ pub enum NotPlain {
     TooDeep,
 }
 
-/// Gives the canonical form of `body`, without the places in `exclude`.
+/// Gives the canonical form of `body`, but for what the edits change.
 ///
-/// An excluded member leaves no trace. An excluded array element leaves its
-/// comma, so that `[a,b]` without `/0` is `[,b]` and differs from `[b]`. What
-/// is excluded must be plain JSON all the same. The work is O(n log n) in the
-/// bytes of the body, times its depth at worst.
-pub fn canonicalize(body: &[u8], exclude: &[Pointer]) -> Result<Canonical, NotPlain> {
+/// - A member that is left out leaves no trace: it is as if it had never been
+///   there. An element leaves one, so that `["a"]` without `/0` is not `[]`.
+/// - A mask leaves the texts around what it masks, and a trace of it. What is
+///   no text, or has a NUL or a lone surrogate, is not masked.
+/// - Ids become numbers, in the order in which they are first met, if nothing
+///   else in the body tells of one of them; if something does, all stay.
+///
+/// What is left out must be plain JSON all the same. Without edits the work is
+/// O(n log n) in the bytes of the body, times its depth at worst; each edit may
+/// add as much as one look at what it leads to.
+pub fn canonicalize(body: &[u8], edits: &[&Edit]) -> Result<Canonical, NotPlain> {
     // Everything below may split the body at ASCII bytes and stay within UTF-8.
     str::from_utf8(body).map_err(|_| NotPlain::Utf8)?;
-    let exclude: Vec<&[Token]> = exclude.iter().map(Pointer::tokens).collect();
+    let (canonical, ids) = write(body, edits.iter().copied())?;
+    if ids.is_empty() || ids.are_interchangeable(&canonical.bytes) {
+        return Ok(canonical);
+    }
+    let is_no_id = |edit: &&Edit| !matches!(edit.change, Change::Number(_));
+    let (canonical, _) = write(body, edits.iter().copied().filter(is_no_id))?;
+    Ok(canonical)
+}
+
+fn write<'e>(
+    body: &[u8],
+    edits: impl Iterator<Item = &'e Edit>,
+) -> Result<(Canonical, Ids), NotPlain> {
+    let ways: Vec<Way<'_>> = edits.map(Way::to).collect();
     let mut writer = Writer {
         rest: body,
         out: Vec::with_capacity(body.len()),
         ..Writer::default()
     };
-    writer.value(MAX_DEPTH, &exclude)?;
+    writer.value(MAX_DEPTH, &ways)?;
     writer.skip_space();
     if !writer.rest.is_empty() {
         return Err(NotPlain::Syntax);
     }
-    writer.members.retain(|m| !m.excluded);
-    Ok(Canonical {
+    writer.members.retain(|m| m.fate != Fate::Removed);
+    let canonical = Canonical {
         bytes: writer.out,
         members: writer.members,
-    })
+    };
+    Ok((canonical, writer.ids))
 }
 
 /// One member of an object, as offsets into [`Writer::out`]: its name with the
@@ -119,7 +142,17 @@ struct Member {
     start: usize,
     name_end: usize,
     end: usize,
-    excluded: bool,
+    fate: Fate,
+}
+
+/// What becomes of a member when its object ends: its name is needed until
+/// then, as it may have a duplicate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Kept,
+    Removed,
+    /// Its value is an id, which is written as this number.
+    Numbered(usize),
 }
 
 impl Member {
@@ -149,17 +182,18 @@ struct Writer<'b> {
     members: Vec<Member>,
     /// Where an object's members are brought into order.
     scratch: Vec<u8>,
+    ids: Ids,
 }
 
 impl Writer<'_> {
-    /// Reads one value. `exclude` holds what is left of the pointers that lead
-    /// through here; `levels` is how deep it may nest.
-    fn value(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+    /// Reads one value. `ways` are those that lead through here; `levels` is how
+    /// deep it may nest.
+    fn value(&mut self, levels: usize, ways: &[Way<'_>]) -> Result<(), NotPlain> {
         self.skip_space();
         match self.rest.first() {
             Some(b'"') => self.string(),
-            Some(b'{') => self.object(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, exclude),
-            Some(b'[') => self.array(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, exclude),
+            Some(b'{') => self.object(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, ways),
+            Some(b'[') => self.array(levels.checked_sub(1).ok_or(NotPlain::TooDeep)?, ways),
             Some(b't') => self.word(b"true"),
             Some(b'f') => self.word(b"false"),
             Some(b'n') => self.word(b"null"),
@@ -167,11 +201,12 @@ impl Writer<'_> {
         }
     }
 
-    fn object(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+    fn object(&mut self, levels: usize, ways: &[Way<'_>]) -> Result<(), NotPlain> {
         self.expect(b'{')?;
         self.out.push(b'{');
         let body_start = self.out.len();
         let first = self.members.len();
+        let mut id_places: Vec<(usize, IdPlace)> = Vec::new();
         self.skip_space();
         let mut open = !self.take(b'}');
         while open {
@@ -183,20 +218,26 @@ impl Writer<'_> {
             self.expect(b':')?;
             self.out.push(b':');
             let name = self.out.get(start..name_end).unwrap_or_default();
-            let (excluded, below) = follow(exclude, |token| token.names(name));
-            self.value(levels, &below)?;
-            if excluded {
-                // The name stays until the object ends: it may have a duplicate.
+            let step = Step::follow(ways, |token| token.names(name));
+            let value_start = self.out.len();
+            self.value(levels, &step.below)?;
+            let fate = if step.removes() {
                 self.out.truncate(name_end);
-            }
+                Fate::Removed
+            } else {
+                self.mask(value_start, &step);
+                Fate::Kept
+            };
+            id_places.extend(step.ids().map(|id| (self.members.len(), id)));
             self.members.push(Member {
                 start,
                 name_end,
                 end: self.out.len(),
-                excluded,
+                fate,
             });
             open = self.comma_or(b'}')?;
         }
+        self.number_ids(first, &id_places);
         self.sort_members(body_start, first)?;
         self.out.push(b'}');
         // The root's members stay: they are the ones a Canonical lists.
@@ -206,7 +247,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn array(&mut self, levels: usize, exclude: &[&[Token]]) -> Result<(), NotPlain> {
+    fn array(&mut self, levels: usize, ways: &[Way<'_>]) -> Result<(), NotPlain> {
         self.expect(b'[')?;
         self.out.push(b'[');
         self.skip_space();
@@ -214,10 +255,14 @@ impl Writer<'_> {
         let mut index = 0_usize;
         while open {
             let start = self.out.len();
-            let (excluded, below) = follow(exclude, |token| token.indexes(index));
-            self.value(levels, &below)?;
-            if excluded {
+            let step = Step::follow(ways, |token| token.indexes(index));
+            self.skip_space();
+            self.value(levels, &step.below)?;
+            if step.removes() {
                 self.out.truncate(start);
+                self.out.push(GONE);
+            } else {
+                self.mask(start, &step);
             }
             index = index.saturating_add(1);
             open = self.comma_or(b']')?;
@@ -226,8 +271,62 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// Masks what was written from `start` on, if it is a text.
+    fn mask(&mut self, start: usize, step: &Step<'_>) {
+        let mut masks = step.masks().peekable();
+        if masks.peek().is_none() {
+            return;
+        }
+        let written = self.out.get(start..).unwrap_or_default();
+        let Some(text) = string_value(written).filter(|text| !text.contains(char::from(GONE)))
+        else {
+            return;
+        };
+        let masked = masks.fold(None, |masked: Option<String>, mask| {
+            mask.apply(masked.as_deref().unwrap_or(&text)).or(masked)
+        });
+        let Some(masked) = masked else {
+            return;
+        };
+        self.out.truncate(start);
+        self.out.push(b'"');
+        for c in masked.chars() {
+            match u8::try_from(c) {
+                Ok(GONE) => self.out.push(GONE),
+                _ => push_char(&mut self.out, c),
+            }
+        }
+        self.out.push(b'"');
+    }
+
+    /// Numbers the ids among the members from `first` on of an object that has ended.
+    fn number_ids(&mut self, first: usize, places: &[(usize, IdPlace)]) {
+        if places.is_empty() {
+            return;
+        }
+        let (out, members) = (&self.out, &mut self.members);
+        let own = members.get(first..).unwrap_or_default();
+        let r#type = own.iter().find(|m| m.name(out) == b"\"type\"");
+        let r#type = r#type.map_or(&b""[..], |m| unquoted(m.value(out)));
+        for (at, IdPlace { role, types }) in places {
+            let fits = types.is_empty() || types.iter().any(|word| word.as_bytes() == r#type);
+            let Some(member) = members
+                .get_mut(*at)
+                .filter(|m| fits && m.fate == Fate::Kept)
+            else {
+                continue;
+            };
+            if let [b'"', id @ .., b'"'] = member.value(out)
+                && let Some(number) = self.ids.number(id, *role)
+            {
+                member.fate = Fate::Numbered(number);
+            }
+        }
+    }
+
     /// Brings the members from `first` on, which were written from `body_start`
-    /// on, into order, drops the excluded ones, and refuses duplicate names.
+    /// on, into order, drops those that are left out, writes the numbers of ids,
+    /// and refuses duplicate names.
     fn sort_members(&mut self, body_start: usize, first: usize) -> Result<(), NotPlain> {
         let (out, scratch) = (&mut self.out, &mut self.scratch);
         let members = self.members.get_mut(first..).unwrap_or_default();
@@ -243,11 +342,11 @@ impl Writer<'_> {
         if any_differ_only_in_case(members.iter().map(name)) {
             return Err(NotPlain::DuplicateName);
         }
-        if in_order && members.iter().all(|m| !m.excluded) {
+        if in_order && members.iter().all(|m| m.fate == Fate::Kept) {
             return Ok(());
         }
         scratch.clear();
-        for member in members.iter_mut().filter(|m| !m.excluded) {
+        for member in members.iter_mut().filter(|m| m.fate != Fate::Removed) {
             if !scratch.is_empty() {
                 scratch.push(b',');
             }
@@ -255,13 +354,18 @@ impl Writer<'_> {
             scratch.extend_from_slice(member.name(out));
             let name_end = body_start.saturating_add(scratch.len());
             scratch.push(b':');
-            scratch.extend_from_slice(member.value(out));
+            if let Fate::Numbered(number) = member.fate {
+                scratch.push(NUMBER);
+                scratch.extend_from_slice(number.to_string().as_bytes());
+            } else {
+                scratch.extend_from_slice(member.value(out));
+            }
             let end = body_start.saturating_add(scratch.len());
             *member = Member {
                 start,
                 name_end,
                 end,
-                excluded: false,
+                fate: Fate::Kept,
             };
         }
         out.truncate(body_start);

@@ -4,9 +4,9 @@
 
 use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
-use envoy_llm_cache::config::{Anonymous, Distinction, KeySettings, Tenant};
+use envoy_llm_cache::config::{Anonymous, Distinction, Exclude, KeySettings, Tenant};
 use envoy_llm_cache::http::Headers;
-use envoy_llm_cache::json::{Pointer, canonicalize};
+use envoy_llm_cache::json::{Change, Edit, Pointer, canonicalize};
 use envoy_llm_cache::llm::{Api, Ask};
 use proptest::{collection::vec, prelude::*, sample::select};
 
@@ -69,8 +69,14 @@ fn key(request: &Request) -> CacheKey {
         exclude: request
             .exclude
             .iter()
-            .map(|p| Pointer::parse(p).unwrap())
+            .map(|at| {
+                Exclude::Place(Edit {
+                    at: Pointer::parse(at).unwrap(),
+                    change: Change::Remove,
+                })
+            })
             .collect(),
+        mask: Vec::new(),
         namespace: request.namespace.clone(),
     };
     let mut headers = Headers::new();

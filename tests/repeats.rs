@@ -13,7 +13,7 @@ use simulated::{Host, post};
 const SECRET: Option<[u64; 4]> = Some([0x0123, 0x4567, 0x89ab, 0xcdef]);
 const ASK: &[u8] = br#"{"model":"m","messages":[]}"#;
 /// Every kind of thing that a configuration lets a header or a body decide.
-const CONFIGS: [&str; 4] = [
+const CONFIGS: [&str; 5] = [
     "{}",
     r#"{"key":{"tenant":{"header":"x-team"},"headers":["x-variant"],"exclude":["/user"]},
         "store_if":{"max_temperature":0.5}}"#,
@@ -23,6 +23,9 @@ const CONFIGS: [&str; 4] = [
         {"match":{"host":"b.example"},"mode":"disabled"},
         {"match":{"path":"/odd/path"},"api":"openai_chat","key":{"headers":["x-deep"]}}]}"#,
     r#"{"respond":{"usage":"zero","expose_key":true},"client":{"cache_control":"ignore"}}"#,
+    r#"{"key":{"exclude":["attribution","call_ids"],"mask":[{"at":"/messages/*/content","line":"at *"}]},
+        "rules":[{"match":{"model":"other*"},"client":{"cache_control":"ignore","max_ttl":"1s"}},
+        {"match":{"header":{"x-rule":"a*"}},"client":{"cache_control":"ignore"},"key":{"mask":[]}}]}"#,
 ];
 /// Every header that is looked at, somewhere, and some that are not.
 const NAMES: [&str; 46] = [
@@ -180,6 +183,38 @@ fn another_body_is_another_request_and_another_spelling_is_not() {
 }
 
 #[test]
+fn what_takes_no_part_in_the_key_is_told_apart_all_the_same() {
+    let config = r#"{"key":{"exclude":["attribution","call_ids"],
+        "mask":[{"at":"/messages/*/content","line":"at *"}]}}"#;
+    let body = |call: &str, user: &str, text: &str| {
+        let call = format!(r#"{{"tool_calls":[{{"id":"{call}"}}]}}"#);
+        let body = format!(
+            r#"{{"model":"m","user":"{user}","messages":[{call},{{"content":"{text}"}}]}}"#
+        );
+        body.into_bytes()
+    };
+    let mut host = Host::new(config, SECRET);
+    let first = body("call_aaaa", "u", "at 1");
+    let same = [
+        body("call_bbbb", "v", "at 2"),
+        body("call_cccc", "w", "at 3"),
+    ];
+    for _ in 0..3 {
+        host.ask(post(&[]), &first);
+        for same in &same {
+            host.ask(post(&[]), same);
+        }
+    }
+    assert_eq!(host.asked, 1);
+    for (asked, other) in (2..).zip(["in 1", "at 1\\n", "at 1\\nx"]) {
+        for _ in 0..3 {
+            host.ask(post(&[]), &body("call_aaaa", "u", other));
+        }
+        assert_eq!(host.asked, asked, "{other}");
+    }
+}
+
+#[test]
 fn a_slot_that_was_written_since_is_not_believed() {
     let remembered = || {
         let mut host = Host::new("{}", SECRET);
@@ -265,6 +300,9 @@ fn body() -> impl Strategy<Value = &'static [u8]> {
         br#"{"model":"m","messages":[],"temperature":1}"#,
         br#"{"model":"m","messages":[],"user":"u"}"#,
         br#"{"model":"m","messages":[],"model":"m"}"#,
+        br#"{"model":"m","messages":[{"tool_calls":[{"id":"call_aaaa"}]},{"content":"at 1"}]}"#,
+        br#"{"model":"m","messages":[{"tool_calls":[{"id":"call_bbbb"}]},{"content":"at 2"}]}"#,
+        br#"{"model":"m","messages":[{"tool_calls":[{"id":"call_bbbb"}]},{"content":"in 2"}]}"#,
         b"no JSON",
         b"",
         LONG.as_bytes(),

@@ -6,9 +6,9 @@ use sha2::{Digest, Sha256};
 
 use super::caller::{Caller, NoCaller, tenant_headers};
 use crate::attributes::{Attribute, Attributes};
-use crate::config::{Distinction, KeySettings, Tenant};
+use crate::config::{Distinction, Exclude, KeySettings, Tenant};
 use crate::http::{Headers, authority};
-use crate::json::{Canonical, Pointer};
+use crate::json::{Canonical, Change};
 use crate::llm::{Api, Ask};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
@@ -97,6 +97,7 @@ impl CacheKey {
                     tenant,
                     headers: extra_headers,
                     exclude,
+                    mask,
                     namespace,
                 },
             headers,
@@ -127,20 +128,33 @@ impl CacheKey {
             fields.header(name, headers);
         }
         // Two rules that leave out different parts must not meet in what is left.
-        let mut exclude: Vec<_> = exclude.iter().map(Pointer::as_str).collect();
+        let mut exclude: Vec<_> = exclude.iter().map(Exclude::as_str).collect();
         exclude.sort_unstable();
         exclude.dedup();
         fields.number(length(exclude.len()));
-        for pointer in exclude {
-            fields.bytes(pointer.as_bytes());
+        for excluded in exclude {
+            fields.bytes(excluded.as_bytes());
+        }
+        fields.number(length(mask.len()));
+        for edit in mask {
+            fields.bytes(edit.at.as_str().as_bytes());
+            if let Change::Mask(mask) = &edit.change {
+                fields.bytes(mask.scope().as_str().as_bytes());
+                for text in mask.texts() {
+                    fields.bytes(text.as_bytes());
+                }
+            }
         }
         match body {
             Body::Canonical(json) => {
                 fields.number(0);
-                let form = api.form_members();
-                let keyed = |name: &[u8]| !form.iter().any(|member| is_name(name, member));
+                let path = headers.get(":path").unwrap_or_default();
+                let chooses_form = |(name, value): &(&[u8], &[u8])| {
+                    // A name with an escape is none that an API knows.
+                    plain(name).is_some_and(|name| api.chooses_form(path, name, value))
+                };
                 if json.as_bytes().starts_with(b"{") {
-                    for (name, value) in json.members().filter(|(name, _)| keyed(name)) {
+                    for (name, value) in json.members().filter(|member| !chooses_form(member)) {
                         fields.bytes(name);
                         fields.bytes(value);
                     }
@@ -316,12 +330,10 @@ impl Fields {
     }
 }
 
-/// Whether a canonical member name, quotes included, is this plain word.
-fn is_name(canonical: &[u8], word: &str) -> bool {
-    canonical
-        .strip_prefix(b"\"")
-        .and_then(|rest| rest.strip_suffix(b"\""))
-        == Some(word.as_bytes())
+/// A canonical member name without its quotes.
+fn plain(canonical: &[u8]) -> Option<&str> {
+    let name = canonical.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    std::str::from_utf8(name).ok()
 }
 
 fn length(length: usize) -> u64 {

@@ -3,6 +3,7 @@
 //! Empty is a good configuration. Unknown keys, wrong types and values out of range are errors,
 //! all of them reported at once, each with its path.
 
+mod exclude;
 mod parse;
 mod rule;
 mod section;
@@ -15,8 +16,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::attributes::{CertificateField, MetadataPath};
-use crate::http::Headers;
-use crate::json::Pointer;
+use crate::http::{Headers, RequestDirectives};
+use crate::json::Edit;
 use crate::llm::{Api, Finish};
 
 pub use rule::{HeaderMatch, Match, PathMatch, Pattern, Rule};
@@ -38,8 +39,6 @@ pub struct Config {
     pub memory: Option<Memory>,
     /// The store behind HTTP, if there is one.
     pub http: Option<Http>,
-    /// What clients may ask of the cache.
-    pub client: Client,
     /// What holds where no rule matches.
     pub settings: Rc<Settings>,
     /// First match wins.
@@ -142,6 +141,17 @@ pub struct Client {
     pub max_ttl: Duration,
 }
 
+impl Client {
+    /// Those of a request's directives that are obeyed.
+    pub fn obeyed(self, directives: RequestDirectives) -> RequestDirectives {
+        if self.honor_cache_control {
+            directives
+        } else {
+            RequestDirectives::default()
+        }
+    }
+}
+
 /// What a rule can change.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {
@@ -164,6 +174,8 @@ pub struct Settings {
     pub key: KeySettings,
     /// Which whole answers are stored.
     pub store_if: StoreIf,
+    /// What clients may ask of the cache.
+    pub client: Client,
     /// What answers look like.
     pub respond: Respond,
 }
@@ -262,9 +274,45 @@ pub struct KeySettings {
     /// Further request headers that take part, lower-case.
     pub headers: Vec<String>,
     /// Parts of the request body that take no part.
-    pub exclude: Vec<Pointer>,
+    pub exclude: Vec<Exclude>,
+    /// Parts of texts in the request body that take no part.
+    pub mask: Vec<Edit>,
     /// Change it and every older entry is unreachable.
     pub namespace: String,
+}
+
+impl KeySettings {
+    /// What the key sees otherwise than the body of a request to this API says it.
+    pub fn edits(&self, api: Api) -> Vec<&Edit> {
+        let excluded = self.exclude.iter().flat_map(|exclude| match exclude {
+            Exclude::Place(edit) => std::slice::from_ref(edit),
+            Exclude::Attribution => api.attribution(),
+            Exclude::CallIds => api.call_ids(),
+        });
+        excluded.chain(&self.mask).collect()
+    }
+}
+
+/// Parts of the request body that take no part in the key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Exclude {
+    /// A place, which is removed.
+    Place(Edit),
+    /// What the API knows to say who asks, and no more.
+    Attribution,
+    /// How the ids of calls are spelt; which call a result belongs to does take part.
+    CallIds,
+}
+
+impl Exclude {
+    /// The text for it in configuration and keys.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Place(edit) => edit.at.as_str(),
+            Self::Attribution => "attribution",
+            Self::CallIds => "call_ids",
+        }
+    }
 }
 
 /// Who shares answers with whom.
@@ -454,7 +502,6 @@ impl Default for Config {
             limits: Limits::default(),
             memory: Some(Memory::default()),
             http: None,
-            client: Client::default(),
             settings: Rc::new(Settings::default()),
             rules: Vec::new(),
         }
@@ -504,6 +551,7 @@ impl Default for Settings {
             },
             key: KeySettings::default(),
             store_if: StoreIf::default(),
+            client: Client::default(),
             respond: Respond::default(),
         }
     }
@@ -515,6 +563,7 @@ impl Default for KeySettings {
             tenant: Tenant::Same(vec![Distinction::Credentials(Anonymous::Bypass)]),
             headers: Vec::new(),
             exclude: Vec::new(),
+            mask: Vec::new(),
             namespace: String::new(),
         }
     }

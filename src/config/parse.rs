@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
+use super::exclude::{exclude, mask};
 use super::section::{Problems, Section, header_name, in_memory, one_of, word};
 use super::store::store;
 use super::tenant::tenant;
@@ -14,7 +15,7 @@ use super::{
     Client, Collapse, Config, ConfigError, Cors, HeaderMatch, Jitter, KeySettings, LONGEST_TTL,
     Limits, Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
 };
-use crate::json::{self, NotPlain, Pointer, canonicalize};
+use crate::json::{self, NotPlain, canonicalize};
 use crate::llm::{Api, Finish};
 use crate::protobuf::decode_struct;
 
@@ -87,7 +88,6 @@ fn config(mut section: Section<'_>) -> Config {
         limits: limits(&mut section),
         memory,
         http,
-        client: client(&mut section),
         rules: rules(&mut section, &settings),
         settings: Rc::new(settings),
     };
@@ -118,6 +118,7 @@ fn settings(section: &mut Section<'_>, base: &Settings) -> Settings {
         collapse: collapse(section, base.collapse),
         key: key(section, &base.key),
         store_if: store_if(section, &base.store_if),
+        client: client(section, base.client),
         respond: respond(section, base.respond),
     }
 }
@@ -140,15 +141,13 @@ fn key(parent: &mut Section<'_>, base: &KeySettings) -> KeySettings {
     let Some(mut section) = parent.section("key") else {
         return base.clone();
     };
-    let exclude = section.list("exclude", "a JSON pointer such as \"/metadata\"", |value| {
-        Pointer::parse(value.as_str()?).ok()
-    });
     let key = KeySettings {
         tenant: tenant(&mut section, &base.tenant),
         headers: section
             .list("headers", "a header name", header_name)
             .unwrap_or_else(|| base.headers.clone()),
-        exclude: exclude.unwrap_or_else(|| base.exclude.clone()),
+        exclude: exclude(&mut section).unwrap_or_else(|| base.exclude.clone()),
+        mask: mask(&mut section).unwrap_or_else(|| base.mask.clone()),
         namespace: section
             .text("namespace")
             .unwrap_or_else(|| base.namespace.clone()),
@@ -223,8 +222,7 @@ fn limits(parent: &mut Section<'_>) -> Limits {
     limits
 }
 
-fn client(parent: &mut Section<'_>) -> Client {
-    let base = Client::default();
+fn client(parent: &mut Section<'_>, base: Client) -> Client {
     let Some(mut section) = parent.section("client") else {
         return base;
     };

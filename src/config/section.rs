@@ -95,9 +95,14 @@ impl<'a> Section<'a> {
         self.problems
     }
 
+    /// Whether a key is there that was not taken yet.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.members.contains_key(key)
+    }
+
     /// A key that has no default is missing.
     pub(super) fn require(&self, key: &str, meaning: &str) {
-        if !self.members.contains_key(key) {
+        if !self.has(key) {
             self.problem(key, format!("is missing; {meaning}"));
         }
     }
@@ -215,6 +220,25 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
+    /// The elements of a list of at most so many, each with its path.
+    pub(super) fn elements(
+        &mut self,
+        key: &'static str,
+        most: usize,
+    ) -> Option<Vec<(String, Value)>> {
+        let expected = format!("a list of at most {most}");
+        let elements = self.take_as(key, &expected, |value| {
+            value.as_array().filter(|list| list.len() <= most).cloned()
+        })?;
+        let path = self.path_of(key);
+        let numbered = elements.into_iter().enumerate();
+        Some(
+            numbered
+                .map(|(at, element)| (format!("{path}[{at}]"), element))
+                .collect(),
+        )
+    }
+
     pub(super) fn section(&mut self, key: &'static str) -> Option<Section<'a>> {
         let value = self.take(key)?;
         Some(self.inner(key, value))
@@ -250,7 +274,7 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
 
 /// What a value is, for a message. Strings are shown, because a typo wants to be seen; keys that
 /// hold credentials are read without it.
-fn describe(value: &Value) -> String {
+pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
         Value::Bool(flag) => flag.to_string(),

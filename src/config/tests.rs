@@ -1,4 +1,5 @@
 use super::*;
+use crate::json::{Change, Mask, Pointer, Scope};
 
 fn parse(json: &str) -> Config {
     Config::parse(json.as_bytes()).unwrap_or_else(|problems| panic!("{problems:?}"))
@@ -7,6 +8,20 @@ fn parse(json: &str) -> Config {
 fn problems(json: &str) -> Vec<String> {
     let problems = Config::parse(json.as_bytes()).expect_err("the configuration is wrong");
     problems.iter().map(ToString::to_string).collect()
+}
+
+fn place(at: &str) -> Exclude {
+    Exclude::Place(Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Remove,
+    })
+}
+
+fn masked(at: &str, scope: Scope, pattern: &str) -> Edit {
+    Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Mask(Mask::parse(scope, pattern).unwrap()),
+    }
 }
 
 fn headers(fields: &[(&str, &str)]) -> Headers {
@@ -28,7 +43,9 @@ fn every_key_is_read() {
         "ttl_jitter": "10%", "stale_while_revalidate": "1m", "stale_if_error": "1h",
         "collapse": {"max_wait": "30s", "streams": true},
         "key": {"tenant": {"header": "X-Tenant-Id"}, "headers": ["X-Team"],
-                "exclude": ["/user"], "namespace": "v2"},
+                "exclude": ["/user", "attribution", "call_ids", "/input/*/id"], "namespace": "v2",
+                "mask": [{"at": "/system/*/text", "line": "x-billing:*"},
+                         {"at": "/messages/*/content", "part": "Today is *."}]},
         "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
                      "unmarked_end": true, "server_tools": true, "max_temperature": 0.5,
                      "stuttering": true},
@@ -53,7 +70,16 @@ fn every_key_is_read() {
         key: KeySettings {
             tenant: Tenant::Same(vec![Distinction::Header("x-tenant-id".into())]),
             headers: vec!["x-team".into()],
-            exclude: vec![Pointer::parse("/user").unwrap()],
+            exclude: vec![
+                place("/user"),
+                Exclude::Attribution,
+                Exclude::CallIds,
+                place("/input/*/id"),
+            ],
+            mask: vec![
+                masked("/system/*/text", Scope::Line, "x-billing:*"),
+                masked("/messages/*/content", Scope::Part, "Today is *."),
+            ],
             namespace: "v2".into(),
         },
         store_if: StoreIf {
@@ -64,6 +90,10 @@ fn every_key_is_read() {
             stuttering: true,
             server_tools: true,
             max_temperature: Some(0.5),
+        },
+        client: Client {
+            honor_cache_control: false,
+            max_ttl: Duration::from_secs(7_200),
         },
         respond: Respond {
             expose_key: true,
@@ -86,10 +116,6 @@ fn every_key_is_read() {
                 max_entry_bytes: 64 << 10,
             }),
             http: None,
-            client: Client {
-                honor_cache_control: false,
-                max_ttl: Duration::from_secs(7_200),
-            },
             settings: Rc::new(settings),
             rules: Vec::new(),
         }
@@ -145,6 +171,83 @@ fn every_problem_is_told_at_once_with_its_path() {
     }
     let ttl = "ttl: must be a duration from 1s to 31536000s, such as \"250ms\", \"30s\", \"1h\" or \"7d\", got 3600";
     assert!(told.iter().any(|problem| problem == ttl), "{told:#?}");
+}
+
+#[test]
+fn what_is_wrong_with_exclusions_and_masks_is_told_all_of_it() {
+    let many: Vec<_> = (0..65).map(|n| format!("\"/{n}\"")).collect();
+    let long = "x".repeat(256);
+    for (key, told) in [
+        (
+            r#""exclude": ["user", "", "/a*", "/a~", "attributions", 3, {}, "/*"]"#.to_owned(),
+            &[
+                "key.exclude[0]: \"user\" is not a JSON pointer, start it with /; or write attribution or call_ids",
+                "key.exclude[1]: \"\" is empty and would exclude the whole body, name a member such as /user; or write attribution or call_ids",
+                "key.exclude[2]: \"/a*\" has a * within a name, but * stands for a whole one; write ~2 for * in a name",
+                "key.exclude[3]: \"/a~\" has a ~ without 0, 1 or 2, write ~0 for ~, ~1 for / and ~2 for *",
+                "key.exclude[4]: \"attributions\" is not a JSON pointer, start it with /; or write attribution or call_ids",
+                "key.exclude[5]: must be attribution or call_ids, or a JSON pointer such as \"/metadata\", got 3",
+                "key.exclude[6]: must be attribution or call_ids, or a JSON pointer such as \"/metadata\", got an object",
+                "key.exclude[7]: \"/*\" would exclude the whole body, name members such as /user",
+            ][..],
+        ),
+        (
+            format!("\"exclude\": [{}]", many.join(",")),
+            &["key.exclude: must be a list of at most 64, got a list"],
+        ),
+        (
+            r#""exclude": "/user", "mask": {}"#.to_owned(),
+            &[
+                "key.exclude: must be a list of at most 64, got \"/user\"",
+                "key.mask: must be a list of at most 16, got an object",
+            ],
+        ),
+        (
+            r#""mask": [{"line": "a*"}, {"at": "/a"}, {"at": "a", "line": "a", "text": 1}]"#
+                .to_owned(),
+            &[
+                "key.mask[0].at: is missing; it leads to the texts, as \"/system/*/text\" does",
+                "key.mask[1].line: is missing, and so is part: give one of them",
+                "key.mask[2].at: \"a\" is not a JSON pointer, start it with /",
+                "key.mask[2].line: must have one *, which stands for what is masked",
+                "key.mask[2].text: unknown key; known here are at, line, part",
+            ],
+        ),
+        (
+            format!(
+                r#""mask": [{{"at": "/a", "line": "a*", "part": "*b"}}, {{"at": "/a", "part": "{long}*"}}, 1]"#
+            ),
+            &[
+                "key.mask[0].part: only one of line and part can be given",
+                "key.mask[0].part: must have a text before its *, so that not everything is masked",
+                "key.mask[1].part: must have at most 256 bytes",
+                "key.mask[2]: must be an object, got 1",
+                "key.mask[2].at: is missing; it leads to the texts, as \"/system/*/text\" does",
+                "key.mask[2].line: is missing, and so is part: give one of them",
+            ],
+        ),
+    ] {
+        assert_eq!(problems(&format!("{{\"key\": {{{key}}}}}")), told, "{key}");
+    }
+}
+
+#[test]
+fn a_rule_has_exclusions_masks_and_clients_of_its_own() {
+    let config = parse(
+        r#"{"key": {"exclude": ["attribution"], "mask": [{"at": "/a", "line": "b*"}]},
+            "client": {"max_ttl": "2h"},
+            "rules": [{"match": {}, "key": {"exclude": []}, "client": {"cache_control": "ignore"}},
+                      {"match": {}, "key": {"mask": []}, "client": {"max_ttl": "1h"}}]}"#,
+    );
+    let [one, two] = config.rules.as_slice() else {
+        panic!("{:?}", config.rules)
+    };
+    let (one, two) = (&one.settings, &two.settings);
+    assert_eq!((one.key.exclude.len(), one.key.mask.len()), (0, 1));
+    assert_eq!((two.key.exclude.len(), two.key.mask.len()), (1, 0));
+    let hours = |client: Client| client.max_ttl.as_secs() / 3_600;
+    assert!(!one.client.honor_cache_control && hours(one.client) == 2);
+    assert!(two.client.honor_cache_control && hours(two.client) == 1);
 }
 
 #[test]

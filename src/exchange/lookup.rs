@@ -193,7 +193,7 @@ impl Search {
 
     /// The client wants a new answer.
     pub(super) fn ask_anew(self, out: &mut Vec<Output>) -> State {
-        self.ask(Miss::RequestDirective, None, None, out)
+        self.ask(Miss::NoCache, None, None, out)
     }
 
     /// No store has a fresh answer.
@@ -258,6 +258,9 @@ impl Search {
         out: &mut Vec<Output>,
     ) -> State {
         let (because, detail) = forward_of(miss);
+        // Whoever asks in vain again and again is to see why.
+        let stores_nothing = self.request.settings.mode.writes() && self.request.ttl.is_zero();
+        let detail = detail.or(stores_nothing.then(|| NotStored::ZeroTtl.as_str()));
         let status = CacheStatus::Forwarded {
             because,
             detail,
@@ -311,7 +314,7 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
         Miss::Absent => (Forward::UriMiss, None),
         Miss::Expired => (Forward::Stale, None),
         Miss::CaptureLimit => (Forward::Stale, Some(miss.as_str())),
-        Miss::RequestDirective => (Forward::Request, None),
+        Miss::NoCache | Miss::MaxAge => (Forward::Request, Some(miss.as_str())),
         Miss::Form(_) | Miss::Origin | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
             (Forward::Miss, Some(miss.as_str()))
         }

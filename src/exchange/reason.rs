@@ -69,8 +69,10 @@ pub enum Miss {
     /// Browsers would not let a page of the request's `origin` read the entry's answer, which was given
     /// to another one or to none; the upstream's may be for it.
     Origin,
-    /// The entry is older than the request's `max-age`, or the request said `no-cache`.
-    RequestDirective,
+    /// The request said `no-cache`.
+    NoCache,
+    /// The entry is older than the request's `max-age`, or has expired.
+    MaxAge,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
     /// far ahead of ours.
     Unusable,
@@ -110,7 +112,8 @@ impl Miss {
             Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
             Self::Origin => "origin",
-            Self::RequestDirective => "request_directive",
+            Self::NoCache => "no_cache",
+            Self::MaxAge => "max_age",
             Self::Unusable => "unusable_entry",
             Self::Store(fault) => fault.as_str(),
             Self::Collapse(fault) => fault.as_str(),

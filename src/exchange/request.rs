@@ -79,7 +79,7 @@ enum NotKeyed {
 }
 
 pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) -> State {
-    let Some(head) = Head::read(&headers, worker) else {
+    let Some(head) = Head::read(&headers) else {
         return State::Over;
     };
     let deciding = worker.deciding.pick(&headers);
@@ -96,7 +96,7 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
         // Envoy buffers what it lets go of once more while headers were held, so that a body
         // which turns out too large would be refused with 413.
         Head { length: None, .. } if hold_headers => Some(Bypass::UnknownLength),
-        Head { directives, .. } if directives.no_store => Some(Bypass::NoStore),
+        Head { directives, .. } if forbids_storing(directives, &selection) => Some(Bypass::NoStore),
         Head {
             ttl: Some(Err(InvalidTtl)),
             ..
@@ -124,7 +124,7 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
 impl Head {
     /// Reads the headers in one go. `None` if they leave no way into the cache, which is open to a
     /// plain POST of plain JSON.
-    fn read(headers: &Headers, worker: &Worker) -> Option<Self> {
+    fn read(headers: &Headers) -> Option<Self> {
         let mut is_post = false;
         let mut lengths = 0;
         let mut head = Self {
@@ -151,7 +151,7 @@ impl Head {
                     head.length = http::number(value).filter(|_| lengths == 1);
                     true
                 }
-                b"cache-control" if worker.config.client.honor_cache_control => {
+                b"cache-control" => {
                     head.directives.add(value);
                     true
                 }
@@ -166,6 +166,14 @@ impl Head {
             }
         }
         is_post.then_some(head)
+    }
+}
+
+/// Whether no store is to be touched, as far as is known before the body.
+fn forbids_storing(directives: RequestDirectives, selection: &Selection) -> bool {
+    match selection {
+        Selection::Decided(policy) => policy.settings.client.obeyed(directives).no_store,
+        Selection::NoPart | Selection::NeedsModel => false,
     }
 }
 
@@ -252,8 +260,13 @@ impl Collecting {
             settings,
             ask,
         } = decided;
+        let directives = settings.client.obeyed(self.head.directives);
+        if directives.no_store {
+            self.selection = Selection::Decided(Policy { api, settings });
+            return self.bypass(Bypass::NoStore, worker, out);
+        }
         let requested = self.head.ttl.and_then(Result::ok);
-        let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(worker.config.client.max_ttl));
+        let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(settings.client.max_ttl));
         let origin = match settings.respond.cors {
             Cors::Upstream => Origin::of(&self.headers),
             Cors::Envoy => Origin::Absent,
@@ -273,7 +286,7 @@ impl Collecting {
             },
             headers: self.headers,
             attributes: self.attributes,
-            directives: self.head.directives,
+            directives,
             fingerprint,
             known,
         };
@@ -283,7 +296,7 @@ impl Collecting {
                 bypass,
             ))));
             search.forward(bypassed(bypass), None, None, out)
-        } else if self.head.directives.no_cache {
+        } else if directives.no_cache {
             search.ask_anew(out)
         } else {
             out.push(match &search.known {
@@ -334,9 +347,9 @@ impl Collecting {
         if !is_cool(ask.temperature, settings.store_if.max_temperature) {
             return Err(NotKeyed::Bypass(Bypass::Temperature));
         }
-        let keyed = match settings.key.exclude.as_slice() {
+        let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
-            exclude => json::canonicalize(body, exclude).ok(),
+            edits => json::canonicalize(body, edits).ok(),
         };
         let key = CacheKey::new(&KeyParts {
             settings: &settings.key,
@@ -369,7 +382,8 @@ impl Collecting {
             Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
         };
         let shadow = settings.mode == Mode::Shadow;
-        if self.head.directives.only_if_cached && !shadow {
+        let directives = settings.client.obeyed(self.head.directives);
+        if directives.only_if_cached && !shadow {
             return refuse(out);
         }
         State::Forwarded(Box::new(Forwarded {

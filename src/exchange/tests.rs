@@ -678,18 +678,83 @@ fn directives_of_the_request_are_obeyed() {
     let stored = || json_miss(&worker);
     let fresh_enough = again(&worker, stored(), &control("max-age=10"), ASK_JSON, 10_999);
     assert_eq!(fresh_enough.request_result(), Some(RequestResult::Hit));
-    let directive = Some(RequestResult::Miss(Miss::RequestDirective));
-    let too_old = again(&worker, stored(), &control("max-age=10"), ASK_JSON, 11_000);
-    assert_eq!(too_old.request_result(), directive);
+    let mut too_old = again(&worker, stored(), &control("max-age=10"), ASK_JSON, 11_000);
+    let max_age = Some(RequestResult::Miss(Miss::MaxAge));
+    assert_eq!(too_old.request_result(), max_age);
+    too_old.response_headers(&ok("application/json", &[]), true);
+    assert_eq!(
+        too_old.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=request; detail=max_age"
+    );
     let mut refresh = again(&worker, stored(), &control("no-cache"), ASK_JSON, 5_000);
-    assert_eq!(refresh.request_result(), directive);
+    let no_cache = Some(RequestResult::Miss(Miss::NoCache));
+    assert_eq!(refresh.request_result(), no_cache);
     refresh.response_headers(&ok("application/json", &[]), true);
     refresh.response_body(JSON, true);
     assert_eq!(refresh.answer_result(), Some(AnswerResult::Stored));
     assert_eq!(
         refresh.header("cache-status").unwrap(),
-        "envoy-llm-cache; fwd=request"
+        "envoy-llm-cache; fwd=request; detail=no_cache"
     );
+}
+
+#[test]
+fn a_request_that_stores_nothing_says_so() {
+    for (config, ttl) in [("{}", "0s"), (r#"{"client": {"max_ttl": "0s"}}"#, "1h")] {
+        let worker = worker(config);
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("x-llm-cache-ttl", ttl)]), ASK_JSON);
+        host.response_headers(&ok("application/json", &[]), true);
+        assert_eq!(
+            host.header("cache-status").unwrap(),
+            "envoy-llm-cache; fwd=uri-miss; detail=zero_ttl"
+        );
+    }
+}
+
+#[test]
+fn a_rule_says_whether_directives_are_obeyed() {
+    for rule in [
+        r#"{"path_prefix": "/v1/"}"#,
+        r#"{"model": "m"}"#,
+        r#"{"header": {"x-own": "1"}}"#,
+    ] {
+        let config = format!(
+            r#"{{"rules": [{{"match": {rule}, "client": {{"cache_control": "ignore"}}}}]}}"#
+        );
+        let worker = worker(&config);
+        for control in ["no-store", "no-cache", "max-age=0", "only-if-cached"] {
+            let request = post(&[("cache-control", control), ("x-own", "1")]);
+            let hit = again(&worker, json_miss(&worker), &request, ASK_JSON, 500);
+            assert_eq!(
+                hit.request_result(),
+                Some(RequestResult::Hit),
+                "{rule} {control}"
+            );
+        }
+        let mut miss = Host::new(&worker);
+        let request = post(&[
+            ("cache-control", "only-if-cached, no-store"),
+            ("x-own", "1"),
+        ]);
+        miss.request(&request, ASK_JSON);
+        assert!(miss.reply.is_none(), "{rule}");
+        assert_eq!(
+            miss.request_result(),
+            Some(RequestResult::Miss(Miss::Absent))
+        );
+    }
+    // And where the top ignores them, a rule can bring them back.
+    let worker = worker(
+        r#"{"client": {"cache_control": "ignore"},
+            "rules": [{"match": {"model": "m"}, "client": {"cache_control": "honor"}}]}"#,
+    );
+    for _ in 0..2 {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("cache-control", "no-store")]), ASK_JSON);
+        let no_store = RequestResult::Bypass(Bypass::NoStore);
+        assert_eq!(host.request_result(), Some(no_store));
+    }
 }
 
 #[test]

@@ -2,7 +2,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::time::Duration;
 
 use crate::attributes::Attributes;
 use crate::cache::{
@@ -86,8 +85,10 @@ impl Worker {
                 store: HttpStore::new(settings, random.bits()),
             }
         });
-        let ttls = config.all_settings().map(|settings| settings.ttl);
-        let longest_ttl = ttls.fold(config.client.max_ttl, Duration::max);
+        let ttls = config
+            .all_settings()
+            .flat_map(|settings| [settings.ttl, settings.client.max_ttl]);
+        let longest_ttl = ttls.max().unwrap_or_default();
         Self {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             longest_ttl: milliseconds(longest_ttl),

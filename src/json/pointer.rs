@@ -1,11 +1,12 @@
-//! JSON pointers (RFC 6901): the places configuration leaves out of the key.
+//! JSON pointers (RFC 6901), with a wildcard: places in request bodies that the key sees otherwise.
 
 use std::fmt;
 
+use super::edit::{Change, Edit, IdPlace, Mask};
 use super::string::push_char;
 
-/// A place in a JSON text to leave out of its canonical form: a JSON pointer
-/// (RFC 6901) other than the empty one. One that leads nowhere has no effect.
+/// Places in a JSON text: a JSON pointer (RFC 6901) other than the empty one, in which `*` stands
+/// for every name and every index. One that leads nowhere has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer {
     text: String,
@@ -13,8 +14,11 @@ pub struct Pointer {
 }
 
 impl Pointer {
-    /// Parses the string form, for example `/metadata/trace_id`. In a token,
-    /// `~1` stands for `/` and `~0` for `~`.
+    /// Parses the string form, for example `/metadata/trace_id` or `/input/*/id`. In a token, `~1`
+    /// stands for `/`, `~0` for `~` and, which RFC 6901 does not have, `~2` for a `*` of a name.
+    ///
+    /// # Errors
+    /// If it is not such a pointer.
     pub fn parse(text: &str) -> Result<Self, PointerError> {
         if text.is_empty() {
             return Err(PointerError::WholeBody);
@@ -33,10 +37,6 @@ impl Pointer {
     pub fn as_str(&self) -> &str {
         &self.text
     }
-
-    pub(super) fn tokens(&self) -> &[Token] {
-        &self.tokens
-    }
 }
 
 /// Why a string is not a [`Pointer`].
@@ -46,8 +46,10 @@ pub enum PointerError {
     WholeBody,
     /// A pointer starts with a slash.
     NoSlash,
-    /// A `~` is followed by neither `0` nor `1`.
+    /// A `~` is followed by none of `0`, `1` and `2`.
     BadEscape,
+    /// A `*` has something beside it.
+    PartialWildcard,
 }
 
 impl fmt::Display for PointerError {
@@ -57,47 +59,107 @@ impl fmt::Display for PointerError {
                 "is empty and would exclude the whole body, name a member such as /user"
             }
             Self::NoSlash => "is not a JSON pointer, start it with /",
-            Self::BadEscape => "has a ~ that is neither ~0 nor ~1, write ~0 for ~ and ~1 for /",
+            Self::BadEscape => "has a ~ without 0, 1 or 2, write ~0 for ~, ~1 for / and ~2 for *",
+            Self::PartialWildcard => {
+                "has a * within a name, but * stands for a whole one; write ~2 for * in a name"
+            }
         })
     }
 }
 
 impl std::error::Error for PointerError {}
 
-/// Follows the pointers one step: whether one of them ends here, and what is
-/// left of those that lead on.
-pub(super) fn follow<'p>(
-    exclude: &[&'p [Token]],
-    is_here: impl Fn(&Token) -> bool,
-) -> (bool, Vec<&'p [Token]>) {
-    let here = exclude
-        .iter()
-        .filter_map(|tokens| tokens.split_first())
-        .filter(|(token, _)| is_here(token));
-    let below: Vec<&[Token]> = here.map(|(_, below)| below).collect();
-    (below.iter().any(|tokens| tokens.is_empty()), below)
+/// What is left of the way to a place where something is changed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Way<'e> {
+    tokens: &'e [Token],
+    change: &'e Change,
+}
+
+impl<'e> Way<'e> {
+    /// The whole way, from the top of a body.
+    pub(super) fn to(edit: &'e Edit) -> Self {
+        Self {
+            tokens: &edit.at.tokens,
+            change: &edit.change,
+        }
+    }
+}
+
+/// What is changed at a place, and the ways that lead on from it.
+#[derive(Debug, Default)]
+pub(super) struct Step<'e> {
+    pub(super) here: Vec<&'e Change>,
+    pub(super) below: Vec<Way<'e>>,
+}
+
+impl<'e> Step<'e> {
+    /// Follows the ways one step. The work is linear in their number.
+    pub(super) fn follow(ways: &[Way<'e>], is_here: impl Fn(&Token) -> bool) -> Self {
+        let mut step = Self::default();
+        for Way { tokens, change } in ways {
+            match tokens.split_first() {
+                Some((token, [])) if is_here(token) => step.here.push(change),
+                Some((token, tokens)) if is_here(token) => step.below.push(Way { tokens, change }),
+                _ => {}
+            }
+        }
+        step
+    }
+
+    pub(super) fn removes(&self) -> bool {
+        self.here.iter().any(|change| **change == Change::Remove)
+    }
+
+    pub(super) fn masks(&self) -> impl Iterator<Item = &'e Mask> {
+        self.here.iter().filter_map(|change| match change {
+            Change::Mask(mask) => Some(mask),
+            _ => None,
+        })
+    }
+
+    pub(super) fn ids(&self) -> impl Iterator<Item = IdPlace> {
+        self.here.iter().filter_map(|change| match change {
+            Change::Number(id) => Some(*id),
+            _ => None,
+        })
+    }
 }
 
 /// One step of a [`Pointer`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Token {
-    /// As a canonical member name, with its quotes.
-    name: Vec<u8>,
-    /// As an array index: digits without leading zeros.
-    index: Option<usize>,
+pub(super) enum Token {
+    /// Every member and every element.
+    Any,
+    /// One of them.
+    One {
+        /// As a canonical member name, with its quotes.
+        name: Vec<u8>,
+        /// As an array index: digits without leading zeros.
+        index: Option<usize>,
+    },
 }
 
 impl Token {
     fn parse(token: &str) -> Result<Self, PointerError> {
+        if token == "*" {
+            return Ok(Self::Any);
+        }
+        if token.contains('*') {
+            return Err(PointerError::PartialWildcard);
+        }
         if token
             .split('~')
             .skip(1)
-            .any(|after| !after.starts_with(['0', '1']))
+            .any(|after| !after.starts_with(['0', '1', '2']))
         {
             return Err(PointerError::BadEscape);
         }
-        // In this order: `~01` means `~1`.
-        let token = token.replace("~1", "/").replace("~0", "~");
+        // `~0` last: `~01` means `~1`.
+        let token = token
+            .replace("~2", "*")
+            .replace("~1", "/")
+            .replace("~0", "~");
         let mut name = vec![b'"'];
         token.chars().for_each(|c| push_char(&mut name, c));
         name.push(b'"');
@@ -105,16 +167,22 @@ impl Token {
             .parse()
             .ok()
             .filter(|index: &usize| index.to_string() == token);
-        Ok(Self { name, index })
+        Ok(Self::One { name, index })
     }
 
     /// Whether it leads to the object member with this canonical name.
-    pub(super) fn names(&self, name: &[u8]) -> bool {
-        self.name == name
+    pub(super) fn names(&self, member: &[u8]) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One { name, .. } => name == member,
+        }
     }
 
     /// Whether it leads to this element of an array, counted from 0.
-    pub(super) fn indexes(&self, index: usize) -> bool {
-        self.index == Some(index)
+    pub(super) fn indexes(&self, element: usize) -> bool {
+        match self {
+            Self::Any => true,
+            Self::One { index, .. } => *index == Some(element),
+        }
     }
 }

@@ -7,11 +7,16 @@ fn canonical(body: &str) -> String {
 }
 
 fn without(body: &str, pointers: &[&str]) -> String {
-    let exclude: Vec<Pointer> = pointers
-        .iter()
-        .map(|p| Pointer::parse(p).unwrap())
-        .collect();
-    String::from_utf8(canonicalize(body.as_bytes(), &exclude).unwrap().bytes).unwrap()
+    let removes: Vec<Edit> = pointers.iter().map(|at| remove(at)).collect();
+    let edits: Vec<&Edit> = removes.iter().collect();
+    String::from_utf8(canonicalize(body.as_bytes(), &edits).unwrap().bytes).unwrap()
+}
+
+fn remove(at: &str) -> Edit {
+    Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Remove,
+    }
 }
 
 #[track_caller]
@@ -362,15 +367,17 @@ fn an_excluded_member_leaves_no_trace() {
 }
 
 #[test]
-fn an_excluded_element_leaves_its_comma() {
+fn an_excluded_element_leaves_a_trace() {
     for (body, pointer, left) in [
-        ("[1,2]", "/0", "[,2]"),
-        ("[1,2]", "/1", "[1,]"),
+        ("[1,2]", "/0", "[\0,2]"),
+        ("[1,2]", "/1", "[1,\0]"),
         ("[1,2]", "/2", "[1,2]"),
         ("[1,2]", "/-", "[1,2]"),
         ("[1,2]", "/00", "[1,2]"),
         ("[1,2]", "/+1", "[1,2]"),
-        ("[1]", "/0", "[]"),
+        ("[1]", "/0", "[\0]"),
+        ("[[]]", "/0", "[\0]"),
+        ("[]", "/0", "[]"),
         (
             r#"{"m":[{"t":1,"r":2},{"t":3}]}"#,
             "/m/0/t",
@@ -382,8 +389,42 @@ fn an_excluded_element_leaves_its_comma() {
 }
 
 #[test]
+fn a_star_is_every_member_and_every_element() {
+    for (body, pointer, left) in [
+        (
+            r#"{"a":{"id":1,"x":2},"b":[{"id":3}]}"#,
+            "/*/id",
+            r#"{"a":{"x":2},"b":[{"id":3}]}"#,
+        ),
+        (
+            r#"{"b":[{"id":3,"x":4},5,{"id":6}]}"#,
+            "/b/*/id",
+            r#"{"b":[{"x":4},5,{}]}"#,
+        ),
+        (
+            r#"{"m":{"a":1,"b":[2]},"n":3}"#,
+            "/m/*",
+            r#"{"m":{},"n":3}"#,
+        ),
+        (
+            r#"{"m":["a",["b"]],"n":3}"#,
+            "/m/*",
+            "{\"m\":[\0,\0],\"n\":3}",
+        ),
+        (r#"{"m":[],"n":{}}"#, "/*/*", r#"{"m":[],"n":{}}"#),
+        (r#"{"m":"text"}"#, "/m/*", r#"{"m":"text"}"#),
+        (r#"{"*":1,"a":2}"#, "/~2", r#"{"a":2}"#),
+        (r#"{"a*b":1,"a":2}"#, "/a~2b", r#"{"a":2}"#),
+        (r#"{"~2":1,"*":2}"#, "/~02", r#"{"*":2}"#),
+    ] {
+        assert_eq!(without(body, &[pointer]), left, "{body} without {pointer}");
+    }
+    assert_eq!(without(r#"{"a":1}"#, &["/*"]), "{}");
+}
+
+#[test]
 fn what_is_excluded_must_be_plain_all_the_same() {
-    let exclude = [Pointer::parse("/a").unwrap()];
+    let exclude = [&remove("/a")];
     for (body, reason) in [
         (r#"{"a":01}"#, NotPlain::Syntax),
         (r#"{"a":{"x":1,"x":1}}"#, NotPlain::DuplicateName),
@@ -404,7 +445,10 @@ fn pointers_that_could_not_work_are_refused() {
     assert_eq!(Pointer::parse("user"), Err(PointerError::NoSlash));
     assert_eq!(Pointer::parse("#/user"), Err(PointerError::NoSlash));
     assert_eq!(Pointer::parse("/a~"), Err(PointerError::BadEscape));
-    assert_eq!(Pointer::parse("/a~2/b"), Err(PointerError::BadEscape));
+    assert_eq!(Pointer::parse("/a~3/b"), Err(PointerError::BadEscape));
+    for partial in ["/a*", "/*a/b", "/a/**", "/*~2"] {
+        assert_eq!(Pointer::parse(partial), Err(PointerError::PartialWildcard));
+    }
     assert_eq!(
         PointerError::NoSlash.to_string(),
         "is not a JSON pointer, start it with /"
@@ -413,7 +457,7 @@ fn pointers_that_could_not_work_are_refused() {
 
 #[test]
 fn top_level_members_are_listed_in_order() {
-    let exclude = [Pointer::parse("/user").unwrap()];
+    let exclude = [&remove("/user")];
     let body = br#" {"z":{"d":1,"c":[2]}, "a\n":1, "user":{"x":0}, "a":"x"} "#;
     let canonical = canonicalize(body, &exclude).unwrap();
     let members: Vec<_> = canonical.members().collect();
@@ -483,7 +527,7 @@ fn hostile_bodies_take_about_linear_time() {
             ",\"a\":1}".repeat(MAX_DEPTH)
         ),
     ];
-    let exclude = [Pointer::parse("/b/b/c").unwrap()];
+    let exclude = [&remove("/b/b/c"), &remove("/*/*/*/*/c"), &remove("/*/b")];
     for body in bodies {
         assert!(
             canonicalize(body.as_bytes(), &exclude).is_ok(),

@@ -11,13 +11,32 @@ pub(super) mod whole;
 
 use std::borrow::Cow;
 
+use super::anew::{Attribution, CallId};
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
 use super::paths::{last_segment, split_query};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{asks_for, events, json_or_sse, number_member, usage};
-use crate::json::Canonical;
+use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
+use crate::json::{Canonical, Role};
+
+/// Claude Code has a line at the top of its system prompt, with digests of what is asked.
+const ATTRIBUTION: &[Attribution] = &[
+    Attribution::Member("/metadata"),
+    Attribution::Line("/system", BILLING_LINE),
+    Attribution::Line("/system/*/text", BILLING_LINE),
+];
+
+pub(super) const BILLING_LINE: &str = "x-anthropic-billing-header:";
+
+const CALL_IDS: &[CallId] = &[
+    ("/messages/*/content/*/id", Role::Names, &["tool_use"]),
+    (
+        "/messages/*/content/*/tool_use_id",
+        Role::Refers,
+        &["tool_result"],
+    ),
+];
 
 /// `POST /v1/messages`, and Vertex AI's `.../publishers/anthropic/models/<model>:rawPredict`.
 pub(super) struct AnthropicMessages;
@@ -42,8 +61,16 @@ impl Protocol for AnthropicMessages {
         }
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream"]
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        name == "stream" && is_flag(value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
     }
 
     fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

@@ -18,6 +18,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
+use super::anew::{Attribution, CallId};
+use super::anthropic_messages::BILLING_LINE;
 use super::documents::{self, Object};
 use super::fields::{self, Content, read_members};
 use super::judge::{Document, Messages};
@@ -27,7 +29,31 @@ use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
-use crate::json::Canonical;
+use crate::json::{Canonical, Role};
+
+/// `requestMetadata` is for the logs of invocations; `InvokeModel` has Anthropic's `metadata`, and
+/// Claude Code's line.
+const ATTRIBUTION: &[Attribution] = &[
+    Attribution::Member("/requestMetadata"),
+    Attribution::Member("/metadata"),
+    Attribution::Line("/system", BILLING_LINE),
+    Attribution::Line("/system/*/text", BILLING_LINE),
+];
+
+const CALL_IDS: &[CallId] = &[
+    ("/messages/*/content/*/toolUse/toolUseId", Role::Names, &[]),
+    (
+        "/messages/*/content/*/toolResult/toolUseId",
+        Role::Refers,
+        &[],
+    ),
+    ("/messages/*/content/*/id", Role::Names, &["tool_use"]),
+    (
+        "/messages/*/content/*/tool_use_id",
+        Role::Refers,
+        &["tool_result"],
+    ),
+];
 
 /// `POST /model/{model}/{operation}`.
 pub(super) struct Bedrock;
@@ -40,6 +66,15 @@ impl Protocol for Bedrock {
     fn owns(&self, path: &[u8]) -> bool {
         // Other servers have paths that end in `/invoke`.
         Operation::of(path).is_some() && memchr::memmem::find(path, b"/model/").is_some()
+    }
+
+    /// Of both operations: neither knows the other's members.
+    fn attribution(&self) -> &'static [Attribution] {
+        ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
     }
 
     /// The operation chooses the form: both of a pair have the path of the one that answers in

@@ -12,6 +12,7 @@ mod v2;
 
 use serde_json::Value;
 
+use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents::{self, Object};
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, Events, Lines};
@@ -19,7 +20,7 @@ use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{asks_for, number_member};
+use super::{asks_for, is_flag, number_member};
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader};
 
@@ -35,8 +36,13 @@ impl Protocol for Cohere {
         Endpoint::of(path).is_some()
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream"]
+    fn chooses_form(&self, path: &[u8], name: &str, value: &[u8]) -> bool {
+        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
+        Endpoint::of(bare) != Some(Endpoint::Embed) && name == "stream" && is_flag(value)
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
     }
 
     fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

@@ -11,6 +11,7 @@ mod join;
 
 use std::borrow::Cow;
 
+use super::anew::{Attribution, CallId};
 use super::documents;
 use super::fields::{self, Content, Said, read_members};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
@@ -18,11 +19,23 @@ use super::meaning::{Meaning, Says};
 use super::usage::zero;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
-use crate::json::{Canonical, Malformed, Read, Reader};
+use crate::json::{Canonical, Malformed, Read, Reader, Role};
 use crate::sse::Event;
 
 /// More candidates than the API gives; what claims more is not worth the memory.
 const MAX_CANDIDATES: usize = 1_024;
+
+/// Protocol buffers take both spellings of a name.
+const CALL_IDS: &[CallId] = &[
+    ("/contents/*/parts/*/functionCall/id", Role::Names, &[]),
+    ("/contents/*/parts/*/function_call/id", Role::Names, &[]),
+    ("/contents/*/parts/*/functionResponse/id", Role::Refers, &[]),
+    (
+        "/contents/*/parts/*/function_response/id",
+        Role::Refers,
+        &[],
+    ),
+];
 
 /// `POST .../models/<model>:generateContent` and its like.
 pub(super) struct Gemini;
@@ -34,6 +47,15 @@ impl Protocol for Gemini {
 
     fn owns(&self, path: &[u8]) -> bool {
         ask::Method::of(path).is_some()
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        // Vertex AI breaks bills down by them.
+        &[Attribution::Member("/labels")]
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
     }
 
     fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {

@@ -6,6 +6,7 @@
 //! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
 //! ([`meaning`]).
 
+mod anew;
 mod anthropic_messages;
 mod bedrock;
 mod cohere;
@@ -33,6 +34,7 @@ use std::fmt;
 use crate::http;
 use crate::json::Canonical;
 
+use anew::{Attribution, CallId};
 use documents::Object;
 use meaning::Meaning;
 
@@ -67,9 +69,20 @@ trait Protocol: Sync {
     /// Whether a path (without its query and any slash at its end) is this API's.
     fn owns(&self, path: &[u8]) -> bool;
 
-    /// Top-level members of the request's body that choose the form of the answer and so stay out
-    /// of the key, because one entry serves all forms.
-    fn form_members(&self) -> &'static [&'static str] {
+    /// Whether a top-level member of the request's body, with this canonical value, chooses the
+    /// form of the answer and nothing else. It stays out of the key then, because one entry serves
+    /// all forms. What the API does not know stays in. `path` is with its query.
+    fn chooses_form(&self, _path: &[u8], _name: &str, _value: &[u8]) -> bool {
+        false
+    }
+
+    /// What of a request says who asks, and no more: no answer depends on it.
+    fn attribution(&self) -> &'static [Attribution] {
+        &[]
+    }
+
+    /// Where a request has ids of calls, which clients may make up.
+    fn call_ids(&self) -> &'static [CallId] {
         &[]
     }
 
@@ -176,10 +189,10 @@ impl Api {
         self.0.read(&self.normal_path(path), canonical)
     }
 
-    /// Top-level members of the request's body that choose the form of the answer and so stay out
-    /// of the key.
-    pub fn form_members(self) -> &'static [&'static str] {
-        self.0.form_members()
+    /// Whether a top-level member of the request's body, with this canonical value, chooses the
+    /// form of the answer and nothing else, and so stays out of the key. `path` is with its query.
+    pub fn chooses_form(self, path: &[u8], name: &str, value: &[u8]) -> bool {
+        self.0.chooses_form(path, name, value)
     }
 
     /// The path (with its query) as the key sees it.
@@ -537,6 +550,11 @@ fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
         },
         Some(_) => Err(Unfit::UnclearForm),
     }
+}
+
+/// Whether a value of `stream` is one that all servers take for the same.
+fn is_flag(value: &[u8]) -> bool {
+    matches!(value, b"null" | b"true" | b"false")
 }
 
 /// A number that a top-level member of a request's body holds.

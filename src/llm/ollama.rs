@@ -7,6 +7,7 @@
 
 mod join;
 
+use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents;
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, DocumentJudge, Lines};
@@ -14,7 +15,9 @@ use super::meaning::{Meaning, Says};
 use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::zero;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit, is_flag,
+};
 use crate::http;
 use crate::json::{Canonical, Reader};
 
@@ -30,8 +33,13 @@ impl Protocol for Ollama {
         Endpoint::of(path).is_some()
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream"]
+    fn chooses_form(&self, path: &[u8], name: &str, value: &[u8]) -> bool {
+        let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::Generation);
+        endpoint == Endpoint::Generation && name == "stream" && is_flag(value)
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
     }
 
     fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

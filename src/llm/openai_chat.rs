@@ -10,12 +10,13 @@ pub(super) mod join;
 pub(super) mod split;
 pub(super) mod whole;
 
+use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::events;
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
-use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
+use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, string_value};
 
 /// `POST .../chat/completions`.
@@ -37,8 +38,16 @@ impl Protocol for OpenaiChat {
         .any(|end| path.ends_with(end))
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream", "stream_options"]
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        chooses_form(name, value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
@@ -137,6 +146,16 @@ impl StreamOptions {
             Reader::whole(options, &mut parsed).ok()?;
         }
         Some(parsed)
+    }
+}
+
+/// Whether a member chooses the form of a completion, and is known to do no more.
+pub(super) fn chooses_form(name: &str, value: &[u8]) -> bool {
+    match name {
+        "stream" => is_flag(value),
+        "stream_options" if value.starts_with(b"{") => StreamOptions::parse(value).is_some(),
+        "stream_options" => value == b"null",
+        _ => false,
     }
 }
 

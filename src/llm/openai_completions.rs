@@ -3,6 +3,7 @@
 //! Source: the OpenAI API reference, "Completions" (object `text_completion` for answers and
 //! chunks alike); vLLM's as recorded. They end as chat completions do.
 
+use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
@@ -22,8 +23,12 @@ impl Protocol for OpenaiCompletions {
         path.ends_with(b"/completions") && !OpenaiChat.owns(path)
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream", "stream_options"]
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        openai_chat::chooses_form(name, value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

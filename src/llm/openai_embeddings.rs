@@ -4,6 +4,7 @@
 //! answer is one JSON document, never a stream. It is whole with one embedding per input, each
 //! with its index.
 
+use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::{self, Said, read_members, read_word};
 use super::json_or_sse;
 use super::judge::Document;
@@ -23,6 +24,10 @@ impl Protocol for OpenaiEmbeddings {
 
     fn owns(&self, path: &[u8]) -> bool {
         path.ends_with(b"/embeddings") && !Ollama.owns(path)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

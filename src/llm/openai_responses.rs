@@ -18,24 +18,71 @@ mod judge;
 mod response;
 mod split;
 
+use super::anew::{Attribution, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
-use crate::json::Canonical;
+use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
+use crate::json::{Canonical, Role};
 
 /// The form of a response. Padding against observers of lengths changes nothing in an answer.
 fn form(body: &Canonical) -> Result<Form, Unfit> {
     let form = form_by_stream_member(body)?;
-    Ok(match &*form.options {
-        b"{}" | br#"{"include_obfuscation":false}"# | br#"{"include_obfuscation":true}"# => {
-            Form::stream(form.framing, b"")
-        }
-        _ => form,
-    })
+    if is_padding(&form.options) {
+        return Ok(Form::stream(form.framing, b""));
+    }
+    Ok(form)
 }
+
+/// Whether these `stream_options` speak of padding alone.
+fn is_padding(options: &[u8]) -> bool {
+    matches!(
+        options,
+        b"{}" | br#"{"include_obfuscation":false}"# | br#"{"include_obfuscation":true}"#
+    )
+}
+
+/// Items whose ids say nothing because all of the item is here. The provider looks others up by
+/// theirs: `item_reference`, reasoning, images that it made.
+const WHOLE_ITEMS: &[&str] = &[
+    "message",
+    "function_call",
+    "function_call_output",
+    "custom_tool_call",
+    "custom_tool_call_output",
+    "local_shell_call",
+    "local_shell_call_output",
+    "shell_call",
+    "shell_call_output",
+    "apply_patch_call",
+    "apply_patch_call_output",
+];
+
+const CALLS: &[&str] = &[
+    "function_call",
+    "custom_tool_call",
+    "local_shell_call",
+    "shell_call",
+    "apply_patch_call",
+    "computer_call",
+];
+
+const CALL_IDS: &[CallId] = &[
+    ("/input/*/call_id", Role::Names, CALLS),
+    ("/input/*/call_id", Role::Refers, OUTPUTS),
+    ("/input/*/id", Role::Names, WHOLE_ITEMS),
+];
+
+const OUTPUTS: &[&str] = &[
+    "function_call_output",
+    "custom_tool_call_output",
+    "local_shell_call_output",
+    "shell_call_output",
+    "apply_patch_call_output",
+    "computer_call_output",
+];
 
 /// `POST .../responses`.
 pub(super) struct OpenaiResponses;
@@ -49,8 +96,20 @@ impl Protocol for OpenaiResponses {
         path.ends_with(b"/responses")
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream", "stream_options"]
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        match name {
+            "stream" => is_flag(value),
+            "stream_options" => value == b"null" || is_padding(value),
+            _ => false,
+        }
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

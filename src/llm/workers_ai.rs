@@ -11,6 +11,7 @@
 
 mod convert;
 
+use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, Content, Said, read_members};
 use super::judge::{Document, EventJudge, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
@@ -35,8 +36,16 @@ impl Protocol for WorkersAi {
             .any(|part| memchr::memmem::find(path, part).is_some())
     }
 
-    fn form_members(&self) -> &'static [&'static str] {
-        &["stream", "stream_options"]
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        openai_chat::chooses_form(name, value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
     }
 
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {

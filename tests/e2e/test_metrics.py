@@ -21,7 +21,7 @@ def test_each_outcome_is_counted_once_with_its_reason(envoys, workers, prompt):
         assert counted == {
             "llm_cache_requests.result.hit": 2,
             "llm_cache_requests.result.miss.reason.absent": 3,
-            "llm_cache_requests.result.miss.reason.request_directive": 1,
+            "llm_cache_requests.result.miss.reason.no_cache": 1,
             "llm_cache_requests.result.bypass.reason.no_store": 1,
             "llm_cache_answers.result.stored": 2,
             "llm_cache_answers.result.not_stored.reason.status": 1,

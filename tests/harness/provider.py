@@ -10,8 +10,8 @@ that looking at the counters never changes them.
 
 POST .../chat/completions is answered like OpenAI does, as JSON or as a stream of events. Every
 answer carries a serial number, so an answer that was repeated, or that belongs to somebody else,
-can be told from a new one. The request header `x-standin` changes the answer; its directives are
-separated by `;`:
+can be told from a new one. Under /agent/ a model answers that uses tools (`harness.agent_model`).
+The request header `x-standin` changes the answer; its directives are separated by `;`:
 
     cut=N           after N body bytes close the connection, leaving the framing unfinished
     clean_cut=N     after N body bytes end the body as if it were whole
@@ -59,6 +59,8 @@ import struct
 import sys
 import urllib.parse
 
+from harness import agent_model
+
 STREAM_PACE_MS = 20.0
 HEAD_LIMIT = 1 << 20
 REASONS = {200: "OK", 400: "Bad Request", 401: "Unauthorized", 404: "Not Found",
@@ -75,6 +77,14 @@ class Request:
 
     def header(self, name: str) -> str:
         return next((value for key, value in self.headers if key == name), "")
+
+    def json(self) -> dict:
+        """The body if it is an object, else an empty one."""
+        try:
+            body = json.loads(self.body)
+        except (ValueError, RecursionError):
+            body = {}
+        return body if isinstance(body, dict) else {}
 
 
 @dataclasses.dataclass
@@ -182,6 +192,8 @@ class Provider:
             error = {"error": {"message": f"stand-in error {self.number}", "type": "server_error",
                                "param": None, "code": None}}
             answer = json_answer(status, error)
+        elif path.startswith("/agent/"):
+            answer = self.agent_answer(request, path)
         elif request.method == "POST" and path.endswith("/chat/completions"):
             answer = self.chat_answer(request, asked)
         else:
@@ -205,13 +217,12 @@ class Provider:
         framing = "chunked" if "event-stream" in kind else "length"
         return Answer(200, [("content-type", kind.encode("latin-1"))], [body], framing)
 
+    def agent_answer(self, request: Request, path: str) -> Answer:
+        answer = agent_model.answer(path, request.json(), self.number)
+        return stream_answer(answer) if isinstance(answer, list) else json_answer(200, answer)
+
     def chat_answer(self, request: Request, asked: Directives) -> Answer:
-        try:
-            body = json.loads(request.body)
-        except (ValueError, RecursionError):
-            body = {}
-        if not isinstance(body, dict):
-            body = {}
+        body = request.json()
         content = "" if "empty" in asked else f"Answer {self.number} to: {last_words(body)}"
         size = asked.number("size", 0)
         if len(content) < size:

@@ -1,7 +1,7 @@
 use super::*;
 use crate::attributes::{CertificateField, MetadataPath};
 use crate::config::Anonymous;
-use crate::json::{Pointer, canonicalize};
+use crate::json::{Edit, Mask, Pointer, Scope, canonicalize};
 
 /// A request in which nothing is left at its default.
 #[derive(Clone)]
@@ -9,7 +9,7 @@ struct Request {
     settings: KeySettings,
     headers: Vec<(&'static str, &'static str)>,
     attributes: Vec<(Attribute, Vec<u8>)>,
-    body: &'static str,
+    body: String,
 }
 
 fn credentials(anonymous: Anonymous) -> Tenant {
@@ -21,7 +21,8 @@ fn request() -> Request {
         settings: KeySettings {
             tenant: credentials(Anonymous::Bypass),
             headers: vec!["x-team".into()],
-            exclude: vec![Pointer::parse("/user").unwrap()],
+            exclude: vec![place("/user")],
+            mask: vec![line("/messages/*/content", "date: *")],
             namespace: "blue".into(),
         },
         headers: vec![
@@ -36,18 +37,35 @@ fn request() -> Request {
             (Attribute::Cluster, b"upstream".to_vec()),
             (Attribute::RouteName, b"chat".to_vec()),
         ],
-        body: r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"user":"u"}"#,
+        body: r#"{"model":"m","messages":[{"role":"user","content":"hi"}],"stream":true,"stream_options":{"include_usage":true},"user":"u"}"#
+            .into(),
+    }
+}
+
+fn place(at: &str) -> Exclude {
+    Exclude::Place(Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Remove,
+    })
+}
+
+fn line(at: &str, pattern: &str) -> Edit {
+    Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Mask(Mask::parse(Scope::Line, pattern).unwrap()),
     }
 }
 
 fn key_of(request: &Request) -> Result<CacheKey, NoCaller> {
     let headers = request.headers.iter().copied().collect();
-    let canonical = canonicalize(request.body.as_bytes(), &request.settings.exclude).ok();
+    let api = Api::from_name("openai_chat").unwrap();
+    let edits = request.settings.edits(api);
+    let canonical = canonicalize(request.body.as_bytes(), &edits).ok();
     CacheKey::new(&KeyParts {
         settings: &request.settings,
         headers: &headers,
         attributes: &Attributes::read(request.attributes.clone(), &request.paths()),
-        api: Api::from_name("openai_chat").unwrap(),
+        api,
         body: match &canonical {
             Some(canonical) => Body::Canonical(canonical),
             None => Body::Raw(request.body.as_bytes()),
@@ -392,7 +410,7 @@ fn configured_headers_take_part_and_others_do_not() {
 
 #[test]
 fn the_body_takes_part_whatever_the_order_of_its_members() {
-    let body = |body| key(|r| r.body = body);
+    let body = |body: &str| key(|r| r.body = body.into());
     assert_ne!(body(r#"{"model":"a"}"#), body(r#"{"model":"b"}"#));
     assert_ne!(body(r#"{"n":1}"#), body(r#"{"n":1.0}"#));
     assert_eq!(
@@ -410,10 +428,33 @@ fn the_body_takes_part_whatever_the_order_of_its_members() {
 
 #[test]
 fn the_wire_and_what_is_excluded_take_no_part() {
-    let body = |body| key(|r| r.body = body);
+    let body = |body: &str| key(|r| r.body = body.into());
     let plain = body(r#"{"model":"m"}"#);
     assert_eq!(plain, body(r#"{"model":"m","stream":true}"#));
-    assert_eq!(plain, body(r#"{"model":"m","stream_options":{}}"#));
+    for options in [
+        "null",
+        "{}",
+        r#"{"include_usage":true}"#,
+        r#"{"include_usage":null,"include_obfuscation":false,"continuous_usage_stats":true}"#,
+    ] {
+        let with = key(|r| r.body = format!(r#"{{"model":"m","stream_options":{options}}}"#));
+        assert_eq!(plain, with, "{options}");
+    }
+    for other in [
+        r#""stream_options":{"include_citations":true}"#,
+        r#""stream_options":{"include_usage":1}"#,
+        r#""stream_options":{"include_usage":{}}"#,
+        r#""stream_options":[]"#,
+        r#""stream_options":"include_usage""#,
+        r#""stream_options":true"#,
+        r#""stream":false,"stream_options":{"x":1}"#,
+        r#""stream":"no""#,
+        r#""stream":0"#,
+        r#""stream":{}"#,
+    ] {
+        let with = key(|r| r.body = format!(r#"{{"model":"m",{other}}}"#));
+        assert_ne!(plain, with, "{other}");
+    }
     assert_eq!(plain, body(r#"{"model":"m","user":"someone"}"#));
     assert_ne!(plain, body(r#"{"model":"m","Stream":true}"#));
     assert_ne!(
@@ -426,14 +467,67 @@ fn the_wire_and_what_is_excluded_take_no_part() {
 fn what_is_excluded_itself_takes_part() {
     let without = |pointers: &[&str]| {
         key(|r| {
-            r.body = r#"{"model":"m"}"#;
-            let parse = |text: &&str| Pointer::parse(text).unwrap();
-            r.settings.exclude = pointers.iter().map(parse).collect();
+            r.body = r#"{"model":"m"}"#.into();
+            r.settings.exclude = pointers.iter().map(|at| place(at)).collect();
         })
     };
     assert_ne!(without(&["/temperature"]), without(&[]));
     assert_eq!(without(&["/a", "/b"]), without(&["/b", "/a", "/a"]));
     assert_ne!(without(&["/a", "/b"]), without(&["/a/b"]));
+    let with = |words: &[Exclude]| {
+        key(|r| {
+            r.body = r#"{"model":"m"}"#.into();
+            r.settings.exclude = words.to_vec();
+        })
+    };
+    let all = [&[][..], &[Exclude::Attribution], &[Exclude::CallIds]];
+    for (at, one) in all.iter().enumerate() {
+        for other in all.iter().skip(at + 1) {
+            assert_ne!(with(one), with(other), "{one:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn what_is_masked_takes_no_part_and_the_mask_does() {
+    let masked = |at: &str, pattern: &str, text: &str| {
+        key(|r| {
+            r.settings.mask = vec![line(at, pattern)];
+            r.body = format!(r#"{{"messages":[{{"content":"{text}"}}]}}"#);
+        })
+    };
+    let content = "/messages/*/content";
+    let one = masked(content, "date: *", "date: 1");
+    assert_eq!(one, masked(content, "date: *", "date: 2"));
+    assert_ne!(one, masked(content, "date: *", "1"));
+    for (at, pattern) in [
+        ("/messages/0/content", "date: *"),
+        (content, "dat*"),
+        (content, "date: *1"),
+    ] {
+        assert_ne!(one, masked(at, pattern, "date: 1"), "{at} {pattern}");
+    }
+    let part = key(|r| {
+        let mask = Mask::parse(Scope::Part, "date: *").unwrap();
+        let at = Pointer::parse(content).unwrap();
+        let change = Change::Mask(mask);
+        r.settings.mask = vec![Edit { at, change }];
+        r.body = r#"{"messages":[{"content":"date: 1"}]}"#.into();
+    });
+    assert_ne!(one, part);
+}
+
+#[test]
+fn a_list_without_its_only_element_is_not_the_empty_list() {
+    let body = |body: &str| {
+        key(|r| {
+            r.settings.exclude = vec![place("/x/0")];
+            r.body = body.into();
+        })
+    };
+    assert_eq!(body(r#"{"x":["a"]}"#), body(r#"{"x":["b"]}"#));
+    assert_ne!(body(r#"{"x":["a"]}"#), body(r#"{"x":[]}"#));
+    assert_ne!(body(r#"{"x":["a","b"]}"#), body(r#"{"x":["b"]}"#));
 }
 
 #[test]
@@ -445,7 +539,7 @@ fn fields_do_not_run_into_each_other() {
         })
     };
     assert_ne!(parts("a", "bc"), parts("ab", "c"));
-    let body = |body| key(|r| r.body = body);
+    let body = |body: &str| key(|r| r.body = body.into());
     assert_ne!(
         body(r#"{"a":"b","c":"d"}"#),
         body(r#"{"a":"b\",\"c\":\"d"}"#)

@@ -116,7 +116,7 @@ impl Search {
             .max_age
             .is_some_and(|max_age| expired || age > max_age)
         {
-            return Err(Miss::RequestDirective);
+            return Err(Miss::MaxAge);
         }
         if !self.request.origin.may_read(&entry.head.headers) {
             return Err(Miss::Origin);

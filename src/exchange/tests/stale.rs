@@ -392,7 +392,7 @@ fn nothing_is_stale_beyond_its_window_or_unless_configured() {
     let host = late(&worker, &post(&[("cache-control", "max-age=60")]), 1);
     assert_eq!(
         host.request_result(),
-        Some(RequestResult::Miss(Miss::RequestDirective))
+        Some(RequestResult::Miss(Miss::MaxAge))
     );
 }
 

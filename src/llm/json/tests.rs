@@ -81,7 +81,7 @@ fn it_is_used_by_its_name_only_and_its_form_is_always_json() {
         assert_eq!(Json.framing(&ask, "text/event-stream"), None);
         assert_eq!(Json.framing(&ask, "application/json"), Some(Framing::Json));
     }
-    assert!(Json.form_members().is_empty());
+    assert!(!Json.chooses_form(b"/rerank", "stream", b"true"));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! Canonical JSON: no panic, and a canonical form is its own.
 #![no_main]
 
-use envoy_llm_cache::json::{Pointer, canonicalize, string_value};
+use envoy_llm_cache::config::{Exclude, KeySettings};
+use envoy_llm_cache::json::{Change, Edit, Pointer, canonicalize, string_value};
+use envoy_llm_cache::llm::Api;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
@@ -12,7 +14,15 @@ fuzz_target!(|data: &[u8]| {
             let _text = (string_value(name), string_value(value));
         }
     }
+    for api in Api::all() {
+        let settings = KeySettings {
+            exclude: vec![Exclude::Attribution, Exclude::CallIds],
+            ..KeySettings::default()
+        };
+        let edited = canonicalize(data, &settings.edits(api));
+        assert_eq!(edited.is_ok(), canonicalize(data, &[]).is_ok());
+    }
     if let Ok(pointer) = std::str::from_utf8(data).map_or(Err(()), |t| Pointer::parse(t).map_err(|_| ())) {
-        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[pointer]);
+        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[&Edit { at: pointer, change: Change::Remove }]);
     }
 });
