@@ -95,6 +95,28 @@ fn what_one_origin_got_is_a_miss_for_another() {
 }
 
 #[test]
+fn a_copy_in_another_form_is_for_the_same_pages() {
+    let worker = worker("{}");
+    let sharing = [("access-control-allow-origin", A), ("vary", "origin")];
+    let mut host = stored_for(&worker, &from(A), &sharing);
+    // The first makes the copy, the second is served it.
+    for _ in 0..2 {
+        host = again(&worker, host, &from(A), ASK_STREAM, 0);
+        assert_eq!(host.copies.len(), 1);
+        assert_eq!(host.header("access-control-allow-origin").unwrap(), A);
+        assert_eq!(host.header("origin"), None);
+        host = again(&worker, host, &post(&[]), ASK_STREAM, 0);
+        assert_eq!(host.request_result(), Some(RequestResult::Hit));
+        assert_eq!(host.header("access-control-allow-origin"), None);
+        host = again(&worker, host, &from(B), ASK_STREAM, 0);
+        assert_eq!(
+            host.request_result(),
+            Some(RequestResult::Miss(Miss::Origin))
+        );
+    }
+}
+
+#[test]
 fn what_was_stored_for_no_page_is_asked_for_again_by_one() {
     let worker = worker("{}");
     let first = stored_for(&worker, &post(&[]), &[]);
