@@ -8,7 +8,7 @@ use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
 use crate::store::{Joined, Lease, Seen, StoreFault, Stored};
 
-use super::{CollapseFault, Report};
+use super::{CollapseFault, Held, Report};
 
 /// What happened to an exchange, or to a task of its worker.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ pub enum Output {
     AddHeader(&'static str, Cow<'static, str>),
     /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came: these
     /// are its headers.
-    WatchRoute(Headers),
+    WatchRoute(Held<Headers>),
     /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.

@@ -8,6 +8,7 @@ use crate::config::StoreIf;
 use crate::http::Headers;
 use crate::llm::{Answer, Api, Finish, Form, Judge, Stutter};
 
+use super::budget::{Held, Hold, NoRoom};
 use super::capture::Capture;
 use super::coded::Coded;
 use super::fate::Fate;
@@ -19,7 +20,7 @@ use super::{NotStored, Worker, milliseconds, reply};
 pub(super) struct Intake {
     request: Keyed,
     form: Form,
-    headers: Headers,
+    headers: Held<Headers>,
     /// When the response's headers came, in milliseconds since 1970.
     created: u64,
     content_length: Option<u64>,
@@ -28,6 +29,8 @@ pub(super) struct Intake {
     capture: Capture,
     /// Where the answer is compressed.
     coded: Option<Coded>,
+    /// What the judge and its like take.
+    hold: Hold,
 }
 
 impl Intake {
@@ -69,14 +72,17 @@ impl Intake {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
         }
         let stored = |name| headers.get(name).map(|value| (name, value));
+        let headers: Headers = reply::STORED_HEADERS
+            .into_iter()
+            .filter_map(stored)
+            .collect();
+        let bytes = headers.held_bytes();
         Ok(Self {
             form,
-            headers: reply::STORED_HEADERS
-                .into_iter()
-                .filter_map(stored)
-                .collect(),
+            headers: Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?,
             created: now,
             content_length,
+            hold: Hold::new(&worker.budget),
             judge: api.judge(ask, framing),
             stutter: Stutter::new(),
             capture,
@@ -96,7 +102,10 @@ impl Intake {
         let stutter = &mut self.stutter;
         self.judge
             .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
-            .map_err(NotStored::Fault)
+            .map_err(NotStored::Fault)?;
+        let held = self.judge.held_bytes();
+        let held = held.saturating_add(self.stutter.held_bytes());
+        Ok(self.hold.set(held)?)
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -117,11 +126,9 @@ impl Intake {
         if !all_there {
             return Err(NotStored::Length);
         }
-        let plain = match self.coded {
-            None => Cow::Borrowed(body),
-            Some(coded) => Cow::Owned(coded.finish()?),
-        };
-        let answer = self.judge.finish(&plain).map_err(NotStored::Fault)?;
+        let decoded = self.coded.map(Coded::finish).transpose()?;
+        let plain = decoded.as_ref().map_or(body, Capture::bytes);
+        let answer = self.judge.finish(plain).map_err(NotStored::Fault)?;
         let Keyed {
             api,
             settings,

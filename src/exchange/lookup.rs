@@ -21,6 +21,7 @@ use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
 use crate::store::{StoreFault, Stored};
 
+use super::budget::{Held, Hold};
 use super::fate::Lead;
 use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Served};
@@ -35,7 +36,9 @@ use leasing::Purpose;
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) request: Keyed,
-    pub(super) headers: Headers,
+    pub(super) headers: Held<Headers>,
+    /// What the exchange takes beside.
+    pub(super) place: Hold,
     pub(super) directives: RequestDirectives,
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -135,7 +138,7 @@ impl Search {
     /// Asks the upstream although there is an entry, to compare the two.
     fn rehearse(self, usable: Usable, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
         out.push(Output::Report(Report::Request(RequestResult::ShadowHit)));
-        let request = self.request;
+        let Self { request, place, .. } = self;
         let rehearsal = Rehearsal::new(usable.entry, now, worker);
         State::Forwarded(Box::new(Forwarded {
             status: None,
@@ -144,6 +147,7 @@ impl Search {
             storable: rehearsal.is_some().then_some(request),
             rehearsal,
             fallback: None,
+            place: Some(place),
         }))
     }
 
@@ -283,6 +287,7 @@ impl Search {
             storable: may_store.then_some(request),
             rehearsal: None,
             fallback,
+            place: Some(self.place),
         }))
     }
 }

@@ -24,6 +24,8 @@ pub enum Bypass {
     InvalidTtl,
     /// The mode does not read.
     WriteOnly,
+    /// The worker holds too much already: `limits.max_capture_bytes`.
+    CaptureLimit,
     /// The request lets the provider run tools on its side; a hit would skip what they do.
     ServerTools,
     /// The request names no temperature, or one above `store_if.max_temperature`.
@@ -44,6 +46,7 @@ impl Bypass {
             Self::NoTenant => "no_tenant",
             Self::InvalidTtl => "invalid_ttl",
             Self::WriteOnly => "write_only",
+            Self::CaptureLimit => "capture_limit",
             Self::ServerTools => "server_tools",
             Self::Temperature => "temperature",
             Self::Unfit(unfit) => unfit.as_str(),

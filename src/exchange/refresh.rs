@@ -12,7 +12,7 @@ use crate::cache::CacheKey;
 use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
 
-use super::capture::Hold;
+use super::budget::Hold;
 use super::request::Keyed;
 use super::task::Task;
 use super::{Output, RefreshResult, Report, Worker};

@@ -10,6 +10,7 @@ use crate::json;
 use crate::llm::{Api, Ask, Form};
 
 use super::fate::{Fate, Lead};
+use super::kept::Kept;
 use super::lookup::{Search, refuse};
 use super::repeat::Decided;
 use super::response::Forwarded;
@@ -18,9 +19,7 @@ use super::{Bypass, Output, Report, RequestResult, Worker};
 
 #[derive(Debug)]
 pub(super) struct Collecting {
-    headers: Headers,
-    /// Those of the headers that decide: nothing else does, but the body.
-    deciding: Headers,
+    kept: Kept,
     head: Head,
     selection: Selection,
     /// Bytes of the body that the host said it holds.
@@ -97,16 +96,18 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
         } => Some(Bypass::InvalidTtl),
         _ => None,
     };
-    let mut collecting = Box::new(Collecting {
-        headers,
-        deciding,
-        head,
-        selection,
-        held: 0,
-    });
-    match unfit {
-        Some(reason) => collecting.bypass(reason, worker, out),
-        None => State::Collecting(collecting),
+    let kept = match unfit {
+        Some(reason) => Err(reason),
+        None => Kept::new(headers, deciding, worker).ok_or(Bypass::CaptureLimit),
+    };
+    match kept {
+        Err(reason) => bypass(reason, &selection, &head, worker, out),
+        Ok(kept) => State::Collecting(Box::new(Collecting {
+            kept,
+            head,
+            selection,
+            held: 0,
+        })),
     }
 }
 
@@ -207,7 +208,7 @@ impl Collecting {
         }
         let repeats = worker.repeats.as_ref();
         let (fingerprint, repeated) = repeats
-            .map(|repeats| repeats.find(&self.deciding, body))
+            .map(|repeats| repeats.find(&self.kept.deciding, body))
             .unzip();
         let (decided, known) = match repeated.flatten() {
             Some(repeated) => repeated,
@@ -226,6 +227,7 @@ impl Collecting {
         let requested = self.head.ttl.and_then(Result::ok);
         let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(worker.config.client.max_ttl));
         let reads = settings.mode.reads();
+        let Kept { headers, place, .. } = self.kept;
         let search = Search {
             request: Keyed {
                 key,
@@ -236,7 +238,8 @@ impl Collecting {
                 rival: None,
                 lead: None,
             },
-            headers: self.headers,
+            headers,
+            place,
             directives: self.head.directives,
             fingerprint,
             known,
@@ -270,7 +273,7 @@ impl Collecting {
     /// Reads the request. What comes of it depends on nothing but the configuration, the deciding
     /// headers and the body: see [`repeat`](super::repeat).
     fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
-        let headers = &self.deciding;
+        let headers = &self.kept.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
         let policy = match std::mem::replace(&mut self.selection, Selection::NoPart) {
             Selection::NoPart => None,
@@ -321,26 +324,37 @@ impl Collecting {
         })
     }
 
-    fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
-        let bypass = RequestResult::Bypass(reason);
-        out.push(Output::Report(Report::Request(bypass)));
-        let settings = match &self.selection {
-            Selection::Decided(policy) => &policy.settings,
-            Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
-        };
-        let shadow = settings.mode == Mode::Shadow;
-        if self.head.directives.only_if_cached && !shadow {
-            return refuse(out);
-        }
-        State::Forwarded(Box::new(Forwarded {
-            status: (!shadow).then(|| bypassed(reason)),
-            respond: settings.respond,
-            storable: None,
-            key: None,
-            rehearsal: None,
-            fallback: None,
-        }))
+    fn bypass(&self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
+        bypass(reason, &self.selection, &self.head, worker, out)
     }
+}
+
+fn bypass(
+    reason: Bypass,
+    selection: &Selection,
+    head: &Head,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) -> State {
+    let result = RequestResult::Bypass(reason);
+    out.push(Output::Report(Report::Request(result)));
+    let settings = match selection {
+        Selection::Decided(policy) => &policy.settings,
+        Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
+    };
+    let shadow = settings.mode == Mode::Shadow;
+    if head.directives.only_if_cached && !shadow {
+        return refuse(out);
+    }
+    State::Forwarded(Box::new(Forwarded {
+        status: (!shadow).then(|| bypassed(reason)),
+        respond: settings.respond,
+        storable: None,
+        key: None,
+        rehearsal: None,
+        fallback: None,
+        place: None,
+    }))
 }
 
 /// Whether a request is as deterministic as the configuration wants it.

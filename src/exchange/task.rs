@@ -19,7 +19,7 @@ use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier, freshness};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::store::{Lookup, StoreFault, Stored};
 
-use super::capture::Hold;
+use super::budget::Hold;
 use super::fate::Fate;
 use super::intake::Intake;
 use super::request::Keyed;

@@ -25,13 +25,15 @@ use super::{
 pub struct Worker {
     /// The configuration that holds for exchanges begun under it.
     pub config: Config,
-    /// What all captures together may hold.
+    /// What requests that are held and answers that are captured may take together.
     pub budget: CaptureBudget,
     pub(super) http: Option<Remote>,
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
     pub(super) routes: Routes,
     pub(super) deciding: Deciding,
+    /// Some requests may be sent once more, to refresh what has expired.
+    pub(super) resends: bool,
     /// `None` without a random key.
     pub(super) repeats: Option<Repeats>,
     /// To be run as soon as the host has woken the worker up.
@@ -70,6 +72,9 @@ impl Worker {
     /// faster.
     pub fn new(config: Config, seed: u64, secret: Option<[u64; 4]>) -> Self {
         let mut random = Random::new(seed);
+        let resends = config
+            .all_settings()
+            .any(|settings| !settings.stale_while_revalidate.is_zero());
         let http = config.http.clone().map(|settings| {
             let key = settings.integrity_key.as_ref();
             Remote {
@@ -81,6 +86,7 @@ impl Worker {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             http,
             deciding: Deciding::new(&config),
+            resends,
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),

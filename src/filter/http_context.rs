@@ -6,7 +6,7 @@ use std::rc::{Rc, Weak};
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
-use crate::exchange::{Exchange, Input, Output, Release, Reply};
+use crate::exchange::{Exchange, Held, Input, Output, Release, Reply};
 use crate::http::Headers;
 use crate::store::HostFault;
 
@@ -27,7 +27,7 @@ pub(super) struct Stream {
     /// The host holds the request back, because the last callback said so.
     paused: bool,
     /// How the request came, if it matters what its route makes of it.
-    came: Option<Headers>,
+    came: Option<Box<Held<Headers>>>,
     /// The longest body of use in the reply to the callout that is waited for.
     max_reply_bytes: usize,
 }
@@ -108,7 +108,7 @@ impl Stream {
                     self.shared.wait(self.id, me, &key, (since, deadline));
                 }
             }
-            Output::WatchRoute(headers) => self.came = Some(headers),
+            Output::WatchRoute(headers) => self.came = Some(Box::new(headers)),
             Output::Leave(key) => self.shared.leave(self.id, &key),
             // All contexts do the others alike, or tasks alone say them.
             _ => {}

@@ -248,6 +248,10 @@ impl MessageJudge for NativeStream {
         self.0.has_stopped()
     }
 
+    fn held_bytes(&self) -> usize {
+        self.0.open_bytes()
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.0.answer()
     }

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use super::documents;
 use super::fields::{self, Content, Said, read_members, read_word};
+use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
@@ -286,6 +287,10 @@ impl Stream {
         self.candidates.get_mut(place).ok_or(Fault::Choices)
     }
 
+    fn candidate_bytes(&self) -> usize {
+        list_bytes(&self.candidates)
+    }
+
     fn answer(&self) -> Result<Answer, Fault> {
         if self.candidates.is_empty() && self.blocked {
             return Ok(Answer {
@@ -323,6 +328,10 @@ impl DocumentJudge for Stream {
         self.take(&Chunk::parse(json)?, listener)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.candidate_bytes()
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.answer()
     }
@@ -334,6 +343,10 @@ impl EventJudge for Stream {
             return Err(Fault::Error);
         }
         self.document(event.data, listener)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.candidate_bytes()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

@@ -13,6 +13,7 @@ mod documents;
 mod events;
 mod fields;
 mod gemini;
+mod held;
 mod json;
 mod judge;
 mod meaning;

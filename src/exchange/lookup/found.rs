@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::{Entry, Freshness, Seal, Tier, freshness};
 use crate::coding;
 use crate::config::Usage;
-use crate::exchange::capture::Hold;
+use crate::exchange::budget::Hold;
 use crate::exchange::reply::{Served, Told};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
