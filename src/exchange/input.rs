@@ -216,7 +216,7 @@ pub enum Release {
     /// With the answer to the identical request.
     Answer {
         /// The entry, not verified. Many may wait for it.
-        entry: Rc<[u8]>,
+        entry: Rc<Held<Vec<u8>>>,
         /// Where it was found.
         tier: Tier,
     },

@@ -142,10 +142,12 @@ impl Intake {
         }
         if let Some(rival) = rival {
             let coding = self.headers.get("content-encoding").unwrap_or_default();
-            coding::decode(coding, body, self.capture.max_bytes())
-                .ok()
-                .and_then(|plain| api.convert(&plain, &self.form, rival).ok())
-                .ok_or(NotStored::LessGeneral)?;
+            let plain = coding::decode(coding, body, self.capture.max_bytes());
+            let plain = plain.map_err(|_| NotStored::LessGeneral)?;
+            let room = Hold::take(&worker.budget, api.conversion_bytes(&plain));
+            let _room = room.ok_or(NoRoom)?;
+            let converted = api.convert(&plain, &self.form, rival);
+            converted.map_err(|_| NotStored::LessGeneral)?;
         }
         let ttl = settings.ttl_jitter.apply(*ttl, worker.random_bits());
         let draft = encode(

@@ -8,7 +8,7 @@ use super::budget::{Held, Hold};
 
 /// What an exchange takes, its contexts, flight and place among those that wait included, but for
 /// what is charged by its length.
-const EXCHANGE_BYTES: usize = 1 << 10;
+const EXCHANGE_BYTES: usize = 3 << 9;
 
 /// Headers of so few bytes are kept as they are: to pick some would cost more than it saves.
 const FEW_BYTES: usize = 2 << 10;

@@ -299,9 +299,11 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
         Miss::Expired => (Forward::Stale, None),
         Miss::CaptureLimit => (Forward::Stale, Some(miss.as_str())),
         Miss::RequestDirective => (Forward::Request, None),
-        Miss::Form(_) | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
-            (Forward::Miss, Some(miss.as_str()))
-        }
+        Miss::Form(_)
+        | Miss::ConversionLimit
+        | Miss::Unusable
+        | Miss::Store(_)
+        | Miss::Collapse(_) => (Forward::Miss, Some(miss.as_str())),
     }
 }
 

@@ -66,6 +66,9 @@ pub enum Miss {
     CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
     Form(Lossy),
+    /// The entry is in another form than asked for, and there was no room left to convert it: see
+    /// `limits.max_capture_bytes`.
+    ConversionLimit,
     /// The entry is older than the request's `max-age`, or the request said `no-cache`.
     RequestDirective,
     /// What was found is not an entry for this key: of another version, corrupt, or from a clock
@@ -84,6 +87,8 @@ pub enum CollapseFault {
     Timeout,
     /// It did not become an entry, or whoever asked for it is gone.
     LeaderFailed,
+    /// There was no room left to hold it for those who wait: see `limits.max_capture_bytes`.
+    CaptureLimit,
     /// It is in another form than asked for, and to convert it would lose something.
     Unusable,
 }
@@ -93,6 +98,7 @@ impl CollapseFault {
         match self {
             Self::Timeout => "collapse_timeout",
             Self::LeaderFailed => "collapse_leader_failed",
+            Self::CaptureLimit => "collapse_capture_limit",
             Self::Unusable => "collapse_unusable",
         }
     }
@@ -106,6 +112,7 @@ impl Miss {
             Self::Expired => "expired",
             Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
+            Self::ConversionLimit => "conversion_limit",
             Self::RequestDirective => "request_directive",
             Self::Unusable => "unusable_entry",
             Self::Store(fault) => fault.as_str(),

@@ -126,7 +126,7 @@ pub(super) fn begin(
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
         None => (RefreshResult::ByRequest, Err(NotRefreshed::Impossible)),
-        Some(callout) => match refreshes.room(request.key, callout.body.len(), worker) {
+        Some(callout) => match refreshes.room(request.key, callout.held_bytes(), worker) {
             None => (RefreshResult::Busy, Err(NotRefreshed::Busy)),
             Some(hold) => {
                 worker.add(Task::refresh(request, callout, hold), out);

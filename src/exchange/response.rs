@@ -213,6 +213,9 @@ impl Rehearsal {
         let fresh = Entry::decode(&fate.key(), bytes, &Seal::Checksum).ok();
         let agreed = fresh.as_ref().and_then(|fresh| {
             let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
+            // They are taken apart one after the other.
+            let bytes = [&one, &other].map(|answer| api.conversion_bytes(answer));
+            let _room = Hold::take(&worker.budget, bytes.into_iter().max()?)?;
             let agreed = api.agree(&one, &self.entry.head.form, &other, &fresh.head.form);
             Some((agreed.ok()?, api.tokens(&other, &fresh.head.form)))
         });

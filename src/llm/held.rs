@@ -6,12 +6,16 @@ pub(super) const PER_ALLOCATION: usize = 16;
 
 /// The allocated bytes of a list, but for what its elements hold.
 pub(super) fn list_bytes<T>(list: &Vec<T>) -> usize {
-    list.capacity().saturating_mul(size_of::<T>())
+    allocated(list.capacity().saturating_mul(size_of::<T>()))
 }
 
 /// The allocated bytes of a text.
 pub(super) fn text_bytes(text: &String) -> usize {
-    match text.capacity() {
+    allocated(text.capacity())
+}
+
+fn allocated(bytes: usize) -> usize {
+    match bytes {
         0 => 0,
         bytes => bytes.saturating_add(PER_ALLOCATION),
     }

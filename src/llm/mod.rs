@@ -205,6 +205,13 @@ impl Api {
         self.judged(converted, wanted)
     }
 
+    /// The most bytes of memory that [`Api::convert`], [`Api::zero_usage`] or one side of
+    /// [`Api::agree`] holds at one time for this answer, with what it gives.
+    pub fn conversion_bytes(self, answer: &[u8]) -> usize {
+        const FACTOR: usize = 16;
+        answer.len().saturating_mul(FACTOR)
+    }
+
     /// The same answer with every count of tokens that it reports set to zero.
     ///
     /// # Errors
