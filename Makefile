@@ -14,7 +14,7 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all soak lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,11 @@ trap: $(TRAP_WASM)
 test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) ## everything that must pass, lints too
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
+
+soak: build $(VENV_READY) ## minutes of half-open, slow, huge and hostile traffic: memory stays bounded
+	$(PY) -m pytest -s -c tests/e2e/pytest.ini tests/e2e/soak.py
+
+test-all: test soak ## make test, and what takes longer
 
 lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check

@@ -1,5 +1,6 @@
 //! What requests that are held and answers that are captured take is charged to the worker's budget:
-//! never more is allocated than that, and what is charged is not far from it.
+//! never more is allocated than that, and what is charged is at most twice as much.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fmt::Write;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-"""Requests that begin and do not end: what the filter keeps of them is bounded, and nobody notices."""
+"""Requests that begin and do not end: what is kept of them is bounded, and nobody notices."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""HTTP/2 requests as raw frames (RFC 9113, RFC 7541): of each the beginning, as many as a test wants."""
+"""HTTP/2 requests as raw frames (RFC 9113, RFC 7541): the beginning of each, any number of them."""
 
 import socket
 
