@@ -18,7 +18,7 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test test-all test-agents lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all test-agents soak lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,11 +40,14 @@ test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READ
 	cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
-test-all: test test-agents ## what make test has, and what takes long or much room
+test-all: test test-agents soak ## what make test has, and what takes long or much room
 
 # A gigabyte under target/, and two minutes.
 test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, which must hit
 	$(PY) -m pytest -c tests/agents/pytest.ini tests/agents
+
+soak: build $(VENV_READY) ## minutes of half-open, slow, huge and hostile traffic: memory stays bounded
+	$(PY) -m pytest -s -c tests/e2e/pytest.ini tests/e2e/soak.py
 
 lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check

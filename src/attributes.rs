@@ -110,6 +110,32 @@ impl Attributes {
         Some(value)
     }
 
+    /// Those of the route alone.
+    pub fn of_route(&self) -> Self {
+        let of_route = |(attribute, _): &&(Attribute, Vec<u8>)| {
+            matches!(attribute, Attribute::Cluster | Attribute::RouteName)
+        };
+        Self {
+            values: self.values.iter().filter(of_route).cloned().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// How much memory they take, in bytes, about.
+    pub fn held_bytes(&self) -> usize {
+        let value = |(_, value): &(Attribute, Vec<u8>)| value.capacity();
+        let found = |(path, found): &(MetadataPath, String)| {
+            let names = path.members.iter().chain([&path.filter]);
+            names.map(String::capacity).sum::<usize>() + found.capacity()
+        };
+        let lists = self.values.capacity() * size_of::<(Attribute, Vec<u8>)>()
+            + self.metadata.capacity() * size_of::<(MetadataPath, String)>();
+        lists
+            + self.values.iter().map(value).sum::<usize>()
+            + self.metadata.iter().map(found).sum::<usize>()
+            + self.claims.as_ref().map_or(0, String::capacity)
+    }
+
     /// Appends all that is known to `out`. No two of them append the same bytes, nor does one append
     /// what begins with what another does.
     pub fn write(&self, out: &mut Vec<u8>) {

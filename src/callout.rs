@@ -19,6 +19,22 @@ pub struct Callout {
     pub max_reply_bytes: usize,
 }
 
+impl Callout {
+    /// How many bytes it has allocated, about.
+    pub fn held_bytes(&self) -> usize {
+        let fields = self.headers.iter();
+        let texts = fields.map(|(name, value)| name.len().saturating_add(value.len()));
+        let fields = self.headers.capacity().saturating_mul(FIELD_BYTES);
+        texts
+            .fold(fields, usize::saturating_add)
+            .saturating_add(self.body.capacity())
+    }
+}
+
+/// What a field of [`Callout::headers`] takes beside its texts: the pair, and what an allocator takes
+/// beside each.
+const FIELD_BYTES: usize = size_of::<(String, String)>() + 32;
+
 /// What came of a callout.
 pub type CalloutResult = Result<CalloutReply, CalloutFault>;
 

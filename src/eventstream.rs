@@ -125,6 +125,11 @@ impl Parser {
         fed
     }
 
+    /// How many bytes it has allocated.
+    pub fn held_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
     /// Whether the stream ends here in the middle of a message.
     pub fn is_pending(&self) -> bool {
         !self.held.is_empty()

@@ -98,6 +98,29 @@ impl Headers {
         }
     }
 
+    /// The same with bytes of its own, and none that it does not need.
+    pub fn copied(&self) -> Self {
+        let length = |field: &Field| field.name_length + field.value_length + 2;
+        let mut copy = Self {
+            bytes: Rc::new(Vec::with_capacity(self.fields.iter().map(length).sum())),
+            fields: Vec::with_capacity(self.fields.len()),
+        };
+        for (name, value) in self.iter() {
+            copy.push(name, value);
+        }
+        copy
+    }
+
+    /// How many bytes it has allocated, those that it may share among them.
+    pub fn held_bytes(&self) -> usize {
+        self.list_bytes().saturating_add(self.bytes.capacity())
+    }
+
+    /// How many of these are never shared: the list of the fields.
+    pub fn list_bytes(&self) -> usize {
+        self.fields.capacity().saturating_mul(size_of::<Field>())
+    }
+
     /// Appends a field.
     pub fn push(&mut self, name: impl AsRef<[u8]>, value: impl AsRef<[u8]>) {
         let (name, value) = (name.as_ref(), value.as_ref());

@@ -346,6 +346,12 @@ impl Writer<'_> {
             return Ok(());
         }
         scratch.clear();
+        // All of it at once, and no more: a prompt is long, and growing would double it.
+        let length = out.len().saturating_sub(body_start);
+        if scratch.capacity() < length {
+            *scratch = Vec::new();
+            scratch.reserve_exact(length);
+        }
         for member in members.iter_mut().filter(|m| m.fate != Fate::Removed) {
             if !scratch.is_empty() {
                 scratch.push(b',');

@@ -54,6 +54,11 @@ impl Parser {
         self.line.extend_from_slice(rest);
     }
 
+    /// How many bytes it has allocated.
+    pub fn held_bytes(&self) -> usize {
+        self.line.capacity()
+    }
+
     /// How many lines so far were not valid UTF-8. They are delivered all the same.
     pub fn invalid_utf8_lines(&self) -> u64 {
         self.invalid_utf8_lines

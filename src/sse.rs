@@ -124,6 +124,14 @@ impl Parser {
         self.keep_data(lent.data);
     }
 
+    /// How many bytes it has allocated.
+    pub fn held_bytes(&self) -> usize {
+        [&self.line, &self.event, &self.data]
+            .map(Vec::capacity)
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
+
     /// How many lines so far were neither blank nor a comment and had a field
     /// name other than `data`, `event`, `id` and `retry`. The standard ignores
     /// such lines; in an API's answer they are a proxy's error page, or an

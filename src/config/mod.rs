@@ -52,7 +52,7 @@ pub struct Limits {
     pub max_request_bytes: usize,
     /// Larger answers pass through unstored.
     pub max_response_bytes: usize,
-    /// All answers being captured by one worker together.
+    /// What one worker holds of requests and answers together.
     pub max_capture_bytes: usize,
 }
 
@@ -508,13 +508,24 @@ impl Default for Config {
     }
 }
 
+impl Limits {
+    const DEFAULT: Self = Self {
+        max_request_bytes: 16 << 20,
+        max_response_bytes: 10 << 20,
+        max_capture_bytes: 64 << 20,
+    };
+
+    /// The defaults where Envoy buffers requests without a buffer filter, and refuses those that are
+    /// longer than a listener allows unless told otherwise.
+    pub const WITH_HEADERS_HELD: Self = Self {
+        max_request_bytes: 1 << 20,
+        ..Self::DEFAULT
+    };
+}
+
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            max_request_bytes: 1 << 20,
-            max_response_bytes: 10 << 20,
-            max_capture_bytes: 64 << 20,
-        }
+        Self::DEFAULT
     }
 }
 

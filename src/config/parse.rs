@@ -83,9 +83,10 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
 fn config(mut section: Section<'_>) -> Config {
     let settings = settings(&mut section, &Settings::default());
     let (memory, http) = store(&mut section);
+    let hold_headers = section.flag("hold_headers").unwrap_or(false);
     let config = Config {
-        hold_headers: section.flag("hold_headers").unwrap_or(false),
-        limits: limits(&mut section),
+        hold_headers,
+        limits: limits(&mut section, hold_headers),
         memory,
         http,
         rules: rules(&mut section, &settings),
@@ -203,8 +204,11 @@ fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
     respond
 }
 
-fn limits(parent: &mut Section<'_>) -> Limits {
-    let base = Limits::default();
+fn limits(parent: &mut Section<'_>, hold_headers: bool) -> Limits {
+    let base = match hold_headers {
+        true => Limits::WITH_HEADERS_HELD,
+        false => Limits::default(),
+    };
     let Some(mut section) = parent.section("limits") else {
         return base;
     };

@@ -123,6 +123,23 @@ fn every_key_is_read() {
 }
 
 #[test]
+fn a_prompt_may_be_as_long_as_envoy_buffers_without_being_told() {
+    for (json, max_request_bytes) in [
+        ("{}", 16 << 20),
+        (r#"{"limits": {"max_response_bytes": "1MiB"}}"#, 16 << 20),
+        (r#"{"hold_headers": true}"#, 1 << 20),
+        (r#"{"hold_headers": true, "limits": {}}"#, 1 << 20),
+        (
+            r#"{"hold_headers": true, "limits": {"max_request_bytes": "2MiB"}}"#,
+            2 << 20,
+        ),
+    ] {
+        let config = Config::parse(json.as_bytes()).unwrap();
+        assert_eq!(config.limits.max_request_bytes, max_request_bytes, "{json}");
+    }
+}
+
+#[test]
 fn every_problem_is_told_at_once_with_its_path() {
     let told = problems(
         r#"{

@@ -1,52 +1,11 @@
 //! A bounded copy of an answer that passes.
 
-use std::cell::Cell;
-use std::rc::Rc;
-
 use super::NotStored;
+use super::budget::{CaptureBudget, Hold, NoRoom};
 
-/// What all captures of one worker may hold together, in bytes of allocated memory.
-#[derive(Clone, Debug)]
-pub struct CaptureBudget {
-    left: Rc<Cell<usize>>,
-}
-
-impl CaptureBudget {
-    /// A budget of so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self {
-            left: Rc::new(Cell::new(bytes)),
-        }
-    }
-
-    /// How many bytes nobody holds.
-    pub fn left(&self) -> usize {
-        self.left.get()
-    }
-}
-
-/// Bytes of the budget that are held until this is dropped.
-#[derive(Debug)]
-pub(super) struct Hold {
-    bytes: usize,
-    budget: CaptureBudget,
-}
-
-impl Hold {
-    /// `None` if so much is not left.
-    pub(super) fn take(budget: &CaptureBudget, bytes: usize) -> Option<Self> {
-        budget.left.set(budget.left.get().checked_sub(bytes)?);
-        Some(Self {
-            bytes,
-            budget: budget.clone(),
-        })
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        let left = &self.budget.left;
-        left.set(left.get().saturating_add(self.bytes));
+impl From<NoRoom> for NotStored {
+    fn from(NoRoom: NoRoom) -> Self {
+        Self::CaptureLimit
     }
 }
 
@@ -55,11 +14,8 @@ impl Drop for Hold {
 pub(super) struct Capture {
     bytes: Vec<u8>,
     max_bytes: usize,
-    /// What was taken of the budget: the capacity of `bytes`.
-    taken: usize,
-    /// What was taken of it besides.
-    charged: usize,
-    budget: CaptureBudget,
+    /// The capacity of `bytes`.
+    hold: Hold,
 }
 
 impl Capture {
@@ -67,9 +23,7 @@ impl Capture {
         Self {
             bytes: Vec::new(),
             max_bytes,
-            taken: 0,
-            charged: 0,
-            budget: budget.clone(),
+            hold: Hold::new(budget),
         }
     }
 
@@ -86,21 +40,14 @@ impl Capture {
         if length > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
-        if length > self.taken {
+        let taken = self.hold.bytes();
+        if length > taken {
             // Doubling keeps the copying linear; an answer rarely ends at the limit.
-            let doubled = self.taken.saturating_mul(2).min(self.max_bytes);
+            let doubled = taken.saturating_mul(2).min(self.max_bytes);
             self.grow_to(length.max(doubled))
                 .or_else(|_| self.grow_to(length))?;
         }
         self.bytes.extend_from_slice(chunk);
-        Ok(())
-    }
-
-    /// Takes bytes of the budget for what others hold on behalf of this answer.
-    pub(super) fn charge(&mut self, bytes: usize) -> Result<(), NotStored> {
-        let left = self.budget.left.get().checked_sub(bytes);
-        self.budget.left.set(left.ok_or(NotStored::CaptureLimit)?);
-        self.charged = self.charged.saturating_add(bytes);
         Ok(())
     }
 
@@ -113,21 +60,12 @@ impl Capture {
     }
 
     fn grow_to(&mut self, capacity: usize) -> Result<(), NotStored> {
-        let more = capacity.saturating_sub(self.taken);
-        let left = self.budget.left.get().checked_sub(more);
-        self.budget.left.set(left.ok_or(NotStored::CaptureLimit)?);
-        self.taken = self.taken.saturating_add(more);
-        self.bytes
-            .reserve_exact(capacity.saturating_sub(self.bytes.len()));
+        if capacity > self.hold.bytes() {
+            self.hold.set(capacity)?;
+            self.bytes
+                .reserve_exact(capacity.saturating_sub(self.bytes.len()));
+        }
         Ok(())
-    }
-}
-
-impl Drop for Capture {
-    fn drop(&mut self) {
-        let left = &self.budget.left;
-        let held = self.taken.saturating_add(self.charged);
-        left.set(left.get().saturating_add(held));
     }
 }
 
@@ -169,16 +107,5 @@ mod tests {
         assert_eq!(budget.left(), 0);
         drop(one);
         other.push(&[0; 31]).unwrap();
-    }
-
-    #[test]
-    fn what_is_charged_is_given_back_too() {
-        let budget = CaptureBudget::new(100);
-        let mut capture = Capture::new(&budget, 100);
-        capture.charge(60).unwrap();
-        assert_eq!(capture.push(&[0; 41]), Err(NotStored::CaptureLimit));
-        assert_eq!(capture.charge(41), Err(NotStored::CaptureLimit));
-        drop(capture);
-        assert_eq!(budget.left(), 100);
     }
 }

@@ -5,7 +5,8 @@ use crate::http::Headers;
 use crate::llm::Framing;
 
 use super::NotStored;
-use super::capture::{Capture, CaptureBudget};
+use super::budget::{CaptureBudget, Hold, NoRoom};
+use super::capture::Capture;
 
 /// What a decoder holds, its window above all.
 const DECODER_BYTES: usize = 64 << 10;
@@ -16,6 +17,8 @@ pub(super) struct Coded {
     decoder: Decoder,
     /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
     decoded: Capture,
+    /// The decoder.
+    _hold: Hold,
 }
 
 impl Coded {
@@ -32,11 +35,11 @@ impl Coded {
             (Some(coding), None) => coding,
             (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
         };
-        let mut decoded = Capture::new(budget, max_bytes);
-        decoded.charge(DECODER_BYTES)?;
+        let hold = Hold::take(budget, DECODER_BYTES).ok_or(NoRoom)?;
         Ok(Some(Self {
             decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
-            decoded,
+            decoded: Capture::new(budget, max_bytes),
+            _hold: hold,
         }))
     }
 
@@ -46,18 +49,15 @@ impl Coded {
         self.decoder
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
-        if framing.is_stream() {
-            // The judge may hold all of it: one event can be as long as the stream.
-            self.decoded.charge(plain.len())?;
-        } else {
+        if !framing.is_stream() {
             self.decoded.push(&plain)?;
         }
         Ok(plain)
     }
 
     /// The decoded document; nothing for a stream, whose judge has seen it.
-    pub(super) fn finish(self) -> Result<Vec<u8>, NotStored> {
+    pub(super) fn finish(self) -> Result<Capture, NotStored> {
         self.decoder.finish().map_err(NotStored::Coding)?;
-        Ok(self.decoded.bytes().to_vec())
+        Ok(self.decoded)
     }
 }

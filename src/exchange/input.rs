@@ -9,7 +9,7 @@ use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
 use crate::store::{Joined, Lease, Seen, StoreFault, Stored};
 
-use super::{CollapseFault, Report};
+use super::{CollapseFault, Held, Report};
 
 /// What happened to an exchange, or to a task of its worker.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ pub enum Output {
     AddHeader(&'static str, Cow<'static, str>),
     /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came and by
     /// which route.
-    WatchRoute(Headers, Attributes),
+    WatchRoute(Held<Headers>, Attributes),
     /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.
@@ -219,7 +219,7 @@ pub enum Release {
     /// With the answer to the identical request.
     Answer {
         /// The entry, not verified. Many may wait for it.
-        entry: Rc<[u8]>,
+        entry: Rc<Held<Vec<u8>>>,
         /// Where it was found.
         tier: Tier,
     },

@@ -8,6 +8,7 @@ use crate::config::StoreIf;
 use crate::http::Headers;
 use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Stutter};
 
+use super::budget::{Held, Hold, NoRoom};
 use super::capture::Capture;
 use super::coded::Coded;
 use super::fate::Fate;
@@ -20,7 +21,7 @@ use super::{NotStored, Worker, cors, milliseconds};
 pub(super) struct Intake {
     request: Keyed,
     form: Form,
-    headers: Headers,
+    headers: Held<Headers>,
     /// When the response's headers came, in milliseconds since 1970.
     created: u64,
     content_length: Option<u64>,
@@ -29,6 +30,8 @@ pub(super) struct Intake {
     capture: Capture,
     /// Where the answer is compressed.
     coded: Option<Coded>,
+    /// What the judge and its like take.
+    hold: Hold,
 }
 
 impl Intake {
@@ -77,11 +80,14 @@ impl Intake {
             };
             value.map(|value| (name, value))
         };
+        let headers: Headers = STORED_HEADERS.into_iter().filter_map(stored).collect();
+        let bytes = headers.held_bytes();
         Ok(Self {
             form,
-            headers: STORED_HEADERS.into_iter().filter_map(stored).collect(),
+            headers: Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?,
             created: now,
             content_length,
+            hold: Hold::new(&worker.budget),
             judge: api.judge(ask, framing),
             stutter: Stutter::new(),
             capture,
@@ -101,7 +107,10 @@ impl Intake {
         let stutter = &mut self.stutter;
         self.judge
             .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
-            .map_err(NotStored::Fault)
+            .map_err(NotStored::Fault)?;
+        let held = self.judge.held_bytes();
+        let held = held.saturating_add(self.stutter.held_bytes());
+        Ok(self.hold.set(held)?)
     }
 
     pub(super) fn fate(&self) -> Fate {
@@ -122,11 +131,9 @@ impl Intake {
         if !all_there {
             return Err(NotStored::Length);
         }
-        let plain = match self.coded {
-            None => Cow::Borrowed(body),
-            Some(coded) => Cow::Owned(coded.finish()?),
-        };
-        let answer = self.judge.finish(&plain).map_err(NotStored::Fault)?;
+        let decoded = self.coded.map(Coded::finish).transpose()?;
+        let plain = decoded.as_ref().map_or(body, Capture::bytes);
+        let answer = self.judge.finish(plain).map_err(NotStored::Fault)?;
         let Keyed {
             api,
             settings,
@@ -140,10 +147,12 @@ impl Intake {
         }
         if let Some(rival) = rival {
             let coding = self.headers.get("content-encoding").unwrap_or_default();
-            coding::decode(coding, body, self.capture.max_bytes())
-                .ok()
-                .and_then(|plain| api.convert(&plain, &self.form, rival).ok())
-                .ok_or(NotStored::LessGeneral)?;
+            let plain = coding::decode(coding, body, self.capture.max_bytes());
+            let plain = plain.map_err(|_| NotStored::LessGeneral)?;
+            let room = Hold::take(&worker.budget, api.conversion_bytes(&plain));
+            let _room = room.ok_or(NoRoom)?;
+            let converted = api.convert(&plain, &self.form, rival);
+            converted.map_err(|_| NotStored::LessGeneral)?;
         }
         let ttl = settings.ttl_jitter.apply(*ttl, worker.random_bits());
         let draft = encode(

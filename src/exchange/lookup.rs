@@ -22,6 +22,7 @@ use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
 use crate::store::{StoreFault, Stored};
 
+use super::budget::{Held, Hold};
 use super::fate::Lead;
 use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Addressee, Served};
@@ -39,8 +40,10 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) request: Keyed,
-    pub(super) headers: Headers,
+    pub(super) headers: Held<Headers>,
     pub(super) attributes: Attributes,
+    /// What the exchange takes beside.
+    pub(super) place: Hold,
     pub(super) directives: RequestDirectives,
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,
@@ -140,7 +143,7 @@ impl Search {
     /// Asks the upstream although there is an entry, to compare the two.
     fn rehearse(self, usable: Usable, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
         out.push(Output::Report(Report::Request(RequestResult::ShadowHit)));
-        let request = self.request;
+        let Self { request, place, .. } = self;
         let rehearsal = Rehearsal::new(usable.entry, now, worker);
         State::Forwarded(Box::new(Forwarded {
             status: None,
@@ -149,6 +152,7 @@ impl Search {
             storable: rehearsal.is_some().then_some(request),
             rehearsal,
             fallback: None,
+            place: Some(place),
         }))
     }
 
@@ -291,7 +295,7 @@ impl Search {
         request.lead = lead;
         // A refresh in the background needs to know what the route makes of such requests.
         if may_store && !request.settings.stale_while_revalidate.is_zero() {
-            out.push(Output::WatchRoute(self.headers, self.attributes));
+            out.push(Output::WatchRoute(self.headers, self.attributes.of_route()));
         }
         if request.settings.mode.writes() && !may_store {
             let zero = NotStored::ZeroTtl;
@@ -304,6 +308,7 @@ impl Search {
             storable: may_store.then_some(request),
             rehearsal: None,
             fallback,
+            place: Some(self.place),
         }))
     }
 }
@@ -315,9 +320,12 @@ fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
         Miss::Expired => (Forward::Stale, None),
         Miss::CaptureLimit => (Forward::Stale, Some(miss.as_str())),
         Miss::NoCache | Miss::MaxAge => (Forward::Request, Some(miss.as_str())),
-        Miss::Form(_) | Miss::Origin | Miss::Unusable | Miss::Store(_) | Miss::Collapse(_) => {
-            (Forward::Miss, Some(miss.as_str()))
-        }
+        Miss::Form(_)
+        | Miss::ConversionLimit
+        | Miss::Origin
+        | Miss::Unusable
+        | Miss::Store(_)
+        | Miss::Collapse(_) => (Forward::Miss, Some(miss.as_str())),
     }
 }
 

@@ -1,6 +1,7 @@
 //! One request and its response: a state machine without I/O. The host tells it what happened
 //! ([`Input`]) and does what it says ([`Output`]).
 
+mod budget;
 mod capture;
 mod coded;
 mod cors;
@@ -8,6 +9,7 @@ mod fate;
 mod flights;
 mod input;
 mod intake;
+mod kept;
 mod lookup;
 mod reason;
 mod refresh;
@@ -25,7 +27,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use capture::CaptureBudget;
+pub use budget::{CaptureBudget, Held};
 pub use input::{Input, LeaseKind, Output, Release, Reply, ReplyBody};
 pub use reason::{
     AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,

@@ -26,6 +26,8 @@ pub enum Bypass {
     InvalidTtl,
     /// The mode does not read.
     WriteOnly,
+    /// The worker holds too much already: `limits.max_capture_bytes`.
+    CaptureLimit,
     /// The request lets the provider run tools on its side; a hit would skip what they do.
     ServerTools,
     /// The request names no temperature, or one above `store_if.max_temperature`.
@@ -47,6 +49,7 @@ impl Bypass {
             Self::SignedRequest => "signed_request",
             Self::InvalidTtl => "invalid_ttl",
             Self::WriteOnly => "write_only",
+            Self::CaptureLimit => "capture_limit",
             Self::ServerTools => "server_tools",
             Self::Temperature => "temperature",
             Self::Unfit(unfit) => unfit.as_str(),
@@ -66,6 +69,9 @@ pub enum Miss {
     CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
     Form(Lossy),
+    /// The entry is in another form than asked for, and there was no room left to convert it: see
+    /// `limits.max_capture_bytes`.
+    ConversionLimit,
     /// Browsers would not let a page of the request's `origin` read the entry's answer, which was given
     /// to another one or to none; the upstream's may be for it.
     Origin,
@@ -89,6 +95,8 @@ pub enum CollapseFault {
     Timeout,
     /// It did not become an entry, or whoever asked for it is gone.
     LeaderFailed,
+    /// There was no room left to hold it for those who wait: see `limits.max_capture_bytes`.
+    CaptureLimit,
     /// It is in another form than asked for, and to convert it would lose something.
     Unusable,
 }
@@ -98,6 +106,7 @@ impl CollapseFault {
         match self {
             Self::Timeout => "collapse_timeout",
             Self::LeaderFailed => "collapse_leader_failed",
+            Self::CaptureLimit => "collapse_capture_limit",
             Self::Unusable => "collapse_unusable",
         }
     }
@@ -111,6 +120,7 @@ impl Miss {
             Self::Expired => "expired",
             Self::CaptureLimit => "capture_limit",
             Self::Form(lossy) => lossy.as_str(),
+            Self::ConversionLimit => "conversion_limit",
             Self::Origin => "origin",
             Self::NoCache => "no_cache",
             Self::MaxAge => "max_age",

@@ -15,7 +15,7 @@ use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
 use crate::shares::{Share, Shares};
 
-use super::capture::Hold;
+use super::budget::Hold;
 use super::request::Keyed;
 use super::route::what_matters;
 use super::task::Task;
@@ -138,7 +138,7 @@ pub(super) fn begin(
         .and_then(|(body, cluster)| callout(headers, body, cluster, max_reply_bytes));
     let (told, result) = match callout {
         None => (RefreshResult::ByRequest, Err(NotRefreshed)),
-        Some(callout) => match refreshes.room(&request, callout.body.len(), worker) {
+        Some(callout) => match refreshes.room(&request, callout.held_bytes(), worker) {
             None => (RefreshResult::Busy, Err(NotRefreshed)),
             Some(hold) => {
                 worker.add(Task::refresh(request, callout, hold), out);

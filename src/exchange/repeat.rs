@@ -87,10 +87,13 @@ impl Deciding {
 
     /// Those of a request's headers that decide.
     pub(super) fn pick(&self, headers: &Headers) -> Headers {
-        headers.filtered(|name| {
-            let names = self.by_length.get(name.len());
-            names.is_some_and(|names| names.iter().any(|known| **known == *name))
-        })
+        headers.filtered(|name| self.has(name))
+    }
+
+    /// Whether headers of this name decide.
+    pub(super) fn has(&self, name: &[u8]) -> bool {
+        let names = self.by_length.get(name.len());
+        names.is_some_and(|names| names.iter().any(|known| **known == *name))
     }
 }
 

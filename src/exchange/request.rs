@@ -12,6 +12,7 @@ use crate::llm::{Api, Ask, Form};
 
 use super::cors::Origin;
 use super::fate::{Fate, Lead};
+use super::kept::Kept;
 use super::lookup::{Search, refuse};
 use super::repeat::Decided;
 use super::response::Forwarded;
@@ -20,10 +21,7 @@ use super::{Bypass, Output, Report, RequestResult, Worker};
 
 #[derive(Debug)]
 pub(super) struct Collecting {
-    headers: Headers,
-    /// Those of the headers that decide: nothing else does, but the attributes and the body.
-    deciding: Headers,
-    attributes: Attributes,
+    kept: Kept,
     head: Head,
     selection: Selection,
     /// Bytes of the body that the host said it holds.
@@ -103,20 +101,21 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
         } => Some(Bypass::InvalidTtl),
         _ => None,
     };
-    let mut collecting = Box::new(Collecting {
-        headers,
-        deciding,
-        attributes: Attributes::default(),
-        head,
-        selection,
-        held: 0,
-    });
-    match unfit {
-        Some(reason) => collecting.bypass(reason, worker, out),
-        None => {
-            let needed = worker.needed.of(&collecting.deciding);
+    let kept = match unfit {
+        Some(reason) => Err(reason),
+        None => Kept::new(headers, deciding, worker).ok_or(Bypass::CaptureLimit),
+    };
+    match kept {
+        Err(reason) => bypass(reason, &selection, &head, worker, out),
+        Ok(kept) => {
+            let needed = worker.needed.of(&kept.deciding);
             out.push(Output::ReadAttributes(needed));
-            State::Collecting(collecting)
+            State::Collecting(Box::new(Collecting {
+                kept,
+                head,
+                selection,
+                held: 0,
+            }))
         }
     }
 }
@@ -201,10 +200,13 @@ impl Collecting {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        self.attributes = Attributes::read(told, &worker.needed.paths);
+        let attributes = Attributes::read(told, &worker.needed.paths);
+        if self.kept.learn(attributes).is_err() {
+            return self.bypass(Bypass::CaptureLimit, worker, out);
+        }
         if let Selection::Decided(policy) = &self.selection {
             let tenant = &policy.settings.key.tenant;
-            if let Err(nobody) = check_caller(tenant, &self.deciding, &self.attributes) {
+            if let Err(nobody) = check_caller(tenant, &self.kept.deciding, &self.kept.attributes) {
                 return self.bypass(nobody.into(), worker, out);
             }
         }
@@ -243,7 +245,7 @@ impl Collecting {
         }
         let repeats = worker.repeats.as_ref();
         let (fingerprint, repeated) = repeats
-            .map(|repeats| repeats.find(&self.deciding, &self.attributes, body))
+            .map(|repeats| repeats.find(&self.kept.deciding, &self.kept.attributes, body))
             .unzip();
         let (decided, known) = match repeated.flatten() {
             Some(repeated) => repeated,
@@ -268,10 +270,16 @@ impl Collecting {
         let requested = self.head.ttl.and_then(Result::ok);
         let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(settings.client.max_ttl));
         let origin = match settings.respond.cors {
-            Cors::Upstream => Origin::of(&self.headers),
+            Cors::Upstream => Origin::of(&self.kept.headers),
             Cors::Envoy => Origin::Absent,
         };
         let reads = settings.mode.reads();
+        let Kept {
+            headers,
+            attributes,
+            place,
+            ..
+        } = self.kept;
         let search = Search {
             request: Keyed {
                 key,
@@ -284,8 +292,9 @@ impl Collecting {
                 rival: None,
                 lead: None,
             },
-            headers: self.headers,
-            attributes: self.attributes,
+            headers,
+            attributes,
+            place,
             directives,
             fingerprint,
             known,
@@ -319,7 +328,7 @@ impl Collecting {
     /// Reads the request. What comes of it depends on nothing but the configuration, the deciding
     /// headers, the attributes and the body: see [`repeat`](super::repeat).
     fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
-        let headers = &self.deciding;
+        let headers = &self.kept.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
         let policy = match std::mem::replace(&mut self.selection, Selection::NoPart) {
             Selection::NoPart => None,
@@ -354,14 +363,15 @@ impl Collecting {
         let key = CacheKey::new(&KeyParts {
             settings: &settings.key,
             headers,
-            attributes: &self.attributes,
+            attributes: &self.kept.attributes,
             api,
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
         });
         let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
         let key = key.map_err(nobody)?;
-        let tenant = CacheKey::tenant(&settings.key, headers, &self.attributes).map_err(nobody)?;
+        let tenant =
+            CacheKey::tenant(&settings.key, headers, &self.kept.attributes).map_err(nobody)?;
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
@@ -374,27 +384,38 @@ impl Collecting {
         })
     }
 
-    fn bypass(&mut self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
-        let bypass = RequestResult::Bypass(reason);
-        out.push(Output::Report(Report::Request(bypass)));
-        let settings = match &self.selection {
-            Selection::Decided(policy) => &policy.settings,
-            Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
-        };
-        let shadow = settings.mode == Mode::Shadow;
-        let directives = settings.client.obeyed(self.head.directives);
-        if directives.only_if_cached && !shadow {
-            return refuse(out);
-        }
-        State::Forwarded(Box::new(Forwarded {
-            status: (!shadow).then(|| bypassed(reason)),
-            respond: settings.respond,
-            storable: None,
-            key: None,
-            rehearsal: None,
-            fallback: None,
-        }))
+    fn bypass(&self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {
+        bypass(reason, &self.selection, &self.head, worker, out)
     }
+}
+
+fn bypass(
+    reason: Bypass,
+    selection: &Selection,
+    head: &Head,
+    worker: &Worker,
+    out: &mut Vec<Output>,
+) -> State {
+    let result = RequestResult::Bypass(reason);
+    out.push(Output::Report(Report::Request(result)));
+    let settings = match selection {
+        Selection::Decided(policy) => &policy.settings,
+        Selection::NoPart | Selection::NeedsModel => &worker.config.settings,
+    };
+    let shadow = settings.mode == Mode::Shadow;
+    let directives = settings.client.obeyed(head.directives);
+    if directives.only_if_cached && !shadow {
+        return refuse(out);
+    }
+    State::Forwarded(Box::new(Forwarded {
+        status: (!shadow).then(|| bypassed(reason)),
+        respond: settings.respond,
+        storable: None,
+        key: None,
+        rehearsal: None,
+        fallback: None,
+        place: None,
+    }))
 }
 
 impl From<NoCaller> for Bypass {

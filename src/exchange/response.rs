@@ -7,7 +7,7 @@ use crate::coding;
 use crate::config::Respond;
 use crate::http::{self, Headers};
 
-use super::capture::Hold;
+use super::budget::Hold;
 use super::fate::Fate;
 use super::intake::{Intake, Whole};
 use super::reply::{self, Served};
@@ -38,6 +38,8 @@ pub(super) struct Forwarded {
     pub(super) rehearsal: Option<Rehearsal>,
     /// What is served if the upstream fails.
     pub(super) fallback: Option<Fallback>,
+    /// What the exchange takes, unless it was refused a place.
+    pub(super) place: Option<Hold>,
 }
 
 /// The head of a response.
@@ -76,6 +78,7 @@ pub(super) struct Rehearsal {
 pub(super) struct Capturing {
     intake: Intake,
     rehearsal: Option<Rehearsal>,
+    _place: Option<Hold>,
 }
 
 impl Forwarded {
@@ -124,7 +127,11 @@ impl Forwarded {
                 State::Over
             }
             Ok(intake) => {
-                let capturing = Capturing { intake, rehearsal };
+                let capturing = Capturing {
+                    intake,
+                    rehearsal,
+                    _place: self.place,
+                };
                 if end_of_stream {
                     capturing.conclude(now, worker, out)
                 } else {
@@ -206,6 +213,9 @@ impl Rehearsal {
         let fresh = Entry::decode(&fate.key(), bytes, &Seal::Checksum).ok();
         let agreed = fresh.as_ref().and_then(|fresh| {
             let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
+            // They are taken apart one after the other.
+            let bytes = [&one, &other].map(|answer| api.conversion_bytes(answer));
+            let _room = Hold::take(&worker.budget, bytes.into_iter().max()?)?;
             let agreed = api.agree(&one, &self.entry.head.form, &other, &fresh.head.form);
             Some((agreed.ok()?, api.tokens(&other, &fresh.head.form)))
         });

@@ -15,12 +15,14 @@
 //!  Free ── begin ──► Over: who waited is released
 //! ```
 
+use std::rc::Rc;
+
 use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::shares::Share;
 use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
-use super::capture::Hold;
+use super::budget::{Held, Hold};
 use super::fate::Fate;
 use super::intake::{Intake, is_genuine};
 use super::request::Keyed;
@@ -387,11 +389,17 @@ fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, now: u64, worker: &Worker)
 
 /// A flight is over: who waits gets its answer, or goes to the upstream.
 fn end(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, worker: &Worker) {
-    let release = match entry {
-        Some(entry) => Release::Answer {
-            entry: entry.into(),
+    // They are released a few at a time.
+    let held = entry.map(|entry| {
+        let bytes = entry.capacity();
+        Held::new(entry, bytes, &worker.budget)
+    });
+    let release = match held {
+        Some(Some(entry)) => Release::Answer {
+            entry: Rc::new(entry),
             tier,
         },
+        Some(None) => Release::Go(CollapseFault::CaptureLimit),
         None => Release::Go(CollapseFault::LeaderFailed),
     };
     worker.release(worker.flights.end(key), &release);

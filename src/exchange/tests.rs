@@ -159,13 +159,21 @@ impl Host {
     }
 
     fn request(&mut self, fields: &Fields, body: &str) {
+        self.request_headers(fields);
+        self.request_body(body);
+    }
+
+    fn request_headers(&mut self, fields: &Fields) {
         let headers = headers(fields);
         let end_of_stream = false;
         let out = self.step(Input::RequestHeaders {
             headers,
             end_of_stream,
         });
-        self.carry_out(out, body);
+        self.carry_out(out, "");
+    }
+
+    fn request_body(&mut self, body: &str) {
         if self.exchange.holds_request() {
             let out = self.step(Input::RequestBody {
                 held: body.len(),
@@ -246,6 +254,11 @@ fn miss(worker: &Rc<Worker>, request: &Fields, ask: &str, response: &Fields, bod
     host.response_body(body, true);
     host.close();
     host
+}
+
+/// Others hold all that is left of the budget.
+fn fill(worker: &Worker) -> budget::Hold {
+    budget::Hold::take(&worker.budget, worker.budget.left()).unwrap()
 }
 
 fn json_miss(worker: &Rc<Worker>) -> Host {
@@ -983,8 +996,12 @@ fn a_capture_ends_as_soon_as_the_answer_cannot_be_whole() {
 
 #[test]
 fn a_worker_that_captures_too_much_stores_less_and_serves_all_the_same() {
-    let worker = worker(r#"{"limits": {"max_capture_bytes": 100}}"#);
-    let host = json_miss(&worker);
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    let _others = fill(&worker);
+    host.response_headers(&ok("application/json", &[]), true);
+    host.response_body(JSON, true);
     assert_eq!(
         host.answer_result(),
         Some(not_stored(NotStored::CaptureLimit))
@@ -1359,4 +1376,102 @@ fn a_request_that_comes_again_by_another_route_is_another_request() {
         again.request(&post(&[]), ASK_JSON);
         assert_eq!(again.request_result(), Some(result), "{cluster}");
     }
+}
+
+/// A request with so much more in its headers than decides.
+fn padded(extra: Extra<'_>) -> Fields {
+    let mut fields = post(extra);
+    fields.extend(std::iter::repeat_n(("x-pad", "v".repeat(3_900)), 15));
+    fields
+}
+
+#[test]
+fn a_request_that_is_held_keeps_no_header_but_those_that_matter_later() {
+    let worker = worker("{}");
+    let all = worker.budget.left();
+    let mut host = Host::new(&worker);
+    host.request_headers(&padded(&[("accept-encoding", "gzip")]));
+    assert!(all - worker.budget.left() < 2_048);
+    drop(host);
+    assert_eq!(worker.budget.left(), all);
+    // What is kept is all that an answer depends on.
+    let gzipped = ok("application/json", &[("content-encoding", "gzip")]);
+    let mut first = Host::new(&worker);
+    first.request(&padded(&[("accept-encoding", "gzip")]), ASK_JSON);
+    first.response_headers(&gzipped, true);
+    let out = first.step(Input::ResponseBody {
+        chunk: Some(&gzip(JSON)),
+        size: gzip(JSON).len(),
+        end_of_stream: true,
+        now: NOW,
+    });
+    first.carry_out(out, "");
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    for (accepted, coding) in [("gzip", Some("gzip")), ("br", None)] {
+        let request = padded(&[("accept-encoding", accepted)]);
+        let mut host = Host::new(&worker);
+        host.stored.clone_from(&first.stored);
+        host.request(&request, ASK_JSON);
+        assert_eq!(host.request_result(), Some(RequestResult::Hit));
+        assert_eq!(host.header("content-encoding").as_deref(), coding);
+    }
+    let mut other = Host::new(&worker);
+    other.stored = first.stored;
+    let authorization = [("authorization", "Bearer another")];
+    other.request(&padded(&authorization), ASK_JSON);
+    assert!(other.reply.is_none(), "what decides is kept");
+}
+
+#[test]
+fn requests_that_begin_and_do_not_end_are_followed_only_as_long_as_there_is_room() {
+    let huge = "Bearer ".to_owned() + &"k".repeat(50_000);
+    for (extra, config, at_least) in [
+        (&[][..], "{}", 20_000),
+        (&[("authorization", huge.as_str())], "{}", 1_000),
+        (&[("x-pad", huge.as_str())], "{}", 20_000),
+        (
+            &[("x-pad", huge.as_str())],
+            r#"{"stale_while_revalidate": "1m"}"#,
+            500,
+        ),
+    ] {
+        let worker = worker(config);
+        let mut held = Vec::new();
+        let refused = loop {
+            let mut host = Host::new(&worker);
+            host.request_headers(&post(extra));
+            if !host.exchange.holds_request() {
+                break host;
+            }
+            held.push(host);
+        };
+        assert!(held.len() > at_least, "{}", held.len());
+        let limit = RequestResult::Bypass(Bypass::CaptureLimit);
+        assert_eq!(refused.request_result(), Some(limit));
+        // It goes on to the upstream, and its client is told why.
+        assert!(refused.reply.is_none() && refused.exchange.awaits_response());
+        held.clear();
+        assert_eq!(worker.budget.left(), 64 << 20);
+        let mut host = Host::new(&worker);
+        host.request(&post(extra), ASK_JSON);
+        let absent = RequestResult::Miss(Miss::Absent);
+        assert_eq!(host.request_result(), Some(absent));
+    }
+}
+
+#[test]
+fn a_request_keeps_its_place_until_its_answer_has_passed() {
+    let worker = worker("{}");
+    let all = worker.budget.left();
+    let mut host = Host::new(&worker);
+    host.request(&post(&[]), ASK_JSON);
+    let forwarded = worker.budget.left();
+    assert!(forwarded < all);
+    host.response_headers(&ok("application/json", &[]), true);
+    let (first, rest) = JSON.split_at(20);
+    host.response_body(first, false);
+    assert!(worker.budget.left() < forwarded);
+    host.response_body(rest, true);
+    assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
+    assert_eq!(worker.budget.left(), all);
 }

@@ -28,7 +28,7 @@ use super::{
 pub struct Worker {
     /// The configuration that holds for exchanges begun under it.
     pub config: Config,
-    /// What all captures together may hold.
+    /// What requests that are held and answers that are captured may take together.
     pub budget: CaptureBudget,
     /// How long an answer may live that is stored under this configuration, in milliseconds.
     longest_ttl: u64,
@@ -38,6 +38,8 @@ pub struct Worker {
     pub(super) routes: Routes,
     pub(super) deciding: Deciding,
     pub(super) needed: NeededAttributes,
+    /// Some requests may be sent once more, to refresh what has expired.
+    pub(super) resends: bool,
     /// `None` without a random key.
     pub(super) repeats: Option<Repeats>,
     /// To be run as soon as the host has woken the worker up.
@@ -78,6 +80,9 @@ impl Worker {
     /// faster.
     pub fn new(config: Config, seed: u64, secret: Option<[u64; 4]>) -> Self {
         let mut random = Random::new(seed);
+        let resends = config
+            .all_settings()
+            .any(|settings| !settings.stale_while_revalidate.is_zero());
         let http = config.http.clone().map(|settings| {
             let key = settings.integrity_key.as_ref();
             Remote {
@@ -95,6 +100,7 @@ impl Worker {
             http,
             deciding: Deciding::new(&config),
             needed: NeededAttributes::new(config.all_settings()),
+            resends,
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),

@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::attributes::Attributes;
-use crate::exchange::{Exchange, Input, Output, Release, Reply};
+use crate::exchange::{Exchange, Held, Input, Output, Release, Reply};
 use crate::http::Headers;
 use crate::store::HostFault;
 
@@ -28,7 +28,7 @@ pub(super) struct Stream {
     /// The host holds the request back, because the last callback said so.
     paused: bool,
     /// How the request came and by which route, if it matters what that makes of it.
-    came: Option<(Headers, Attributes)>,
+    came: Option<Box<(Held<Headers>, Attributes)>>,
     /// The longest body of use in the reply to the callout that is waited for.
     max_reply_bytes: usize,
 }
@@ -116,7 +116,7 @@ impl Stream {
                     self.shared.wait(self.id, me, &key, (since, deadline));
                 }
             }
-            Output::WatchRoute(headers, by) => self.came = Some((headers, by)),
+            Output::WatchRoute(headers, by) => self.came = Some(Box::new((headers, by))),
             Output::Leave(key) => self.shared.leave(self.id, &key),
             // All contexts do the others alike, or tasks alone say them.
             _ => {}
@@ -226,9 +226,10 @@ impl Stream {
 
     fn logged(&mut self) {
         self.closed();
-        if let Some((came, by)) = self.came.take()
+        if let Some(watched) = self.came.take()
             && let Ok(sent) = host::request_headers()
         {
+            let (came, by) = *watched;
             self.shared.worker.observe(&came, &sent, &by);
         }
     }

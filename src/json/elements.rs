@@ -119,6 +119,11 @@ impl Elements {
         }
     }
 
+    /// How many bytes it has allocated.
+    pub fn held_bytes(&self) -> usize {
+        self.element.capacity()
+    }
+
     /// Whether the array is closed.
     pub fn is_ended(&self) -> bool {
         matches!(self.state, State::Ended)

@@ -32,12 +32,21 @@ pub type TakeMember<'t, 'a> = &'t mut dyn FnMut(&str, &mut Reader<'a>) -> Result
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
     rest: &'a [u8],
+    /// How many elements of lists were kept.
+    kept: usize,
 }
+
+/// More elements than any answer has that is looked at, of all its lists together. What is kept of one
+/// takes many times the `{}` that whoever writes the text needs for it.
+const MAX_KEPT: usize = 1 << 16;
 
 impl<'a> Reader<'a> {
     /// A reader of all of a text.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { rest: text }
+        Self {
+            rest: text,
+            kept: 0,
+        }
     }
 
     /// Reads a text that is one value.
@@ -48,6 +57,18 @@ impl<'a> Reader<'a> {
         let mut json = Self::new(text);
         value.read(&mut json)?;
         json.end()
+    }
+
+    /// Counts an element of a list that is kept.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub fn keep(&mut self) -> Result<(), Malformed> {
+        self.kept = self.kept.saturating_add(1);
+        match self.kept {
+            0..=MAX_KEPT => Ok(()),
+            _ => Err(Malformed),
+        }
     }
 
     /// Whether a text is JSON.

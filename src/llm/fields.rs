@@ -140,6 +140,7 @@ impl<'a, T: Read<'a> + Default> Read<'a> for Vec<T> {
             if self.len() >= MAX_ELEMENTS {
                 return Err(Malformed);
             }
+            json.keep()?;
             self.push_mut(T::default()).read(json)
         })
     }
@@ -259,6 +260,25 @@ mod tests {
     struct Object;
 
     read_members!(Object:);
+
+    #[derive(Default)]
+    struct Nested {
+        list: Vec<Object>,
+    }
+
+    read_members!(Nested: list);
+
+    #[test]
+    fn lists_in_lists_are_not_read_beyond_a_bound_of_all_together() {
+        let read = |lists: usize| {
+            let nested = format!("{{\"list\":[{}]}}", vec!["{}"; 1_000].join(","));
+            let json = format!("[{}]", vec![nested.as_str(); lists].join(","));
+            let mut list = Vec::<Nested>::new();
+            Reader::whole(json.as_bytes(), &mut list).map(|()| list.last().map(|l| l.list.len()))
+        };
+        assert_eq!(read(65), Ok(Some(1_000)));
+        assert_eq!(read(66), Err(Malformed));
+    }
 
     #[test]
     fn a_list_may_be_null_and_is_not_read_beyond_its_bound() {

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 use super::anew::{Attribution, CallId};
 use super::documents;
 use super::fields::{self, Content, Said, read_members};
+use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
@@ -335,6 +336,10 @@ impl Stream {
         self.candidates.get_mut(place).ok_or(Fault::Choices)
     }
 
+    fn candidate_bytes(&self) -> usize {
+        list_bytes(&self.candidates)
+    }
+
     fn answer(&self) -> Result<Answer, Fault> {
         if self.candidates.is_empty() && self.blocked {
             return Ok(Answer {
@@ -372,6 +377,10 @@ impl DocumentJudge for Stream {
         self.take(&Chunk::parse(json)?, listener)
     }
 
+    fn held_bytes(&self) -> usize {
+        self.candidate_bytes()
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.answer()
     }
@@ -383,6 +392,10 @@ impl EventJudge for Stream {
             return Err(Fault::Error);
         }
         self.document(event.data, listener)
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.candidate_bytes()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

@@ -95,6 +95,9 @@ pub trait Judge {
         false
     }
 
+    /// How many bytes it has allocated for what it was fed, told at once.
+    fn held_bytes(&self) -> usize;
+
     /// Gives the verdict at the answer's end. `whole` is all that was fed.
     ///
     /// # Errors
@@ -123,6 +126,10 @@ impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
         Ok(())
     }
 
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault> {
         // serde_json does not look into the strings that it skips.
         std::str::from_utf8(whole).map_err(|_| Fault::Malformed)?;
@@ -139,6 +146,9 @@ pub(super) trait EventJudge {
     fn is_over(&self) -> bool {
         false
     }
+
+    /// See [`Judge::held_bytes`].
+    fn held_bytes(&self) -> usize;
 
     /// Gives the verdict after the last event.
     fn finish(&self) -> Result<Answer, Fault>;
@@ -177,6 +187,11 @@ impl Judge for Events {
         self.judge.is_over()
     }
 
+    fn held_bytes(&self) -> usize {
+        let parser = self.parser.held_bytes();
+        parser.saturating_add(self.judge.held_bytes())
+    }
+
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
         let ending = self.parser.finish();
         only_events(ending.stray_lines, ending.invalid_utf8_lines)?;
@@ -205,6 +220,9 @@ pub(super) trait MessageJudge {
 
     /// Whether the end marker has come.
     fn is_over(&self) -> bool;
+
+    /// See [`Judge::held_bytes`].
+    fn held_bytes(&self) -> usize;
 
     /// Gives the verdict after the last event.
     fn finish(&self) -> Result<Answer, Fault>;
@@ -254,6 +272,11 @@ impl Judge for Messages {
         self.judge.is_over()
     }
 
+    fn held_bytes(&self) -> usize {
+        let parser = self.parser.held_bytes();
+        parser.saturating_add(self.judge.held_bytes())
+    }
+
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
         if self.parser.is_pending() {
             return Err(Fault::Pending);
@@ -267,6 +290,9 @@ impl Judge for Messages {
 pub(super) trait DocumentJudge {
     /// Takes the next document, which is UTF-8 but may still not be JSON.
     fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
+
+    /// See [`Judge::held_bytes`].
+    fn held_bytes(&self) -> usize;
 
     /// Gives the verdict after the last document.
     fn finish(&self) -> Result<Answer, Fault>;
@@ -299,6 +325,11 @@ impl Judge for Lines {
         });
         verdict?;
         only_events(0, self.parser.invalid_utf8_lines())
+    }
+
+    fn held_bytes(&self) -> usize {
+        let parser = self.parser.held_bytes();
+        parser.saturating_add(self.judge.held_bytes())
     }
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
@@ -345,6 +376,11 @@ impl Judge for ArrayElements {
             NotElements::AfterEnd => Fault::AfterEnd,
             NotElements::Syntax | NotElements::TooDeep => Fault::Malformed,
         })
+    }
+
+    fn held_bytes(&self) -> usize {
+        let elements = self.elements.held_bytes();
+        elements.saturating_add(self.judge.held_bytes())
     }
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {

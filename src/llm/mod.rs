@@ -14,6 +14,7 @@ mod documents;
 mod events;
 mod fields;
 mod gemini;
+mod held;
 mod json;
 mod judge;
 mod meaning;
@@ -245,6 +246,13 @@ impl Api {
             (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
         }?;
         self.judged(converted, wanted)
+    }
+
+    /// The most bytes of memory that [`Api::convert`], [`Api::zero_usage`] or one side of
+    /// [`Api::agree`] holds at one time for this answer, with what it gives.
+    pub fn conversion_bytes(self, answer: &[u8]) -> usize {
+        const FACTOR: usize = 16;
+        answer.len().saturating_mul(FACTOR)
     }
 
     /// The same answer with every count of tokens that it reports set to zero.

@@ -318,6 +318,10 @@ impl DocumentJudge for Stream {
         Ok(())
     }
 
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         if !self.any {
             return Err(Fault::Choices);

@@ -45,6 +45,8 @@ use std::mem;
 
 use crc32fast::Hasher;
 
+use super::held::{PER_ALLOCATION, list_bytes};
+
 /// Watches the pieces of text of one stream.
 ///
 /// It holds at most 8 choices and about 1 KiB for each; further choices are not watched.
@@ -84,6 +86,12 @@ impl Stutter {
         if let Some(choice) = self.choices.get_mut(place) {
             choice.state = mem::take(&mut choice.state).piece(text.as_bytes(), now_ms);
         }
+    }
+
+    /// How many bytes it has allocated.
+    pub fn held_bytes(&self) -> usize {
+        let heard = self.choices.iter().map(|choice| choice.state.held_bytes());
+        heard.fold(list_bytes(&self.choices), usize::saturating_add)
     }
 
     /// How sure it is that the stream stutters, in `0.0..=1.0`.
@@ -170,6 +178,15 @@ impl State {
         }
     }
 
+    fn held_bytes(&self) -> usize {
+        match self {
+            Self::Initial | Self::Terminating { .. } => 0,
+            Self::NormalFlow(heard)
+            | Self::Stuttering(heard, _)
+            | Self::Recovering(heard, _, _) => heard.held_bytes(),
+        }
+    }
+
     fn score(&self) -> f64 {
         match self {
             Self::Initial => 0.0,
@@ -216,6 +233,13 @@ impl Heard {
             at_ms: now_ms,
             highest: 0.0,
         }
+    }
+
+    /// With what it is itself, as it is in a box.
+    fn held_bytes(&self) -> usize {
+        let heads = [&self.last, &self.whole].map(|told| told.head.capacity());
+        let own = size_of::<Self>().saturating_add(3 * PER_ALLOCATION);
+        heads.into_iter().fold(own, usize::saturating_add)
     }
 
     fn compare(&self, piece: &[u8]) -> Step {

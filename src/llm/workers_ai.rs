@@ -223,6 +223,11 @@ impl EventJudge for Stream {
         self.done
     }
 
+    fn held_bytes(&self) -> usize {
+        let calls = self.tool_calls.held_bytes();
+        calls.saturating_add(self.choices.held_bytes())
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         if !self.choices.is_empty() {
             // Not both.

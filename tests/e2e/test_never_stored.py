@@ -302,7 +302,7 @@ def test_an_answer_over_the_size_limits_passes_whole_and_is_not_stored(envoys, p
 
 def test_captures_of_one_worker_are_bounded_together(envoys, standin, prompt):
     """Two streams at once do not fit; the second passes unstored while the first is captured."""
-    envoy = envoys.configured({"limits": {"max_capture_bytes": "8KiB"}})
+    envoy = envoys.configured({"limits": {"max_capture_bytes": "12KiB"}})
     first, second = chat(prompt(), True), chat(prompt(), True)
     step = f"captured {prompt()}"
     with Http1Connection(envoy.port) as connection:

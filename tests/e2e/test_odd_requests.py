@@ -130,7 +130,7 @@ def test_a_prompt_right_at_the_limit_is_cached_and_one_byte_more_is_not(envoy, p
     def of(size: int) -> bytes:
         body = json.dumps(chat(prompt(), padding="")).encode()
         return body.replace(b'"padding": ""', b'"padding": "%b"' % (b"p" * (size - len(body))))
-    limit = 1 << 20
+    limit = 16 << 20
     for chunked in (False, True):
         fits, over = of(limit), of(limit + 1)
         assert (len(fits), len(over)) == (limit, limit + 1)

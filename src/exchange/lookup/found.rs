@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
-use crate::exchange::capture::Hold;
+use crate::exchange::budget::Hold;
 use crate::exchange::intake::is_genuine;
 use crate::exchange::reply::{Addressee, Served, Told};
 use crate::exchange::response::Fallback;
@@ -18,6 +18,9 @@ use crate::llm::{Form, Lossy};
 use crate::store::StoreFault;
 
 use super::Search;
+
+/// A form that says more of itself is none that an answer could be held against.
+const MAX_RIVAL_BYTES: usize = 512;
 
 /// An entry that is not too old for a request, in whatever form.
 #[derive(Debug)]
@@ -156,11 +159,12 @@ impl Search {
             validity,
         } = found;
         let expired = matches!(validity, Validity::Expired { .. });
-        let converted = self.converted(&entry, worker).map_err(|lossy| {
+        let converted = self.converted(&entry, worker).inspect_err(|miss| {
             let asked = self.request.ask.form.as_ref();
             let rival = Some(&entry.head.form).filter(|form| !expired && Some(*form) != asked);
-            self.request.rival = rival.cloned();
-            Miss::Form(lossy)
+            // Who can write to a store chooses how long its options are.
+            let rival = rival.filter(|form| form.options.len() <= MAX_RIVAL_BYTES);
+            self.request.rival = rival.filter(|_| matches!(miss, Miss::Form(_))).cloned();
         })?;
         Ok(Usable {
             entry,
@@ -194,7 +198,7 @@ impl Search {
 
     /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
     /// if that is the entry as it is.
-    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Lossy> {
+    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Miss> {
         if self.serves_as_it_is(entry) {
             return Ok(None);
         }
@@ -203,14 +207,18 @@ impl Search {
         let mut body = match entry.head.headers.get("content-encoding") {
             None => Cow::Borrowed(entry.body()),
             Some(coding) => Cow::Owned(
-                coding::decode(coding, entry.body(), max_bytes).map_err(|_| Lossy::Malformed)?,
+                coding::decode(coding, entry.body(), max_bytes)
+                    .map_err(|_| Miss::Form(Lossy::Malformed))?,
             ),
         };
+        let _room =
+            Hold::take(&worker.budget, api.conversion_bytes(&body)).ok_or(Miss::ConversionLimit)?;
         if *form != entry.head.form {
-            body = Cow::Owned(api.convert(&body, &entry.head.form, form)?);
+            let converted = api.convert(&body, &entry.head.form, form);
+            body = Cow::Owned(converted.map_err(Miss::Form)?);
         }
         if self.zero_usage() {
-            body = Cow::Owned(api.zero_usage(&body, form)?);
+            body = Cow::Owned(api.zero_usage(&body, form).map_err(Miss::Form)?);
         }
         Ok(Some((form.clone(), body.into_owned())))
     }

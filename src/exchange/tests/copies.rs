@@ -77,3 +77,28 @@ fn what_expired_is_not_copied() {
     let host = again(&worker, converted(&worker), &post(&[]), ASK_STREAM, 11_000);
     assert_ne!(host.request_result(), Some(RequestResult::Hit));
 }
+
+#[test]
+fn what_there_is_no_room_to_convert_is_a_miss_that_says_so() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.stored = json_miss(&worker).stored;
+    host.request_headers(&post(&[]));
+    let others = fill(&worker);
+    host.request_body(ASK_STREAM);
+    let full = RequestResult::Miss(Miss::ConversionLimit);
+    assert_eq!(host.request_result(), Some(full));
+    host.response_headers(&ok("text/event-stream", &[]), true);
+    assert_eq!(
+        host.header("cache-status").unwrap(),
+        "envoy-llm-cache; fwd=miss; detail=conversion_limit"
+    );
+    drop(others);
+    let before = worker.budget.left();
+    let stored = host.stored.take();
+    let mut host = Host::new(&worker);
+    host.stored = stored;
+    host.request(&post(&[]), ASK_STREAM);
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+    assert_eq!(worker.budget.left(), before, "it is done");
+}

@@ -483,3 +483,28 @@ fn an_answer_that_was_there_before_is_none_to_those_who_wait() {
     let gone = Release::Go(CollapseFault::LeaderFailed);
     assert_eq!(released(&worker), [(10, gone)]);
 }
+
+#[test]
+fn an_answer_is_held_for_those_who_wait_if_there_is_room_for_it() {
+    for is_full in [false, true] {
+        let worker = worker(COLLAPSE);
+        let all = worker.budget.left();
+        let mut leader = leader(&worker);
+        let mut waiters = [1, 2].map(|number| waiter(&worker, number, ASK_JSON));
+        answer(&mut leader, "200");
+        let others = is_full.then(|| fill(&worker));
+        let left = worker.budget.left();
+        let released = run(&worker, leader.stored.as_ref());
+        let result = match is_full {
+            true => RequestResult::Miss(Miss::Collapse(CollapseFault::CaptureLimit)),
+            false => RequestResult::Collapsed,
+        };
+        assert_eq!(worker.budget.left() < left, !is_full);
+        for (host, (_, how)) in waiters.iter_mut().zip(released) {
+            release(host, how);
+            assert_eq!(host.request_result(), Some(result));
+        }
+        drop((others, waiters, leader));
+        assert_eq!(worker.budget.left(), all);
+    }
+}

@@ -633,12 +633,11 @@ fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
 fn an_expired_object_that_there_is_no_room_to_hold_is_left_to_others() {
     let rest = r#""store": {"memory": null, "http": {"cluster": "s3", "protocol": "rest"}}"#;
     let entry = only_entry(&worker(&format!("{{{rest}}}")));
-    let worker = worker(&format!(
-        r#"{{"stale_while_revalidate": "2h", "limits": {{"max_capture_bytes": 100}}, {rest}}}"#
-    ));
+    let worker = worker(&format!(r#"{{"stale_while_revalidate": "2h", {rest}}}"#));
     let mut host = Host::new(&worker);
     host.now = NOW + 3_600_000;
     host.request(&post(&[("cache-control", "only-if-cached")]), ASK_JSON);
+    let _others = fill(&worker);
     host.called(reply(200, &entry));
     assert_eq!(
         host.request_result(),

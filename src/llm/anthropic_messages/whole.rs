@@ -1,6 +1,7 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
 use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, Listener, events};
 use crate::json::Reader;
@@ -62,6 +63,12 @@ impl Stream {
     /// Whether the message has ended.
     pub(in crate::llm) fn has_stopped(&self) -> bool {
         self.stopped
+    }
+
+    /// What the content blocks hold that are not finished, of which there are few.
+    pub(in crate::llm) fn open_bytes(&self) -> usize {
+        let arguments = self.open.iter().map(|block| text_bytes(&block.arguments));
+        arguments.fold(list_bytes(&self.open), usize::saturating_add)
     }
 
     /// Takes the next event, which is UTF-8.
@@ -219,6 +226,10 @@ impl EventJudge for Stream {
 
     fn is_over(&self) -> bool {
         self.has_stopped()
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.open_bytes()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

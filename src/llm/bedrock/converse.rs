@@ -1,6 +1,7 @@
 //! Whether an answer of `Converse` is whole, and what a request for one asks.
 
 use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::MessageJudge;
 use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit, anthropic_messages};
 use crate::json::{Canonical, Reader, canonicalize};
@@ -184,6 +185,8 @@ pub(super) struct Stream {
     started: bool,
     /// Every content block seen. Text has no start of its own: its first delta opens the block.
     blocks: Vec<BlockState>,
+    /// The allocated bytes of the arguments of all of them.
+    argument_bytes: usize,
     finish: Option<Finish>,
     said: bool,
     stopped: bool,
@@ -241,6 +244,10 @@ impl MessageJudge for Stream {
         self.ended
     }
 
+    fn held_bytes(&self) -> usize {
+        list_bytes(&self.blocks).saturating_add(self.argument_bytes)
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         if !self.started {
             return Err(Fault::Choices);
@@ -279,10 +286,14 @@ impl Stream {
         if !block.is_open {
             return Err(Fault::Malformed);
         }
+        let mut grown = 0;
         if let Some(call) = &delta.tool_use {
             let more = call.input.as_str().ok_or(Fault::Malformed)?;
+            let held = text_bytes(&block.arguments);
             block.arguments.push_str(more);
+            grown = text_bytes(&block.arguments).saturating_sub(held);
         }
+        self.argument_bytes = self.argument_bytes.saturating_add(grown);
         match &delta.text {
             Content::Text(text) => {
                 self.said |= !text.is_empty();
@@ -301,7 +312,9 @@ impl Stream {
         }
         block.check_arguments()?;
         block.is_open = false;
-        block.arguments = String::new();
+        let arguments = std::mem::take(&mut block.arguments);
+        let held = text_bytes(&arguments);
+        self.argument_bytes = self.argument_bytes.saturating_sub(held);
         Ok(())
     }
 

@@ -304,6 +304,15 @@ impl MessageJudge for Stream {
         matches!(&self.model, Some(Model::Anthropic(stream)) if stream.has_stopped())
     }
 
+    fn held_bytes(&self) -> usize {
+        match &self.model {
+            Some(Model::Anthropic(stream)) => stream.open_bytes(),
+            Some(Model::Nova(stream)) => stream.held_bytes(),
+            // At most MAX_SAMPLES numbers.
+            Some(Model::Cohere(_) | Model::Texts(_)) | None => 0,
+        }
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         let answer = match self.model.as_ref().ok_or(Fault::Choices)? {
             Model::Anthropic(stream) => stream.answer(),

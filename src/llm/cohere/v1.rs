@@ -75,6 +75,10 @@ impl DocumentJudge for Stream {
         Ok(())
     }
 
+    fn held_bytes(&self) -> usize {
+        0
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         match self.end {
             Some(answer) => Ok(answer),

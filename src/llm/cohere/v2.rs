@@ -1,6 +1,7 @@
 //! Version 2 of chat: its events judged.
 
 use super::super::fields::{self, Said, read_members, read_word};
+use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, Listener};
 use super::{Block, Reason, ToolCall, parses};
@@ -75,6 +76,8 @@ pub(super) struct Stream {
     open_blocks: Vec<u64>,
     /// The arguments so far of the calls that are open.
     open_calls: Vec<(u64, String)>,
+    /// The allocated bytes of these arguments.
+    argument_bytes: usize,
     /// `message-end` has come.
     ended: bool,
     finish: Option<Finish>,
@@ -102,6 +105,12 @@ impl EventJudge for Stream {
             return Err(Fault::AfterEnd);
         }
         self.take(&event, listener)
+    }
+
+    fn held_bytes(&self) -> usize {
+        list_bytes(&self.open_blocks)
+            .saturating_add(list_bytes(&self.open_calls))
+            .saturating_add(self.argument_bytes)
     }
 
     fn finish(&self) -> Result<Answer, Fault> {
@@ -147,16 +156,25 @@ impl Stream {
                 if self.open_call(event.index).is_some() {
                     return Err(Fault::Malformed);
                 }
-                self.open_calls.push((event.index, arguments.to_owned()));
+                let arguments = arguments.to_owned();
+                let held = text_bytes(&arguments);
+                self.argument_bytes = self.argument_bytes.saturating_add(held);
+                self.open_calls.push((event.index, arguments));
             }
             Kind::CallDelta => {
                 let place = self.open_call(event.index);
                 let call = place.and_then(|place| self.open_calls.get_mut(place));
-                call.ok_or(Fault::Malformed)?.1.push_str(arguments);
+                let (_, so_far) = call.ok_or(Fault::Malformed)?;
+                let held = text_bytes(so_far);
+                so_far.push_str(arguments);
+                let grown = text_bytes(so_far).saturating_sub(held);
+                self.argument_bytes = self.argument_bytes.saturating_add(grown);
             }
             Kind::CallEnd => {
                 let place = self.open_call(event.index).ok_or(Fault::Malformed)?;
                 let (_, arguments) = self.open_calls.swap_remove(place);
+                let held = text_bytes(&arguments);
+                self.argument_bytes = self.argument_bytes.saturating_sub(held);
                 if !parses(&arguments) {
                     return Err(Fault::ToolArguments);
                 }

@@ -3,6 +3,7 @@
 
 use crate::json::Reader;
 use crate::llm::fields::{self, Content, Said, read_members, read_word};
+use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener, events};
 use crate::sse::Event;
@@ -114,7 +115,10 @@ impl<'a> Completion<'a> {
 
 /// The tool calls of one choice, whose arguments come in pieces: at most as much as was fed.
 #[derive(Debug, Default)]
-pub(in crate::llm) struct ToolCalls(Vec<CallState>);
+pub(in crate::llm) struct ToolCalls {
+    calls: Vec<CallState>,
+    held: usize,
+}
 
 #[derive(Debug)]
 struct CallState {
@@ -132,35 +136,50 @@ impl ToolCalls {
         let same_id = |call: &CallState| id.is_empty() || call.id.is_empty() || call.id == id;
         let place = match piece.index {
             Some(_) => self
-                .0
+                .calls
                 .iter()
                 .rposition(|call| call.index == piece.index && same_id(call)),
-            None if id.is_empty() => self.0.len().checked_sub(1),
-            None => self.0.iter().rposition(|call| call.id == id),
+            None if id.is_empty() => self.calls.len().checked_sub(1),
+            None => self.calls.iter().rposition(|call| call.id == id),
         };
+        let listed = list_bytes(&self.calls);
         let call = match place {
-            Some(place) => self.0.get_mut(place).ok_or(Fault::ToolArguments)?,
-            None if self.0.len() >= MAX_TOOL_CALLS => return Err(Fault::ToolArguments),
-            None => self.0.push_mut(CallState {
+            Some(place) => self.calls.get_mut(place).ok_or(Fault::ToolArguments)?,
+            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(Fault::ToolArguments),
+            None => self.calls.push_mut(CallState {
                 index: piece.index,
                 id: String::new(),
                 arguments: String::new(),
             }),
         };
+        let held = call.held_bytes();
         if call.id.is_empty() {
             call.id.push_str(id);
         }
         // Arguments that are not text have been parsed already.
         call.arguments
             .push_str(piece.function.arguments.as_str().unwrap_or_default());
+        let grown = call.held_bytes().saturating_sub(held);
+        let listed = list_bytes(&self.calls).saturating_sub(listed);
+        self.held = self.held.saturating_add(grown).saturating_add(listed);
         Ok(())
+    }
+
+    pub(in crate::llm) fn held_bytes(&self) -> usize {
+        self.held
     }
 
     /// Whether the arguments of every call parse.
     pub(in crate::llm) fn check(&self) -> Result<(), Fault> {
-        self.0
+        self.calls
             .iter()
             .try_for_each(|call| check_arguments(&call.arguments))
+    }
+}
+
+impl CallState {
+    fn held_bytes(&self) -> usize {
+        text_bytes(&self.id).saturating_add(text_bytes(&self.arguments))
     }
 }
 
@@ -191,21 +210,41 @@ struct ChoiceState {
     arguments: String,
 }
 
+impl ChoiceState {
+    fn held_bytes(&self) -> usize {
+        self.tool_calls
+            .held_bytes()
+            .saturating_add(text_bytes(&self.arguments))
+    }
+}
+
 /// The choices seen so far.
 #[derive(Debug, Default)]
-pub(in crate::llm) struct Choices(Vec<ChoiceState>);
+pub(in crate::llm) struct Choices {
+    choices: Vec<ChoiceState>,
+    /// What the choices hold.
+    held: usize,
+}
 
 impl Choices {
     /// Takes a choice of a chunk.
     pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
         let state = self.take(choice, &choice.delta)?;
+        let held = state.held_bytes();
         for call in &choice.delta.tool_calls {
             state.tool_calls.take(call)?;
         }
         if let Some(arguments) = function_arguments(&choice.delta) {
             state.arguments.push_str(arguments);
         }
+        let grown = state.held_bytes().saturating_sub(held);
+        self.held = self.held.saturating_add(grown);
         Ok(())
+    }
+
+    /// See [`Judge::held_bytes`](crate::llm::Judge::held_bytes).
+    pub(in crate::llm) fn held_bytes(&self) -> usize {
+        list_bytes(&self.choices).saturating_add(self.held)
     }
 
     /// Takes a choice of a whole completion.
@@ -222,10 +261,10 @@ impl Choices {
         message: &Message<'_>,
     ) -> Result<&mut ChoiceState, Fault> {
         let index = choice.index.unwrap_or(0);
-        let state = match self.0.iter().position(|state| state.index == index) {
-            Some(place) => self.0.get_mut(place).ok_or(Fault::Choices)?,
-            None if self.0.len() >= MAX_CHOICES => return Err(Fault::Choices),
-            None => self.0.push_mut(ChoiceState {
+        let state = match self.choices.iter().position(|state| state.index == index) {
+            Some(place) => self.choices.get_mut(place).ok_or(Fault::Choices)?,
+            None if self.choices.len() >= MAX_CHOICES => return Err(Fault::Choices),
+            None => self.choices.push_mut(ChoiceState {
                 index,
                 ..ChoiceState::default()
             }),
@@ -251,10 +290,10 @@ impl Choices {
 
     /// `marked` is whether the API's end marker was there.
     pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, Fault> {
-        if self.0.is_empty() || !(0..u64::from(expected)).all(|index| self.has(index)) {
+        if self.choices.is_empty() || !(0..u64::from(expected)).all(|index| self.has(index)) {
             return Err(Fault::Choices);
         }
-        for state in &self.0 {
+        for state in &self.choices {
             state.tool_calls.check()?;
             check_arguments(&state.arguments)?;
         }
@@ -268,21 +307,21 @@ impl Choices {
         };
         Ok(Answer {
             finish: self
-                .0
+                .choices
                 .iter()
                 .map(finish)
                 .fold(Finish::Complete, Finish::worse),
-            empty: self.0.iter().any(|state| !state.said),
-            marked_end: marked && self.0.iter().all(|state| state.finish.is_some()),
+            empty: self.choices.iter().any(|state| !state.said),
+            marked_end: marked && self.choices.iter().all(|state| state.finish.is_some()),
         })
     }
 
     pub(in crate::llm) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.choices.is_empty()
     }
 
     fn has(&self, index: u64) -> bool {
-        self.0.iter().any(|state| state.index == index)
+        self.choices.iter().any(|state| state.index == index)
     }
 }
 
@@ -356,6 +395,10 @@ impl EventJudge for Stream {
 
     fn is_over(&self) -> bool {
         self.done
+    }
+
+    fn held_bytes(&self) -> usize {
+        self.choices.held_bytes()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

@@ -3,6 +3,7 @@
 use super::super::fields;
 use super::response::{Item, Output, Response};
 use crate::llm::fields::{Content, Said, read_members, read_word};
+use crate::llm::held::list_bytes;
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener};
 use crate::sse::Event;
@@ -77,6 +78,10 @@ impl EventJudge for Stream {
             }
             Kind::None | Kind::Error | Kind::Other => Ok(()),
         }
+    }
+
+    fn held_bytes(&self) -> usize {
+        list_bytes(&self.open)
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

@@ -1,53 +1,21 @@
-//! How often memory is allocated for a request and for a passing chunk. Counted, not timed.
+//! How often memory is allocated for a request and for a passing chunk, and how much. Counted, not
+//! timed.
 
+mod counting;
+mod held;
+#[path = "../simulated/mod.rs"]
 mod simulated;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::rc::Rc;
 
+use counting::count;
 use envoy_llm_cache::exchange::{Exchange, Input, Output};
 use simulated::{Host, post};
 
-thread_local! {
-    static COUNT: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-fn count() {
-    // A thread that ends counts no more.
-    let _ended = COUNT.try_with(|count| count.set(count.get() + 1));
-}
-
-#[expect(unsafe_code, reason = "an allocator is unsafe by its nature")]
-// SAFETY: all is left to the system's allocator, with the same arguments.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        count();
-        // SAFETY: the caller's promise is passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
 fn allocations<T>(run: impl FnOnce() -> T) -> usize {
-    let before = COUNT.get();
+    let before = count();
     let kept = run();
-    let after = COUNT.get();
+    let after = count();
     drop(kept);
     after - before
 }

@@ -1,0 +1,297 @@
+//! What requests that are held and answers that are captured take is charged to the worker's budget:
+//! never more is allocated than that, and what is charged is at most twice as much.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
+
+use std::fmt::Write;
+use std::rc::Rc;
+
+use super::counting::live;
+use super::simulated::{NOW, post};
+use envoy_llm_cache::config::Config;
+use envoy_llm_cache::exchange::{Exchange, Input, Output, Worker};
+use envoy_llm_cache::http::Headers;
+use envoy_llm_cache::store::Joined;
+
+const ASK: &[u8] = br#"{"model":"m","messages":[]}"#;
+const ASK_STREAM: &[u8] = br#"{"model":"m","messages":[],"stream":true}"#;
+
+fn worker(config: &str) -> Rc<Worker> {
+    let config = Config::parse(config.as_bytes()).unwrap();
+    Rc::new(Worker::new(config, 1, Some([1, 2, 3, 4])))
+}
+
+/// As they come from the host: without a byte to spare.
+fn exact(headers: &Headers) -> Headers {
+    Headers::from_pairs(headers.to_pairs()).unwrap()
+}
+
+fn begin(worker: &Rc<Worker>, headers: Headers) -> Exchange {
+    let mut exchange = Exchange::new(Rc::clone(worker));
+    let begin = Input::RequestHeaders {
+        headers,
+        end_of_stream: false,
+    };
+    exchange.handle(begin, &mut Vec::new());
+    assert!(exchange.holds_request());
+    exchange
+}
+
+/// Takes the request on, with nothing in any store, until it goes to the upstream or waits.
+fn go_on(worker: &Worker, exchange: &mut Exchange, number: u32, body: &[u8]) -> Vec<Output> {
+    let mut left = Vec::new();
+    let whole = Input::RequestBody {
+        held: body.len(),
+        end_of_stream: true,
+    };
+    let mut outputs = Vec::new();
+    exchange.handle(whole, &mut outputs);
+    while let Some(output) = outputs.pop() {
+        let (found, now) = (Ok(None), NOW);
+        let answer = match output {
+            Output::ReadRequestBody => Input::RequestBodyRead(Some(body)),
+            Output::LookUp(_) => Input::LookedUp { found, now },
+            Output::Lease { .. } => Input::Leased {
+                joined: Joined::Unavailable,
+                found,
+                now,
+            },
+            Output::Wait {
+                key,
+                since,
+                deadline,
+            } => {
+                worker.wait(&key, number, since, deadline, &mut Vec::new());
+                continue;
+            }
+            output => {
+                left.push(output);
+                continue;
+            }
+        };
+        exchange.handle(answer, &mut outputs);
+    }
+    left
+}
+
+/// How much was allocated and how much charged meanwhile.
+struct Taken<'w> {
+    worker: &'w Worker,
+    live: isize,
+    left: usize,
+}
+
+impl<'w> Taken<'w> {
+    fn since_now(worker: &'w Worker) -> Self {
+        Self {
+            worker,
+            live: live(),
+            left: worker.budget.left(),
+        }
+    }
+
+    fn both(&self) -> (usize, usize) {
+        (
+            usize::try_from(live() - self.live).unwrap(),
+            self.left - self.worker.budget.left(),
+        )
+    }
+}
+
+const MANY: u32 = 500;
+
+#[test]
+fn requests_that_are_held_take_no_more_than_they_are_charged() {
+    let huge = "v".repeat(3_900);
+    let huge = huge.as_str();
+    let pad = [("x-pad", huge); 15];
+    let keys = [("authorization", huge); 15];
+    let refreshes = r#"{"stale_while_revalidate": "1m"}"#;
+    for (config, extra) in [
+        ("{}", &[][..]),
+        ("{}", &pad),
+        ("{}", &keys),
+        (refreshes, &[]),
+        (refreshes, &pad),
+        (refreshes, &keys),
+    ] {
+        let worker = worker(config);
+        let mut exchanges = Vec::with_capacity(MANY as usize);
+        let taken = Taken::since_now(&worker);
+        for _ in 0..MANY {
+            exchanges.push(begin(&worker, exact(&post(extra))));
+        }
+        let (live, charged) = taken.both();
+        assert!(live <= charged, "{live} bytes, {charged} charged");
+        assert!(charged <= live + MANY as usize * 1_700, "{live}, {charged}");
+        drop(exchanges);
+        assert_eq!(worker.budget.left(), 64 << 20);
+    }
+}
+
+#[test]
+fn requests_that_wait_take_no_more_than_they_are_charged() {
+    let worker = worker(r#"{"collapse": {"max_wait": "1m"}}"#);
+    // Half of them wait for the others.
+    let mut exchanges = Vec::with_capacity(MANY as usize * 2);
+    let mut left = Vec::with_capacity(MANY as usize * 2);
+    let bodies: Vec<_> = (0..MANY)
+        .map(|number| format!(r#"{{"model":"m","messages":[],"seed":{number}}}"#))
+        .collect();
+    let taken = Taken::since_now(&worker);
+    for number in 0..2 * MANY {
+        let body = bodies[(number / 2) as usize].as_bytes();
+        let mut exchange = begin(&worker, exact(&post(&[])));
+        left.push(go_on(&worker, &mut exchange, number, body));
+        assert_eq!(exchange.holds_request(), number % 2 == 1);
+        exchanges.push(exchange);
+    }
+    let (live, charged) = taken.both();
+    assert!(live <= charged, "{live} bytes, {charged} charged");
+}
+
+/// A stream that makes its judge hold much, and what its request is.
+struct Hostile {
+    name: &'static str,
+    path: &'static str,
+    content_type: &'static str,
+    stream: Vec<u8>,
+}
+
+fn sse(events: impl Iterator<Item = serde_json::Value>) -> Vec<u8> {
+    let mut stream = String::new();
+    for event in events {
+        write!(stream, "data: {event}\n\n").unwrap();
+    }
+    stream.into_bytes()
+}
+
+fn hostile() -> Vec<Hostile> {
+    let calls = sse((0..60).map(|choice| {
+        let call = |index: usize| {
+            let function = serde_json::json!({"arguments": "{\"a\":"});
+            serde_json::json!({"index": index, "id": format!("call-{index}"), "function": function})
+        };
+        let calls: Vec<_> = (0..1_000).map(call).collect();
+        serde_json::json!({"choices": [{"index": choice, "delta": {"tool_calls": calls}}]})
+    }));
+    let text = |index: usize| {
+        let content = format!("choice {index} says {}", "word ".repeat(200));
+        serde_json::json!({"choices": [{"index": index, "delta": {"content": content}}]})
+    };
+    let anthropic = {
+        let start = serde_json::json!({"type": "message_start", "message": {"type": "message", "content": []}});
+        let blocks = (0..60).flat_map(|index| {
+            let block = serde_json::json!({"type": "tool_use", "id": "t", "name": "n", "input": {}});
+            let start = serde_json::json!({"type": "content_block_start", "index": index, "content_block": block});
+            let delta = serde_json::json!({"type": "input_json_delta", "partial_json": "[1,".repeat(3_000)});
+            let delta = serde_json::json!({"type": "content_block_delta", "index": index, "delta": delta});
+            [start, delta]
+        });
+        sse(std::iter::once(start).chain(blocks))
+    };
+    let cohere = {
+        let start = serde_json::json!({"type": "message-start"});
+        let calls = (0..1_000).map(|index| {
+            let call = serde_json::json!({"function": {"name": "f", "arguments": "{\"a\":".repeat(50)}});
+            serde_json::json!({"type": "tool-call-start", "index": index, "delta": {"message": {"tool_calls": call}}})
+        });
+        sse(std::iter::once(start).chain(calls))
+    };
+    let items = sse((0..1_000).map(|index| {
+        serde_json::json!({"type": "response.output_item.added", "output_index": index, "item": {"type": "message"}})
+    }));
+    let candidates = sse((0..1_000).map(|index| {
+        serde_json::json!({"candidates": [{"index": index, "content": {"parts": [{"text": "x"}]}}]})
+    }));
+    let chat = "/v1/chat/completions";
+    let event_stream = "text/event-stream";
+    let on = |name, path, stream| Hostile {
+        name,
+        path,
+        content_type: event_stream,
+        stream,
+    };
+    vec![
+        on("calls", chat, calls),
+        on("choices", chat, sse((0..1_000).map(text))),
+        on(
+            "a long line",
+            chat,
+            [b"data: \"", &[b'x'; 3 << 20][..]].concat(),
+        ),
+        on("many lines", chat, b"data: x\n".repeat(400_000)),
+        on(
+            "a long event name",
+            chat,
+            [b"event: ", &[b'x'; 1 << 20][..], b"\n"].concat(),
+        ),
+        on("blocks", "/v1/messages", anthropic),
+        on("calls that are open", "/v2/chat", cohere),
+        on("items", "/v1/responses", items),
+        on(
+            "candidates",
+            "/v1beta/models/m:streamGenerateContent?alt=sse",
+            candidates,
+        ),
+        Hostile {
+            name: "a long line of JSON",
+            path: "/api/chat",
+            content_type: "application/x-ndjson",
+            stream: [b"{\"a\":\"", &[b'x'; 3 << 20][..]].concat(),
+        },
+        Hostile {
+            name: "a long element",
+            path: "/v1beta/models/m:streamGenerateContent",
+            content_type: "application/json",
+            stream: [b"[{\"a\":\"", &[b'x'; 3 << 20][..]].concat(),
+        },
+    ]
+}
+
+#[test]
+fn answers_that_are_captured_take_no_more_than_they_are_charged() {
+    for Hostile {
+        name,
+        path,
+        content_type,
+        stream,
+    } in hostile()
+    {
+        let worker = worker("{}");
+        let taken = Taken::since_now(&worker);
+        let mut exchange = begin(&worker, exact(&post(&[(":path", path)])));
+        let body = if path.starts_with("/v1beta") {
+            ASK
+        } else {
+            ASK_STREAM
+        };
+        drop(go_on(&worker, &mut exchange, 1, body));
+        let fields = [(":status", "200"), ("content-type", content_type)];
+        let began = Input::ResponseHeaders {
+            headers: &fields.into_iter().collect(),
+            via_upstream: true,
+            end_of_stream: false,
+            now: NOW,
+        };
+        exchange.handle(began, &mut Vec::new());
+        assert!(exchange.captures_response(), "{name}");
+        let mut highest = (0, 0);
+        for chunk in stream.chunks(16 << 10) {
+            let passing = Input::ResponseBody {
+                chunk: Some(chunk),
+                size: chunk.len(),
+                now: NOW,
+                end_of_stream: false,
+            };
+            exchange.handle(passing, &mut Vec::new());
+            let (live, charged) = taken.both();
+            assert!(live <= charged, "{name}: {live} bytes, {charged} charged");
+            assert!(charged <= 2 * live + (8 << 10), "{name}: {live}, {charged}");
+            highest = highest.max((live, charged));
+        }
+        assert!(exchange.captures_response(), "{name}: {highest:?}");
+        assert!(highest.0 >= stream.len(), "{name}: {highest:?}");
+        drop(exchange);
+        assert_eq!(worker.budget.left(), 64 << 20, "{name}");
+    }
+}
