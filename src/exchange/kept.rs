@@ -15,7 +15,7 @@ const FEW_BYTES: usize = 2 << 10;
 
 /// What is looked at when the request has its key. Of other headers that do not decide, nothing is
 /// left by then, unless the request may be sent once more.
-const LOOKED_AT: [&[u8]; 1] = [b"accept-encoding"];
+const LOOKED_AT: [&[u8]; 3] = [b"accept-encoding", b"origin", b"x-request-id"];
 
 /// What a request keeps.
 #[derive(Debug)]
