@@ -14,7 +14,7 @@ use super::events;
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, memory, usage};
 use super::{asks_for, form_by_stream_member, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, string_value};
 
@@ -70,7 +70,8 @@ impl Protocol for OpenaiChat {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        split::split(events::object(json)?, Shape::Chat, wanted)
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {

@@ -7,7 +7,7 @@ use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{events, json_or_sse, number_member};
+use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
 
 /// `POST .../completions`.
@@ -52,7 +52,8 @@ impl Protocol for OpenaiCompletions {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        split::split(events::object(json)?, Shape::Text, wanted)
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {

@@ -20,7 +20,7 @@ impl Recording {
     }
 }
 
-fn api(folder: &str, file: &str) -> Option<Api> {
+pub(crate) fn api(folder: &str, file: &str) -> Option<Api> {
     let name = match folder {
         "derived" => return api(file.split('_').next()?, ""),
         "openai-completions" | "vllm-completions" => "openai_completions",

@@ -12,10 +12,7 @@ use super::{Shape, StreamOptions};
 use crate::llm::members::{in_order, object, set};
 use crate::llm::{Form, Lossy, events};
 
-/// A stream that its chunks make longer than this is not worth a VM's memory.
-const MAX_STREAM_BYTES: usize = 16 << 20;
-
-/// Splits a whole completion into a stream of the form `wanted`.
+/// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///
 /// # Errors
 /// What would be lost, or guessed.
@@ -23,6 +20,7 @@ pub(in crate::llm) fn split(
     completion: Map<String, Value>,
     shape: Shape,
     wanted: &Form,
+    max_bytes: usize,
 ) -> Result<Vec<u8>, Lossy> {
     let options = StreamOptions::parse(&wanted.options).ok_or(Lossy::Unsupported)?;
     // How many tokens there were after each piece is not known.
@@ -30,7 +28,7 @@ pub(in crate::llm) fn split(
         return Err(Lossy::Unsupported);
     }
     let include_usage = options.include_usage == Some(true);
-    let (mut chunks, choices) = Chunks::new(completion, shape, include_usage)?;
+    let (mut chunks, choices) = Chunks::new(completion, shape, include_usage, max_bytes)?;
     let mut indexed = Vec::new();
     for choice in choices {
         indexed.push((index_of(&choice)?, choice));
@@ -58,6 +56,8 @@ struct Chunks {
     x_groq: Option<Map<String, Value>>,
     usage: Value,
     include_usage: bool,
+    /// Every chunk repeats what stands at the top of the answer.
+    max_bytes: usize,
 }
 
 impl Chunks {
@@ -65,6 +65,7 @@ impl Chunks {
         completion: Map<String, Value>,
         shape: Shape,
         include_usage: bool,
+        max_bytes: usize,
     ) -> Result<(Self, Vec<Value>), Lossy> {
         let mut chunks = Self {
             out: Vec::new(),
@@ -73,6 +74,7 @@ impl Chunks {
             x_groq: None,
             usage: Value::Null,
             include_usage,
+            max_bytes,
         };
         let mut choices = Vec::new();
         for (name, value) in completion {
@@ -141,8 +143,7 @@ impl Chunks {
             set(&mut chunk, "x_groq", x_groq.into());
         }
         events::write(&mut self.out, &events::text(&chunk)?);
-        // Every chunk repeats what stands at the top of the answer.
-        if self.out.len() > MAX_STREAM_BYTES {
+        if self.out.len() > self.max_bytes {
             return Err(Lossy::TooLarge);
         }
         Ok(())
@@ -240,8 +241,9 @@ impl Choice {
         let parts = Parts::of(message)?;
         let role = self.chunk("delta", parts.role.into(), false);
         chunks.write(role)?;
-        for (delta, has_logprobs) in parts.deltas {
-            let chunk = self.chunk("delta", delta.into(), has_logprobs);
+        for piece in parts.pieces {
+            let has_logprobs = matches!(piece, Piece::Words(..));
+            let chunk = self.chunk("delta", piece.delta()?.into(), has_logprobs);
             chunks.write(chunk)?;
         }
         Ok(())
@@ -269,8 +271,43 @@ impl Choice {
 struct Parts {
     /// The first delta: the role, and what says nothing.
     role: Map<String, Value>,
-    /// The others, and whether the choice's log probabilities are about them.
-    deltas: Vec<(Map<String, Value>, bool)>,
+    /// What the others hold, which are made one by one: each is a map of maps.
+    pieces: Vec<Piece>,
+}
+
+/// What a delta holds.
+enum Piece {
+    /// What the choice's log probabilities are about.
+    Words(&'static str, Value),
+    Other(&'static str, Value),
+    Call(usize, Value),
+}
+
+impl Piece {
+    fn delta(self) -> Result<Map<String, Value>, Lossy> {
+        let (name, value) = match self {
+            Self::Words(name, value) | Self::Other(name, value) => (name, value),
+            Self::Call(index, call) => ("tool_calls", vec![numbered(index, call)?].into()),
+        };
+        Ok(object([(name, value)]))
+    }
+}
+
+/// A tool call as it comes in a chunk.
+fn numbered(index: usize, call: Value) -> Result<Value, Lossy> {
+    let Value::Object(mut call) = call else {
+        return Err(Lossy::Malformed);
+    };
+    for (name, text) in [("function", "arguments"), ("custom", "input")] {
+        match call.get(name) {
+            Some(Value::Object(function)) => adds_up(function, text)?,
+            None | Some(Value::Null) => {}
+            Some(_) => return Err(Lossy::Malformed),
+        }
+    }
+    // DeepSeek and Mistral have one in whole messages too.
+    set(&mut call, "index", index.into());
+    Ok(call.into())
 }
 
 impl Parts {
@@ -289,7 +326,7 @@ impl Parts {
             Some(Value::Array(content)) if !content.is_empty() => parts.content(content)?,
             Some(content @ Value::String(_)) if !is_blank(&content) => {
                 set(&mut parts.role, "content", "".into());
-                parts.add("content", content, true);
+                parts.words("content", content);
             }
             Some(content) if is_blank(&content) && !content.is_object() => {
                 set(&mut parts.role, "content", content);
@@ -309,17 +346,22 @@ impl Parts {
                 (_, blank) if is_blank(&blank) && name != "function_call" => {
                     parts.role.insert(name, blank);
                 }
-                ("refusal", refusal @ Value::String(_)) => parts.add("refusal", refusal, true),
+                ("refusal", refusal @ Value::String(_)) => parts.words("refusal", refusal),
                 ("annotations", annotations @ Value::Array(_)) => {
-                    parts.add("annotations", annotations, false);
+                    parts.add("annotations", annotations);
                 }
                 ("context" | "citations", value) => {
                     parts.role.insert(name, value);
                 }
-                ("tool_calls", Value::Array(calls)) => parts.calls(calls)?,
+                ("tool_calls", Value::Array(calls)) => {
+                    let calls = calls.into_iter().enumerate();
+                    parts
+                        .pieces
+                        .extend(calls.map(|(index, call)| Piece::Call(index, call)));
+                }
                 ("function_call", Value::Object(call)) if !call.is_empty() => {
                     adds_up(&call, "arguments")?;
-                    parts.add("function_call", call.into(), false);
+                    parts.add("function_call", call.into());
                 }
                 ("audio" | "images", _) => return Err(Lossy::Content),
                 _ => return Err(Lossy::UnknownMember),
@@ -328,12 +370,15 @@ impl Parts {
         Ok(parts)
     }
 
-    fn add(&mut self, name: &str, value: Value, has_logprobs: bool) {
-        let delta = object([(name, value)]);
-        self.deltas.push((delta, has_logprobs));
+    fn words(&mut self, name: &'static str, value: Value) {
+        self.pieces.push(Piece::Words(name, value));
     }
 
-    fn reasoning(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
+    fn add(&mut self, name: &'static str, value: Value) {
+        self.pieces.push(Piece::Other(name, value));
+    }
+
+    fn reasoning(&mut self, name: &'static str, value: Value) -> Result<(), Lossy> {
         match value {
             Value::Null => {
                 set(&mut self.role, name, Value::Null);
@@ -342,7 +387,7 @@ impl Parts {
                 set(&mut self.role, name, text.into());
             }
             Value::String(text) if name != "reasoning_details" => {
-                self.add(name, text.into(), false);
+                self.add(name, text.into());
             }
             Value::Array(details) if name == "reasoning_details" && details.is_empty() => {
                 set(&mut self.role, name, details.into());
@@ -358,7 +403,7 @@ impl Parts {
                 {
                     return Err(Lossy::Content);
                 }
-                self.add(name, details.into(), false);
+                self.add(name, details.into());
             }
             _ => return Err(Lossy::UnknownMember),
         }
@@ -384,38 +429,16 @@ impl Parts {
                     if is_blank(&text) {
                         return Err(Lossy::Content);
                     }
-                    self.add("content", text, true);
+                    self.words("content", text);
                 }
                 PartKind::Thinking | PartKind::Whole => {
-                    self.add("content", vec![part].into(), false);
+                    self.add("content", vec![part].into());
                 }
             }
         }
         // Strings alone would make a string.
         if all_text {
             return Err(Lossy::Content);
-        }
-        Ok(())
-    }
-
-    fn calls(&mut self, calls: Vec<Value>) -> Result<(), Lossy> {
-        for (index, call) in calls.into_iter().enumerate() {
-            let Value::Object(mut members) = call else {
-                return Err(Lossy::Malformed);
-            };
-            // DeepSeek and Mistral have one in whole messages too.
-            members.remove("index");
-            for (name, text) in [("function", "arguments"), ("custom", "input")] {
-                match members.get(name) {
-                    Some(Value::Object(function)) => adds_up(function, text)?,
-                    None | Some(Value::Null) => {}
-                    Some(_) => return Err(Lossy::Malformed),
-                }
-            }
-            let mut call = Map::new();
-            set(&mut call, "index", index.into());
-            call.extend(members);
-            self.add("tool_calls", vec![Value::Object(call)].into(), false);
         }
         Ok(())
     }

@@ -77,7 +77,7 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
 }
 
 /// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
-pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8], wanted: &Form, max_bytes: usize) -> Result<Vec<u8>, Lossy> {
     let mut envelope = events::object(json)?;
     let Some(Value::Object(result)) = envelope.remove("result") else {
         return Err(Lossy::Malformed);
@@ -88,7 +88,7 @@ pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
     }
     if result.contains_key("choices") {
         let with_usage = Form::stream(wanted.framing, br#"{"include_usage":true}"#);
-        return chat_split::split(result, Shape::Chat, &with_usage);
+        return chat_split::split(result, Shape::Chat, &with_usage, max_bytes);
     }
     split_pieces(result)
 }
