@@ -8,6 +8,7 @@
 
 mod anthropic_messages;
 mod bedrock;
+mod carried;
 mod cohere;
 mod documents;
 mod events;
@@ -116,6 +117,14 @@ trait Protocol: Sync {
         documents::objects(answer, form.framing)
     }
 
+    /// This stream in another form of streams.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    fn restream(&self, stream: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        self.split(&self.join(stream, stored)?, wanted)
+    }
+
     /// How many times as long as an answer the stream may be that it becomes. More is refused: it
     /// repeats names and ids for pieces that say next to nothing.
     fn max_growth(&self) -> usize {
@@ -206,7 +215,7 @@ impl Api {
             (false, false) => Err(Lossy::Unsupported),
             (true, false) => self.0.join(answer, stored),
             (false, true) => self.0.split(answer, wanted),
-            (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
+            (true, true) => self.0.restream(answer, stored, wanted),
         }?;
         if converted.len() > memory::max_stream(answer.len(), self.0.max_growth()) {
             return Err(Lossy::TooLarge);

@@ -74,6 +74,13 @@ impl Protocol for OpenaiChat {
         split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
     }
 
+    /// A stream without usage serves who wants none.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let whole = join::join_any(stream, Shape::Chat)?;
+        split::split(whole, Shape::Chat, wanted, max_bytes)
+    }
+
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         zero_usage(answer, form)
     }

@@ -56,6 +56,13 @@ impl Protocol for OpenaiCompletions {
         split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
     }
 
+    /// A stream without usage serves who wants none.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let whole = join::join_any(stream, Shape::Text)?;
+        split::split(whole, Shape::Text, wanted, max_bytes)
+    }
+
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         openai_chat::zero_usage(answer, form)
     }

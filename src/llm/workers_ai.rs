@@ -71,6 +71,14 @@ impl Protocol for WorkersAi {
         convert::split(json, wanted, max_bytes)
     }
 
+    /// Workers AI sends its usage unasked: all of its streams are of one form.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        match wanted.options.is_empty() || convert::has_usage(stream)? {
+            true => Ok(stream.to_vec()),
+            false => Err(Lossy::NoUsage),
+        }
+    }
+
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         if form.framing != Framing::Json {
             return openai_chat::zero_usage(answer, form);

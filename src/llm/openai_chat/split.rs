@@ -7,9 +7,9 @@
 use serde_json::{Map, Value};
 
 use super::content::PartKind;
-use super::join::{is_blank, same_detail};
+use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
 use super::{Shape, StreamOptions};
-use crate::llm::members::{in_order, object, set};
+use crate::llm::members::{in_order, is_blank, object, says_nothing, set};
 use crate::llm::{Form, Lossy, events};
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
@@ -46,12 +46,26 @@ pub(in crate::llm) fn split(
     chunks.finish()
 }
 
+/// What stands at the top of an answer, and in every chunk of a stream.
+const IN_EVERY_CHUNK: [&str; 6] = [
+    "id",
+    "created",
+    "model",
+    "system_fingerprint",
+    "service_tier",
+    "provider",
+];
+
+fn is_whole(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
 /// The chunks written so far, and what they have in common.
 struct Chunks {
     out: Vec<u8>,
-    /// Id, time, model and the like, which are in every chunk.
+    /// What is in every chunk.
     head: Map<String, Value>,
-    /// Whole lists and objects, which are in the first one.
+    /// What is in the first one only.
     first: Map<String, Value>,
     x_groq: Option<Map<String, Value>>,
     usage: Value,
@@ -88,15 +102,16 @@ impl Chunks {
                 {
                     chunks.x_groq = Some(x_groq);
                 }
+                ("padding", _) => {}
                 // The latter two are padding of chunks.
                 ("x_groq", Value::Object(_)) | ("obfuscation" | "p", _) => {
                     return Err(Lossy::UnknownMember);
                 }
-                (_, value @ (Value::Array(_) | Value::Object(_))) => {
-                    chunks.first.insert(name, value);
+                (head, value) if IN_EVERY_CHUNK.contains(&head) && !is_whole(&value) => {
+                    chunks.head.insert(name, value);
                 }
                 (_, value) => {
-                    chunks.head.insert(name, value);
+                    chunks.first.insert(name, value);
                 }
             }
         }
@@ -192,11 +207,9 @@ impl Choice {
         if !matches!(logprobs, None | Some(Value::Null | Value::Object(_))) {
             return Err(Lossy::Malformed);
         }
-        // Members of chunks.
-        if ["delta", "content_filter_offsets"]
-            .iter()
-            .any(|name| choice.contains_key(*name))
-        {
+        // Members of chunks. Perplexity has a delta that says nothing beside the message.
+        let delta = choice.remove("delta");
+        if choice.contains_key("content_filter_offsets") || !delta.is_none_or(|it| is_mute(&it)) {
             return Err(Lossy::UnknownMember);
         }
         Ok(Self {
@@ -264,6 +277,12 @@ impl Choice {
         set(&mut chunk, "finish_reason", Value::Null);
         chunk
     }
+}
+
+/// Whether a delta says no more than a role.
+fn is_mute(delta: &Value) -> bool {
+    let mut members = delta.as_object().into_iter().flatten();
+    says_nothing(delta) || members.all(|(name, value)| name == "role" || says_nothing(value))
 }
 
 /// A message in pieces.
@@ -343,15 +362,15 @@ impl Parts {
                 | ("annotations", Value::String(_) | Value::Object(_)) => {
                     return Err(Lossy::Malformed);
                 }
+                // Copilot hides the length of an answer.
+                ("padding", _) => {}
+                ("obfuscation" | "p" | "index", _) => return Err(Lossy::UnknownMember),
                 (_, blank) if is_blank(&blank) && name != "function_call" => {
                     parts.role.insert(name, blank);
                 }
                 ("refusal", refusal @ Value::String(_)) => parts.words("refusal", refusal),
                 ("annotations", annotations @ Value::Array(_)) => {
                     parts.add("annotations", annotations);
-                }
-                ("context" | "citations", value) => {
-                    parts.role.insert(name, value);
                 }
                 ("tool_calls", Value::Array(calls)) => {
                     let calls = calls.into_iter().enumerate();
@@ -363,8 +382,16 @@ impl Parts {
                     adds_up(&call, "arguments")?;
                     parts.add("function_call", call.into());
                 }
-                ("audio" | "images", _) => return Err(Lossy::Content),
-                _ => return Err(Lossy::UnknownMember),
+                ("audio" | "images", value) if !says_nothing(&value) => {
+                    return Err(Lossy::Content);
+                }
+                (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
+                    return Err(Lossy::UnknownMember);
+                }
+                // Whatever it is, it comes once.
+                (_, value) => {
+                    parts.role.insert(name, value);
+                }
             }
         }
         Ok(parts)

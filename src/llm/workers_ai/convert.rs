@@ -40,6 +40,16 @@ fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
     Ok(has_choices)
 }
 
+/// Whether a stream reports usage.
+pub(super) fn has_usage(stream: &[u8]) -> Result<bool, Lossy> {
+    let mut has_usage = false;
+    events::objects(stream, &mut |piece| {
+        has_usage |= piece.get("usage").is_some_and(|usage| !usage.is_null());
+        Ok(())
+    })?;
+    Ok(has_usage)
+}
+
 fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
     let mut response = String::new();
     let mut usage = Value::Null;
