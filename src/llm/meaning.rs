@@ -19,7 +19,7 @@ use serde_json::{Number, Value};
 
 use super::Lossy;
 use super::documents::{Object, push_json};
-use super::members::places_in_order;
+use super::members::{is_blank, places_in_order};
 use crate::json;
 
 /// What of an API's answers carries meaning.
@@ -178,16 +178,6 @@ fn elements(list: &Value) -> Vec<&Value> {
 fn is_reasoning(element: &Value) -> bool {
     element.get("type").and_then(Value::as_str) == Some("reasoning")
         || element.get("thought") == Some(&Value::Bool(true))
-}
-
-fn is_blank(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(list) => list.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
-    }
 }
 
 /// Writes arguments as JSON: some APIs have it as text. None are those of a call without any.

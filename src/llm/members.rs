@@ -98,3 +98,25 @@ pub(super) fn nothing_else(members: &Map<String, Value>) -> Result<(), Lossy> {
         Err(Lossy::UnknownMember)
     }
 }
+
+/// Null, `""`, `[]` and `{}` say nothing.
+pub(super) fn is_blank(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// Whether nothing in a value says anything, such as `{"data":"","expires_at":0}`.
+pub(super) fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Bool(flag) => !flag,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::Array(items) => items.iter().all(says_nothing),
+        Value::Object(members) => members.values().all(says_nothing),
+        Value::Null | Value::String(_) => is_blank(value),
+    }
+}

@@ -9,6 +9,7 @@
 mod anew;
 mod anthropic_messages;
 mod bedrock;
+mod carried;
 mod cohere;
 mod documents;
 mod events;
@@ -19,6 +20,7 @@ mod json;
 mod judge;
 mod meaning;
 mod members;
+mod memory;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -135,6 +137,20 @@ trait Protocol: Sync {
         documents::objects(answer, form.framing)
     }
 
+    /// This stream in another form of streams.
+    ///
+    /// # Errors
+    /// What would be lost, or guessed.
+    fn restream(&self, stream: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        self.split(&self.join(stream, stored)?, wanted)
+    }
+
+    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
+    /// repeats names and ids for pieces that say next to nothing.
+    fn max_growth(&self) -> usize {
+        4
+    }
+
     /// What of its answers carries meaning.
     fn meaning(&self) -> &'static Meaning;
 
@@ -243,16 +259,21 @@ impl Api {
             (false, false) => Err(Lossy::Unsupported),
             (true, false) => self.0.join(answer, stored),
             (false, true) => self.0.split(answer, wanted),
-            (true, true) => self.0.split(&self.0.join(answer, stored)?, wanted),
+            (true, true) => self.0.restream(answer, stored, wanted),
         }?;
+        if converted.len() > memory::max_stream(answer.len(), self.0.max_growth()) {
+            return Err(Lossy::TooLarge);
+        }
         self.judged(converted, wanted)
     }
 
     /// The most bytes of memory that [`Api::convert`], [`Api::zero_usage`] or one side of
-    /// [`Api::agree`] holds at one time for this answer, with what it gives.
+    /// [`Api::agree`] holds at one time for this answer, with what it gives. It takes one pass over
+    /// the answer and no memory to tell.
     pub fn conversion_bytes(self, answer: &[u8]) -> usize {
-        const FACTOR: usize = 16;
-        answer.len().saturating_mul(FACTOR)
+        // A vector that grows has three times its length for a moment.
+        let result = memory::max_stream(answer.len(), self.0.max_growth()).saturating_mul(3);
+        memory::bytes(answer).saturating_add(result)
     }
 
     /// The same answer with every count of tokens that it reports set to zero.
@@ -504,13 +525,16 @@ fn json_or_sse(media_type: &str) -> Option<Framing> {
     }
 }
 
-/// A tree of JSON takes up to thirty times its text, and a VM has 1 GiB.
+/// A longer answer takes a worker too much time at every hit.
 const MAX_CONVERTED_BYTES: usize = 4 << 20;
+
+/// What taking an answer apart may take: a VM has 1 GiB.
+const MAX_CONVERSION_BYTES: usize = 96 << 20;
 
 /// Whether serde_json can take an answer apart in bounded memory and without loss: an object whose
 /// only member has the name by which it keeps the digits of numbers would become a number.
 fn can_be_taken_apart(answer: &[u8]) -> Result<(), Lossy> {
-    if answer.len() > MAX_CONVERTED_BYTES {
+    if answer.len() > MAX_CONVERTED_BYTES || memory::bytes(answer) > MAX_CONVERSION_BYTES {
         return Err(Lossy::TooLarge);
     }
     match memchr::memmem::find(answer, b"serde_json::private") {

@@ -15,7 +15,7 @@ use super::events;
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, usage};
+use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, memory, usage};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, string_value};
 
@@ -79,7 +79,15 @@ impl Protocol for OpenaiChat {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        split::split(events::object(json)?, Shape::Chat, wanted)
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
+    }
+
+    /// A stream without usage serves who wants none.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let whole = join::join_any(stream, Shape::Chat)?;
+        split::split(whole, Shape::Chat, wanted, max_bytes)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {

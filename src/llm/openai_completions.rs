@@ -8,7 +8,7 @@ use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
-use super::{events, json_or_sse, number_member};
+use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
 
 /// `POST .../completions`.
@@ -57,7 +57,15 @@ impl Protocol for OpenaiCompletions {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        split::split(events::object(json)?, Shape::Text, wanted)
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
+    }
+
+    /// A stream without usage serves who wants none.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let whole = join::join_any(stream, Shape::Text)?;
+        split::split(whole, Shape::Text, wanted, max_bytes)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {

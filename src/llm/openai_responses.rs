@@ -155,6 +155,10 @@ impl Protocol for OpenaiResponses {
         }
     }
 
+    fn max_growth(&self) -> usize {
+        split::MAX_GROWTH
+    }
+
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
             Framing::Json => usage::zero_document(answer, &["/usage"]),

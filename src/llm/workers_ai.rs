@@ -18,7 +18,7 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
 use super::usage;
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
-use super::{events, json_or_sse, number_member, openai_chat};
+use super::{events, json_or_sse, memory, number_member, openai_chat};
 use crate::json::Canonical;
 use crate::sse::Event;
 
@@ -76,7 +76,16 @@ impl Protocol for WorkersAi {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        convert::split(json, wanted)
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        convert::split(json, wanted, max_bytes)
+    }
+
+    /// Workers AI sends its usage unasked: all of its streams are of one form.
+    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+        match wanted.options.is_empty() || convert::has_usage(stream)? {
+            true => Ok(stream.to_vec()),
+            false => Err(Lossy::NoUsage),
+        }
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {

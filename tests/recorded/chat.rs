@@ -231,13 +231,18 @@ fn with_made_up_usage(stream: &[u8]) -> Vec<u8> {
 }
 
 /// The value of an answer, without the indexes that DeepSeek and others give the tool calls of
-/// whole messages: every stream has them.
+/// whole messages, as every stream has them, and without padding.
 fn value(json: &[u8]) -> Value {
     let mut value: Value = serde_json::from_slice(json).unwrap();
     for choice in value["choices"].as_array_mut().into_iter().flatten() {
-        let calls = choice
-            .get_mut("message")
-            .and_then(|message| message.get_mut("tool_calls"))
+        // Beside a message Perplexity has a delta that says nothing.
+        choice.as_object_mut().unwrap().remove("delta");
+        let message = choice.get_mut("message").and_then(Value::as_object_mut);
+        let calls = message
+            .and_then(|message| {
+                message.remove("padding");
+                message.get_mut("tool_calls")
+            })
             .and_then(Value::as_array_mut);
         for call in calls.into_iter().flatten() {
             call.as_object_mut().unwrap().remove("index");

@@ -8,6 +8,8 @@ use std::{env, fs};
 
 /// A line of `INDEX.tsv`, which says how each answer came and what it is.
 pub(crate) struct Recorded {
+    /// The folder of the index.
+    place: String,
     pub(crate) path: String,
     /// What stands before the file in the path: a provider and an API of it, or `derived`.
     pub(crate) folder: String,
@@ -22,7 +24,7 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn body(&self) -> Vec<u8> {
-        read(&self.path).unwrap()
+        read(&format!("{}/{}", self.place, self.path)).unwrap()
     }
 
     /// What stands behind the folder in the path.
@@ -35,6 +37,25 @@ impl Recorded {
     }
 }
 
+/// All that was recorded later, of more providers: what lies in `<folder>-dialects`.
+pub(crate) fn of_dialects() -> Vec<Recorded> {
+    let Some(folder) = folder() else {
+        return Vec::new();
+    };
+    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
+        return Vec::new();
+    };
+    let dialects = format!("../{name}-dialects");
+    let index = folder.join(&dialects).join("INDEX.tsv");
+    let index = fs::read_to_string(index).unwrap_or_default();
+    let lines = index.lines().skip(1).map(line);
+    let placed = lines.map(|recorded| Recorded {
+        place: dialects.clone(),
+        ..recorded
+    });
+    placed.collect()
+}
+
 /// All that was recorded.
 pub(crate) fn recorded() -> impl Iterator<Item = Recorded> {
     let index = String::from_utf8(read("INDEX.tsv").unwrap_or_default()).unwrap();
@@ -45,6 +66,7 @@ pub(crate) fn recorded() -> impl Iterator<Item = Recorded> {
 fn line(line: &str) -> Recorded {
     let columns: Vec<_> = line.split('\t').collect();
     Recorded {
+        place: ".".to_owned(),
         path: columns[0].to_owned(),
         folder: columns[1].to_owned(),
         is_stream: columns[2] == "stream",

@@ -14,6 +14,7 @@
 mod anthropic;
 mod chat;
 mod coding;
+mod conversions;
 mod event_stream;
 mod gemini;
 mod index;

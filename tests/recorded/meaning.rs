@@ -20,7 +20,7 @@ impl Recording {
     }
 }
 
-fn api(folder: &str, file: &str) -> Option<Api> {
+pub(crate) fn api(folder: &str, file: &str) -> Option<Api> {
     let name = match folder {
         "derived" => return api(file.split('_').next()?, ""),
         "openai-completions" | "vllm-completions" => "openai_completions",
@@ -67,7 +67,7 @@ fn whole_answers() -> Vec<Recording> {
 }
 
 /// Those that have no JSON form to compare, and why.
-const INCOMPARABLE: [(&str, Lossy); 8] = [
+const INCOMPARABLE: [(&str, Lossy); 7] = [
     // A second message begins in the first.
     (
         "anthropic-messages/vercel_spliced_message_start.sse",
@@ -91,11 +91,6 @@ const INCOMPARABLE: [(&str, Lossy); 8] = [
     (
         "gemini/vercel_google_stream_no_args_tool_call.sse",
         Lossy::Content,
-    ),
-    // `channel`, which Groq's pieces have.
-    (
-        "groq-chat/tool_use_failed_error_streaming_1.sse",
-        Lossy::UnknownMember,
     ),
     // An item at a place that the response at the end does not have.
     ("openai-responses/vercel_openai_phase_1.sse", Lossy::Content),
@@ -176,6 +171,10 @@ fn a_recorded_answer_agrees_with_what_it_converts_to() {
             let Ok(answer) = one.api.convert(&one.answer, &one.form, &form) else {
                 continue;
             };
+            // What has no JSON form may have several forms of streams that are one.
+            if answer == one.answer {
+                continue;
+            }
             let agreed = one.api.agree(&one.answer, &one.form, &answer, &form);
             assert_eq!(agreed, Ok(true), "{} {form:?}", one.path);
         }

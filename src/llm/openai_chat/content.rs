@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::join::append;
+use super::join::{append, keep};
 use crate::llm::Lossy;
 use crate::llm::members::object;
 
@@ -55,6 +55,11 @@ impl Content {
         !matches!(self, Self::None)
     }
 
+    /// Whether it is this text.
+    pub(super) fn is(&self, text: &str) -> bool {
+        matches!(self, Self::Text(own) if own == text)
+    }
+
     pub(super) fn finish(self) -> Value {
         match self {
             Self::None => Value::Null,
@@ -98,6 +103,11 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
             for thought in new {
                 add_part(thoughts, thought)?;
             }
+            if let Value::Object(known) = last {
+                for (name, value) in part {
+                    keep(known, name, value, false)?;
+                }
+            }
         }
         _ => parts.push(part),
     }
@@ -109,7 +119,7 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
 pub(super) enum PartKind {
     /// `{type, text}`.
     Text,
-    /// `{type, thinking: [{type: "text", text}]}`.
+    /// `{type, thinking: [{type: "text", text}], closed}`.
     Thinking,
     /// One that comes whole: a reference to sources.
     Whole,
@@ -128,7 +138,8 @@ impl PartKind {
             "text" if members == 2 && part.get("text").is_some_and(Value::is_string) => {
                 Ok(Self::Text)
             }
-            "thinking" if members == 2 => {
+            // Mistral says of thoughts whether they are `closed`, with any piece but the first.
+            "thinking" => {
                 let thoughts = part.get("thinking").and_then(Value::as_array);
                 let is_text = |thought: &Value| Self::of(thought) == Ok(Self::Text);
                 if thoughts.is_some_and(|thoughts| thoughts.iter().all(is_text)) {

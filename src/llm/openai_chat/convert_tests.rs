@@ -311,8 +311,32 @@ fn thoughts_and_words_of_mistral_become_parts() {
             {"type": "text", "text": "cd"}
         ])
     );
-    let unknown = json!({"content": [{"type": "thinking", "closed": true, "thinking": []}]});
-    assert_eq!(message_of(&[unknown]), Err(Lossy::UnknownMember));
+    let closed = |text: &str, closed: Value| {
+        let mut delta = thinking(text);
+        delta["content"][0]["closed"] = closed;
+        delta
+    };
+    let pieces = [
+        thinking("a"),
+        closed("b", json!(true)),
+        closed("c", json!(true)),
+        text("d"),
+    ];
+    let message = message_of(&pieces).unwrap();
+    assert_eq!(
+        message["content"],
+        json!([
+            {"type": "thinking", "thinking": [{"type": "text", "text": "abc"}], "closed": true},
+            {"type": "text", "text": "d"}
+        ])
+    );
+    let whole = saying(message);
+    assert_eq!(
+        join_stream(split(&whole, WITH_USAGE).unwrap().as_bytes()),
+        Ok(whole)
+    );
+    let differing = [closed("a", json!("x")), closed("b", json!("y"))];
+    assert_eq!(message_of(&differing), Err(Lossy::UnknownMember));
 }
 
 #[test]
@@ -353,10 +377,6 @@ fn groq_s_request_id_is_kept_and_its_usage_put_where_it_belongs() {
 #[test]
 fn what_has_no_known_place_in_the_other_form_is_declined() {
     for (delta, lossy) in [
-        (
-            json!({"content": "a", "channel": "analysis"}),
-            Lossy::UnknownMember,
-        ),
         (json!({"audio": {"data": "x"}}), Lossy::Content),
         (json!({"images": [1]}), Lossy::Content),
         (json!({"index": 7}), Lossy::UnknownMember),
@@ -374,10 +394,15 @@ fn what_has_no_known_place_in_the_other_form_is_declined() {
         );
     }
     // Null says nothing.
-    let null = message_of(&[json!({"content": "a", "channel": null})]);
-    assert_eq!(null.unwrap()["channel"], Value::Null);
+    let null = message_of(&[json!({"content": "a", "audio": null})]);
+    assert_eq!(null.unwrap()["audio"], Value::Null);
     for (message, lossy) in [
-        (json!({"content": "a", "new": 1}), Lossy::UnknownMember),
+        (
+            json!({"content": "a", "channel": "final"}),
+            Lossy::UnknownMember,
+        ),
+        (json!({"content": "a", "p": "x"}), Lossy::UnknownMember),
+        (json!({"content": "a", "refusal": 5}), Lossy::UnknownMember),
         (
             json!({"content": null, "audio": {"id": "x"}}),
             Lossy::Content,
@@ -407,17 +432,263 @@ fn what_has_no_known_place_in_the_other_form_is_declined() {
         choice(json!({"content": "a"})),
         choice(json!({"content": "b"})),
     ];
-    events[0]["choices"][0]["token_ids"] = json!([1]);
-    events[1]["choices"][0]["token_ids"] = json!([2]);
+    events[0]["choices"][0]["seed"] = json!(1);
+    events[1]["choices"][0]["seed"] = json!(2);
     let stream = [&events[..], &ending()].concat();
     assert_eq!(join(&stream), Err(Lossy::UnknownMember));
     // One of which all have the same is kept.
-    events[1]["choices"][0]["token_ids"] = json!([1]);
+    events[1]["choices"][0]["seed"] = json!(1);
     let stream = [&events[..], &ending()].concat();
-    assert_eq!(
-        join(&stream).unwrap()["choices"][0]["token_ids"],
-        json!([1])
+    assert_eq!(join(&stream).unwrap()["choices"][0]["seed"], json!(1));
+}
+
+#[test]
+fn members_that_nobody_knows_are_carried_over_where_they_come_once_or_always_the_same() {
+    let metadata = json!({"gateway": {"cost": "0.1"}});
+    for (deltas, expected) in [
+        // Vercel's gateway; Venice.
+        (
+            vec![
+                json!({"content": "a"}),
+                json!({"content": "b"}),
+                json!({"provider_metadata": metadata}),
+            ],
+            json!({"content": "ab", "provider_metadata": metadata}),
+        ),
+        (
+            vec![
+                json!({"content": "a"}),
+                json!({"content": "b", "reasoning_encrypted": "xyz"}),
+            ],
+            json!({"content": "ab", "reasoning_encrypted": "xyz"}),
+        ),
+        // Hugging Face, with every delta that says something.
+        (
+            vec![
+                json!({"role": "assistant", "content": ""}),
+                json!({"role": "assistant", "content": "a", "name": "n"}),
+                json!({"role": "assistant", "content": "b", "name": "n"}),
+                json!({"role": "assistant", "content": "", "name": "n"}),
+            ],
+            json!({"content": "ab", "name": "n"}),
+        ),
+        // Google, with some of them.
+        (
+            vec![
+                json!({"content": "a", "extra_content": {"google": {"thought": true}}}),
+                json!({"content": "b", "extra_content": {"google": {"thought": true}}}),
+                json!({"content": "c"}),
+            ],
+            json!({"content": "abc", "extra_content": {"google": {"thought": true}}}),
+        ),
+        // Groq and Together, of this piece alone; Copilot.
+        (
+            vec![
+                json!({"reasoning": "a", "channel": "analysis", "token_id": 1, "padding": "x"}),
+                json!({"content": "b", "channel": "final", "token_id": 2, "padding": "xy"}),
+            ],
+            json!({"reasoning": "a", "content": "b"}),
+        ),
+        // Groq's Compound, when a tool is called and when it is done.
+        (
+            vec![
+                json!({"executed_tools": [{"index": 0, "type": "search", "arguments": "{}", "search_results": {"results": []}}]}),
+                json!({"executed_tools": [{"index": 0, "type": "search", "arguments": "{}", "output": "o"}]}),
+                json!({"executed_tools": [{"index": 1, "type": "search", "arguments": "{}"}]}),
+                json!({"content": "a"}),
+            ],
+            json!({"content": "a", "executed_tools": [
+                {"index": 0, "type": "search", "arguments": "{}", "output": "o"},
+                {"index": 1, "type": "search", "arguments": "{}"},
+            ]}),
+        ),
+        // Snowflake: nothing at all.
+        (
+            vec![json!({"content": "a", "audio": {"data": "", "expires_at": 0}})],
+            json!({"content": "a", "audio": {"data": "", "expires_at": 0}}),
+        ),
+    ] {
+        let mut message = message_of(&deltas).unwrap();
+        assert_eq!(message["role"], "assistant");
+        let role = message.as_object_mut().unwrap().remove("role");
+        assert_eq!(message, expected, "{deltas:?}");
+        message["role"] = role.unwrap();
+        let whole = saying(message);
+        let again = join_stream(split(&whole, WITH_USAGE).unwrap().as_bytes());
+        assert_eq!(again, Ok(whole));
+    }
+}
+
+#[test]
+fn a_text_of_which_nobody_knows_how_it_adds_up_is_never_carried_over() {
+    for deltas in [
+        vec![json!({"thoughts": "a"}), json!({"thoughts": "b"})],
+        vec![
+            json!({"thoughts": "ha"}),
+            json!({"thoughts": "ha"}),
+            json!({"content": "a"}),
+        ],
+        vec![json!({"thoughts": "ha"}), json!({"thoughts": "ha"})],
+        vec![
+            json!({"content": "a", "thoughts": "b"}),
+            json!({"content": "c", "thoughts": "d"}),
+        ],
+        vec![
+            json!({"thoughts": ["a"]}),
+            json!({"thoughts": ["a"]}),
+            json!({"content": "a"}),
+        ],
+        vec![
+            json!({"thoughts": {"text": "a"}}),
+            json!({"thoughts": {"text": "b"}}),
+        ],
+        vec![json!({"tool_calls": "a"}), json!({"tool_calls": "a"})],
+    ] {
+        assert_eq!(message_of(&deltas), Err(Lossy::UnknownMember), "{deltas:?}");
+    }
+}
+
+#[test]
+fn a_member_that_nobody_knows_is_in_one_chunk_of_a_stream() {
+    let mut whole = saying(
+        json!({"role": "assistant", "content": "a", "new": "x", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": 1}}]}),
     );
+    whole["generationId"] = json!("g");
+    whole["cost"] = json!({"usd": 1});
+    let stream = split(&whole, WITH_USAGE).unwrap();
+    for once in [
+        "\"new\"",
+        "\"generationId\"",
+        "\"cost\"",
+        "\"extra_content\"",
+    ] {
+        assert_eq!(stream.matches(once).count(), 1, "{once} {stream}");
+    }
+    assert_eq!(join_stream(stream.as_bytes()), Ok(whole));
+}
+
+#[test]
+fn what_is_said_beside_the_deltas_must_be_what_they_say() {
+    let chunk = |content: &str, name: &str, value: Value| {
+        let mut chunk = choice(json!({"content": content}));
+        chunk["choices"][0][name] = value;
+        chunk
+    };
+    let joined = |chunks: &[Value]| {
+        let whole = join(&[chunks, &ending()].concat())?;
+        Ok(whole["choices"][0]["message"]["content"].clone())
+    };
+    // Together's text, and Perplexity's message so far.
+    let so_far = |content: &str| json!({"role": "assistant", "content": content});
+    for (first, second, expected) in [
+        (
+            chunk("a", "text", json!("a")),
+            chunk("b", "text", json!("b")),
+            Ok(json!("ab")),
+        ),
+        (
+            chunk("a", "text", json!("")),
+            chunk("b", "text", json!("")),
+            Ok(json!("ab")),
+        ),
+        (
+            chunk("a", "text", json!("a")),
+            chunk("b", "text", json!("c")),
+            Err(Lossy::UnknownMember),
+        ),
+        (
+            chunk("a", "message", so_far("a")),
+            chunk("b", "message", so_far("ab")),
+            Ok(json!("ab")),
+        ),
+        (
+            chunk("a", "message", so_far("")),
+            chunk("b", "message", so_far("")),
+            Ok(json!("ab")),
+        ),
+        (
+            chunk("a", "message", so_far("a")),
+            chunk("b", "message", so_far("abc")),
+            Err(Lossy::UnknownMember),
+        ),
+        (
+            chunk("a", "message", json!({"tool_calls": [1]})),
+            chunk("b", "x", Value::Null),
+            Err(Lossy::UnknownMember),
+        ),
+    ] {
+        assert_eq!(joined(&[first, second]), expected);
+    }
+    // A delta beside a whole message.
+    for (delta, said) in [
+        (json!({"role": "assistant", "content": ""}), true),
+        (json!({}), true),
+        (Value::Null, true),
+        (json!({"content": "b"}), false),
+    ] {
+        let mut whole = saying(json!({"role": "assistant", "content": "a"}));
+        whole["choices"][0]["delta"] = delta;
+        assert_eq!(split(&whole, WITH_USAGE).is_ok(), said);
+    }
+}
+
+#[test]
+fn counts_of_all_so_far_are_those_of_the_last_chunk() {
+    let mut events = [
+        choice(json!({"content": "a"})),
+        choice(json!({"content": "b"})),
+    ];
+    events[0]["timings"] = json!({"predicted_n": 1});
+    events[1]["timings"] = json!({"predicted_n": 2});
+    events[0]["choices"][0]["token_ids"] = json!([1]);
+    events[1]["choices"][0]["token_ids"] = json!([1]);
+    let whole = join(&[&events[..], &ending()].concat()).unwrap();
+    assert_eq!(whole["timings"], json!({"predicted_n": 2}));
+    // vLLM's tokens add up.
+    assert_eq!(whole["choices"][0]["token_ids"], json!([1, 1]));
+}
+
+#[test]
+fn a_stream_serves_every_other_that_wants_no_more_usage_than_it_has() {
+    let mut without = vec![choice(json!({"role": "assistant", "content": "a"}))];
+    let [stop, usage] = ending();
+    without.push(stop);
+    let with = [&without[..], &[usage]].concat();
+    for (sent, asked, wanted, serves) in [
+        (&with, WITH_USAGE, &b""[..], Ok(())),
+        (&with, b"", WITH_USAGE, Ok(())),
+        (&without, WITH_USAGE, b"", Ok(())),
+        (&without, b"", WITH_USAGE, Err(Lossy::NoUsage)),
+        (
+            &without,
+            WITH_USAGE,
+            br#"{"continuous_usage_stats":true,"include_usage":true}"#,
+            Err(Lossy::Unsupported),
+        ),
+        (
+            &with,
+            br#"{"continuous_usage_stats":true,"include_usage":true}"#,
+            b"",
+            Ok(()),
+        ),
+        (
+            &with,
+            br#"{"continuous_usage_stats":true,"include_usage":true}"#,
+            WITH_USAGE,
+            Ok(()),
+        ),
+    ] {
+        let api = crate::llm::Api(&OpenaiChat);
+        let stream = stream_of(sent);
+        let converted = api.convert(stream.as_bytes(), &stream_form(asked), &stream_form(wanted));
+        let has_usage = |stream: &[u8]| memchr::memmem::find(stream, b"total_tokens").is_some();
+        if let Ok(converted) = &converted {
+            assert_eq!(has_usage(converted), wanted == WITH_USAGE);
+        }
+        assert_eq!(converted.map(|_| ()), serves, "{asked:?} {wanted:?}");
+        let json = api.convert(stream.as_bytes(), &stream_form(asked), &Form::json());
+        assert_eq!(json.is_ok(), sent.len() == with.len());
+    }
 }
 
 #[test]
@@ -588,7 +859,10 @@ fn with_defaults(mut whole: Value) -> Value {
         let choice = choice.as_object_mut().unwrap();
         choice.entry("finish_reason").or_insert(Value::Null);
         let message = choice["message"].as_object_mut().unwrap();
-        if message.get("role").is_none_or(join::is_blank) {
+        if message
+            .get("role")
+            .is_none_or(crate::llm::members::is_blank)
+        {
             message.insert("role".into(), "assistant".into());
         }
         message.entry("content").or_insert(Value::Null);

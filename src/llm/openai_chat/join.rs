@@ -1,20 +1,28 @@
 //! The completion that a stream of chunks makes.
 //!
-//! Source: openai-python's accumulation of chunks, and the dialects as recorded. Strings add up;
-//! ids, names and whole objects are said once, or again and again the same; what is neither is
-//! lossy. Padding is dropped.
+//! Source: openai-python's accumulation of chunks, and the dialects as recorded. What comes in
+//! pieces is known by its name, and adds up; anything else is said once, or again and again the same
+//! ([`Carried`]); what is neither is lossy. Padding is dropped.
 
 use serde_json::{Map, Value};
 
 use super::Shape;
 use super::content::Content;
 use super::whole::{MAX_CHOICES, MAX_TOOL_CALLS};
-use crate::llm::members::{in_order, object, set, set_some};
+use crate::llm::carried::Carried;
+use crate::llm::members::{in_order, is_blank, object, says_nothing, set, set_some};
 use crate::llm::{Lossy, events};
+
+/// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
+const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
+
+/// Members of a delta that are about this piece alone, which no whole message has: Groq's channel,
+/// which the names of the members tell as well, and Together's token.
+pub(super) const OF_A_PIECE: [&str; 2] = ["channel", "token_id"];
 
 /// Top-level members of which the last one counts: Azure's first chunk has an empty id, and
 /// Perplexity tells the time of each chunk and all that it has found so far.
-const LAST_COUNTS: [&str; 14] = [
+const LAST_COUNTS: [&str; 17] = [
     "id",
     "created",
     "model",
@@ -29,6 +37,10 @@ const LAST_COUNTS: [&str; 14] = [
     "citations",
     "search_results",
     "usage_breakdown",
+    // llama.cpp and Copilot, of all so far.
+    "timings",
+    "prompt_progress",
+    "copilot_usage",
 ];
 
 /// The same for members of a choice. Azure's filters have a result for each piece.
@@ -39,11 +51,23 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
     "content_filter_result",
 ];
 
-/// Joins a stream of chunks.
+/// Joins a stream of chunks that report usage.
 ///
 /// # Errors
 /// What would be lost, or guessed.
 pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
+    let answer = join_any(stream, shape)?;
+    match answer.get("usage") {
+        None => Err(Lossy::NoUsage),
+        Some(_) => Ok(answer),
+    }
+}
+
+/// Joins a stream of chunks, which may report no usage.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn join_any(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
     let mut answer = Joined::default();
     events::objects(stream, &mut |chunk| answer.take(chunk))?;
     answer.finish(shape)
@@ -62,7 +86,8 @@ impl Joined {
     fn take(&mut self, chunk: Map<String, Value>) -> Result<(), Lossy> {
         for (name, value) in chunk {
             match (name.as_str(), value) {
-                ("object" | "obfuscation" | "p", _) => {}
+                ("object", _) => {}
+                (padding, _) if PADDING.contains(&padding) => {}
                 ("choices", Value::Array(choices)) => {
                     for choice in choices {
                         self.take_choice(choice)?;
@@ -107,6 +132,8 @@ impl Joined {
             match name.as_str() {
                 "usage" if self.usage.is_null() => self.usage = value,
                 "usage" => {}
+                // The same of each model, which has such a place as well.
+                "usage_breakdown" => keep(&mut self.top, name, value, true)?,
                 _ => keep(&mut self.x_groq, name, value, false)?,
             }
         }
@@ -117,9 +144,6 @@ impl Joined {
         if self.choices.is_empty() {
             return Err(Lossy::Malformed);
         }
-        if self.usage.is_null() {
-            return Err(Lossy::NoUsage);
-        }
         let mut choices = Vec::new();
         for choice in self.choices {
             choices.push((choice.index, choice.finish(shape)?));
@@ -127,7 +151,9 @@ impl Joined {
         let mut answer = self.top;
         set(&mut answer, "object", shape.object().into());
         set(&mut answer, "choices", Value::Array(in_order(choices)));
-        set(&mut answer, "usage", self.usage);
+        if !self.usage.is_null() {
+            set(&mut answer, "usage", self.usage);
+        }
         if !self.x_groq.is_empty() {
             set(&mut answer, "x_groq", self.x_groq.into());
         }
@@ -147,6 +173,10 @@ struct Choice {
     logprobs: Option<Value>,
     finish_reason: Value,
     rest: Map<String, Value>,
+    /// What its deltas have besides.
+    carried: Carried,
+    /// Perplexity: the message so far, beside the delta.
+    so_far: Value,
 }
 
 impl Choice {
@@ -159,7 +189,10 @@ impl Choice {
                 ("text", text) => append(&mut self.text, &text)?,
                 ("logprobs", logprobs) => self.take_logprobs(logprobs)?,
                 ("finish_reason", reason) => keep_last(&mut self.finish_reason, reason),
-                ("delta" | "message", _) => return Err(Lossy::UnknownMember),
+                ("message", message) => self.so_far = message,
+                ("delta", _) => return Err(Lossy::UnknownMember),
+                // vLLM, if asked to.
+                ("token_ids", Value::Array(ids)) => append_items(&mut self.rest, name, ids)?,
                 (_, value) => {
                     let last_counts = LAST_OF_CHOICE_COUNTS.contains(&name.as_str());
                     keep(&mut self.rest, name, value, last_counts)?;
@@ -170,7 +203,10 @@ impl Choice {
     }
 
     fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), Lossy> {
+        let mut unknown = Vec::new();
+        let mut says = false;
         for (name, value) in delta {
+            let is_said = !is_blank(&value);
             match (name.as_str(), value) {
                 ("content", content) => self.content.take(content)?,
                 ("role", role) => {
@@ -178,6 +214,8 @@ impl Choice {
                     if is_blank(known) {
                         *known = role;
                     }
+                    // Some say it with every delta.
+                    continue;
                 }
                 ("refusal" | "reasoning_content" | "reasoning", piece) => {
                     append_member(&mut self.message, name, piece)?;
@@ -198,21 +236,36 @@ impl Choice {
                         self.take_reasoning_detail(detail)?;
                     }
                 }
+                ("executed_tools", Value::Array(tools)) => {
+                    take_executed_tools(self.message.entry(name).or_insert(Value::Null), tools)?;
+                }
                 // Azure On Your Data, and search services: whole objects.
                 ("context" | "citations", value) => {
                     keep(&mut self.message, name, value, false)?;
+                    continue;
                 }
                 // Mistral has the choice's index here as well.
-                ("index", index) if index.as_u64() == Some(self.index) => {}
-                (_, blank) if is_blank(&blank) => {
+                ("index", index) if index.as_u64() == Some(self.index) => continue,
+                (padding, _) if PADDING.contains(&padding) || OF_A_PIECE.contains(&padding) => {
+                    continue;
+                }
+                (known, blank) if is_blank(&blank) && IN_PIECES.contains(&known) => {
                     self.message.entry(name).or_insert(blank);
                 }
-                ("audio" | "images", _) => return Err(Lossy::Content),
-                // Such as Groq's `channel`, which is of this piece only.
-                _ => return Err(Lossy::UnknownMember),
+                (known, _) if known == "index" || IN_PIECES.contains(&known) => {
+                    return Err(Lossy::UnknownMember);
+                }
+                ("audio" | "images", value) if !says_nothing(&value) => {
+                    return Err(Lossy::Content);
+                }
+                (_, value) => {
+                    unknown.push((name, value));
+                    continue;
+                }
             }
+            says |= is_said;
         }
-        Ok(())
+        self.carried.take(unknown, says)
     }
 
     /// As for the judge, but where a second id comes with an index, clients differ in what they
@@ -297,10 +350,20 @@ impl Choice {
             ("finish_reason", self.finish_reason),
         ]);
         match shape {
-            Shape::Text if !self.message.is_empty() || self.content.is_said() => {
+            Shape::Text
+                if !self.message.is_empty()
+                    || self.content.is_said()
+                    || !says_nothing(&self.so_far) =>
+            {
                 return Err(Lossy::UnknownMember);
             }
-            Shape::Chat if !self.text.is_empty() => return Err(Lossy::UnknownMember),
+            // Together has what the delta says beside it as well.
+            Shape::Chat if !self.text.is_empty() && !self.content.is(&self.text) => {
+                return Err(Lossy::UnknownMember);
+            }
+            Shape::Chat if !is_content(&self.so_far, &self.content) => {
+                return Err(Lossy::UnknownMember);
+            }
             Shape::Text => {
                 set(&mut choice, "text", self.text.into());
             }
@@ -313,6 +376,7 @@ impl Choice {
                     ("content", self.content.finish()),
                 ]);
                 message.extend(self.message);
+                self.carried.finish(&mut message)?;
                 if !self.calls.is_empty() {
                     // Calls without an index stay where they are, after those with one.
                     let place = |call: &Call| call.index.unwrap_or(u64::MAX);
@@ -330,6 +394,55 @@ impl Choice {
         set_some(&mut choice, "logprobs", self.logprobs);
         choice.extend(self.rest);
         Ok(choice.into())
+    }
+}
+
+/// Members of a delta that come in pieces: another type than that of pieces is no piece.
+pub(super) const IN_PIECES: [&str; 7] = [
+    "refusal",
+    "reasoning_content",
+    "reasoning",
+    "tool_calls",
+    "function_call",
+    "annotations",
+    "reasoning_details",
+];
+
+/// Groq's Compound tells of a tool when it is called, and again with what came of it.
+fn take_executed_tools(known: &mut Value, tools: Vec<Value>) -> Result<(), Lossy> {
+    if known.is_null() {
+        *known = Value::Array(Vec::new());
+    }
+    let known = known.as_array_mut().ok_or(Lossy::Malformed)?;
+    for tool in tools {
+        let named = |name| tool.get(name).is_some_and(|value| !value.is_null());
+        let same = |known: &&mut Value| {
+            named("index")
+                && ["index", "type", "arguments"]
+                    .iter()
+                    .all(|name| known.get(name) == tool.get(name))
+        };
+        // Most often it is the last one.
+        match known.last_mut().filter(same) {
+            Some(known) => *known = tool,
+            None => known.push(tool),
+        }
+    }
+    Ok(())
+}
+
+/// Whether a message that tells what was said so far says what the deltas said.
+fn is_content(so_far: &Value, content: &Content) -> bool {
+    match so_far.get("content") {
+        Some(Value::String(text)) if !text.is_empty() => content.is(text),
+        _ => {
+            says_nothing(so_far)
+                || so_far.as_object().is_some_and(|message| {
+                    message
+                        .iter()
+                        .all(|(name, value)| name == "role" || says_nothing(value))
+                })
+        }
     }
 }
 
@@ -394,7 +507,7 @@ pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> boo
 }
 
 /// Keeps a member that has one value, or the last of several.
-fn keep(
+pub(super) fn keep(
     members: &mut Map<String, Value>,
     name: String,
     value: Value,
@@ -460,16 +573,5 @@ pub(super) fn append(text: &mut String, piece: &Value) -> Result<(), Lossy> {
             Ok(())
         }
         _ => Err(Lossy::Malformed),
-    }
-}
-
-/// Null, `""`, `[]` and `{}` say nothing.
-pub(super) fn is_blank(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Array(items) => items.is_empty(),
-        Value::Object(members) => members.is_empty(),
-        Value::Bool(_) | Value::Number(_) => false,
     }
 }

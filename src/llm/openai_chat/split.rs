@@ -7,15 +7,12 @@
 use serde_json::{Map, Value};
 
 use super::content::PartKind;
-use super::join::{is_blank, same_detail};
+use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
 use super::{Shape, StreamOptions};
-use crate::llm::members::{in_order, object, set};
+use crate::llm::members::{in_order, is_blank, object, says_nothing, set};
 use crate::llm::{Form, Lossy, events};
 
-/// A stream that its chunks make longer than this is not worth a VM's memory.
-const MAX_STREAM_BYTES: usize = 16 << 20;
-
-/// Splits a whole completion into a stream of the form `wanted`.
+/// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///
 /// # Errors
 /// What would be lost, or guessed.
@@ -23,6 +20,7 @@ pub(in crate::llm) fn split(
     completion: Map<String, Value>,
     shape: Shape,
     wanted: &Form,
+    max_bytes: usize,
 ) -> Result<Vec<u8>, Lossy> {
     let options = StreamOptions::parse(&wanted.options).ok_or(Lossy::Unsupported)?;
     // How many tokens there were after each piece is not known.
@@ -30,7 +28,7 @@ pub(in crate::llm) fn split(
         return Err(Lossy::Unsupported);
     }
     let include_usage = options.include_usage == Some(true);
-    let (mut chunks, choices) = Chunks::new(completion, shape, include_usage)?;
+    let (mut chunks, choices) = Chunks::new(completion, shape, include_usage, max_bytes)?;
     let mut indexed = Vec::new();
     for choice in choices {
         indexed.push((index_of(&choice)?, choice));
@@ -48,16 +46,32 @@ pub(in crate::llm) fn split(
     chunks.finish()
 }
 
+/// What stands at the top of an answer, and in every chunk of a stream.
+const IN_EVERY_CHUNK: [&str; 6] = [
+    "id",
+    "created",
+    "model",
+    "system_fingerprint",
+    "service_tier",
+    "provider",
+];
+
+fn is_whole(value: &Value) -> bool {
+    value.is_array() || value.is_object()
+}
+
 /// The chunks written so far, and what they have in common.
 struct Chunks {
     out: Vec<u8>,
-    /// Id, time, model and the like, which are in every chunk.
+    /// What is in every chunk.
     head: Map<String, Value>,
-    /// Whole lists and objects, which are in the first one.
+    /// What is in the first one only.
     first: Map<String, Value>,
     x_groq: Option<Map<String, Value>>,
     usage: Value,
     include_usage: bool,
+    /// Every chunk repeats what stands at the top of the answer.
+    max_bytes: usize,
 }
 
 impl Chunks {
@@ -65,6 +79,7 @@ impl Chunks {
         completion: Map<String, Value>,
         shape: Shape,
         include_usage: bool,
+        max_bytes: usize,
     ) -> Result<(Self, Vec<Value>), Lossy> {
         let mut chunks = Self {
             out: Vec::new(),
@@ -73,6 +88,7 @@ impl Chunks {
             x_groq: None,
             usage: Value::Null,
             include_usage,
+            max_bytes,
         };
         let mut choices = Vec::new();
         for (name, value) in completion {
@@ -86,15 +102,16 @@ impl Chunks {
                 {
                     chunks.x_groq = Some(x_groq);
                 }
+                ("padding", _) => {}
                 // The latter two are padding of chunks.
                 ("x_groq", Value::Object(_)) | ("obfuscation" | "p", _) => {
                     return Err(Lossy::UnknownMember);
                 }
-                (_, value @ (Value::Array(_) | Value::Object(_))) => {
-                    chunks.first.insert(name, value);
+                (head, value) if IN_EVERY_CHUNK.contains(&head) && !is_whole(&value) => {
+                    chunks.head.insert(name, value);
                 }
                 (_, value) => {
-                    chunks.head.insert(name, value);
+                    chunks.first.insert(name, value);
                 }
             }
         }
@@ -141,8 +158,7 @@ impl Chunks {
             set(&mut chunk, "x_groq", x_groq.into());
         }
         events::write(&mut self.out, &events::text(&chunk)?);
-        // Every chunk repeats what stands at the top of the answer.
-        if self.out.len() > MAX_STREAM_BYTES {
+        if self.out.len() > self.max_bytes {
             return Err(Lossy::TooLarge);
         }
         Ok(())
@@ -191,11 +207,9 @@ impl Choice {
         if !matches!(logprobs, None | Some(Value::Null | Value::Object(_))) {
             return Err(Lossy::Malformed);
         }
-        // Members of chunks.
-        if ["delta", "content_filter_offsets"]
-            .iter()
-            .any(|name| choice.contains_key(*name))
-        {
+        // Members of chunks. Perplexity has a delta that says nothing beside the message.
+        let delta = choice.remove("delta");
+        if choice.contains_key("content_filter_offsets") || !delta.is_none_or(|it| is_mute(&it)) {
             return Err(Lossy::UnknownMember);
         }
         Ok(Self {
@@ -240,8 +254,9 @@ impl Choice {
         let parts = Parts::of(message)?;
         let role = self.chunk("delta", parts.role.into(), false);
         chunks.write(role)?;
-        for (delta, has_logprobs) in parts.deltas {
-            let chunk = self.chunk("delta", delta.into(), has_logprobs);
+        for piece in parts.pieces {
+            let has_logprobs = matches!(piece, Piece::Words(..));
+            let chunk = self.chunk("delta", piece.delta()?.into(), has_logprobs);
             chunks.write(chunk)?;
         }
         Ok(())
@@ -264,13 +279,54 @@ impl Choice {
     }
 }
 
+/// Whether a delta says no more than a role.
+fn is_mute(delta: &Value) -> bool {
+    let mut members = delta.as_object().into_iter().flatten();
+    says_nothing(delta) || members.all(|(name, value)| name == "role" || says_nothing(value))
+}
+
 /// A message in pieces.
 #[derive(Default)]
 struct Parts {
     /// The first delta: the role, and what says nothing.
     role: Map<String, Value>,
-    /// The others, and whether the choice's log probabilities are about them.
-    deltas: Vec<(Map<String, Value>, bool)>,
+    /// What the others hold, which are made one by one: each is a map of maps.
+    pieces: Vec<Piece>,
+}
+
+/// What a delta holds.
+enum Piece {
+    /// What the choice's log probabilities are about.
+    Words(&'static str, Value),
+    Other(&'static str, Value),
+    Call(usize, Value),
+}
+
+impl Piece {
+    fn delta(self) -> Result<Map<String, Value>, Lossy> {
+        let (name, value) = match self {
+            Self::Words(name, value) | Self::Other(name, value) => (name, value),
+            Self::Call(index, call) => ("tool_calls", vec![numbered(index, call)?].into()),
+        };
+        Ok(object([(name, value)]))
+    }
+}
+
+/// A tool call as it comes in a chunk.
+fn numbered(index: usize, call: Value) -> Result<Value, Lossy> {
+    let Value::Object(mut call) = call else {
+        return Err(Lossy::Malformed);
+    };
+    for (name, text) in [("function", "arguments"), ("custom", "input")] {
+        match call.get(name) {
+            Some(Value::Object(function)) => adds_up(function, text)?,
+            None | Some(Value::Null) => {}
+            Some(_) => return Err(Lossy::Malformed),
+        }
+    }
+    // DeepSeek and Mistral have one in whole messages too.
+    set(&mut call, "index", index.into());
+    Ok(call.into())
 }
 
 impl Parts {
@@ -289,7 +345,7 @@ impl Parts {
             Some(Value::Array(content)) if !content.is_empty() => parts.content(content)?,
             Some(content @ Value::String(_)) if !is_blank(&content) => {
                 set(&mut parts.role, "content", "".into());
-                parts.add("content", content, true);
+                parts.words("content", content);
             }
             Some(content) if is_blank(&content) && !content.is_object() => {
                 set(&mut parts.role, "content", content);
@@ -306,34 +362,50 @@ impl Parts {
                 | ("annotations", Value::String(_) | Value::Object(_)) => {
                     return Err(Lossy::Malformed);
                 }
+                // Copilot hides the length of an answer.
+                ("padding", _) => {}
+                ("obfuscation" | "p" | "index", _) => return Err(Lossy::UnknownMember),
                 (_, blank) if is_blank(&blank) && name != "function_call" => {
                     parts.role.insert(name, blank);
                 }
-                ("refusal", refusal @ Value::String(_)) => parts.add("refusal", refusal, true),
+                ("refusal", refusal @ Value::String(_)) => parts.words("refusal", refusal),
                 ("annotations", annotations @ Value::Array(_)) => {
-                    parts.add("annotations", annotations, false);
+                    parts.add("annotations", annotations);
                 }
-                ("context" | "citations", value) => {
-                    parts.role.insert(name, value);
+                ("tool_calls", Value::Array(calls)) => {
+                    let calls = calls.into_iter().enumerate();
+                    parts
+                        .pieces
+                        .extend(calls.map(|(index, call)| Piece::Call(index, call)));
                 }
-                ("tool_calls", Value::Array(calls)) => parts.calls(calls)?,
                 ("function_call", Value::Object(call)) if !call.is_empty() => {
                     adds_up(&call, "arguments")?;
-                    parts.add("function_call", call.into(), false);
+                    parts.add("function_call", call.into());
                 }
-                ("audio" | "images", _) => return Err(Lossy::Content),
-                _ => return Err(Lossy::UnknownMember),
+                ("audio" | "images", value) if !says_nothing(&value) => {
+                    return Err(Lossy::Content);
+                }
+                (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
+                    return Err(Lossy::UnknownMember);
+                }
+                // Whatever it is, it comes once.
+                (_, value) => {
+                    parts.role.insert(name, value);
+                }
             }
         }
         Ok(parts)
     }
 
-    fn add(&mut self, name: &str, value: Value, has_logprobs: bool) {
-        let delta = object([(name, value)]);
-        self.deltas.push((delta, has_logprobs));
+    fn words(&mut self, name: &'static str, value: Value) {
+        self.pieces.push(Piece::Words(name, value));
     }
 
-    fn reasoning(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
+    fn add(&mut self, name: &'static str, value: Value) {
+        self.pieces.push(Piece::Other(name, value));
+    }
+
+    fn reasoning(&mut self, name: &'static str, value: Value) -> Result<(), Lossy> {
         match value {
             Value::Null => {
                 set(&mut self.role, name, Value::Null);
@@ -342,7 +414,7 @@ impl Parts {
                 set(&mut self.role, name, text.into());
             }
             Value::String(text) if name != "reasoning_details" => {
-                self.add(name, text.into(), false);
+                self.add(name, text.into());
             }
             Value::Array(details) if name == "reasoning_details" && details.is_empty() => {
                 set(&mut self.role, name, details.into());
@@ -358,7 +430,7 @@ impl Parts {
                 {
                     return Err(Lossy::Content);
                 }
-                self.add(name, details.into(), false);
+                self.add(name, details.into());
             }
             _ => return Err(Lossy::UnknownMember),
         }
@@ -384,38 +456,16 @@ impl Parts {
                     if is_blank(&text) {
                         return Err(Lossy::Content);
                     }
-                    self.add("content", text, true);
+                    self.words("content", text);
                 }
                 PartKind::Thinking | PartKind::Whole => {
-                    self.add("content", vec![part].into(), false);
+                    self.add("content", vec![part].into());
                 }
             }
         }
         // Strings alone would make a string.
         if all_text {
             return Err(Lossy::Content);
-        }
-        Ok(())
-    }
-
-    fn calls(&mut self, calls: Vec<Value>) -> Result<(), Lossy> {
-        for (index, call) in calls.into_iter().enumerate() {
-            let Value::Object(mut members) = call else {
-                return Err(Lossy::Malformed);
-            };
-            // DeepSeek and Mistral have one in whole messages too.
-            members.remove("index");
-            for (name, text) in [("function", "arguments"), ("custom", "input")] {
-                match members.get(name) {
-                    Some(Value::Object(function)) => adds_up(function, text)?,
-                    None | Some(Value::Null) => {}
-                    Some(_) => return Err(Lossy::Malformed),
-                }
-            }
-            let mut call = Map::new();
-            set(&mut call, "index", index.into());
-            call.extend(members);
-            self.add("tool_calls", vec![Value::Object(call)].into(), false);
         }
         Ok(())
     }

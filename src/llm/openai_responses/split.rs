@@ -6,17 +6,14 @@ use serde_json::{Map, Value};
 use crate::json;
 use crate::llm::Lossy;
 use crate::llm::documents::push_json;
-use crate::llm::members;
+use crate::llm::{members, memory};
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
 
 /// How many times as long as the answer the stream may be. A text comes five times: as piece, as
 /// text, in its part, in its item, and in the response.
-const MAX_GROWTH: usize = 8;
-
-/// How long the stream of a short answer may be.
-const MIN_LIMIT: usize = 1 << 20;
+pub(super) const MAX_GROWTH: usize = 8;
 
 pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     let Ok(Value::Object(response)) = json::parse(json) else {
@@ -34,7 +31,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     let mut stream = Stream {
         bytes: Vec::new(),
         events: 0,
-        limit: json.len().saturating_mul(MAX_GROWTH).max(MIN_LIMIT),
+        limit: memory::max_stream(json.len(), MAX_GROWTH),
     };
     stream.event(
         "response.created",
@@ -111,7 +108,7 @@ struct Stream {
 impl Stream {
     fn event(&mut self, kind: &str, members: &[(&str, Member<'_>)]) -> Result<(), Lossy> {
         if self.events >= MAX_EVENTS || self.bytes.len() > self.limit {
-            return Err(Lossy::Malformed);
+            return Err(Lossy::TooLarge);
         }
         for text in ["event: ", kind, "\ndata: {\"type\":\"", kind, "\""] {
             self.bytes.extend_from_slice(text.as_bytes());

@@ -40,6 +40,16 @@ fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
     Ok(has_choices)
 }
 
+/// Whether a stream reports usage.
+pub(super) fn has_usage(stream: &[u8]) -> Result<bool, Lossy> {
+    let mut has_usage = false;
+    events::objects(stream, &mut |piece| {
+        has_usage |= piece.get("usage").is_some_and(|usage| !usage.is_null());
+        Ok(())
+    })?;
+    Ok(has_usage)
+}
+
 fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
     let mut response = String::new();
     let mut usage = Value::Null;
@@ -77,7 +87,7 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
 }
 
 /// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
-pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8], wanted: &Form, max_bytes: usize) -> Result<Vec<u8>, Lossy> {
     let mut envelope = events::object(json)?;
     let Some(Value::Object(result)) = envelope.remove("result") else {
         return Err(Lossy::Malformed);
@@ -88,7 +98,7 @@ pub(super) fn split(json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
     }
     if result.contains_key("choices") {
         let with_usage = Form::stream(wanted.framing, br#"{"include_usage":true}"#);
-        return chat_split::split(result, Shape::Chat, &with_usage);
+        return chat_split::split(result, Shape::Chat, &with_usage, max_bytes);
     }
     split_pieces(result)
 }
