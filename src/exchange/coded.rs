@@ -7,13 +7,12 @@ use crate::llm::Framing;
 use super::NotStored;
 use super::capture::{Capture, CaptureBudget};
 
-/// What a decoder holds, its window above all.
-const DECODER_BYTES: usize = 64 << 10;
-
 /// A compressed answer on its way to the judge.
 #[derive(Debug)]
 pub(super) struct Coded {
     decoder: Decoder,
+    /// What was charged for the decoder.
+    charged: usize,
     /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
     decoded: Capture,
 }
@@ -32,11 +31,10 @@ impl Coded {
             (Some(coding), None) => coding,
             (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
         };
-        let mut decoded = Capture::new(budget, max_bytes);
-        decoded.charge(DECODER_BYTES)?;
         Ok(Some(Self {
             decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
-            decoded,
+            charged: 0,
+            decoded: Capture::new(budget, max_bytes),
         }))
     }
 
@@ -46,6 +44,10 @@ impl Coded {
         self.decoder
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
+        // Its window grows with what was decoded.
+        let more = self.decoder.held().saturating_sub(self.charged);
+        self.decoded.charge(more)?;
+        self.charged = self.charged.saturating_add(more);
         if framing.is_stream() {
             // The judge may hold all of it: one event can be as long as the stream.
             self.decoded.charge(plain.len())?;

@@ -22,6 +22,11 @@ pub enum Bypass {
     NoTenant,
     /// `x-llm-cache-ttl` is not a duration.
     InvalidTtl,
+    /// The body is compressed in a way that cannot be decoded, or in several.
+    ContentEncoding,
+    /// The body is compressed, and not as its coding says, or decodes to more than
+    /// `limits.max_request_bytes`.
+    Coding(CodingFault),
     /// The mode does not read.
     WriteOnly,
     /// The request lets the provider run tools on its side; a hit would skip what they do.
@@ -43,6 +48,8 @@ impl Bypass {
             Self::Sample => "sample",
             Self::NoTenant => "no_tenant",
             Self::InvalidTtl => "invalid_ttl",
+            Self::ContentEncoding => "content_encoding",
+            Self::Coding(fault) => fault.as_str(),
             Self::WriteOnly => "write_only",
             Self::ServerTools => "server_tools",
             Self::Temperature => "temperature",

@@ -22,7 +22,7 @@ use crate::json::Canonical;
 use crate::sse::Event;
 
 /// More candidates than the API gives; what claims more is not worth the memory.
-const MAX_CANDIDATES: usize = 1_024;
+const MAX_CANDIDATES: usize = 128;
 
 /// `POST .../models/<model>:generateContent` and its like.
 pub(super) struct Gemini;
