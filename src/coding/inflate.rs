@@ -19,6 +19,8 @@ pub(super) struct Inflate {
     history: History,
     /// The codes that the format itself has.
     fixed: Option<Box<Codes>>,
+    /// Room for the codes of a block.
+    spare: Box<Codes>,
     effort: Effort,
 }
 
@@ -33,9 +35,10 @@ enum Block {
     /// The lengths of the codes for the lengths of codes.
     LengthLengths(Box<Described>),
     /// The lengths of codes.
-    Lengths(Box<Described>, Box<Code>),
+    Lengths(Box<Described>),
     Fixed,
-    Dynamic(Box<Codes>),
+    /// The codes are in [`Inflate::spare`].
+    Dynamic,
     /// The stream has ended.
     Ended,
 }
@@ -55,6 +58,7 @@ impl Inflate {
             bits: Bits::default(),
             history: History::new(HISTORY_BYTES),
             fixed: None,
+            spare: Box::default(),
             effort: Effort::default(),
         }
     }
@@ -90,13 +94,8 @@ impl Inflate {
 
     /// Bytes of memory.
     pub(super) fn held(&self) -> usize {
-        let codes = match &self.block {
-            Block::Dynamic(_) | Block::Lengths(..) => size_of::<Codes>(),
-            _ => 0,
-        };
-        let fixed = self.fixed.as_ref().map_or(0, |_| size_of::<Codes>());
-        let own = size_of::<Self>();
-        own + codes + fixed + self.history.held()
+        let codes = 2 * size_of::<Codes>() + size_of::<Described>();
+        size_of::<Self>() + codes + self.history.held()
     }
 
     /// After the stream's end: the next byte, of which some may have been taken already.
@@ -117,6 +116,7 @@ impl Inflate {
             Block::Header => match self.bits.take(3, input) {
                 None => Step::Waits(Block::Header),
                 Some(header) => {
+                    self.effort.spend(BLOCK_EFFORT);
                     self.is_last = header & 1 == 1;
                     Step::Next(match header >> 1 {
                         0 => {
@@ -151,38 +151,39 @@ impl Inflate {
             Block::LengthLengths(mut described) => loop {
                 if described.known >= described.length_lengths {
                     self.effort.spend(TABLE_EFFORT);
-                    let code = Code::new(&described.ordered(), true)?;
+                    // Its place is free until the lengths are known.
+                    self.spare.distances.set(&described.ordered(), true)?;
                     described.known = 0;
-                    break Step::Next(Block::Lengths(described, Box::new(code)));
+                    break Step::Next(Block::Lengths(described));
                 }
                 let Some(length) = self.bits.take(3, input) else {
                     break Step::Waits(Block::LengthLengths(described));
                 };
                 described.add(length as u8, 1)?;
             },
-            Block::Lengths(mut described, code) => loop {
+            Block::Lengths(mut described) => loop {
                 if described.known >= described.lengths() {
-                    break Step::Next(Block::Dynamic(Box::new(described.codes()?)));
+                    described.codes(&mut self.spare)?;
+                    break Step::Next(Block::Dynamic);
                 }
                 self.bits.refill(input);
                 let mut bits = self.bits;
-                if described.read(&code, &mut bits)?.is_none() {
-                    break Step::Waits(Block::Lengths(described, code));
+                if described.read(&self.spare.distances, &mut bits)?.is_none() {
+                    break Step::Waits(Block::Lengths(described));
                 }
                 self.bits = bits;
             },
             Block::Fixed => {
-                let fixed = match self.fixed.take() {
+                let fixed = match &mut self.fixed {
                     Some(fixed) => fixed,
-                    None => Box::new(Codes::fixed()?),
+                    none => none.insert(Codes::fixed()?),
                 };
-                let said = self.said(&fixed, input);
-                self.fixed = Some(fixed);
-                self.after(said?, Block::Fixed)
+                let said = said(fixed, &mut self.bits, &mut self.history, input)?;
+                self.after(said, Block::Fixed)
             }
-            Block::Dynamic(codes) => {
-                let said = self.said(&codes, input)?;
-                self.after(said, Block::Dynamic(codes))
+            Block::Dynamic => {
+                let said = said(&self.spare, &mut self.bits, &mut self.history, input)?;
+                self.after(said, Block::Dynamic)
             }
             Block::Ended => Step::Next(Block::Ended),
         })
@@ -224,38 +225,39 @@ impl Inflate {
             left => Step::Waits(Block::Stored(left)),
         }
     }
+}
 
-    /// What a block says, until it ends, or says much, or needs more input.
-    fn said(&mut self, codes: &Codes, input: &mut &[u8]) -> Option<Said> {
-        while self.history.fresh().len() < STEP_BYTES {
-            self.bits.refill(input);
-            let mut bits = self.bits;
-            let Some(symbol) = codes.literals.symbol(&mut bits)? else {
-                return Some(Said::Waits);
-            };
-            match symbol {
-                0..=255 => self.history.push(symbol as u8),
-                END_OF_BLOCK => {
-                    self.bits = bits;
-                    return Some(Said::All);
-                }
-                _ => {
-                    let Some(length) = part(length(symbol)?, &mut bits) else {
-                        return Some(Said::Waits);
-                    };
-                    let Some(symbol) = codes.distances.symbol(&mut bits)? else {
-                        return Some(Said::Waits);
-                    };
-                    let Some(distance) = part(distance(symbol)?, &mut bits) else {
-                        return Some(Said::Waits);
-                    };
-                    self.history.repeat(distance, length)?;
-                }
+/// What a block says, until it ends, or says much, or needs more input.
+fn said(codes: &Codes, bits: &mut Bits, history: &mut History, input: &mut &[u8]) -> Option<Said> {
+    while history.fresh().len() < STEP_BYTES {
+        bits.refill(input);
+        // What is read of a symbol that is not all there is read again.
+        let mut next = *bits;
+        let Some(symbol) = codes.literals.symbol(&mut next)? else {
+            return Some(Said::Waits);
+        };
+        match symbol {
+            0..=255 => history.push(symbol as u8),
+            END_OF_BLOCK => {
+                *bits = next;
+                return Some(Said::All);
             }
-            self.bits = bits;
+            _ => {
+                let Some(length) = part(length(symbol)?, &mut next) else {
+                    return Some(Said::Waits);
+                };
+                let Some(symbol) = codes.distances.symbol(&mut next)? else {
+                    return Some(Said::Waits);
+                };
+                let Some(distance) = part(distance(symbol)?, &mut next) else {
+                    return Some(Said::Waits);
+                };
+                history.repeat(distance, length)?;
+            }
         }
-        Some(Said::Enough)
+        *bits = next;
     }
+    Some(Said::Enough)
 }
 
 enum Said {
@@ -419,54 +421,63 @@ impl Described {
         self.add(length, least + more as usize).map(Some)
     }
 
-    fn codes(&self) -> Option<Codes> {
+    fn codes(&self, codes: &mut Codes) -> Option<()> {
         let lengths = self.all.get(..self.lengths())?;
         let (literals, distances) = lengths.split_at_checked(self.literals)?;
         // Without a code for its end a block has none.
         if literals.get(usize::from(END_OF_BLOCK)) == Some(&0) {
             return None;
         }
-        Some(Codes {
-            literals: Code::new(literals, false)?,
-            distances: Code::new(distances, false)?,
-        })
+        codes.literals.set(literals, false)?;
+        codes.distances.set(distances, false)
     }
 }
 
 /// The two codes of a block.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Codes {
     literals: Code,
     distances: Code,
 }
 
 impl Codes {
-    fn fixed() -> Option<Self> {
+    fn fixed() -> Option<Box<Self>> {
         let mut literals = [8; 288];
         literals.get_mut(144..256)?.fill(9);
         literals.get_mut(256..280)?.fill(7);
-        Some(Self {
-            literals: Code::new(&literals, true)?,
-            distances: Code::new(&[5; 32], true)?,
-        })
+        let mut fixed = Box::<Self>::default();
+        fixed.literals.set(&literals, true)?;
+        fixed.distances.set(&[5; 32], true)?;
+        Some(fixed)
     }
 }
 
 /// A canonical Huffman code.
 #[derive(Debug)]
 struct Code {
-    /// For the next bits: a symbol, and how many of them it takes, or 0 if more are needed.
-    short: [(u16, u8); 1 << SHORT_BITS],
+    /// For the next bits: a symbol, and in the lowest four bits how many of them it takes, or 0 if
+    /// more are needed.
+    short: [u16; 1 << SHORT_BITS],
     /// How many codes there are of each length.
     counts: [u16; MAX_LENGTH + 1],
     /// The symbols, by their codes.
     symbols: [u16; 288],
 }
 
+impl Default for Code {
+    fn default() -> Self {
+        Self {
+            short: [0; 1 << SHORT_BITS],
+            counts: [0; MAX_LENGTH + 1],
+            symbols: [0; 288],
+        }
+    }
+}
+
 impl Code {
-    /// `None` if these cannot be the lengths of a code. As in zlib, one that leaves something out
+    /// Makes it the code of these lengths. `None` if these cannot be the lengths of a code. As in zlib, one that leaves something out
     /// has a single symbol, or none, and must not do so where it is to be `complete`.
-    fn new(lengths: &[u8], complete: bool) -> Option<Self> {
+    fn set(&mut self, lengths: &[u8], complete: bool) -> Option<()> {
         let mut counts = [0_u16; MAX_LENGTH + 1];
         for length in lengths {
             *counts.get_mut(usize::from(*length))? += 1;
@@ -493,11 +504,8 @@ impl Code {
         if left > 0 && (complete || longest > 1) {
             return None;
         }
-        let mut this = Self {
-            short: [(0, 0); 1 << SHORT_BITS],
-            counts,
-            symbols: [0; 288],
-        };
+        self.short = [0; 1 << SHORT_BITS];
+        self.counts = counts;
         for (symbol, length) in lengths
             .iter()
             .enumerate()
@@ -505,30 +513,30 @@ impl Code {
         {
             let (at, symbol) = (usize::from(*length), u16::try_from(symbol).ok()?);
             let place = next_place.get_mut(at)?;
-            *this.symbols.get_mut(usize::from(*place))? = symbol;
+            *self.symbols.get_mut(usize::from(*place))? = symbol;
             *place += 1;
             let code = next_code.get_mut(at)?;
             if u32::from(*length) <= SHORT_BITS {
                 // The first bit of a code is its highest, and the lowest of what was read.
                 let reversed = code.reverse_bits() >> (32 - u32::from(*length));
                 let step = 1_usize << *length;
-                for entry in this.short.iter_mut().skip(reversed as usize).step_by(step) {
-                    *entry = (symbol, *length);
+                for entry in self.short.iter_mut().skip(reversed as usize).step_by(step) {
+                    *entry = (symbol << 4) | u16::from(*length);
                 }
             }
             *code += 1;
         }
-        Some(this)
+        Some(())
     }
 
     /// The next symbol. The inner `None` is a lack of bits.
     #[inline]
     fn symbol(&self, bits: &mut Bits) -> Option<Option<u16>> {
         let next = (bits.held & ((1 << SHORT_BITS) - 1)) as usize;
-        if let Some((symbol, length @ 1..)) = self.short.get(next) {
-            return Some(bits.pop(u32::from(*length)).map(|_| *symbol));
+        match self.short.get(next) {
+            Some(entry @ 1..) => Some(bits.pop(u32::from(entry & 15)).map(|_| entry >> 4)),
+            _ => self.long(bits),
         }
-        self.long(bits)
     }
 
     fn long(&self, bits: &mut Bits) -> Option<Option<u16>> {
@@ -558,6 +566,9 @@ const MAX_LITERALS: usize = 286;
 const MAX_DISTANCES: usize = 30;
 const MAX_LENGTH: usize = 15;
 const SHORT_BITS: u32 = 9;
+
+/// What it takes to begin a block, in steps: what flushes after each line has two for a line.
+const BLOCK_EFFORT: usize = 192;
 
 /// What it takes to build the tables of one block, in steps.
 const TABLE_EFFORT: usize = 1_024;

@@ -110,16 +110,13 @@ impl Table {
             let share = i16::try_from(value).ok()? - 1;
             left -= i32::from(share.abs());
             shares.push(share);
-            while share == 0 {
-                let zeros = bits.take(2)?;
-                for _ in 0..zeros {
-                    shares.push(0);
-                }
+            // Zeros come with how many more follow, three at a time.
+            let mut zeros = if share == 0 { 3 } else { 0 };
+            while zeros == 3 {
+                zeros = bits.take(2)? as usize;
+                shares.resize(shares.len() + zeros, 0);
                 if shares.len() > max_symbol + 1 {
                     return None;
-                }
-                if zeros < 3 {
-                    break;
                 }
             }
         }
