@@ -66,7 +66,13 @@ pub(super) fn coded() -> Vec<Answer> {
         gzip("gzip: as many dynamic blocks as are let pass", {
             // The padding begins a stored block, whose lengths follow.
             let mut stored = bits_of(&dynamic_block(), 1);
-            stored.extend([&[46, 0, 209, 255][..], &comments.as_bytes()[..46]].concat());
+            stored.extend(
+                [
+                    &[46, 0, 209, 255][..],
+                    comments.as_bytes().get(..46).unwrap(),
+                ]
+                .concat(),
+            );
             stored.repeat(SIZE / stored.len())
         }),
         Answer {

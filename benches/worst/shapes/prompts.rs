@@ -2,8 +2,11 @@
 
 use super::{SIZE, of_pieces};
 
+/// Its name and its body.
+pub(crate) type Prompt = (&'static str, Vec<u8>);
+
 /// Shapes of prompts, each against a plain one.
-pub(crate) fn prompts() -> Vec<(&'static str, Vec<u8>, Vec<(&'static str, Vec<u8>)>)> {
+pub(crate) fn prompts() -> Vec<(&'static str, Vec<u8>, Vec<Prompt>)> {
     let head = r#"{"model":"m","messages":[{"role":"user","content":"#;
     let prompt = |json: String| format!("{head}{json}}}]}}").into_bytes();
     let of = |piece: &dyn Fn(usize) -> String, open: &str, close: &str| {
