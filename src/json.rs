@@ -142,6 +142,8 @@ struct Member {
     start: usize,
     name_end: usize,
     end: usize,
+    /// The [`beginning`] of its name.
+    beginning: u64,
     fate: Fate,
 }
 
@@ -166,10 +168,27 @@ impl Member {
     }
 }
 
-/// Not inlined: a sort has it at dozens of places.
+/// Not inlined: a sort has it at dozens of places. Most names are told apart by how they begin.
 #[inline(never)]
 fn by_name(a: &Member, b: &Member, out: &[u8]) -> Ordering {
-    unquoted(a.name(out)).cmp(unquoted(b.name(out)))
+    a.beginning
+        .cmp(&b.beginning)
+        .then_with(|| unquoted(a.name(out)).cmp(unquoted(b.name(out))))
+}
+
+/// The first bytes of a canonical name (without quotes), such that their order is that of the names
+/// where they differ: no name holds a zero byte.
+fn beginning(name: &[u8]) -> u64 {
+    match name.first_chunk::<8>() {
+        Some(first) => u64::from_be_bytes(*first),
+        None => {
+            let mut first = [0; 8];
+            for (byte, of_name) in first.iter_mut().zip(name) {
+                *byte = *of_name;
+            }
+            u64::from_be_bytes(first)
+        }
+    }
 }
 
 /// The state of one [`canonicalize`]: what is left to read and what is written.
@@ -218,6 +237,7 @@ impl Writer<'_> {
             self.expect(b':')?;
             self.out.push(b':');
             let name = self.out.get(start..name_end).unwrap_or_default();
+            let beginning = beginning(unquoted(name));
             let step = Step::follow(ways, |token| token.names(name));
             let value_start = self.out.len();
             self.value(levels, &step.below)?;
@@ -233,6 +253,7 @@ impl Writer<'_> {
                 start,
                 name_end,
                 end: self.out.len(),
+                beginning,
                 fate,
             });
             open = self.comma_or(b'}')?;
@@ -332,10 +353,11 @@ impl Writer<'_> {
         let members = self.members.get_mut(first..).unwrap_or_default();
         let name = |m: &Member| unquoted(m.name(out));
         // Strictly ascending names are in order and have no duplicate.
-        let in_order = members.is_sorted_by(|a, b| name(a) < name(b));
+        let ascend = |a: &Member, b: &Member| by_name(a, b, out) == Ordering::Less;
+        let in_order = members.is_sorted_by(ascend);
         if !in_order {
             members.sort_unstable_by(|a, b| by_name(a, b, out));
-            if !members.is_sorted_by(|a, b| name(a) < name(b)) {
+            if !members.is_sorted_by(ascend) {
                 return Err(NotPlain::DuplicateName);
             }
         }
@@ -371,6 +393,7 @@ impl Writer<'_> {
                 start,
                 name_end,
                 end,
+                beginning: member.beginning,
                 fate: Fate::Kept,
             };
         }
@@ -451,26 +474,42 @@ fn any_differ_only_in_case<'n>(names: impl Iterator<Item = &'n [u8]> + Clone) ->
     if !names.clone().flatten().any(may_fold) {
         return false;
     }
-    let folded: Vec<String> = names.map(folded).collect();
-    let mut folded: Vec<&str> = folded.iter().map(String::as_str).collect();
-    folded.sort_unstable();
-    !folded.is_sorted_by(|a, b| a < b)
+    let mut text = String::new();
+    let mut folded: Vec<(u64, usize, usize)> = names
+        .map(|name| {
+            let start = text.len();
+            push_folded(&mut text, name);
+            let name = text.get(start..).unwrap_or_default();
+            (beginning(name.as_bytes()), start, text.len())
+        })
+        .collect();
+    // A lone surrogate and an escaped zero byte may be folded to what is not in order: only equal
+    // names matter, and they are neighbours.
+    let name = |(_, start, end): &(u64, usize, usize)| text.get(*start..*end);
+    folded.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| name(a).cmp(&name(b))));
+    let equal = |pair: &[(u64, usize, usize)]| match pair {
+        [a, b] => a.0 == b.0 && name(a) == name(b),
+        _ => false,
+    };
+    folded.windows(2).any(equal)
 }
 
 /// One spelling for all names that differ only in case: what Unicode's simple
 /// case folding joins, which Go uses, is joined. So are `ı` and `i`, which
 /// costs no more than a refusal.
 /// Lone surrogates become U+FFFD, as they do in Go.
-fn folded(name: &[u8]) -> String {
+fn push_folded(text: &mut String, name: &[u8]) {
     let name = str::from_utf8(name).unwrap_or_default();
     if name.is_ascii() && !name.contains('\\') {
-        return name.to_ascii_lowercase();
+        let start = text.len();
+        text.push_str(name);
+        if let Some(pushed) = text.get_mut(start..) {
+            pushed.make_ascii_lowercase();
+        }
+        return;
     }
-    decoded(name)
-        .map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER))
-        .flat_map(char::to_lowercase)
-        .map(plainer)
-        .collect()
+    let chars = decoded(name).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER));
+    text.extend(chars.flat_map(char::to_lowercase).map(plainer));
 }
 
 /// The lower case of this one's upper case, if that is another. Named one by

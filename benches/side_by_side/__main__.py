@@ -14,7 +14,7 @@ from harness.debian import NoProgram
 from harness.envoy import ROOT, Envoy
 from harness.server_process import Ended
 
-from side_by_side import chart, docs, machine, memory, report, targets, variants
+from side_by_side import chart, docs, loading, machine, memory, report, targets, variants
 from side_by_side.load import Load
 from side_by_side.variants import Row, Servers
 
@@ -179,6 +179,7 @@ def main() -> int:
         bench.servers.stop()
         took = None if ONLY and not re.search(ONLY, "memory") else memory.measure(
             load, 1_000_000 if LONG else 200_000)
+        loaded = None if ONLY and not re.search(ONLY, "loading") else loading.measure()
     finally:
         bench.servers.stop()
         load.close()
@@ -186,8 +187,8 @@ def main() -> int:
     about["others_share"] = round(statistics.median(
         share for row in rows for share in results[row.name]["others_share"]), 2)
     about["minutes"] = round((time.monotonic() - began) / 60, 1)
-    print(report.text(about, rows, results, bench.skipped, judged, took))
-    tree = report.tree(about, rows, results, bench.skipped, judged, took)
+    print(report.text(about, rows, results, bench.skipped, judged, took, loaded))
+    tree = report.tree(about, rows, results, bench.skipped, judged, took, loaded)
     write(FOLDER / "results.json", json.dumps(tree, indent=1))
     write(FOLDER / "table.md", docs.text(tree))
     write(FOLDER / "chart.svg", chart.svg(about, rows, results))

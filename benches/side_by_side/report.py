@@ -3,6 +3,7 @@
 import dataclasses
 import statistics
 
+from side_by_side.loading import Loading
 from side_by_side.memory import Memory
 from side_by_side.targets import Target
 from side_by_side.variants import Row
@@ -41,7 +42,7 @@ def median(results: dict, row: Row, key: str) -> float:
 
 
 def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
-         judged: list[Target], memory: Memory | None) -> str:
+         judged: list[Target], memory: Memory | None, loading: Loading | None) -> str:
     lines = [", ".join(f"{name} {value}" for name, value in about.items()), ""]
     width = max((len(row.name) for row in rows), default=0)
     lines.append(f"{'':{width}}  {'CPU us':>8} {'/s':>9} {'p50 us':>8} {'p99 us':>8}   ratio")
@@ -67,6 +68,11 @@ def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
         lines += [f"resident: {entry.resident_bytes:,.0f} bytes per entry of "
                   f"{entry.answer_bytes:,} bytes, {entry.count:,} of them"
                   for entry in memory.entries]
+    if loading:
+        lines += ["", f"loading: {loading.plain_ms:,.0f} ms of CPU until an Envoy is ready, "
+                  f"{loading.noop_ms:,.0f} ms with the wasm filter that does nothing "
+                  f"({loading.noop_bytes:,} bytes), {loading.filter_ms:,.0f} ms with this one "
+                  f"({loading.filter_bytes:,} bytes)"]
     if judged:
         width = max(len(target.what) for target in judged)
         lines += ["", f"{'target':{width}}  {'measured':>12} {'wanted':>14}"]
@@ -80,7 +86,7 @@ def text(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
 
 
 def tree(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
-         judged: list[Target], memory: Memory | None) -> dict:
+         judged: list[Target], memory: Memory | None, loading: Loading | None) -> dict:
     return {
         "about": about,
         "rows": [{"name": row.name, "group": row.group, "against": row.against,
@@ -92,4 +98,5 @@ def tree(about: dict, rows: list[Row], results: dict, skipped: dict[str, str],
                      for key, values in results[row.name].items()}} for row in rows],
         "skipped": skipped,
         "targets": [{**dataclasses.asdict(target), "met": target.met} for target in judged],
-        "memory": dataclasses.asdict(memory) if memory else None}
+        "memory": dataclasses.asdict(memory) if memory else None,
+        "loading": dataclasses.asdict(loading) if loading else None}

@@ -467,6 +467,13 @@ impl Config {
         }
     }
 
+    /// All settings that may hold for a request, as far as its headers tell.
+    pub fn candidates(&self, headers: &Headers, path: &[u8]) -> impl Iterator<Item = &Settings> {
+        let rules = self.rules.iter().filter(|r| r.when.head(headers, path));
+        let rules = rules.map(|rule| &rule.settings);
+        rules.chain([&self.settings]).map(AsRef::as_ref)
+    }
+
     /// Finds what holds for a request whose model is known; `None` if it takes no part.
     pub fn select_with_model(
         &self,

@@ -5,20 +5,17 @@ use crate::http::Headers;
 use crate::llm::Framing;
 
 use super::NotStored;
-use super::budget::{CaptureBudget, Hold, NoRoom};
+use super::budget::{CaptureBudget, Hold};
 use super::capture::Capture;
-
-/// What a decoder holds, its window above all.
-const DECODER_BYTES: usize = 64 << 10;
 
 /// A compressed answer on its way to the judge.
 #[derive(Debug)]
 pub(super) struct Coded {
     decoder: Decoder,
+    /// What the decoder holds.
+    hold: Hold,
     /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
     decoded: Capture,
-    /// The decoder.
-    _hold: Hold,
 }
 
 impl Coded {
@@ -35,11 +32,10 @@ impl Coded {
             (Some(coding), None) => coding,
             (Some(_), Some(_)) => return Err(NotStored::ContentEncoding),
         };
-        let hold = Hold::take(budget, DECODER_BYTES).ok_or(NoRoom)?;
         Ok(Some(Self {
             decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
             decoded: Capture::new(budget, max_bytes),
-            _hold: hold,
+            hold: Hold::new(budget),
         }))
     }
 
@@ -49,6 +45,8 @@ impl Coded {
         self.decoder
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
+        // Its window grows with what was decoded.
+        self.hold.set(self.decoder.held())?;
         if !framing.is_stream() {
             self.decoded.push(&plain)?;
         }

@@ -139,6 +139,8 @@ pub enum Output {
     Call(Callout),
     /// Answer the client; the request goes no further.
     Reply(Reply),
+    /// Set a header of the request, whatever its values were. Only from the request's headers on.
+    SetRequestHeader(&'static str, String),
     /// Set a header of the response, whatever its values were.
     SetHeader(&'static str, Cow<'static, str>),
     /// Add a header to the response, beside those of its name.

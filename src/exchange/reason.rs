@@ -24,6 +24,11 @@ pub enum Bypass {
     SignedRequest,
     /// `x-llm-cache-ttl` is not a duration.
     InvalidTtl,
+    /// The body is compressed in a way that cannot be decoded, or in several.
+    ContentEncoding,
+    /// The body is compressed, and not as its coding says, or decodes to more than
+    /// `limits.max_request_bytes`.
+    Coding(CodingFault),
     /// The mode does not read.
     WriteOnly,
     /// The worker holds too much already: `limits.max_capture_bytes`.
@@ -48,6 +53,8 @@ impl Bypass {
             Self::NoTenant => "no_tenant",
             Self::SignedRequest => "signed_request",
             Self::InvalidTtl => "invalid_ttl",
+            Self::ContentEncoding => "content_encoding",
+            Self::Coding(fault) => fault.as_str(),
             Self::WriteOnly => "write_only",
             Self::CaptureLimit => "capture_limit",
             Self::ServerTools => "server_tools",

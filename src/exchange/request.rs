@@ -1,15 +1,19 @@
 //! The first phase of an exchange: the request's headers and its body, until it has a key.
 
+use std::borrow::Cow;
+use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
 use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, check_caller};
+use crate::coding::{self, CodingFault, Decoder};
 use crate::config::{Cors, Mode, Policy, Selection, Settings, parse_duration};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
 use crate::llm::{Api, Ask, Form};
 
+use super::budget::Hold;
 use super::cors::Origin;
 use super::fate::{Fate, Lead};
 use super::kept::Kept;
@@ -34,12 +38,23 @@ struct Head {
     directives: RequestDirectives,
     /// How long the body is said to be.
     length: Option<u64>,
+    /// How the body is compressed.
+    coding: RequestCoding,
     /// What `x-llm-cache-ttl` says, if it is there.
     ttl: Option<Result<Duration, InvalidTtl>>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct InvalidTtl;
+
+/// How the body of a request is compressed.
+#[derive(Debug)]
+enum RequestCoding {
+    Plain,
+    /// In this way, which can be undone.
+    Coded(Box<[u8]>),
+    Unknown,
+}
 
 /// A request that has a key, and so an answer that may be stored.
 #[derive(Clone, Debug)]
@@ -99,8 +114,15 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
             ttl: Some(Err(InvalidTtl)),
             ..
         } => Some(Bypass::InvalidTtl),
+        Head {
+            coding: RequestCoding::Unknown,
+            ..
+        } => Some(Bypass::ContentEncoding),
         _ => None,
     };
+    let narrowed = (unfit.is_none() && may_be_stored(&selection, &deciding, worker))
+        .then(|| http::narrowed_codings(&headers))
+        .flatten();
     let kept = match unfit {
         Some(reason) => Err(reason),
         None => Kept::new(headers, deciding, worker).ok_or(Bypass::CaptureLimit),
@@ -108,6 +130,9 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
     match kept {
         Err(reason) => bypass(reason, &selection, &head, worker, out),
         Ok(kept) => {
+            out.extend(
+                narrowed.map(|codings| Output::SetRequestHeader("accept-encoding", codings)),
+            );
             let needed = worker.needed.of(&kept.deciding);
             out.push(Output::ReadAttributes(needed));
             State::Collecting(Box::new(Collecting {
@@ -129,6 +154,7 @@ impl Head {
         let mut head = Self {
             directives: RequestDirectives::default(),
             length: None,
+            coding: RequestCoding::Plain,
             ttl: None,
         };
         for (name, value) in headers.iter() {
@@ -138,7 +164,10 @@ impl Head {
                     is_post
                 }
                 b"content-type" => http::is_plain_json(value),
-                b"content-encoding" => value.eq_ignore_ascii_case(b"identity"),
+                b"content-encoding" => {
+                    head.coding = mem::replace(&mut head.coding, RequestCoding::Unknown).then(value);
+                    true
+                }
                 b"range"
                 | b"upgrade"
                 // By these a request means another method than its own.
@@ -173,6 +202,48 @@ fn forbids_storing(directives: RequestDirectives, selection: &Selection) -> bool
     match selection {
         Selection::Decided(policy) => policy.settings.client.obeyed(directives).no_store,
         Selection::NoPart | Selection::NeedsModel => false,
+    }
+}
+
+impl RequestCoding {
+    /// With one more line of `content-encoding`.
+    fn then(self, coding: &[u8]) -> Self {
+        match self {
+            same if coding.eq_ignore_ascii_case(b"identity") => same,
+            Self::Plain if Decoder::new(coding, 0).is_some() => Self::Coded(coding.into()),
+            Self::Plain | Self::Coded(_) | Self::Unknown => Self::Unknown,
+        }
+    }
+
+    /// The body as it was before it was compressed, and what it takes of the budget.
+    fn undo<'b>(&self, body: &'b [u8], worker: &Worker) -> Result<(Cow<'b, [u8]>, Hold), Bypass> {
+        let (plain, held) = match self {
+            Self::Plain => (Cow::Borrowed(body), 0),
+            Self::Unknown => return Err(Bypass::ContentEncoding),
+            Self::Coded(coding) => {
+                let max_bytes = worker.config.limits.max_request_bytes;
+                let max_bytes = max_bytes.min(worker.budget.left());
+                let plain = coding::decode(coding, body, max_bytes).map_err(Bypass::Coding)?;
+                let held = plain.len();
+                (Cow::Owned(plain), held)
+            }
+        };
+        let hold = Hold::take(&worker.budget, held);
+        Ok((plain, hold.ok_or(Bypass::Coding(CodingFault::TooLarge))?))
+    }
+}
+
+/// Whether the answer to a request may be stored, as far as its headers tell. In shadow, nothing is
+/// to change for the client, and so not the coding either.
+fn may_be_stored(selection: &Selection, deciding: &Headers, worker: &Worker) -> bool {
+    let stores = |settings: &Settings| settings.mode.writes() && settings.mode != Mode::Shadow;
+    match selection {
+        Selection::NoPart => false,
+        Selection::Decided(policy) => stores(&policy.settings),
+        Selection::NeedsModel => worker
+            .config
+            .candidates(deciding, path(deciding))
+            .any(stores),
     }
 }
 
@@ -243,6 +314,11 @@ impl Collecting {
         if body.is_empty() {
             return State::Over;
         }
+        let (body, _held) = match self.head.coding.undo(body, worker) {
+            Ok(undone) => undone,
+            Err(reason) => return self.bypass(reason, worker, out),
+        };
+        let body: &[u8] = &body;
         let repeats = worker.repeats.as_ref();
         let (fingerprint, repeated) = repeats
             .map(|repeats| repeats.find(&self.kept.deciding, &self.kept.attributes, body))
@@ -330,7 +406,7 @@ impl Collecting {
     fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
         let headers = &self.kept.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
-        let policy = match std::mem::replace(&mut self.selection, Selection::NoPart) {
+        let policy = match mem::replace(&mut self.selection, Selection::NoPart) {
             Selection::NoPart => None,
             Selection::Decided(policy) => Some(policy),
             Selection::NeedsModel => {

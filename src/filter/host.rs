@@ -162,18 +162,21 @@ pub(super) fn response_headers() -> Result<Headers, HostFault> {
     headers(MAP_HTTP_RESPONSE_HEADERS)
 }
 
+/// Sets a header of the request, whatever its values were. Legal in the request's headers callback.
+pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostFault> {
+    set_header(MAP_HTTP_REQUEST_HEADERS, name, value)
+}
+
 /// Sets a header of the response, whatever its values were. Legal in the response's headers
 /// callback.
 pub(super) fn set_response_header(name: &str, value: &str) -> Result<(), HostFault> {
+    set_header(MAP_HTTP_RESPONSE_HEADERS, name, value)
+}
+
+fn set_header(map: u32, name: &str, value: &str) -> Result<(), HostFault> {
     // SAFETY: the host reads both strings during the call.
     check(unsafe {
-        proxy_replace_header_map_value(
-            MAP_HTTP_RESPONSE_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
+        proxy_replace_header_map_value(map, name.as_ptr(), name.len(), value.as_ptr(), value.len())
     })
 }
 

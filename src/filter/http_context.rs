@@ -99,6 +99,10 @@ impl Stream {
                     self.step(Input::ReplyFailed);
                 }
             }
+            // An answer that cannot be judged is better than none.
+            Output::SetRequestHeader(name, value) => {
+                let _unset = host::set_request_header(name, &value);
+            }
             // A response without our headers is better than none.
             Output::SetHeader(name, value) => {
                 let _unset = host::set_response_header(name, &value);

@@ -6,6 +6,7 @@
 //! without members, as it does for those who write JSON in PHP.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 use super::lexical::{split_escape, split_number, split_plain, split_space};
 use super::string::push_raw;
@@ -215,12 +216,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     /// If it is, or is none.
     pub fn finite(&mut self) -> Result<(), Malformed> {
-        let number = self.number()?;
-        // Of few digits and without an exponent, it is.
-        if number.len() <= 300 && !number.contains(['e', 'E']) {
-            return Ok(());
-        }
-        0.0_f64.read(&mut Reader::new(number.as_bytes()))
+        is_finite(self.number()?).then_some(()).ok_or(Malformed)
     }
 
     /// Reads a value, and keeps nothing of it.
@@ -333,10 +329,54 @@ impl<'a> Read<'a> for u64 {
 /// A number that is not beyond all that an `f64` can hold.
 impl<'a> Read<'a> for f64 {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
-        *self = json.number()?.parse().map_err(|_| Malformed)?;
-        self.is_finite().then_some(()).ok_or(Malformed)
+        let number = json.number()?;
+        *self = number.parse().map_err(|_| Malformed)?;
+        is_finite(number).then_some(()).ok_or(Malformed)
     }
 }
+
+/// Whether a JSON number is not beyond all that an `f64` can hold. Told by its magnitude, because
+/// to parse one that is close to half way between two `f64` takes a hundred times as long. Of those
+/// between [`LARGEST`] and what rounds to it, it says no.
+fn is_finite(number: &str) -> bool {
+    let number = number.strip_prefix('-').unwrap_or(number);
+    // Without an exponent, so few digits are never as many.
+    if number.len() <= LARGEST_EXPONENT && !number.contains(['e', 'E']) {
+        return true;
+    }
+    let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+    let whole = mantissa.split('.').next().unwrap_or_default();
+    let digits = || mantissa.bytes().filter(u8::is_ascii_digit);
+    let Some(zeros) = digits().position(|digit| digit != b'0') else {
+        return true;
+    };
+    // The power of ten of the first digit that counts.
+    let place = i64::try_from(whole.len()).unwrap_or(i64::MAX);
+    let zeros_before = i64::try_from(zeros).unwrap_or(i64::MAX);
+    let is_negative = exponent.starts_with('-');
+    let exponent = exponent.trim_start_matches(['+', '-']);
+    // One of more digits outweighs the longest text, unless they are zeros.
+    let exponent = match exponent.trim_start_matches('0') {
+        "" => 0,
+        exponent if exponent.len() > 15 && is_negative => return true,
+        exponent if exponent.len() > 15 => return false,
+        exponent => exponent.parse::<i64>().unwrap_or(0),
+    };
+    let exponent = if is_negative { -exponent } else { exponent };
+    let magnitude = place - 1 - zeros_before + exponent;
+    match magnitude.cmp(&(LARGEST_EXPONENT as i64)) {
+        Ordering::Less => true,
+        Ordering::Greater => false,
+        Ordering::Equal => {
+            let significant = digits().skip(zeros).take(LARGEST.len());
+            significant.le(LARGEST.bytes())
+        }
+    }
+}
+
+/// The digits of the largest `f64`, the first ones, and the power of ten of the first.
+const LARGEST: &str = "17976931348623157";
+const LARGEST_EXPONENT: usize = 308;
 
 impl<'a> Read<'a> for bool {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
@@ -358,8 +398,22 @@ impl<'a, T: Read<'a> + Default> Read<'a> for Option<T> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::json::canonicalize;
+
+    proptest! {
+        #[test]
+        fn a_number_is_finite_where_its_f64_is(
+            mantissa in r"-?(0|[1-9][0-9]{0,20})(\.[0-9]{1,20})?",
+            exponent in -350..350_i32,
+        ) {
+            let number = format!("{mantissa}e{exponent}");
+            let parsed: f64 = number.parse().unwrap();
+            prop_assert_eq!(is_finite(&number), parsed.is_finite());
+        }
+    }
 
     #[derive(Debug, Default, PartialEq)]
     struct Wanted {
@@ -512,11 +566,39 @@ mod tests {
         }
         assert_eq!(Reader::new(b" -1.50e3,").number(), Ok("-1.50e3"));
         let long = "9".repeat(308);
-        for number in ["0", "-0.5", "1e308", "1e-999", &long] {
+        let tiny = format!("0.{}1e400", "0".repeat(1_000));
+        let many_zeros = format!("1e{}7", "0".repeat(100));
+        let far_below = format!("1e-{}", "9".repeat(100));
+        for number in [
+            "0",
+            "-0.5",
+            "1e308",
+            "-1.7976931348623157e308",
+            "17976931348623157e292",
+            "0.00017976931348623157E+312",
+            "1.0715086071862674399e+301",
+            "1e-999",
+            "0e999",
+            "0.0e99999999999999999999999999999999999999999",
+            &long,
+            &tiny,
+            &many_zeros,
+            &far_below,
+        ] {
             assert_eq!(Reader::new(number.as_bytes()).finite(), Ok(()), "{number}");
         }
         let too_long = "9".repeat(310);
-        for number in ["1e309", "-1E+999", &too_long, "x"] {
+        let far_above = format!("1e+{}", "9".repeat(100));
+        for number in [
+            "1e309",
+            "-1E+999",
+            "1.8e308",
+            "0.0001e313",
+            "17977e304",
+            "x",
+            &too_long,
+            &far_above,
+        ] {
             let mut float = 0.0;
             let bytes = number.as_bytes();
             assert_eq!(Reader::new(bytes).finite(), Err(Malformed), "{number}");

@@ -24,7 +24,7 @@ use crate::json::{Canonical, Malformed, Read, Reader, Role};
 use crate::sse::Event;
 
 /// More candidates than the API gives; what claims more is not worth the memory.
-const MAX_CANDIDATES: usize = 1_024;
+const MAX_CANDIDATES: usize = 128;
 
 /// Protocol buffers take both spellings of a name.
 const CALL_IDS: &[CallId] = &[

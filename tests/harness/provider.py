@@ -40,6 +40,7 @@ The request header `x-standin` changes the answer; its directives are separated 
     empty           an answer without content
     size=N          pad the content to N bytes
     gzip            gzip the body and say so
+    offers=A,B      code the body in the first of these that the request accepts by name, and say so
     trailers        end a chunked body with a trailer
     binary_header   a response header that is not UTF-8
     die             close the connection without an answer
@@ -60,6 +61,7 @@ import sys
 import urllib.parse
 
 from harness import agent_model
+from harness import codings
 
 STREAM_PACE_MS = 20.0
 HEAD_LIMIT = 1 << 20
@@ -199,7 +201,7 @@ class Provider:
         else:
             answer = json_answer(200, {"object": "stand-in", "serial": self.number,
                                        "path": request.target, "bytes": len(request.body)})
-        return shaped(answer, asked)
+        return shaped(answer, asked, request.header("accept-encoding"))
 
     def fixture_answer(self, asked: Directives) -> Answer:
         name = asked.text("fixture")
@@ -222,7 +224,13 @@ class Provider:
         return stream_answer(answer) if isinstance(answer, list) else json_answer(200, answer)
 
     def chat_answer(self, request: Request, asked: Directives) -> Answer:
-        body = request.json()
+        try:
+            coding = request.header("content-encoding")
+            body = json.loads(codings.decoded(coding, request.body))
+        except (ValueError, RecursionError):
+            body = {}
+        if not isinstance(body, dict):
+            body = {}
         content = "" if "empty" in asked else f"Answer {self.number} to: {last_words(body)}"
         size = asked.number("size", 0)
         if len(content) < size:
@@ -433,7 +441,7 @@ def stream_answer(pieces: list[bytes]) -> Answer:
                         ("cache-control", b"no-cache")], pieces, "chunked")
 
 
-def shaped(answer: Answer, asked: Directives) -> Answer:
+def shaped(answer: Answer, asked: Directives, accepted: str) -> Answer:
     """Applies the directives that have to do with bytes and framing, not with meaning."""
     answer.status = asked.number("status", answer.status)
     if "type" in asked:
@@ -446,6 +454,11 @@ def shaped(answer: Answer, asked: Directives) -> Answer:
     if "gzip" in asked:
         answer.headers.append(("content-encoding", b"gzip"))
         answer.pieces = [gzip.compress(b"".join(answer.pieces), mtime=0)]
+    for coding in filter(None, asked.text("offers").split(",")):
+        if coding in accepted:
+            answer.headers.append(("content-encoding", coding.encode()))
+            answer.pieces = codings.coded(coding, answer.pieces)
+            break
     for framing in ("close", "chunked", "length_only"):
         if framing in asked:
             answer.framing = framing.removesuffix("_only")

@@ -11,7 +11,14 @@ use crate::index::{Recorded, recorded};
 const MAX_BYTES: usize = 16 << 20;
 
 fn decode<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Vec<u8>, CodingFault> {
-    let mut decoder = Decoder::new(b"gzip", MAX_BYTES).unwrap();
+    decoded("gzip", chunks)
+}
+
+fn decoded<'c>(
+    coding: &str,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<Vec<u8>, CodingFault> {
+    let mut decoder = Decoder::new(coding.as_bytes(), MAX_BYTES).unwrap();
     let mut out = Vec::new();
     for chunk in chunks {
         decoder.decode(chunk, &mut out)?;
@@ -44,39 +51,55 @@ fn every_recorded_gzip_stream_is_decoded_and_none_that_is_cut() {
 }
 
 #[test]
-fn every_recorded_stream_survives_gzip_flushed_after_each_event() {
+fn every_recorded_stream_survives_codings_flushed_after_each_line() {
     let streams = with_extension(&["sse", "ndjson"]);
     for stream in &streams {
         let (path, body) = (&stream.path, stream.body());
+        let lines: Vec<&[u8]> = body.split_inclusive(|byte| *byte == b'\n').collect();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-        let mut decoder = Decoder::new(b"gzip", MAX_BYTES).unwrap();
-        let mut out = Vec::new();
-        let mut fed = 0;
-        for (line, end) in body.split_inclusive(|byte| *byte == b'\n').zip(ends(&body)) {
+        let mut flushed = vec![0];
+        for line in &lines {
             encoder.write_all(line).unwrap();
             encoder.flush().unwrap();
-            let coded = encoder.get_ref();
-            decoder.decode(&coded[fed..], &mut out).unwrap();
-            fed = coded.len();
-            // What the provider flushed is decoded, and does not wait for more.
-            assert!(out == body[..end], "{path} at {end}");
+            flushed.push(encoder.get_ref().len());
         }
-        let coded = encoder.finish().unwrap();
-        decoder.decode(&coded[fed..], &mut out).unwrap();
-        decoder.finish().unwrap();
-        for size in [1, 7, 64, 4_096] {
-            assert!(decode(coded.chunks(size)).unwrap() == body, "{path} {size}");
+        is_decoded_as_it_comes(path, "gzip", &lines, &flushed, &encoder.finish().unwrap());
+        let mut encoder = zstd::Encoder::new(Vec::new(), 3).unwrap();
+        let mut flushed = vec![0];
+        for line in &lines {
+            encoder.write_all(line).unwrap();
+            encoder.flush().unwrap();
+            flushed.push(encoder.get_ref().len());
         }
+        is_decoded_as_it_comes(path, "zstd", &lines, &flushed, &encoder.finish().unwrap());
     }
     println!("ran {} recorded streams", streams.len());
 }
 
-/// The offsets after each line.
-fn ends(body: &[u8]) -> impl Iterator<Item = usize> {
-    let mut end = 0;
-    body.split_inclusive(|byte| *byte == b'\n')
-        .map(move |line| {
-            end += line.len();
-            end
-        })
+/// What the provider flushed is decoded, and does not wait for more.
+fn is_decoded_as_it_comes(
+    path: &str,
+    coding: &str,
+    lines: &[&[u8]],
+    flushed: &[usize],
+    coded: &[u8],
+) {
+    let mut decoder = Decoder::new(coding.as_bytes(), MAX_BYTES).unwrap();
+    let mut out = Vec::new();
+    let mut length = 0;
+    for (line, ends) in lines.iter().zip(flushed.windows(2)) {
+        decoder.decode(&coded[ends[0]..ends[1]], &mut out).unwrap();
+        length += line.len();
+        assert_eq!(out.len(), length, "{path} {coding}");
+    }
+    let rest = &coded[*flushed.last().unwrap()..];
+    decoder.decode(rest, &mut out).unwrap();
+    decoder.finish().unwrap();
+    assert!(out == lines.concat(), "{path} {coding}");
+    for size in [1, 7, 64, 4_096] {
+        assert!(
+            decoded(coding, coded.chunks(size)).unwrap() == out,
+            "{path} {coding} {size}"
+        );
+    }
 }

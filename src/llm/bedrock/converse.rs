@@ -7,7 +7,7 @@ use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit, anthropic_
 use crate::json::{Canonical, Reader, canonicalize};
 
 /// More content blocks in one answer than any model gives.
-pub(super) const MAX_BLOCKS: usize = 4_096;
+pub(super) const MAX_BLOCKS: usize = 1_024;
 
 /// What a request in this form asks for, by its body.
 pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {

@@ -8,11 +8,12 @@ use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener, events};
 use crate::sse::Event;
 
-/// More choices than any provider gives; what claims more is not worth the memory.
-pub(super) const MAX_CHOICES: usize = 1_024;
+/// As many choices as OpenAI gives. Each piece is looked for among them, and an upstream chooses how
+/// many there are: what claims more is not worth the time and the memory.
+pub(super) const MAX_CHOICES: usize = 128;
 
-/// More calls in one choice than any provider makes.
-pub(super) const MAX_TOOL_CALLS: usize = 1_024;
+/// As many tools as a request to OpenAI may name, and so more calls in one choice than are made.
+pub(super) const MAX_TOOL_CALLS: usize = 128;
 
 /// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,0 +1,116 @@
+//! What the worst answers and prompts cost, natively, as multiples of plain ones of the same size:
+//! whoever sends them chooses every byte. The size of a compressed one is what it comes to, or what
+//! it takes, whichever is more.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what is measured reads no clock, but this does"
+)]
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+
+mod shapes;
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
+use envoy_llm_cache::coding::Decoder;
+use envoy_llm_cache::config::KeySettings;
+use envoy_llm_cache::http::Headers;
+use envoy_llm_cache::json;
+use envoy_llm_cache::llm::{Api, Ask, Form, Stutter};
+use shapes::{Answer, SIZE};
+
+/// No shape may cost more.
+const BOUND: f64 = 10.0;
+
+fn main() {
+    println!("shapes of {SIZE} bytes, as multiples of a plain one (bound: {BOUND})");
+    let mut worst: f64 = 0.0;
+    for (plain, shapes) in shapes::answers() {
+        println!("\n{}", plain.name);
+        for shape in shapes {
+            let (base, cost) = per_byte(|| answer(&plain), || answer(&shape));
+            worst = worst.max(row(base, cost, shape.name));
+        }
+    }
+    for (name, plain, shapes) in shapes::prompts() {
+        println!("\n{name}");
+        for (name, body) in shapes {
+            let (base, cost) = per_byte(|| prompt(&plain), || prompt(&body));
+            worst = worst.max(row(base, cost, name));
+        }
+    }
+    println!("\n{worst:8.2} x  the worst of all");
+}
+
+fn row(base: f64, cost: f64, name: &str) -> f64 {
+    let ratio = cost / base;
+    let over = if ratio > BOUND {
+        "  over the bound"
+    } else {
+        ""
+    };
+    println!("{ratio:8.2} x {cost:8.2} ns/B  {name}{over}");
+    ratio
+}
+
+/// Nanoseconds for each byte of the sizes that these tell: the least of several times, in turns.
+fn per_byte(plain: impl Fn() -> usize, shape: impl Fn() -> usize) -> (f64, f64) {
+    let time = |run: &dyn Fn() -> usize| {
+        let start = Instant::now();
+        let size = black_box(run());
+        start.elapsed().as_nanos() as f64 / size.max(1) as f64
+    };
+    let times = (0..9).map(|_| (time(&plain), time(&shape)));
+    times.fold((f64::INFINITY, f64::INFINITY), |least, times| {
+        (least.0.min(times.0), least.1.min(times.1))
+    })
+}
+
+/// Decodes, judges and watches an answer, until it is refused or over. Gives its size.
+fn answer(shape: &Answer) -> usize {
+    let api = Api::from_path(shape.path.as_bytes()).unwrap();
+    let ask = Ask {
+        form: Some(Form::stream(shape.framing, b"")),
+        choices: 1,
+        temperature: None,
+        server_tools: false,
+    };
+    let mut judge = api.judge(&ask, shape.framing);
+    let mut stutter = Stutter::new();
+    let mut decoder = Decoder::new(shape.coding.as_bytes(), 10 << 20).unwrap();
+    let mut whole = Vec::new();
+    for chunk in shape.body.chunks(shape.chunk) {
+        let from = whole.len();
+        let decoded = decoder.decode(chunk, &mut whole);
+        let (_, fresh) = whole.split_at_checked(from).unwrap();
+        let fed = judge.feed(fresh, &mut |choice, text| stutter.piece(choice, text, 1));
+        if decoded.is_err() || fed.is_err() {
+            return shape.body.len().max(whole.len());
+        }
+    }
+    let _verdict = black_box(judge.finish(&whole));
+    shape.body.len().max(whole.len())
+}
+
+/// Reads a prompt and makes its key, as an exchange does. Gives its size.
+fn prompt(body: &[u8]) -> usize {
+    let api = Api::from_path(shapes::CHAT.as_bytes()).unwrap();
+    let canonical = json::canonicalize(body, &[]).ok();
+    if let Ok(ask) = api.read(shapes::CHAT.as_bytes(), body, canonical.as_ref()) {
+        let headers: Headers = [(":path", shapes::CHAT), ("authorization", "Bearer k")]
+            .into_iter()
+            .collect();
+        let parts = KeyParts {
+            settings: &KeySettings::default(),
+            headers: &headers,
+            api,
+            body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            ask: &ask,
+        };
+        let _key = black_box(CacheKey::new(&parts));
+    }
+    body.len()
+}

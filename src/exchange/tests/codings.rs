@@ -1,0 +1,211 @@
+//! Compressed requests, and the codings that the upstream is offered.
+
+use std::io::Write;
+
+use super::*;
+use crate::coding::CodingFault;
+
+fn zstd(text: &str) -> Vec<u8> {
+    zstd::encode_all(text.as_bytes(), 3).unwrap()
+}
+
+fn deflate(text: &str) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::default());
+    encoder.write_all(text.as_bytes()).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A request with this `content-encoding` and body, against what `first` stored.
+fn coded(worker: &Rc<Worker>, first: Option<Host>, coding: &str, body: &[u8]) -> Host {
+    let mut host = Host::new(worker);
+    host.stored = first.and_then(|first| first.stored);
+    let out = host.step(Input::RequestHeaders {
+        headers: headers(&post(&[("content-encoding", coding)])),
+        end_of_stream: false,
+    });
+    host.carry_out(out, "");
+    if host.exchange.holds_request() {
+        let _read = host.step(Input::RequestBody {
+            held: body.len(),
+            end_of_stream: true,
+        });
+        let out = host.step(Input::RequestBodyRead(Some(body)));
+        host.carry_out(out, "");
+    }
+    host
+}
+
+#[test]
+fn a_compressed_request_shares_answers_with_a_plain_one() {
+    let worker = worker("{}");
+    for (coding, body) in [
+        ("gzip", gzip(ASK_JSON)),
+        ("x-gzip", gzip(ASK_JSON)),
+        ("GZIP", gzip(ASK_JSON)),
+        ("deflate", deflate(ASK_JSON)),
+        ("zstd", zstd(ASK_JSON)),
+        ("identity", ASK_JSON.into()),
+    ] {
+        for _ in 0..3 {
+            let hit = coded(&worker, Some(json_miss(&worker)), coding, &body);
+            assert_eq!(hit.request_result(), Some(RequestResult::Hit), "{coding}");
+        }
+        let miss = coded(&worker, None, coding, &body);
+        assert_eq!(
+            miss.request_result(),
+            Some(RequestResult::Miss(Miss::Absent))
+        );
+        assert_eq!(worker.budget.left(), 64 << 20, "{coding}");
+    }
+}
+
+#[test]
+fn a_compressed_request_that_cannot_be_read_is_a_bypass_that_says_why() {
+    let worker = worker(r#"{"limits":{"max_request_bytes":"64KiB"}}"#);
+    let whole = gzip(ASK_JSON);
+    let bomb = "x".repeat(100_000);
+    let twice = [whole.clone(), whole.clone()].concat();
+    for (coding, body, bypass) in [
+        ("br", &whole[..], Bypass::ContentEncoding),
+        ("gzip, gzip", &whole, Bypass::ContentEncoding),
+        (
+            "gzip",
+            ASK_JSON.as_bytes(),
+            Bypass::Coding(CodingFault::Malformed),
+        ),
+        ("zstd", &whole, Bypass::Coding(CodingFault::Malformed)),
+        ("gzip", &whole[..20], Bypass::Coding(CodingFault::Truncated)),
+        ("gzip", &twice, Bypass::Coding(CodingFault::AfterEnd)),
+        ("gzip", &gzip(&bomb), Bypass::Coding(CodingFault::TooLarge)),
+        (
+            "deflate",
+            &deflate(&bomb),
+            Bypass::Coding(CodingFault::TooLarge),
+        ),
+        ("zstd", &zstd(&bomb), Bypass::Coding(CodingFault::TooLarge)),
+    ] {
+        let host = coded(&worker, Some(json_miss(&worker)), coding, body);
+        assert_eq!(host.request_result(), Some(RequestResult::Bypass(bypass)));
+        assert!(!host.exchange.holds_request(), "{coding}");
+        assert_eq!(worker.budget.left(), 64 << 20, "{coding}");
+    }
+    let mut host = Host::new(&worker);
+    let lines = [("content-encoding", "gzip"), ("content-encoding", "zstd")];
+    host.request(&post(&lines), ASK_JSON);
+    let bypass = RequestResult::Bypass(Bypass::ContentEncoding);
+    assert_eq!(host.request_result(), Some(bypass));
+}
+
+#[test]
+fn what_a_request_decodes_to_is_bounded_by_what_the_worker_may_hold() {
+    let worker = worker(r#"{"limits":{"max_capture_bytes":"1MiB","max_request_bytes":"4MiB"}}"#);
+    let text = format!(
+        r#"{{"model":"m","messages":[],"x":"{}"}}"#,
+        "x".repeat(2 << 20)
+    );
+    let host = coded(&worker, None, "gzip", &gzip(&text));
+    let bypass = RequestResult::Bypass(Bypass::Coding(CodingFault::TooLarge));
+    assert_eq!(host.request_result(), Some(bypass));
+}
+
+/// What the upstream is offered instead of what the client sent, if anything.
+fn offered(config: &str, extra: Extra<'_>) -> Option<String> {
+    let worker = worker(config);
+    let mut host = Host::new(&worker);
+    host.request(&post(extra), ASK_JSON);
+    let mut offers = host.seen.iter().filter_map(|output| match output {
+        Output::SetRequestHeader("accept-encoding", codings) => Some(codings.clone()),
+        _ => None,
+    });
+    offers.next()
+}
+
+const CHROMIUM: (&str, &str) = ("accept-encoding", "gzip, deflate, br, zstd");
+
+#[test]
+fn the_upstream_is_offered_what_can_be_decoded() {
+    let narrowed = Some("gzip, deflate, zstd".to_owned());
+    assert_eq!(offered("{}", &[CHROMIUM]), narrowed);
+    assert_eq!(offered(r#"{"mode":"write_only"}"#, &[CHROMIUM]), narrowed);
+    let by_model = r#"{"mode":"disabled","rules":[{"match":{"model":"m"},"mode":"read_write"}]}"#;
+    assert_eq!(offered(by_model, &[CHROMIUM]), narrowed);
+    let lines = [("accept-encoding", "br"), ("accept-encoding", "gzip")];
+    assert_eq!(offered("{}", &lines).as_deref(), Some("gzip"));
+    for unchanged in [
+        &[][..],
+        &[("accept-encoding", "gzip, deflate")],
+        &[("accept-encoding", "br, identity;q=0")],
+        &[CHROMIUM, ("cache-control", "no-store")],
+        &[CHROMIUM, (":method", "GET")],
+        &[CHROMIUM, ("content-encoding", "br")],
+        &[CHROMIUM, (":path", "/v1/models")],
+    ] {
+        assert_eq!(offered("{}", unchanged), None, "{unchanged:?}");
+    }
+    for mode in ["disabled", "read_only", "shadow"] {
+        let config = format!(r#"{{"mode":"{mode}"}}"#);
+        assert_eq!(offered(&config, &[CHROMIUM]), None, "{mode}");
+    }
+}
+
+#[test]
+fn what_the_client_accepts_decides_what_a_hit_is_coded_in() {
+    let worker = worker("{}");
+    let stored = || {
+        let request = post(&[CHROMIUM]);
+        let mut host = Host::new(&worker);
+        host.request(&request, ASK_JSON);
+        host.response_headers(
+            &ok("application/json", &[("content-encoding", "zstd")]),
+            true,
+        );
+        let body = zstd(JSON);
+        let out = host.step(Input::ResponseBody {
+            chunk: Some(&body),
+            size: body.len(),
+            end_of_stream: true,
+            now: NOW,
+        });
+        host.carry_out(out, "");
+        assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
+        host
+    };
+    let as_it_is = again(&worker, stored(), &post(&[CHROMIUM]), ASK_JSON, 0);
+    assert_eq!(as_it_is.reply.as_ref().unwrap().body.as_bytes(), zstd(JSON));
+    assert_eq!(as_it_is.header("content-encoding").unwrap(), "zstd");
+    for other in ["gzip, deflate", "*", "br", "gzip, zstd;q=0"] {
+        let accepts = post(&[("accept-encoding", other)]);
+        let plain = again(&worker, stored(), &accepts, ASK_JSON, 0);
+        assert_eq!(text_of(&plain), JSON, "{other}");
+        assert_eq!(plain.header("content-encoding"), None, "{other}");
+    }
+}
+
+#[test]
+fn only_who_names_x_gzip_is_served_it() {
+    let worker = worker("{}");
+    let stored = || {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[("accept-encoding", "gzip")]), ASK_JSON);
+        host.response_headers(
+            &ok("application/json", &[("content-encoding", "x-gzip")]),
+            true,
+        );
+        let body = gzip(JSON);
+        let out = host.step(Input::ResponseBody {
+            chunk: Some(&body),
+            size: body.len(),
+            end_of_stream: true,
+            now: NOW,
+        });
+        host.carry_out(out, "");
+        host
+    };
+    let accepts = post(&[("accept-encoding", "gzip, deflate")]);
+    let plain = again(&worker, stored(), &accepts, ASK_JSON, 0);
+    assert_eq!(text_of(&plain), JSON);
+    assert_eq!(plain.header("content-encoding"), None);
+    let accepts = post(&[("accept-encoding", "x-gzip")]);
+    let coded = again(&worker, stored(), &accepts, ASK_JSON, 0);
+    assert_eq!(coded.header("content-encoding").unwrap(), "x-gzip");
+}
