@@ -25,6 +25,7 @@ fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
         status,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: Some(body.to_vec()),
     })
 }
@@ -181,6 +182,7 @@ fn whatever_the_store_does_is_a_miss_with_a_reason() {
     let too_long = Ok(CalloutReply {
         status: 200,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: None,
     });
     for (result, miss) in [
