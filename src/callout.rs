@@ -46,6 +46,8 @@ pub struct CalloutReply {
     pub status: u16,
     /// Its headers, `:status` included.
     pub headers: Headers,
+    /// Its trailers.
+    pub trailers: Headers,
     /// Its body, or `None` if that is longer than is of use.
     pub body: Option<Vec<u8>>,
 }

@@ -108,6 +108,8 @@ pub enum Input<'a> {
     },
     /// The response's trailers came, and so its body is complete.
     ResponseTrailers {
+        /// They, or `None` if the host cannot give them.
+        trailers: Option<&'a Headers>,
         /// Milliseconds since 1970.
         now: u64,
     },

@@ -21,6 +21,7 @@ mod route;
 mod state;
 mod storing;
 mod task;
+mod trailers;
 mod worker;
 
 use std::mem;

@@ -165,6 +165,8 @@ pub enum NotStored {
     Unreadable,
     /// Not as long as `content-length` says.
     Length,
+    /// Trailers after the body that may say that it failed.
+    Trailers,
     /// The stream was cut off: by the upstream, the client or a timeout.
     Aborted,
     /// The answer is not whole.
@@ -203,6 +205,7 @@ impl NotStored {
             Self::CaptureLimit => "capture_limit",
             Self::Unreadable => "unreadable",
             Self::Length => "length",
+            Self::Trailers => "trailers",
             Self::Aborted => "aborted",
             Self::Fault(fault) => fault.as_str(),
             Self::UnmarkedEnd => "unmarked_end",

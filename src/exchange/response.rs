@@ -14,6 +14,7 @@ use super::reply::{self, Served};
 use super::request::Keyed;
 use super::state::State;
 use super::storing;
+use super::trailers;
 use super::{NotStored, Output, Report, RequestResult, ShadowResult, StaleBecause, Worker};
 
 /// The media types of streams, whatever the API.
@@ -256,6 +257,21 @@ impl Capturing {
             Err(reason) => self.refuse(reason, worker, out),
             Ok(()) if end_of_stream => self.conclude(now, worker, out),
             Ok(()) => State::Capturing(self),
+        }
+    }
+
+    /// The response came to its end, with trailers that may say that it failed.
+    pub(super) fn trailers(
+        self,
+        trailers: Option<&Headers>,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        match trailers.map(trailers::are_harmless) {
+            Some(true) => self.conclude(now, worker, out),
+            Some(false) => self.refuse(NotStored::Trailers, worker, out),
+            None => self.refuse(NotStored::Unreadable, worker, out),
         }
     }
 

@@ -160,8 +160,8 @@ impl State {
                 worker,
                 out,
             ),
-            (Self::Capturing(capturing), Input::ResponseTrailers { now }) => {
-                capturing.conclude(now, worker, out)
+            (Self::Capturing(capturing), Input::ResponseTrailers { trailers, now }) => {
+                capturing.trailers(trailers, now, worker, out)
             }
             (Self::Storing(storing), Input::Inserted(result)) => {
                 storing.inserted(result, worker, out);

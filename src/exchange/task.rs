@@ -27,6 +27,7 @@ use super::fate::Fate;
 use super::intake::{Intake, is_genuine};
 use super::request::Keyed;
 use super::storing::{self, Storing};
+use super::trailers;
 use super::worker::Remote;
 use super::{
     CollapseFault, Input, NotStored, Operation, OperationResult, Output, Release, Report, Worker,
@@ -417,6 +418,9 @@ fn refreshed(
     let whole = result.map_err(|_| NotStored::Aborted).and_then(|reply| {
         let mut intake = Intake::begin(request, &reply.headers, true, now, worker)?;
         let body = reply.body.ok_or(NotStored::ResponseTooLarge)?;
+        if !trailers::are_harmless(&reply.trailers) {
+            return Err(NotStored::Trailers);
+        }
         intake.take(Some(&body), now)?;
         intake.finish(worker)
     });

@@ -1263,7 +1263,10 @@ fn the_machine_is_total() {
                     end_of_stream,
                     now: NOW,
                 },
-                7 => Input::ResponseTrailers { now: NOW },
+                7 => Input::ResponseTrailers {
+                    trailers: Some(&response),
+                    now: NOW,
+                },
                 8 => Input::Inserted(Ok(1)),
                 9 => Input::ReplyFailed,
                 10 => Input::Called {
@@ -1474,4 +1477,34 @@ fn a_request_keeps_its_place_until_its_answer_has_passed() {
     host.response_body(rest, true);
     assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
     assert_eq!(worker.budget.left(), all);
+}
+}
+
+#[test]
+fn an_answer_whose_trailers_may_tell_of_an_error_is_not_stored() {
+    for (trailers, result) in [
+        (Some(("etag", "1")), AnswerResult::Stored),
+        (Some(("grpc-status", "0")), AnswerResult::Stored),
+        (
+            Some(("grpc-status", "14")),
+            AnswerResult::NotStored(NotStored::Trailers),
+        ),
+        (
+            Some(("x-error", "1")),
+            AnswerResult::NotStored(NotStored::Trailers),
+        ),
+        (None, AnswerResult::NotStored(NotStored::Unreadable)),
+    ] {
+        let mut host = Host::new(&worker("{}"));
+        host.request(&post(&[]), ASK_JSON);
+        host.response_headers(&ok("application/json", &[]), true);
+        host.response_body(JSON, false);
+        let trailers: Option<Headers> = trailers.map(|trailer| [trailer].into_iter().collect());
+        let out = host.step(Input::ResponseTrailers {
+            trailers: trailers.as_ref(),
+            now: NOW,
+        });
+        host.carry_out(out, "");
+        assert_eq!(host.answer_result(), Some(result), "{trailers:?}");
+    }
 }

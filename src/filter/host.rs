@@ -25,7 +25,9 @@ const BUFFER_PLUGIN_CONFIGURATION: u32 = 7;
 
 const MAP_HTTP_REQUEST_HEADERS: u32 = 0;
 const MAP_HTTP_RESPONSE_HEADERS: u32 = 2;
+const MAP_HTTP_RESPONSE_TRAILERS: u32 = 3;
 const MAP_HTTP_CALL_RESPONSE_HEADERS: u32 = 6;
+const MAP_HTTP_CALL_RESPONSE_TRAILERS: u32 = 7;
 
 const STREAM_HTTP_REQUEST: u32 = 0;
 
@@ -167,6 +169,12 @@ pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostFaul
     set_header(MAP_HTTP_REQUEST_HEADERS, name, value)
 }
 
+/// Legal in the response's trailers callback, and only read there: to change them at the end of a body
+/// would add some.
+pub(super) fn response_trailers() -> Result<Headers, HostFault> {
+    headers(MAP_HTTP_RESPONSE_TRAILERS)
+}
+
 /// Sets a header of the response, whatever its values were. Legal in the response's headers
 /// callback.
 pub(super) fn set_response_header(name: &str, value: &str) -> Result<(), HostFault> {
@@ -298,9 +306,14 @@ pub(super) fn call(callout: &Callout) -> Result<u32, CalloutFault> {
     .map_err(|_| CalloutFault::NotSent)
 }
 
-/// What came of a callout: `headers` and `body_bytes` are as the callback for it has them. A body
-/// longer than `max_bytes` is not read. Legal in that callback.
-pub(super) fn callout_result(headers: usize, body_bytes: usize, max_bytes: usize) -> CalloutResult {
+/// What came of a callout: `headers`, `body_bytes` and `trailers` are as the callback for it has them. A
+/// body longer than `max_bytes` is not read. Legal in that callback.
+pub(super) fn callout_result(
+    headers: usize,
+    body_bytes: usize,
+    trailers: usize,
+    max_bytes: usize,
+) -> CalloutResult {
     // The host has no headers for a connection that broke.
     if headers == 0 {
         return Err(CalloutFault::NoReply);
@@ -317,9 +330,14 @@ pub(super) fn callout_result(headers: usize, body_bytes: usize, max_bytes: usize
                 .map_err(|_| CalloutFault::NoReply)?,
         ),
     };
+    let trailers = match trailers {
+        0 => Headers::new(),
+        _ => self::headers(MAP_HTTP_CALL_RESPONSE_TRAILERS).map_err(|_| CalloutFault::NoReply)?,
+    };
     Ok(CalloutReply {
         status: status.ok_or(CalloutFault::NoReply)?,
         headers,
+        trailers,
         body,
     })
 }

@@ -185,8 +185,8 @@ impl Stream {
         self.pause_if(self.exchange.holds_request())
     }
 
-    fn callout_response(&mut self, headers: usize, body_bytes: usize) {
-        let result = host::callout_result(headers, body_bytes, self.max_reply_bytes);
+    fn callout_response(&mut self, headers: usize, body_bytes: usize, trailers: usize) {
+        let result = host::callout_result(headers, body_bytes, trailers, self.max_reply_bytes);
         let now = host::now();
         self.step(Input::Called { result, now });
         self.resume_if_free();
@@ -223,8 +223,11 @@ impl Stream {
 
     fn response_trailers(&mut self) {
         if self.exchange.captures_response() {
-            let now = host::now();
-            self.step(Input::ResponseTrailers { now });
+            let (trailers, now) = (host::response_trailers(), host::now());
+            self.step(Input::ResponseTrailers {
+                trailers: trailers.as_ref().ok(),
+                now,
+            });
         }
     }
 
@@ -253,9 +256,11 @@ impl Context for Http {
         _token: u32,
         headers: usize,
         body_bytes: usize,
-        _trailers: usize,
+        trailers: usize,
     ) {
-        self.0.borrow_mut().callout_response(headers, body_bytes);
+        self.0
+            .borrow_mut()
+            .callout_response(headers, body_bytes, trailers);
     }
 
     /// Comes after `on_log`, and where there is none: whoever waits for this stream must be told.

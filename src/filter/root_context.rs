@@ -106,10 +106,11 @@ impl Context for Root {
         token: u32,
         headers: usize,
         body_bytes: usize,
-        _trailers: usize,
+        trailers: usize,
     ) {
         if let (Some(shared), Some(calling)) = (self.shared.clone(), self.tasks.remove(&token)) {
-            let result = host::callout_result(headers, body_bytes, calling.max_reply_bytes);
+            let result =
+                host::callout_result(headers, body_bytes, trailers, calling.max_reply_bytes);
             let now = host::now();
             self.step(calling.task, Input::Called { result, now }, &shared);
             self.run(&shared);

@@ -4,7 +4,7 @@ import contextlib
 import json
 
 import pytest
-from asserts import seen, vm_survives, without_serial
+from asserts import seen, upstream_asked, vm_survives, without_serial
 from chats import chat
 from harness.http1 import Broken, Http1Connection, fetch, request_bytes
 from harness.http2 import Http2Connection
@@ -190,9 +190,25 @@ def test_trailers_of_the_answer_reach_the_client_on_a_miss(
     body = chat(prompt(), stream)
     with vm_survives(envoy):
         miss = compare(envoy, bare, standin, "POST", PATH, body, standin="trailers;pace=0")
-        assert miss.trailers == [("x-standin-trailer", b"the end")]
+        assert miss.trailers == [("server-timing", b"total")]
         hit = fetch(envoy.port, body)
         assert (hit.cache, hit.body, hit.trailers) == ("HIT", miss.body, [])
+
+
+@pytest.mark.parametrize("trailer", ["grpc-status:14", "x-error:reset", "x-stream-error:1"])
+@pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
+def test_an_answer_whose_trailers_tell_of_an_error_passes_and_is_not_stored(
+        envoys, standin, prompt, stream, trailer):
+    envoy = envoys.shared(envoys.config().with_http1_trailers())
+    body, reason = chat(prompt(), stream), "llm_cache_answers.result.not_stored.reason.trailers"
+    before = envoy.cache_counters().get(reason, 0)
+    name, _, value = trailer.partition(":")
+    with vm_survives(envoy), upstream_asked(standin, 2):
+        for _ in range(2):
+            answer = fetch(envoy.port, body, standin=f"trailers={trailer};pace=0")
+            assert (answer.cache, answer.ending) == ("MISS", "whole")
+            assert answer.trailers == [(name, value.encode())]
+    assert envoy.cache_counters()[reason] == before + 2
 
 
 def test_trailers_of_the_request_are_taken_as_without_the_filter(envoys, workers, standin, prompt):
@@ -217,7 +233,7 @@ def test_trailers_over_http2_in_both_directions(envoys, workers, prompt):
     with vm_survives(envoy), Http2Connection(envoy.port) as connection:
         miss = connection.ask(body, trailers={"x-checksum": "abc"}, standin="trailers;pace=0")
         assert (miss.cache, miss.ending) == ("MISS", "whole")
-        assert miss.trailers == [("x-standin-trailer", b"the end")]
+        assert miss.trailers == [("server-timing", b"total")]
         hit = connection.ask(body, trailers={"x-checksum": "abc"})
         assert (hit.cache, hit.ending, hit.body) == ("HIT", "whole", miss.body)
 

@@ -41,7 +41,7 @@ The request header `x-standin` changes the answer; its directives are separated 
     size=N          pad the content to N bytes
     gzip            gzip the body and say so
     offers=A,B      code the body in the first of these that the request accepts by name, and say so
-    trailers        end a chunked body with a trailer
+    trailers[=N:V]  end a chunked body with a trailer
     binary_header   a response header that is not UTF-8
     die             close the connection without an answer
 """
@@ -464,7 +464,8 @@ def shaped(answer: Answer, asked: Directives, accepted: str) -> Answer:
             answer.framing = framing.removesuffix("_only")
     if "trailers" in asked:
         answer.framing = "chunked"
-        answer.trailers = [("x-standin-trailer", "the end")]
+        name, _, value = (asked.text("trailers") or "server-timing:total").partition(":")
+        answer.trailers = [(name, value)]
     if answer.framing == "length":
         whole = sum(map(len, answer.pieces))
         answer.headers.append(("content-length", str(whole).encode()))

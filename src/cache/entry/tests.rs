@@ -174,7 +174,8 @@ fn only_what_is_stored_is_an_entry_whoever_has_sealed_it() {
     const YEAR: u64 = 365 * 86_400_000;
     let long = "a".repeat(MAX_HEADER_BYTES);
     let seven = [JSON; 7];
-    let refused: [(u16, u64, &[u8], &[(&str, &str)]); 25] = [
+    type Forged<'a> = (u16, u64, &'a [u8], &'a [(&'a str, &'a str)]);
+    let refused: [Forged<'_>; 25] = [
         // A body behind a status that has none is the beginning of the next response.
         (204, 1, b"", &[JSON]),
         (205, 1, b"", &[JSON]),

@@ -55,6 +55,7 @@ fn a_compressed_request_shares_answers_with_a_plain_one() {
             miss.request_result(),
             Some(RequestResult::Miss(Miss::Absent))
         );
+        drop(miss);
         assert_eq!(worker.budget.left(), 64 << 20, "{coding}");
     }
 }

@@ -341,6 +341,7 @@ fn without_memory_those_who_wait_are_answered_once_the_store_has_the_answer() {
         Ok(CalloutReply {
             status,
             headers: Headers::new(),
+            trailers: Headers::new(),
             body: Some(body.to_vec()),
         })
     };

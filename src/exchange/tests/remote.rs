@@ -25,6 +25,7 @@ fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
         status,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: Some(body.to_vec()),
     })
 }
@@ -181,6 +182,7 @@ fn whatever_the_store_does_is_a_miss_with_a_reason() {
     let too_long = Ok(CalloutReply {
         status: 200,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: None,
     });
     for (result, miss) in [
@@ -242,7 +244,7 @@ fn what_the_store_has_is_judged_as_an_upstream_s_answer_would_be() {
     let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
     let brotli = ("content-encoding", "br");
     let gzip = ("content-encoding", "gzip");
-    let half = &JSON[..JSON.len() / 2];
+    let (half, _) = JSON.split_at(JSON.len() / 2);
     let cut = JSON.replace("stop", "length");
     let claude =
         r#"{"type":"message","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;

@@ -56,6 +56,7 @@ fn reply(status: u16, body: &str) -> CalloutResult {
     Ok(CalloutReply {
         status,
         headers: headers(&ok("application/json", &[(":status", &told)])),
+        trailers: Headers::new(),
         body: Some(body.as_bytes().to_vec()),
     })
 }
@@ -305,6 +306,24 @@ fn refreshes_under_way_are_bounded_and_who_has_its_share_goes_itself() {
 }
 
 #[test]
+fn a_refresh_with_trailers_that_tell_of_an_error_stores_nothing() {
+    for (trailer, stores) in [("server-timing", true), ("x-stream-error", false)] {
+        let worker = worker(WINDOWS);
+        let mut host = late(&worker, &post(&[]), 1);
+        read(&mut host, Some("upstream"));
+        let (mut task, _) = refresh(&worker);
+        let mut result = reply(200, JSON);
+        if let Ok(reply) = &mut result {
+            reply.trailers.push(trailer, "1");
+        }
+        let mut out = Vec::new();
+        task.handle(Input::Called { result, now: NOW }, &worker, &mut out);
+        let inserts = |output: &Output| matches!(output, Output::Insert { .. });
+        assert_eq!(out.iter().any(inserts), stores, "{trailer}");
+    }
+}
+
+#[test]
 fn a_request_that_goes_in_the_place_of_a_refresh_has_what_expired_to_fall_back_on() {
     let worker = worker(r#"{"stale_while_revalidate": "10s"}"#);
     let mut host = late(&worker, &post(&[]), 1);
@@ -337,6 +356,7 @@ fn a_store_behind_http_is_asked_before_the_upstream_and_after_the_client_is_serv
         let result = Ok(CalloutReply {
             status: if found.is_some() { 200 } else { 404 },
             headers: Headers::new(),
+            trailers: Headers::new(),
             body: found.cloned().or(Some(vec![])),
         });
         let mut out = Vec::new();

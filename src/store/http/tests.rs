@@ -55,6 +55,7 @@ fn reply(status: u16, body: &[u8]) -> CalloutResult {
     Ok(CalloutReply {
         status,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: Some(body.to_vec()),
     })
 }
@@ -63,6 +64,7 @@ fn too_long() -> CalloutResult {
     Ok(CalloutReply {
         status: 200,
         headers: Headers::new(),
+        trailers: Headers::new(),
         body: None,
     })
 }
