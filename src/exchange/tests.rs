@@ -1478,7 +1478,6 @@ fn a_request_keeps_its_place_until_its_answer_has_passed() {
     assert_eq!(host.answer_result(), Some(AnswerResult::Stored));
     assert_eq!(worker.budget.left(), all);
 }
-}
 
 #[test]
 fn an_answer_whose_trailers_may_tell_of_an_error_is_not_stored() {
