@@ -310,7 +310,7 @@ fn a_refresh_with_trailers_that_tell_of_an_error_stores_nothing() {
     for (trailer, stores) in [("server-timing", true), ("x-stream-error", false)] {
         let worker = worker(WINDOWS);
         let mut host = late(&worker, &post(&[]), 1);
-        read(&mut host, Some("upstream"));
+        read(&mut host);
         let (mut task, _) = refresh(&worker);
         let mut result = reply(200, JSON);
         if let Ok(reply) = &mut result {
