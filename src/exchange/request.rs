@@ -120,9 +120,6 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
         } => Some(Bypass::ContentEncoding),
         _ => None,
     };
-    let narrowed = (unfit.is_none() && may_be_stored(&selection, &deciding, worker))
-        .then(|| http::narrowed_codings(&headers))
-        .flatten();
     let kept = match unfit {
         Some(reason) => Err(reason),
         None => Kept::new(headers, deciding, worker).ok_or(Bypass::CaptureLimit),
@@ -130,9 +127,6 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
     match kept {
         Err(reason) => bypass(reason, &selection, &head, worker, out),
         Ok(kept) => {
-            out.extend(
-                narrowed.map(|codings| Output::SetRequestHeader("accept-encoding", codings)),
-            );
             let needed = worker.needed.of(&kept.deciding);
             out.push(Output::ReadAttributes(needed));
             State::Collecting(Box::new(Collecting {
@@ -264,7 +258,8 @@ fn max_request_bytes(worker: &Worker) -> u64 {
 }
 
 impl Collecting {
-    /// The host has told what it knows. A request without a caller is let go before its body comes.
+    /// The host has told what it knows. A request without a caller is let go before its body comes, and
+    /// as it came.
     pub(super) fn attributes_read(
         mut self: Box<Self>,
         told: Vec<(Attribute, Vec<u8>)>,
@@ -280,6 +275,12 @@ impl Collecting {
             if let Err(nobody) = check_caller(tenant, &self.kept.deciding, &self.kept.attributes) {
                 return self.bypass(nobody.into(), worker, out);
             }
+        }
+        if may_be_stored(&self.selection, &self.kept.deciding, worker) {
+            let narrowed = http::narrowed_codings(&self.kept.headers);
+            out.extend(
+                narrowed.map(|codings| Output::SetRequestHeader("accept-encoding", codings)),
+            );
         }
         State::Collecting(self)
     }

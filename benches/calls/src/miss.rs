@@ -69,6 +69,9 @@ impl Context for Miss {}
 impl HttpContext for Miss {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.headers = host::headers(host::REQUEST_HEADERS);
+        // The route is a part of the key.
+        black_box(host::property(b"xds\0cluster_name"));
+        black_box(host::property(b"xds\0route_name"));
         Action::Continue
     }
 

@@ -212,6 +212,21 @@ fn verified_claims_and_certificates_are_callers_of_their_own() {
     for (index, one) in all.iter().enumerate() {
         assert!(all[index + 1..].iter().all(|other| other != one), "{index}");
     }
+    // A certificate may be that of a proxy, behind which sessions tell callers apart.
+    let session = |attribute: Attribute, value: &[u8], cookie: &'static str| {
+        let mut request = request();
+        request.without("authorization");
+        request.attributes.push((attribute, value.to_vec()));
+        request.headers.push(("cookie", cookie));
+        key_of(&request).unwrap()
+    };
+    let sha256 = Attribute::Certificate(CertificateField::Sha256);
+    let [one, two] = ["s=0123456789abcdef", "s=fedcba9876543210"];
+    assert_ne!(session(sha256, b"1", one), session(sha256, b"1", two));
+    // A verified token needs no session beside it.
+    let metadata = crate::attributes::tests::METADATA;
+    let by_token = |cookie| session(Attribute::DynamicMetadata, metadata, cookie);
+    assert_eq!(by_token(one), by_token(two));
     // A credential that the filter sees stands for its caller alone.
     let seen = key(|r| {
         r.attributes.push((
