@@ -322,9 +322,7 @@ impl<'a> Caller<'a> {
         match self {
             Self::Identified => is_identity_header(name) || is_certificate_header(name),
             // The certificate alone may be that of a proxy, which speaks for many sessions.
-            Self::Verified { claims: None, .. } => {
-                is_certificate_header(name) || name == b"cookie"
-            }
+            Self::Verified { claims: None, .. } => is_certificate_header(name) || name == b"cookie",
             Self::Verified { .. } => is_certificate_header(name),
             Self::Session => name == b"cookie",
             Self::Query | Self::Anonymous => false,

@@ -7,6 +7,7 @@ mod coded;
 mod cors;
 mod fate;
 mod flights;
+mod head;
 mod input;
 mod intake;
 mod kept;

@@ -1,21 +1,19 @@
 //! The first phase of an exchange: the request's headers and its body, until it has a key.
 
-use std::borrow::Cow;
 use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
 use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, check_caller};
-use crate::coding::{self, CodingFault, Decoder};
-use crate::config::{Cors, Mode, Policy, Selection, Settings, parse_duration};
+use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
 use crate::llm::{Api, Ask, Form};
 
-use super::budget::Hold;
 use super::cors::Origin;
 use super::fate::{Fate, Lead};
+use super::head::{Head, InvalidTtl, RequestCoding};
 use super::kept::Kept;
 use super::lookup::{Search, refuse};
 use super::repeat::Decided;
@@ -30,30 +28,6 @@ pub(super) struct Collecting {
     selection: Selection,
     /// Bytes of the body that the host said it holds.
     held: usize,
-}
-
-/// What the headers of a request say, beside what decides about its key.
-#[derive(Debug)]
-struct Head {
-    directives: RequestDirectives,
-    /// How long the body is said to be.
-    length: Option<u64>,
-    /// How the body is compressed.
-    coding: RequestCoding,
-    /// What `x-llm-cache-ttl` says, if it is there.
-    ttl: Option<Result<Duration, InvalidTtl>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct InvalidTtl;
-
-/// How the body of a request is compressed.
-#[derive(Debug)]
-enum RequestCoding {
-    Plain,
-    /// In this way, which can be undone.
-    Coded(Box<[u8]>),
-    Unknown,
 }
 
 /// A request that has a key, and so an answer that may be stored.
@@ -139,91 +113,11 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
     }
 }
 
-impl Head {
-    /// Reads the headers in one go. `None` if they leave no way into the cache, which is open to a
-    /// plain POST of plain JSON.
-    fn read(headers: &Headers) -> Option<Self> {
-        let mut is_post = false;
-        let mut lengths = 0;
-        let mut head = Self {
-            directives: RequestDirectives::default(),
-            length: None,
-            coding: RequestCoding::Plain,
-            ttl: None,
-        };
-        for (name, value) in headers.iter() {
-            let is_plain = match name {
-                b":method" => {
-                    is_post = value == b"POST";
-                    is_post
-                }
-                b"content-type" => http::is_plain_json(value),
-                b"content-encoding" => {
-                    head.coding = mem::replace(&mut head.coding, RequestCoding::Unknown).then(value);
-                    true
-                }
-                b"range"
-                | b"upgrade"
-                // By these a request means another method than its own.
-                | b"x-http-method"
-                | b"x-http-method-override"
-                | b"x-method-override" => false,
-                b"content-length" => {
-                    lengths += 1;
-                    head.length = http::number(value).filter(|_| lengths == 1);
-                    true
-                }
-                b"cache-control" => {
-                    head.directives.add(value);
-                    true
-                }
-                b"x-llm-cache-ttl" => {
-                    head.ttl.get_or_insert_with(|| requested_ttl(value));
-                    true
-                }
-                _ => true,
-            };
-            if !is_plain {
-                return None;
-            }
-        }
-        is_post.then_some(head)
-    }
-}
-
 /// Whether no store is to be touched, as far as is known before the body.
 fn forbids_storing(directives: RequestDirectives, selection: &Selection) -> bool {
     match selection {
         Selection::Decided(policy) => policy.settings.client.obeyed(directives).no_store,
         Selection::NoPart | Selection::NeedsModel => false,
-    }
-}
-
-impl RequestCoding {
-    /// With one more line of `content-encoding`.
-    fn then(self, coding: &[u8]) -> Self {
-        match self {
-            same if coding.eq_ignore_ascii_case(b"identity") => same,
-            Self::Plain if Decoder::new(coding, 0).is_some() => Self::Coded(coding.into()),
-            Self::Plain | Self::Coded(_) | Self::Unknown => Self::Unknown,
-        }
-    }
-
-    /// The body as it was before it was compressed, and what it takes of the budget.
-    fn undo<'b>(&self, body: &'b [u8], worker: &Worker) -> Result<(Cow<'b, [u8]>, Hold), Bypass> {
-        let (plain, held) = match self {
-            Self::Plain => (Cow::Borrowed(body), 0),
-            Self::Unknown => return Err(Bypass::ContentEncoding),
-            Self::Coded(coding) => {
-                let max_bytes = worker.config.limits.max_request_bytes;
-                let max_bytes = max_bytes.min(worker.budget.left());
-                let plain = coding::decode(coding, body, max_bytes).map_err(Bypass::Coding)?;
-                let held = plain.len();
-                (Cow::Owned(plain), held)
-            }
-        };
-        let hold = Hold::take(&worker.budget, held);
-        Ok((plain, hold.ok_or(Bypass::Coding(CodingFault::TooLarge))?))
     }
 }
 
@@ -239,11 +133,6 @@ fn may_be_stored(selection: &Selection, deciding: &Headers, worker: &Worker) -> 
             .candidates(deciding, path(deciding))
             .any(stores),
     }
-}
-
-fn requested_ttl(value: &[u8]) -> Result<Duration, InvalidTtl> {
-    let ttl = std::str::from_utf8(value).map_err(|_| InvalidTtl)?;
-    parse_duration(ttl.trim_ascii()).ok_or(InvalidTtl)
 }
 
 /// The path without its query.

@@ -311,6 +311,31 @@ def test_one_callers_slow_refreshes_keep_nobody_elses_answers_stale(envoys, stan
         assert until_fresh(envoy, bodies[0], slow).cache == "HIT"
 
 
+@pytest.mark.parametrize("removed", [False, True])
+def test_what_envoy_adds_to_callouts_an_upstream_filter_takes_away(
+        envoys, standin, prompt, removed):
+    config = envoys.config({"stale_while_revalidate": WINDOW})
+    if removed:
+        options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+        filters = "type.googleapis.com/envoy.extensions.filters.http"
+        config.cluster["typed_extension_protocol_options"] = {options: {
+            "@type": f"type.googleapis.com/{options}",
+            "explicit_http_config": {"http_protocol_options": {}},
+            "http_filters": [
+                {"name": "envoy.filters.http.header_mutation", "typed_config": {
+                    "@type": f"{filters}.header_mutation.v3.HeaderMutation",
+                    "mutations": {"request_mutations": [{"remove": "x-envoy-internal"}]}}},
+                {"name": "envoy.filters.http.upstream_codec", "typed_config": {
+                    "@type": f"{filters}.upstream_codec.v3.UpstreamCodec"}}]}}
+    with Envoy(config) as envoy:
+        body = chat(prompt())
+        store_expired(envoy, body, {})
+        before = standin.requests()
+        assert is_stale(ask(envoy.port, body))
+        last = standin.wait_for(lambda stats: stats["requests"] == before + 1, "it")["last"]
+        assert ("x-envoy-internal" in dict(last["headers"])) != removed
+
+
 def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
     config = envoys.config({"stale_while_revalidate": WINDOW, "hold_headers": True})
     config.without("envoy.filters.http.buffer")
