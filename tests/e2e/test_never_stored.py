@@ -1,6 +1,7 @@
 """An answer that is not provably whole and good is never stored, and passes as it came."""
 
 import concurrent.futures
+import json
 import re
 
 import pytest
@@ -302,21 +303,26 @@ def test_an_answer_over_the_size_limits_passes_whole_and_is_not_stored(envoys, p
 
 def test_captures_of_one_worker_are_bounded_together(envoys, standin, prompt):
     """Two streams at once do not fit; the second passes unstored while the first is captured."""
-    envoy = envoys.configured({"limits": {"max_capture_bytes": "12KiB"}})
+    envoy = envoys.configured({"limits": {"max_capture_bytes": "32KiB"}})
     first, second = chat(prompt(), True), chat(prompt(), True)
+    piece = {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]}
+    last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
+    events = [*(json.dumps(piece) for _ in range(200)), json.dumps(last), "[DONE]"]
+    stream = "".join(f"data: {event}\n\n" for event in events).encode()
+    fixture = f"{standin.put_fixture('two-at-once', stream)};type=text/event-stream;pace=0"
     step = f"captured {prompt()}"
     with Http1Connection(envoy.port) as connection:
         connection.send(request_bytes("POST", "/v1/chat/completions", first,
-                                      standin=f"step={step};size=6000;split=5000"))
+                                      standin=f"{fixture};split=15000;step={step}"))
         connection.read_head()
-        connection.read_bytes(5_000)
-        other = fetch(envoy.port, second, standin="size=6000;pace=0")
+        connection.read_bytes(15_000)
+        other = fetch(envoy.port, second, standin=fixture)
         assert (other.status, other.ending) == (200, "whole")
         standin.release(step, 100)
         while connection.read_chunk():
             pass
     assert fetch(envoy.port, first).cache == "HIT"
-    assert fetch(envoy.port, second, standin="size=6000;pace=0").cache == "MISS"
+    assert fetch(envoy.port, second, standin=fixture).cache == "MISS"
     # What the first one held was given back.
     assert fetch(envoy.port, second).cache == "HIT"
 

@@ -97,7 +97,8 @@ def main() -> int:
             print(f"""
 Left running; Ctrl-C ends it. Try:
 
-  curl -is 127.0.0.1:{envoy_port}/v1/chat/completions -H 'authorization: Bearer demo' -H 'content-type: application/json' \\
+  curl -is 127.0.0.1:{envoy_port}/v1/chat/completions -H 'authorization: Bearer demo' \\
+    -H 'content-type: application/json' \\
     -d '{{"model": "stand-in", "messages": [{{"role": "user", "content": "Hello"}}]}}'
   curl -s 127.0.0.1:{envoy.admin_port}/stats/prometheus | grep llm_cache""", flush=True)
             try:

@@ -60,8 +60,7 @@ import struct
 import sys
 import urllib.parse
 
-from harness import agent_model
-from harness import codings
+from harness import agent_model, codings
 
 STREAM_PACE_MS = 20.0
 HEAD_LIMIT = 1 << 20
