@@ -149,7 +149,8 @@ def test_the_upstream_sees_a_refresh_as_it_sees_the_request(envoy, standin, prom
         key: first[key] for key in ("method", "target", "body_bytes", "body_sha256")}
     one, two = dict(first["headers"]), dict(second["headers"])
     for name in ("accept-encoding", "x-llm-cache-ttl", "x-request-id",
-                 "x-envoy-expected-rq-timeout-ms", "transfer-encoding", "content-length", "x-envoy-internal", "te", "keep-alive"):
+                 "x-envoy-expected-rq-timeout-ms", "transfer-encoding", "content-length",
+                 "x-envoy-internal", "te", "keep-alive"):
         one.pop(name, None)
         two.pop(name, None)
     assert "accept-encoding" not in dict(second["headers"])
