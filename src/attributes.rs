@@ -75,20 +75,24 @@ impl Attributes {
     /// What the host tells. Of dynamic metadata, which may be large, there remain the verified claims
     /// and what is at these paths.
     pub fn read(told: Vec<(Attribute, Vec<u8>)>, paths: &[MetadataPath]) -> Self {
-        let mut attributes = Self::default();
-        for (attribute, value) in told.into_iter().filter(|(_, value)| !value.is_empty()) {
-            if attribute == Attribute::DynamicMetadata {
-                attributes.claims = verified_claims(&value);
-                let found = paths.iter().filter_map(|path| {
-                    let found = value_at(&value, path)?;
-                    Some((path.clone(), found))
-                });
-                attributes.metadata = found.collect();
-            } else {
-                attributes.values.push((attribute, value));
+        let (mut claims, mut metadata) = (None, Vec::new());
+        let mut values = told;
+        values.retain(|(attribute, value)| {
+            let is_metadata = *attribute == Attribute::DynamicMetadata;
+            if is_metadata {
+                claims = verified_claims(value);
+                let found = paths
+                    .iter()
+                    .filter_map(|path| Some((path.clone(), value_at(value, path)?)));
+                metadata = found.collect();
             }
+            !is_metadata && !value.is_empty()
+        });
+        Self {
+            values,
+            claims,
+            metadata,
         }
-        attributes
     }
 
     /// The value of an attribute other than dynamic metadata.

@@ -171,7 +171,7 @@ fn hostile() -> Vec<Hostile> {
             let function = serde_json::json!({"arguments": "{\"a\":"});
             serde_json::json!({"index": index, "id": format!("call-{index}"), "function": function})
         };
-        let calls: Vec<_> = (0..1_000).map(call).collect();
+        let calls: Vec<_> = (0..128).map(call).collect();
         serde_json::json!({"choices": [{"index": choice, "delta": {"tool_calls": calls}}]})
     }));
     let text = |index: usize| {
@@ -200,7 +200,7 @@ fn hostile() -> Vec<Hostile> {
     let items = sse((0..1_000).map(|index| {
         serde_json::json!({"type": "response.output_item.added", "output_index": index, "item": {"type": "message"}})
     }));
-    let candidates = sse((0..1_000).map(|index| {
+    let candidates = sse((0..128).map(|index| {
         serde_json::json!({"candidates": [{"index": index, "content": {"parts": [{"text": "x"}]}}]})
     }));
     let chat = "/v1/chat/completions";
@@ -213,7 +213,7 @@ fn hostile() -> Vec<Hostile> {
     };
     vec![
         on("calls", chat, calls),
-        on("choices", chat, sse((0..1_000).map(text))),
+        on("choices", chat, sse((0..128).map(text))),
         on(
             "a long line",
             chat,
