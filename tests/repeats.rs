@@ -4,6 +4,7 @@ mod simulated;
 
 use std::sync::LazyLock;
 
+use envoy_llm_cache::attributes::{Attribute, CertificateField};
 use envoy_llm_cache::exchange::Output;
 use envoy_llm_cache::store::SharedData;
 use proptest::prelude::*;
@@ -13,7 +14,10 @@ use simulated::{Host, post};
 const SECRET: Option<[u64; 4]> = Some([0x0123, 0x4567, 0x89ab, 0xcdef]);
 const ASK: &[u8] = br#"{"model":"m","messages":[]}"#;
 /// Every kind of thing that a configuration lets a header or a body decide.
-const CONFIGS: [&str; 5] = [
+const CONFIGS: [&str; 7] = [
+    r#"{"key":{"anonymous":"share"}}"#,
+    r#"{"key":{"tenant":[{"metadata":["f","team"]},"credentials"]},"rules":[
+        {"match":{"model":"other*"},"key":{"tenant":{"certificate":"sha256"}}}]}"#,
     "{}",
     r#"{"key":{"tenant":{"header":"x-team"},"headers":["x-variant"],"exclude":["/user"]},
         "store_if":{"max_temperature":0.5}}"#,
@@ -28,7 +32,7 @@ const CONFIGS: [&str; 5] = [
         {"match":{"header":{"x-rule":"a*"}},"client":{"cache_control":"ignore"},"key":{"mask":[]}}]}"#,
 ];
 /// Every header that is looked at, somewhere, and some that are not.
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 51] = [
     ":authority",
     ":method",
     ":path",
@@ -75,6 +79,11 @@ const NAMES: [&str; 46] = [
     "x-unknown",
     "x-variant",
     "content-language",
+    "proxy-authorization",
+    "x-forwarded-user",
+    "x-forwarded-client-cert",
+    "signature-input",
+    "cf-aig-authorization",
 ];
 /// Headers that take part in every key: the configuration cannot leave them out.
 const IN_EVERY_KEY: [&str; 23] = [
@@ -277,6 +286,7 @@ fn headers() -> impl Strategy<Value = Vec<(&'static str, &'static str)>> {
         "only-if-cached",
         "1s",
         "27",
+        "session=0123456789abcdef",
     ]);
     prop::collection::vec((select(NAMES.to_vec()), value), 0..3)
 }
@@ -288,6 +298,27 @@ static LONGER: LazyLock<String> = LazyLock::new(|| long("q"));
 fn long(word: &str) -> String {
     let text = "a".repeat(10_000);
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}{word}{text}"}}]}}"#)
+}
+
+/// What the host knows: a route, and perhaps a certificate or a token that Envoy has verified.
+fn attributes() -> impl Strategy<Value = Vec<(Attribute, Vec<u8>)>> {
+    let sha256 = Attribute::Certificate(CertificateField::Sha256);
+    // `{fields: {team: value}}` of a filter `f`.
+    let metadata = |value: &str| {
+        let mut bytes = b"\n\x14\n\x01f\x12\x0f\n\r\n\x04team\x12\x05\x1a\x03".to_vec();
+        bytes.extend_from_slice(value.as_bytes());
+        bytes
+    };
+    let known = vec![
+        (Attribute::Cluster, b"one".to_vec()),
+        (Attribute::Cluster, b"two".to_vec()),
+        (Attribute::RouteName, b"one".to_vec()),
+        (sha256, b"1".to_vec()),
+        (sha256, b"2".to_vec()),
+        (Attribute::DynamicMetadata, metadata("red")),
+        (Attribute::DynamicMetadata, metadata("tan")),
+    ];
+    prop::collection::vec(select(known), 0..3)
 }
 
 fn body() -> impl Strategy<Value = &'static [u8]> {
@@ -317,13 +348,15 @@ proptest! {
     #[test]
     fn the_short_way_leads_where_the_long_one_does(
         config in select(CONFIGS.to_vec()),
-        requests in prop::collection::vec((headers(), body()), 1..6),
+        requests in prop::collection::vec((headers(), attributes(), body()), 1..6),
         order in prop::collection::vec((any::<Index>(), 0..3_000_u64), 1..40),
     ) {
         let mut long = Host::new(config, None);
         let mut short = Host::new(config, SECRET);
         for (index, passed) in order {
-            let (extra, body) = index.get(&requests);
+            let (extra, attributes, body) = index.get(&requests);
+            long.attributes.clone_from(attributes);
+            short.attributes.clone_from(attributes);
             long.now += passed;
             short.now += passed;
             let expected = long.ask(post(extra), body);
