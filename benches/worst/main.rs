@@ -14,6 +14,7 @@ mod shapes;
 use std::hint::black_box;
 use std::time::Instant;
 
+use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
 use envoy_llm_cache::coding::Decoder;
 use envoy_llm_cache::config::KeySettings;
@@ -109,6 +110,7 @@ fn prompt(body: &[u8]) -> usize {
             api,
             body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
+            attributes: &Attributes::default(),
         };
         let _key = black_box(CacheKey::new(&parts));
     }
