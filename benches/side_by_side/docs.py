@@ -51,6 +51,8 @@ def tables(tree: dict) -> dict[str, str]:
              "targets": targets(tree["targets"])}
     if tree["memory"]:
         found["memory"] = memory(tree["memory"])
+    if tree["loading"]:
+        found["loading"] = loading(tree["loading"])
     if tree["skipped"]:
         found["machine"] += "".join(f"\nNot measured: {name}: {why}\n"
                                     for name, why in tree["skipped"].items())
@@ -115,6 +117,14 @@ def memory(taken: dict) -> str:
     lines += [f"| resident, per entry with an answer of {entry['answer_bytes']:,} bytes "
               f"({entry['count']:,} of them) | {entry['resident_bytes']:,.0f} |"
               for entry in taken["entries"]]
+    return table(lines)
+
+
+def loading(taken: dict) -> str:
+    lines = ["| Envoy with | bytes of wasm | CPU ms until it is ready |", "|---|--:|--:|",
+             f"| no wasm | | {taken['plain_ms']:,.0f} |",
+             f"| the filter that does nothing | {taken['noop_bytes']:,} | {taken['noop_ms']:,.0f} |",
+             f"| this filter | {taken['filter_bytes']:,} | {taken['filter_ms']:,.0f} |"]
     return table(lines)
 
 

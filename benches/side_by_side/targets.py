@@ -89,7 +89,7 @@ def judged(results: dict, memory: Memory | None) -> list[Target]:
            TOLERANCE)
     if memory:
         found += [
-            Target("wasm module", memory.module_bytes / 1000, 700, unit=" KB"),
+            Target("wasm module", memory.module_bytes / 1000, 1_000, unit=" KB"),
             Target(f"linear memory, after {memory.hits:,} hits to warmed up",
                    memory.linear_after_hits / memory.linear_warmed_up, 1)]
         found += [Target(f"resident bytes per entry of {entry.entry_bytes:,} bytes",

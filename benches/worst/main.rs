@@ -111,6 +111,7 @@ fn prompt(body: &[u8]) -> usize {
             api,
             body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
+            attributes: &Attributes::default(),
         };
         let _key = black_box(CacheKey::new(&parts));
     }

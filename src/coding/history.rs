@@ -21,10 +21,6 @@ impl History {
         }
     }
 
-    pub(super) fn push(&mut self, byte: u8) {
-        self.bytes.push(byte);
-    }
-
     pub(super) fn extend(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -92,4 +88,4 @@ impl History {
 }
 
 /// So much is decoded between two times of handing out, or a little more.
-pub(super) const STEP_BYTES: usize = 16 * 1024;
+const STEP_BYTES: usize = 16 * 1024;

@@ -166,6 +166,47 @@ fn anything_after_the_end_is_a_fault() {
     assert_eq!(decode("deflate", [&coded[..]]), Err(CodingFault::AfterEnd));
 }
 
+/// The shortest block with codes of its own, which says nothing.
+const EMPTY_BLOCK: &[(u32, u32)] = &[
+    (0b100, 3),
+    (0, 10),
+    (14, 4),
+    (0, 6),
+    (1, 3),
+    (0, 42),
+    (1, 3),
+    (0b1111_1111, 8),
+    (0b1101_0111, 8),
+    (0, 3),
+];
+
+#[test]
+fn a_block_with_codes_of_its_own_says_as_much_as_they_cost() {
+    let (mut raw, mut held, mut count) = (Vec::new(), 0_u64, 0);
+    for (value, length) in EMPTY_BLOCK.iter().cycle().take(EMPTY_BLOCK.len() * 100) {
+        held |= u64::from(*value) << count;
+        count += length;
+        while count >= 8 {
+            raw.push(held as u8);
+            held >>= 8;
+            count -= 8;
+        }
+    }
+    let coded = [&member(0, b"")[..10], &raw].concat();
+    assert_eq!(decode("gzip", [&coded[..]]), Err(CodingFault::Laborious));
+    // Fewer of them may begin an answer.
+    assert_eq!(decode("gzip", [&coded[..300]]), Err(CodingFault::Truncated));
+    // As what flushes each event does.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    let text = long_text();
+    for event in text.chunks(100) {
+        encoder.write_all(event).unwrap();
+        encoder.flush().unwrap();
+    }
+    let coded = encoder.finish().unwrap();
+    assert!(decode("gzip", [&coded[..]]).unwrap() == text);
+}
+
 #[test]
 fn raw_deflate_is_no_deflate() {
     assert_eq!(decode("deflate", [RAW]), Err(CodingFault::Malformed));

@@ -1,8 +1,13 @@
 //! Zstandard (RFC 8878), decoded from bytes as they come, block by block.
 //!
-//! Its own decoder: those there are let a block of 128 KB come to gigabytes before they look, and
-//! are 160 KB of module where they are not. Held is one block and the window, which RFC 9659 bounds
-//! for HTTP. There is one frame, without a dictionary, as clients read it.
+//! Its own decoder, because ruzstd hands out only what lies beyond the window as long as the frame
+//! has not ended, and clients may hang up as soon as an answer says its end: of a stream of 1.1 MB
+//! in a window of 2 MiB, flushed after each line, nothing could be judged before its last byte. It
+//! is no larger than this (23 KB), and 0.9.1 bounds what a block comes to, as 0.8.3 did not: 128 KiB
+//! and one match, or 1 MiB of literals. Here a block is handed out when it is decoded.
+//!
+//! Held is one block and the window, which RFC 9659 bounds for HTTP. There is one frame, without a
+//! dictionary, as clients read it.
 
 use std::mem;
 

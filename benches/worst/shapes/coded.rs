@@ -64,16 +64,11 @@ pub(super) fn coded() -> Vec<Answer> {
             ])
         }),
         gzip("gzip: as many dynamic blocks as are let pass", {
-            // The padding begins a stored block, whose lengths follow.
-            let mut stored = bits_of(&dynamic_block(), 1);
-            stored.extend(
-                [
-                    &[46, 0, 209, 255][..],
-                    comments.as_bytes().get(..46).unwrap(),
-                ]
-                .concat(),
-            );
-            stored.repeat(SIZE / stored.len())
+            // A static block of 92 bytes: ":", and that 91 times more.
+            let mut parts = dynamic_block();
+            parts.extend([(0b010, 3), (reversed(0x30 + 58, 8), 8)]);
+            parts.extend([(reversed(278 - 256, 7), 7), (8, 4), (0, 5), (0, 7)]);
+            bits(&parts)
         }),
         Answer {
             coding: "gzip",

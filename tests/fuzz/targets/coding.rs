@@ -25,7 +25,11 @@ fuzz_target!(|data: &[u8]| {
     let coding: &[u8] = [&b"gzip"[..], b"deflate", b"zstd"][usize::from(*coding) % 3];
     let whole = decode(coding, body, body.len().max(1));
     let pieces = decode(coding, body, usize::from(*size).max(1));
-    assert_eq!(whole.is_ok(), pieces.is_ok());
+    // How much work is too much may depend on the pieces; what comes out does not.
+    let laborious = Err(CodingFault::Laborious);
+    if whole != laborious && pieces != laborious {
+        assert_eq!(whole.is_ok(), pieces.is_ok());
+    }
     if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
         assert_eq!(whole, pieces);
     }
