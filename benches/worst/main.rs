@@ -107,7 +107,6 @@ fn prompt(body: &[u8]) -> usize {
         let parts = KeyParts {
             settings: &KeySettings::default(),
             headers: &headers,
-            attributes: &Attributes::default(),
             api,
             body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
