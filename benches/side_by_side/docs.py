@@ -123,7 +123,8 @@ def memory(taken: dict) -> str:
 def loading(taken: dict) -> str:
     lines = ["| Envoy with | bytes of wasm | CPU ms until it is ready |", "|---|--:|--:|",
              f"| no wasm | | {taken['plain_ms']:,.0f} |",
-             f"| the filter that does nothing | {taken['noop_bytes']:,} | {taken['noop_ms']:,.0f} |",
+             f"| the filter that does nothing | {taken['noop_bytes']:,} | "
+             f"{taken['noop_ms']:,.0f} |",
              f"| this filter | {taken['filter_bytes']:,} | {taken['filter_ms']:,.0f} |"]
     return table(lines)
 

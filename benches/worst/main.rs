@@ -20,8 +20,8 @@ use envoy_llm_cache::coding::Decoder;
 use envoy_llm_cache::config::KeySettings;
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
-use envoy_llm_cache::llm::{Api, Ask, Form, Stutter};
-use shapes::{Answer, SIZE};
+use envoy_llm_cache::llm::{Api, Ask, Form, Lossy, Stutter};
+use shapes::{Answer, Conversion, SIZE};
 
 /// No shape may cost more.
 const BOUND: f64 = 10.0;
@@ -41,6 +41,14 @@ fn main() {
         for (name, body) in shapes {
             let (base, cost) = per_byte(|| prompt(&plain), || prompt(&body));
             worst = worst.max(row(base, cost, name));
+        }
+    }
+    for (plain, shapes) in shapes::conversions() {
+        println!("\n{}", plain.name);
+        converted(&plain).unwrap();
+        for shape in shapes {
+            let (base, cost) = per_byte(|| conversion(&plain), || conversion(&shape));
+            worst = worst.max(row(base, cost, shape.name));
         }
     }
     println!("\n{worst:8.2} x  the worst of all");
@@ -115,4 +123,15 @@ fn prompt(body: &[u8]) -> usize {
         let _key = black_box(CacheKey::new(&parts));
     }
     body.len()
+}
+
+/// Turns an answer into its other form, or finds out that it cannot be. Gives its size.
+fn conversion(shape: &Conversion) -> usize {
+    let _converted = black_box(converted(shape));
+    shape.body.len()
+}
+
+fn converted(shape: &Conversion) -> Result<Vec<u8>, Lossy> {
+    let api = Api::from_path(shape.path.as_bytes()).unwrap();
+    api.convert(&shape.body, &shape.stored, &shape.wanted)
 }

@@ -2,12 +2,14 @@
 
 mod chat;
 mod coded;
+mod conversions;
 mod prompts;
 
 use envoy_llm_cache::llm::Framing;
 
 use chat::{chat_documents, chat_streams};
 use coded::coded;
+pub(crate) use conversions::{Conversion, conversions};
 pub(crate) use prompts::prompts;
 
 pub(crate) const SIZE: usize = 1 << 20;
