@@ -16,6 +16,7 @@
 use std::cmp::Ordering;
 
 mod elements;
+mod fold;
 mod lexical;
 mod pointer;
 mod reader;
@@ -23,6 +24,7 @@ mod string;
 mod value;
 
 pub use self::elements::{Elements, NotElements};
+pub use self::fold::is_misspelled;
 use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Token, follow};

@@ -29,7 +29,8 @@ fn every_key_is_read() {
         "collapse": {"max_wait": "30s", "streams": true},
         "key": {"tenant": {"header": "X-Tenant-Id"}, "headers": ["X-Team"],
                 "exclude": ["/user"], "namespace": "v2"},
-        "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
+        "store_if": {"finish": ["complete", "length"],
+            "finish_words": {"complete": ["fin"], "filtered": ["nope", "no"]}, "streams": false, "empty": true,
                      "unmarked_end": true, "server_tools": true, "max_temperature": 0.5,
                      "stuttering": true},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
@@ -58,6 +59,14 @@ fn every_key_is_read() {
         },
         store_if: StoreIf {
             finish: vec![Finish::Complete, Finish::Length],
+            finish_words: FinishWords::Listed(
+                [
+                    ("fin".into(), Finish::Complete),
+                    ("nope".into(), Finish::Filtered),
+                    ("no".into(), Finish::Filtered),
+                ]
+                .into(),
+            ),
             streams: false,
             empty: true,
             unmarked_end: true,
@@ -104,7 +113,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "key": {"tenant": "me", "exclude": ["user"], "headers": ["a b"], "x": 1},
         "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
         "limits": {"max_request_bytes": -1},
-        "store_if": {"finish": ["done"], "max_temperature": -1},
+        "store_if": {"finish": ["done"], "finish_words": {"complete": [""], "done": []},
+            "max_temperature": -1},
         "client": [],
         "respond": {"expose_key": "yes"},
         "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
@@ -132,6 +142,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store.http.protocol",
         "limits.max_request_bytes",
         "store_if.finish[0]",
+        "store_if.finish_words.complete[0]",
+        "store_if.finish_words.done",
         "store_if.max_temperature",
         "client",
         "respond.expose_key",

@@ -48,6 +48,10 @@ impl Intake {
         if headers.get(":status") != Some(b"200") {
             return Err(NotStored::Status);
         }
+        // A part, whatever the status says.
+        if headers.contains("content-range") {
+            return Err(NotStored::ContentRange);
+        }
         let content_type = headers.get("content-type").unwrap_or_default();
         let Keyed { api, ask, .. } = &request;
         let framing = api
@@ -69,15 +73,20 @@ impl Intake {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
         }
         let stored = |name| headers.get(name).map(|value| (name, value));
+        let mut stored: Headers = reply::STORED_HEADERS
+            .into_iter()
+            .filter_map(stored)
+            .collect();
+        // Otherwise the host calls what it replies with plain text.
+        if content_type.is_empty() {
+            stored.push("content-type", framing.content_type());
+        }
         Ok(Self {
             form,
-            headers: reply::STORED_HEADERS
-                .into_iter()
-                .filter_map(stored)
-                .collect(),
+            headers: stored,
             created: now,
             content_length,
-            judge: api.judge(ask, framing),
+            judge: api.judge_by(ask, framing, &request.settings.store_if.finish_words),
             stutter: Stutter::new(),
             capture,
             coded,

@@ -21,7 +21,9 @@ use super::documents::{self, Object};
 use super::fields::{self, Content, Said, read_members};
 use super::judge::{Document, MessageJudge, Messages};
 use super::meaning::{Meaning, Says};
-use super::{Answer, Ask, Fault, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
+};
 use super::{anthropic_messages, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
@@ -82,13 +84,21 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let words = words.clone();
         let operation = ask.form.as_ref().map(Operation::by_form);
         match (operation.unwrap_or(Operation::Converse), framing) {
-            (Operation::Converse, Framing::Json) => Box::new(Document(converse::judge)),
-            (Operation::Converse, _) => Box::new(Messages::new(converse::Stream::default())),
-            (Operation::Invoke, Framing::Json) => Box::new(Document(judge_native)),
-            (Operation::Invoke, _) => Box::new(Messages::new(NativeStream::default())),
+            (Operation::Converse, Framing::Json) => {
+                Box::new(Document(move |json: &[u8]| converse::judge(json, &words)))
+            }
+            (Operation::Converse, _) => Box::new(Messages::new(converse::Stream::new(words))),
+            (Operation::Invoke, Framing::Json) => {
+                Box::new(Document(move |json: &[u8]| judge_native(json, &words)))
+            }
+            (Operation::Invoke, _) => {
+                let stream = anthropic_messages::whole::Stream::new(&words);
+                Box::new(Messages::new(NativeStream(stream)))
+            }
         }
     }
 
@@ -207,7 +217,7 @@ fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
 }
 
 /// Judges the answer of `InvokeModel`.
-fn judge_native(json: &[u8]) -> Result<Answer, Fault> {
+fn judge_native(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
     #[derive(Default)]
     struct Native {
         r#type: Said,
@@ -218,11 +228,11 @@ fn judge_native(json: &[u8]) -> Result<Answer, Fault> {
     if !native.r#type.0 {
         return Err(Fault::UnknownFinish);
     }
-    anthropic_messages::whole::judge(json)
+    anthropic_messages::whole::judge(json, words)
 }
 
 /// Judges a stream of `InvokeModelWithResponseStream`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct NativeStream(anthropic_messages::whole::Stream);
 
 impl MessageJudge for NativeStream {

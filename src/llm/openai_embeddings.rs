@@ -9,7 +9,9 @@ use super::json_or_sse;
 use super::judge::Document;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+};
 use crate::json::{Canonical, Malformed, Read, Reader};
 
 /// `POST .../embeddings`.
@@ -40,7 +42,7 @@ impl Protocol for OpenaiEmbeddings {
         json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
     }
 
-    fn judge(&self, ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, ask: &Ask, _framing: Framing, _words: &FinishWords) -> Box<dyn Judge> {
         let inputs = Inputs {
             least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
             // The inputs of a body that cannot be read are not known.

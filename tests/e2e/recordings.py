@@ -1,4 +1,5 @@
-"""The recorded answers, and for each a request that it could have answered."""
+"""The recorded answers, and for each a request that it could have answered. Those in the folder of
+the same name with `-dialects` behind it belong to them."""
 
 import csv
 import dataclasses
@@ -11,23 +12,26 @@ PATHS = {
     "anthropic-messages": "/v1/messages",
     "bedrock-converse": "/model/m/converse",
     "bedrock-converse-stream": "/model/m/converse-stream",
+    "bedrock-invoke": "/model/m/invoke",
     "bedrock-invoke-stream": "/model/m/invoke-with-response-stream",
+    "cohere-v1-embed": "/v1/embed",
     "cohere-v1-chat": "/v1/chat",
     "cohere-v2-chat": "/v2/chat",
     "cohere-v2-embed": "/v2/embed",
     "ollama-chat": "/api/chat",
+    "ollama-embeddings": "/api/embed",
     "ollama-generate": "/api/generate",
-    "openai-embeddings": "/v1/embeddings",
     "workers-ai": "/client/v4/accounts/a/ai/run/@cf/m",
 }
 SUFFIXES = {"-chat": "/v1/chat/completions", "-completions": "/v1/completions",
-            "-responses": "/v1/responses"}
+            "-responses": "/v1/responses", "-embeddings": "/v1/embeddings"}
 TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson", "json": "application/json",
          "eventstream": "application/vnd.amazon.eventstream"}
 
 
 @dataclasses.dataclass
 class Recording:
+    file: pathlib.Path
     name: str
     folder: str
     status: str
@@ -51,13 +55,20 @@ class Recording:
 
 def recordings(recorded: pathlib.Path) -> list[Recording]:
     """Every recorded answer of an API of ours."""
+    dialects = recorded.with_name(f"{recorded.name}-dialects")
+    return [found for folder in (recorded, dialects) if folder.is_dir()
+            for found in recordings_in(folder)]
+
+
+def recordings_in(folder: pathlib.Path) -> list[Recording]:
     requests = {}
-    for line in (recorded / "REQUESTS.jsonl").read_text().splitlines():
+    known = folder / "REQUESTS.jsonl"
+    for line in known.read_text().splitlines() if known.exists() else ():
         request = json.loads(line)
         requests[request["fixture"]] = request
-    with (recorded / "INDEX.tsv").open() as index:
+    with (folder / "INDEX.tsv").open() as index:
         rows = list(csv.DictReader(index, delimiter="\t"))
-    return [found for row in rows if (found := recording(recorded, row, requests))]
+    return [found for row in rows if (found := recording(folder, row, requests))]
 
 
 def recording(recorded: pathlib.Path, row: dict, requests: dict) -> Recording | None:
@@ -72,7 +83,7 @@ def recording(recorded: pathlib.Path, row: dict, requests: dict) -> Recording | 
     body = dict(body) or default_request(recorded / name, path)
     if not any(word in path for word in ("/model/", ":generate", ":stream", "embed")):
         body["stream"] = streams
-    return Recording(name, folder, row["status"], int(row["http_status"] or 200),
+    return Recording(recorded / name, name, folder, row["status"], int(row["http_status"] or 200),
                      row["content_type"] or TYPES[row["format"]],
                      "gzip" if name.endswith(".gz") else "", path, body)
 

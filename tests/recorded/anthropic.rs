@@ -43,6 +43,7 @@ impl Recording {
             ("anthropic-messages/vercel_spliced_message_start.sse", _) => Err(()),
             // Of a model whose answers are not known.
             ("bedrock-invoke-stream/guardrail_invoke_stream.bin", _) => Err(()),
+            ("bedrock-invoke/test_titan_completion.json", _) => Err(()),
             (_, "complete") => Ok((Finish::Complete, true)),
             (_, "complete-length") => Ok((Finish::Length, true)),
             (_, "complete-filtered") => Ok((Finish::Filtered, true)),
@@ -91,6 +92,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
         }
         "bedrock-converse" => ("bedrock", "/model/m/converse"),
         "bedrock-converse-stream" => ("bedrock", "/model/m/converse-stream"),
+        "bedrock-invoke" => ("bedrock", "/model/m/invoke"),
         "bedrock-invoke-stream" => ("bedrock", "/model/m/invoke-with-response-stream"),
         _ => return None,
     };

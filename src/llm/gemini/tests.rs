@@ -593,3 +593,31 @@ fn array_lines(answer: &[u8]) -> Vec<Value> {
         Err(_) => values(text),
     }
 }
+
+#[test]
+fn code_without_its_result_is_open_whatever_the_finish() {
+    let code = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1+1"}}]}}]}"#;
+    let code_and_stop = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1+1"}}]},"finishReason":"STOP"}]}"#;
+    let result =
+        r#"{"candidates":[{"content":{"parts":[{"codeExecutionResult":{"output":"2"}}]}}]}"#;
+    let text_and_stop =
+        r#"{"candidates":[{"content":{"parts":[{"text":"Two"}]},"finishReason":"STOP"}]}"#;
+    let stop = r#"{"candidates":[{"finishReason":"STOP"}]}"#;
+    for open in [
+        &[code_and_stop][..],
+        &[code, stop],
+        &[code, result, code_and_stop],
+    ] {
+        assert_eq!(verdict(1, open), Err(Fault::Unfinished), "{open:?}");
+    }
+    for whole in [
+        &[code_and_stop, result, text_and_stop][..],
+        &[code, result, text_and_stop],
+        &[code, result, stop],
+    ] {
+        let answer = verdict(1, whole).unwrap();
+        assert!(answer.marked_end, "{whole:?}");
+    }
+    let answer = verdict(1, &[code_and_stop, result]).unwrap();
+    assert!(!answer.marked_end);
+}
