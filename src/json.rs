@@ -17,6 +17,7 @@ use std::cmp::Ordering;
 
 mod edit;
 mod elements;
+mod fold;
 mod lexical;
 mod pointer;
 mod reader;
@@ -26,6 +27,7 @@ mod value;
 pub use self::edit::{Change, Edit, IdPlace, Mask, MaskError, Role, Scope};
 use self::edit::{GONE, Ids, NUMBER};
 pub use self::elements::{Elements, NotElements};
+pub use self::fold::is_misspelled;
 use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
 use self::pointer::{Step, Way};

@@ -24,6 +24,17 @@ pub struct Event<'a> {
     pub data: &'a [u8],
 }
 
+/// What a blank line ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Block<'a> {
+    /// An event.
+    Event(Event<'a>),
+    /// Lines without a `data` among them, of which the standard makes no event, and of which
+    /// decoders that many clients copied (httpx-sse) make one without data: there is a name, which
+    /// is given here, or a `retry`, or there was an `id` here or anywhere before.
+    NoData(&'a [u8]),
+}
+
 /// A push parser for one event stream.
 ///
 /// It holds the unfinished line and the data of the unfinished event, so at
@@ -46,6 +57,10 @@ pub struct Parser {
     data: Vec<u8>,
     /// A line other than a comment has come since the last blank line.
     in_event: bool,
+    /// A `retry` with digits has come since the last blank line.
+    has_retry: bool,
+    /// The last `id` was not empty. It holds for all events that follow.
+    has_id: bool,
     stray_lines: u64,
     invalid_utf8_lines: u64,
 }
@@ -75,6 +90,13 @@ pub struct Pending {
     pub data: Option<Vec<u8>>,
 }
 
+impl Pending {
+    /// Whether it is an event without a name that has this data.
+    pub fn is(&self, data: &[u8]) -> bool {
+        self.event.is_empty() && self.data.as_deref() == Some(data)
+    }
+}
+
 impl Parser {
     /// A parser at the first byte of a stream.
     pub fn new() -> Self {
@@ -87,6 +109,15 @@ impl Parser {
     /// An event that lies inside `chunk` and has one `data` line is lent from
     /// `chunk` without being copied.
     pub fn feed(&mut self, chunk: &[u8], mut on_event: impl FnMut(Event<'_>)) {
+        self.feed_blocks(chunk, |block| {
+            if let Block::Event(event) = block {
+                on_event(event);
+            }
+        });
+    }
+
+    /// As [`Parser::feed`], and tells of lines that come to no event because they have no data.
+    pub fn feed_blocks(&mut self, chunk: &[u8], mut on_block: impl FnMut(Block<'_>)) {
         let mut rest = self.skip_bom(chunk);
         if self.after_cr && !rest.is_empty() {
             self.after_cr = false;
@@ -107,7 +138,7 @@ impl Parser {
         while let Some((line, tail)) = self.split_line(rest) {
             rest = tail;
             match self.read_line(line) {
-                Line::Blank => self.dispatch(mem::take(&mut lent), &mut on_event),
+                Line::Blank => self.dispatch(mem::take(&mut lent), &mut on_block),
                 Line::Event(value) => lent.event = Some(value),
                 Line::Data(value) if lent.data.is_none() && self.data.is_empty() => {
                     lent.data = Some(value);
@@ -218,7 +249,14 @@ impl Parser {
         match name {
             b"data" => Line::Data(value),
             b"event" => Line::Event(value),
-            b"id" | b"retry" => Line::NoEffect,
+            b"id" => {
+                self.has_id = !value.is_empty();
+                Line::NoEffect
+            }
+            b"retry" => {
+                self.has_retry |= value.iter().any(u8::is_ascii_digit);
+                Line::NoEffect
+            }
             _ => {
                 self.stray_lines = self.stray_lines.saturating_add(1);
                 Line::NoEffect
@@ -254,11 +292,14 @@ impl Parser {
 
     /// The standard's "dispatch the event": without a `data` line there is none,
     /// and the event type is forgotten either way.
-    fn dispatch(&mut self, lent: Lent<'_>, on_event: &mut impl FnMut(Event<'_>)) {
+    fn dispatch(&mut self, lent: Lent<'_>, on_block: &mut impl FnMut(Block<'_>)) {
         let event = lent.event.unwrap_or(&self.event);
         if let Some(data) = lent.data.or_else(|| self.data.strip_suffix(b"\n")) {
-            on_event(Event { event, data });
+            on_block(Block::Event(Event { event, data }));
+        } else if self.has_id || self.has_retry || !event.is_empty() {
+            on_block(Block::NoData(event));
         }
+        self.has_retry = false;
         self.event.clear();
         self.data.clear();
         self.in_event = false;

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::attributes::{CertificateField, MetadataPath};
 use crate::http::{Headers, RequestDirectives};
 use crate::json::Edit;
-use crate::llm::{Api, Finish};
+use crate::llm::{Api, Finish, FinishWords};
 
 pub use rule::{HeaderMatch, Match, PathMatch, Pattern, Rule};
 pub use section::ConfigError;
@@ -361,6 +361,8 @@ pub enum Anonymous {
 pub struct StoreIf {
     /// The accepted ways for an answer to finish.
     pub finish: Vec<Finish>,
+    /// What words for how an answer finished mean that its API's judge does not know.
+    pub finish_words: FinishWords,
     /// Whether streamed answers are stored at all.
     pub streams: bool,
     /// Whether answers with no content are stored.
@@ -591,6 +593,7 @@ impl Default for StoreIf {
     fn default() -> Self {
         Self {
             finish: vec![Finish::Complete],
+            finish_words: FinishWords::default(),
             streams: true,
             empty: false,
             unmarked_end: false,

@@ -16,7 +16,7 @@ use super::{
     Limits, Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
 };
 use crate::json::{self, NotPlain, canonicalize};
-use crate::llm::{Api, Finish};
+use crate::llm::{Api, Finish, FinishWords};
 use crate::protobuf::decode_struct;
 
 const MODES: [(&str, Mode); 5] = [
@@ -165,6 +165,7 @@ fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
         finish: section
             .list("finish", &one_of(&FINISHES), |value| word(value, &FINISHES))
             .unwrap_or_else(|| base.finish.clone()),
+        finish_words: finish_words(&mut section).unwrap_or_else(|| base.finish_words.clone()),
         streams: section.flag("streams").unwrap_or(base.streams),
         empty: section.flag("empty").unwrap_or(base.empty),
         unmarked_end: section.flag("unmarked_end").unwrap_or(base.unmarked_end),
@@ -174,6 +175,22 @@ fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
     };
     section.finish();
     store_if
+}
+
+fn finish_words(parent: &mut Section<'_>) -> Option<FinishWords> {
+    let mut section = parent.section("finish_words")?;
+    let mut words = Vec::new();
+    for (name, finish) in FINISHES {
+        let listed = section.list(name, "a word, such as \"eos\"", |value| {
+            value
+                .as_str()
+                .filter(|word| !word.is_empty())
+                .map(Box::from)
+        });
+        words.extend(listed.into_iter().flatten().map(|word| (word, finish)));
+    }
+    section.finish();
+    Some(FinishWords::Listed(words.into()))
 }
 
 fn max_temperature(section: &mut Section<'_>, base: Option<f64>) -> Option<f64> {

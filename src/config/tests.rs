@@ -46,7 +46,8 @@ fn every_key_is_read() {
                 "exclude": ["/user", "attribution", "call_ids", "/input/*/id"], "namespace": "v2",
                 "mask": [{"at": "/system/*/text", "line": "x-billing:*"},
                          {"at": "/messages/*/content", "part": "Today is *."}]},
-        "store_if": {"finish": ["complete", "length"], "streams": false, "empty": true,
+        "store_if": {"finish": ["complete", "length"],
+            "finish_words": {"complete": ["fin"], "filtered": ["nope", "no"]}, "streams": false, "empty": true,
                      "unmarked_end": true, "server_tools": true, "max_temperature": 0.5,
                      "stuttering": true},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
@@ -84,6 +85,14 @@ fn every_key_is_read() {
         },
         store_if: StoreIf {
             finish: vec![Finish::Complete, Finish::Length],
+            finish_words: FinishWords::Listed(
+                [
+                    ("fin".into(), Finish::Complete),
+                    ("nope".into(), Finish::Filtered),
+                    ("no".into(), Finish::Filtered),
+                ]
+                .into(),
+            ),
             streams: false,
             empty: true,
             unmarked_end: true,
@@ -148,7 +157,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "key": {"tenant": "me", "exclude": ["user"], "headers": ["a b"], "x": 1},
         "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
         "limits": {"max_request_bytes": -1},
-        "store_if": {"finish": ["done"], "max_temperature": -1},
+        "store_if": {"finish": ["done"], "finish_words": {"complete": [""], "done": []},
+            "max_temperature": -1},
         "client": [],
         "respond": {"expose_key": "yes"},
         "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
@@ -176,6 +186,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store.http.protocol",
         "limits.max_request_bytes",
         "store_if.finish[0]",
+        "store_if.finish_words.complete[0]",
+        "store_if.finish_words.done",
         "store_if.max_temperature",
         "client",
         "respond.expose_key",

@@ -52,6 +52,10 @@ impl Intake {
         if headers.get(":status") != Some(b"200") {
             return Err(NotStored::Status);
         }
+        // A part, whatever the status says.
+        if headers.contains("content-range") {
+            return Err(NotStored::ContentRange);
+        }
         let content_type = headers.get("content-type").unwrap_or_default();
         let Keyed { api, ask, .. } = &request;
         let framing = api
@@ -80,7 +84,11 @@ impl Intake {
             };
             value.map(|value| (name, value))
         };
-        let headers: Headers = STORED_HEADERS.into_iter().filter_map(stored).collect();
+        let mut headers: Headers = STORED_HEADERS.into_iter().filter_map(stored).collect();
+        // Otherwise the host calls what it replies with plain text.
+        if content_type.is_empty() {
+            headers.push("content-type", framing.content_type());
+        }
         let bytes = headers.held_bytes();
         Ok(Self {
             form,
@@ -88,7 +96,7 @@ impl Intake {
             created: now,
             content_length,
             hold: Hold::new(&worker.budget),
-            judge: api.judge(ask, framing),
+            judge: api.judge_by(ask, framing, &request.settings.store_if.finish_words),
             stutter: Stutter::new(),
             capture,
             coded,

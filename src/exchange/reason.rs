@@ -149,6 +149,8 @@ pub enum NotStored {
     Status,
     /// Not a content type that the API answers in.
     ContentType,
+    /// With status 200, and yet only a part: it has a `content-range`.
+    ContentRange,
     /// Compressed in a way that cannot be decoded, and so not to be judged.
     ContentEncoding,
     /// Compressed, and not as its coding says.
@@ -197,6 +199,7 @@ impl NotStored {
             Self::LocalReply => "local_reply",
             Self::Status => "status",
             Self::ContentType => "content_type",
+            Self::ContentRange => "content_range",
             Self::ContentEncoding => "content_encoding",
             Self::Coding(fault) => fault.as_str(),
             Self::Form => "form",

@@ -982,6 +982,42 @@ fn a_client_that_hangs_up_at_the_end_marker_leaves_a_whole_answer() {
 }
 
 #[test]
+fn a_part_of_an_answer_is_not_stored_whatever_its_status() {
+    let worker = worker("{}");
+    let json = ok("application/json", &[("content-range", "bytes 0-99/200")]);
+    assert_eq!(
+        stored(&worker, &json, JSON),
+        not_stored(NotStored::ContentRange)
+    );
+}
+
+#[test]
+fn a_configuration_may_know_more_words_for_a_finish() {
+    let json = ok("application/json", &[]);
+    let answer = JSON.replace("stop", "fin");
+    let unknown = NotStored::Fault(crate::llm::Fault::UnknownFinish);
+    let result = stored(&worker("{}"), &json, &answer);
+    assert_eq!(result, not_stored(unknown));
+    let worker = worker(r#"{"store_if": {"finish_words": {"complete": ["fin"]}}}"#);
+    assert_eq!(stored(&worker, &json, &answer), AnswerResult::Stored);
+}
+
+#[test]
+fn a_stream_without_a_content_type_is_stored_and_gets_one() {
+    let worker = worker("{}");
+    let untyped = vec![(":status", "200".to_owned())];
+    for (headers, expected) in [
+        (untyped, "text/event-stream; charset=utf-8"),
+        (ok("text/plain", &[]), "text/plain"),
+    ] {
+        let first = miss(&worker, &post(&[]), ASK_STREAM, &headers, STREAM);
+        assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+        let second = again(&worker, first, &post(&[]), ASK_STREAM, 0);
+        assert_eq!(second.header("content-type").unwrap(), expected);
+    }
+}
+
+#[test]
 fn a_capture_ends_as_soon_as_the_answer_cannot_be_whole() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);

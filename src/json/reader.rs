@@ -8,6 +8,7 @@
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
+use super::fold::is_misspelled;
 use super::lexical::{split_escape, split_number, split_plain, split_space};
 use super::string::push_raw;
 
@@ -103,7 +104,8 @@ impl<'a> Reader<'a> {
     /// Reads an object, or null as one without members: each of `wanted` at most once, by its name.
     ///
     /// # Errors
-    /// As [`Read::read`], and where a wanted name occurs twice.
+    /// As [`Read::read`], and where a wanted name occurs twice, or in a spelling that others take
+    /// for it.
     pub fn members(&mut self, wanted: &mut [(&str, &mut dyn Read<'a>)]) -> Result<(), Malformed> {
         if self.null()? {
             return Ok(());
@@ -113,7 +115,10 @@ impl<'a> Reader<'a> {
             let place = wanted.iter().position(|(wanted, _)| *wanted == name);
             let Some((place, (_, value))) = place.and_then(|at| Some((at, wanted.get_mut(at)?)))
             else {
-                return json.skip();
+                return match wanted.iter().any(|(wanted, _)| is_misspelled(name, wanted)) {
+                    true => Err(Malformed),
+                    false => json.skip(),
+                };
             };
             let bit = 1 << (place & 63);
             if seen & bit != 0 {
@@ -479,6 +484,8 @@ mod tests {
             "[1]",
             "{} {}",
             r#"{"count":1,"count":1}"#,
+            r#"{"Count":1}"#,
+            r#"{"count":1,"COUNT":1}"#,
             r#"{"count":-1}"#,
             r#"{"count":1.0}"#,
             r#"{"count":"1"}"#,

@@ -16,7 +16,7 @@ use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
 use super::paths::{last_segment, split_query};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
 use crate::json::{Canonical, Role};
 
@@ -96,10 +96,13 @@ impl Protocol for AnthropicMessages {
         json_or_sse(media_type)
     }
 
-    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
         match framing {
-            Framing::Json => Box::new(Document(whole::judge)),
-            _ => Box::new(Events::new(whole::Stream::default())),
+            Framing::Json => {
+                let words = words.clone();
+                Box::new(Document(move |json: &[u8]| whole::judge(json, &words)))
+            }
+            _ => Box::new(Events::new(whole::Stream::new(words))),
         }
     }
 

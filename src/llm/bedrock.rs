@@ -25,7 +25,7 @@ use super::fields::{self, Content, read_members};
 use super::judge::{Document, Messages};
 use super::meaning::{Meaning, Says};
 use super::paths::split_query;
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
@@ -119,16 +119,19 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let words = words.clone();
         let operation = ask.form.as_ref().map(Operation::by_form);
         let expected = ask.choices;
         match (operation.unwrap_or(Operation::Converse), framing) {
-            (Operation::Converse, Framing::Json) => Box::new(Document(converse::judge)),
-            (Operation::Converse, _) => Box::new(Messages::new(converse::Stream::default())),
-            (Operation::Invoke, Framing::Json) => {
-                Box::new(Document(move |json: &[u8]| native::judge(json, expected)))
+            (Operation::Converse, Framing::Json) => {
+                Box::new(Document(move |json: &[u8]| converse::judge(json, &words)))
             }
-            (Operation::Invoke, _) => Box::new(Messages::new(native::Stream::new(expected))),
+            (Operation::Converse, _) => Box::new(Messages::new(converse::Stream::new(words))),
+            (Operation::Invoke, Framing::Json) => Box::new(Document(move |json: &[u8]| {
+                native::judge(json, expected, &words)
+            })),
+            (Operation::Invoke, _) => Box::new(Messages::new(native::Stream::new(expected, words))),
         }
     }
 

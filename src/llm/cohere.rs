@@ -14,12 +14,15 @@ use serde_json::Value;
 
 use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents::{self, Object};
-use super::fields::{self, Content, Listed, Said, read_members, read_word};
+use super::fields::{self, Listed, Said, Text, read_members, read_word};
+use super::finish::Reason;
 use super::judge::{Document, Events, Lines};
 use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::zero;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+};
 use super::{asks_for, is_flag, number_member};
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -73,12 +76,12 @@ impl Protocol for Cohere {
         }
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        let expected = ask.choices;
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let (expected, words) = (ask.choices, words.clone());
         match framing {
-            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected))),
-            Framing::Ndjson => Box::new(Lines::new(v1::Stream::default())),
-            _ => Box::new(Events::new(v2::Stream::default())),
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected, &words))),
+            Framing::Ndjson => Box::new(Lines::new(v1::Stream::new(words))),
+            _ => Box::new(Events::new(v2::Stream::new(words))),
         }
     }
 
@@ -179,34 +182,15 @@ read_word!(ToolType, ToolType::Client, |word| match word {
     _ => ToolType::Other,
 });
 
-/// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Error,
-    Unknown,
-}
-
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Reason::Known(Finish::Complete),
-    "MAX_TOKENS" => Reason::Known(Finish::Length),
-    "ERROR_TOXIC" => Reason::Known(Finish::Filtered),
-    "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Reason::Error,
-    // `USER_CANCEL`, and whatever comes next.
-    _ => Reason::Unknown,
-});
-
-impl Reason {
-    fn finish(self) -> Result<Option<Finish>, Fault> {
-        match self {
-            Self::None => Ok(None),
-            Self::Known(finish) => Ok(Some(finish)),
-            Self::Error => Err(Fault::Error),
-            Self::Unknown => Err(Fault::UnknownFinish),
-        }
+/// What a `finish_reason` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Ok(Finish::Complete),
+        "MAX_TOKENS" => Ok(Finish::Length),
+        "ERROR_TOXIC" => Ok(Finish::Filtered),
+        "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Err(Fault::Error),
+        // `USER_CANCEL`, and whatever comes next.
+        _ => Err(Fault::UnknownFinish),
     }
 }
 
@@ -214,11 +198,11 @@ impl Reason {
 #[derive(Default)]
 struct Response<'a> {
     error: Said,
-    finish_reason: Reason,
+    finish_reason: Reason<'a>,
     /// Of version 2.
     message: Option<Message<'a>>,
     /// Of version 1.
-    text: Said,
+    text: Text<'a>,
     /// Of version 1, with parameters that are objects.
     tool_calls: Said,
     /// By their type: `float`, `int8`, `base64` and so on; of version 1, a list where no type was
@@ -239,11 +223,12 @@ read_members!(Message<'a>: content, tool_calls);
 /// A part of a message's content, or what an event adds to it.
 #[derive(Default)]
 struct Block<'a> {
-    text: Content<'a>,
+    text: Text<'a>,
+    thinking: Text<'a>,
     r#type: BlockType,
 }
 
-read_members!(Block<'a>: text, r#type as "type");
+read_members!(Block<'a>: text, thinking, r#type as "type");
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum BlockType {
@@ -275,7 +260,7 @@ read_members!(ToolCall<'a>: function);
 #[derive(Default)]
 struct Function<'a> {
     /// JSON text.
-    arguments: Content<'a>,
+    arguments: Text<'a>,
 }
 
 read_members!(Function<'a>: arguments);
@@ -285,22 +270,30 @@ impl<'a> Response<'a> {
         fields::parse_object(json)
     }
 
-    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
         if self.error.0 {
             return Err(Fault::Error);
         }
         if let Some(embeddings) = &self.embeddings {
             return embeddings.judge(expected);
         }
-        let finish = self.finish_reason.finish()?;
+        // `{"detail": ...}`, say. An error of Cohere's is `{"message": "..."}`.
+        if self.message.is_none() && self.text.as_str().is_none() && !self.tool_calls.0 {
+            return Err(Fault::Malformed);
+        }
+        let finish = self.finish_reason.finish(known, words)?;
         let says = if let Some(message) = &self.message {
             let mut calls = message.tool_calls.iter();
             if !calls.all(|call| parses(call.function.arguments.as_str().unwrap_or_default())) {
                 return Err(Fault::ToolArguments);
             }
+            let is_bare = message.content.is_empty() && message.tool_calls.is_empty();
+            if is_bare && finish.is_none() {
+                return Err(Fault::Malformed);
+            }
             message.content.iter().any(Block::says) || !message.tool_calls.is_empty()
         } else {
-            self.text.0 || self.tool_calls.0
+            self.text.is_said() || self.tool_calls.0
         };
         Ok(Answer {
             finish: finish.unwrap_or(Finish::Complete),
@@ -310,8 +303,8 @@ impl<'a> Response<'a> {
     }
 }
 
-pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
-    Response::parse(json)?.judge(expected)
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+    Response::parse(json)?.judge(expected, words)
 }
 
 /// The embeddings of each type.

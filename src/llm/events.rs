@@ -24,7 +24,8 @@ pub(super) fn objects(
     let mut done = false;
     let mut result = Ok(());
     parser.feed(stream, |event| {
-        if result.is_err() {
+        // Some keep connections alive with events that say nothing.
+        if result.is_err() || event.data.trim_ascii().is_empty() {
         } else if event.data == DONE {
             done = true;
         } else if done {
@@ -35,7 +36,8 @@ pub(super) fn objects(
     });
     result?;
     let ending = parser.finish();
-    if ending.pending.is_some() || ending.stray_lines > 0 {
+    let is_cut = |pending: &sse::Pending| !pending.is(DONE);
+    if ending.pending.as_ref().is_some_and(is_cut) || ending.stray_lines > 0 {
         return Err(Lossy::Malformed);
     }
     Ok(())
@@ -96,6 +98,7 @@ fn edit_event(out: &mut Vec<u8>, lines: &[Line<'_>], edit: Edit<'_>) -> Result<(
     let values: Vec<_> = lines.iter().filter_map(Line::data).collect();
     let mut new = match values.as_slice() {
         [] => None,
+        [value] if value.trim_ascii().is_empty() => None,
         [value] => edit(value)?,
         several => edit(&several.join(&b'\n'))?,
     };

@@ -57,6 +57,85 @@ impl Content<'_> {
     }
 }
 
+/// Text or null, and nothing else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Text<'a>(Option<Cow<'a, str>>);
+
+impl Text<'_> {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    pub(super) fn is_said(&self) -> bool {
+        self.as_str().is_some_and(|text| !text.is_empty())
+    }
+}
+
+impl<'a> Read<'a> for Text<'a> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        self.0 = match json.null()? {
+            true => None,
+            false => Some(json.string()?),
+        };
+        Ok(())
+    }
+}
+
+/// Text, a list of objects, or null.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct TextOrParts<'a>(Content<'a>);
+
+impl TextOrParts<'_> {
+    pub(super) fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+
+    pub(super) fn is_said(&self) -> bool {
+        self.0.is_said()
+    }
+}
+
+impl<'a> Read<'a> for TextOrParts<'a> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.peek() != Some(b'[') {
+            let mut text = Text::default();
+            text.read(json)?;
+            self.0 = text.0.map_or_else(Content::default, Content::Text);
+            return Ok(());
+        }
+        let mut any = false;
+        json.each_element(&mut |json| {
+            any = true;
+            match json.peek() {
+                Some(b'{') => json.skip(),
+                _ => Err(Malformed),
+            }
+        })?;
+        self.0 = Content::Other(Said(any));
+        Ok(())
+    }
+}
+
+/// The arguments of a call: JSON text, an object, or null.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Arguments<'a>(Text<'a>);
+
+impl Arguments<'_> {
+    /// `None` where they are no text, and so have been parsed already.
+    pub(super) fn as_str(&self) -> Option<&str> {
+        self.0.as_str()
+    }
+}
+
+impl<'a> Read<'a> for Arguments<'a> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        match json.peek() {
+            Some(b'{') => json.skip(),
+            _ => self.0.read(json),
+        }
+    }
+}
+
 impl Default for Content<'_> {
     fn default() -> Self {
         Self::Other(Said(false))

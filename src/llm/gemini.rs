@@ -13,12 +13,15 @@ use std::borrow::Cow;
 
 use super::anew::{Attribution, CallId};
 use super::documents;
-use super::fields::{self, Content, Said, read_members};
+use super::fields::{self, Arguments, Said, Text, read_members};
+use super::finish::Reason;
 use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::zero;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
+};
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
 use crate::sse::Event;
@@ -79,12 +82,12 @@ impl Protocol for Gemini {
         }
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        let expected = ask.choices;
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let stream = Stream::new(ask.choices, words);
         match framing {
-            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected))),
-            Framing::JsonArray => Box::new(ArrayElements::new(Stream::new(expected))),
-            _ => Box::new(Events::new(Stream::new(expected))),
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, stream))),
+            Framing::JsonArray => Box::new(ArrayElements::new(stream)),
+            _ => Box::new(Events::new(stream)),
         }
     }
 
@@ -107,59 +110,55 @@ impl Protocol for Gemini {
     }
 }
 
-/// What a `finishReason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Unknown,
+/// What a `finishReason` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "STOP" => Ok(Finish::Complete),
+        "MAX_TOKENS" => Ok(Finish::Length),
+        "SAFETY"
+        | "RECITATION"
+        | "LANGUAGE"
+        | "BLOCKLIST"
+        | "PROHIBITED_CONTENT"
+        | "SPII"
+        | "MODEL_ARMOR"
+        | "IMAGE_SAFETY"
+        | "IMAGE_PROHIBITED_CONTENT"
+        | "IMAGE_RECITATION" => Ok(Finish::Filtered),
+        // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
+        _ => Err(Fault::UnknownFinish),
+    }
 }
 
-impl<'a> Read<'a> for Reason {
+/// Why a candidate ended: a word, or with `enum-encoding=int` its number.
+#[derive(Clone, Debug, Default)]
+struct CandidateReason<'a>(Reason<'a>);
+
+impl<'a> Read<'a> for CandidateReason<'a> {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
-        *self = match json.peek() {
-            Some(b'n') => json.null().map(|_| Self::None),
-            Some(b'"') => json.string().map(|word| Self::of_word(&word)),
-            _ => json.number().map(Self::of_number),
-        }?;
-        Ok(())
+        match json.peek() {
+            Some(b'n' | b'"') => self.0.read(json),
+            _ => {
+                self.0 = Reason::of_word(word_of(json.number()?));
+                Ok(())
+            }
+        }
     }
 }
 
-impl Reason {
-    fn of_word(word: &str) -> Self {
-        match word {
-            "" => Self::None,
-            "STOP" => Self::Known(Finish::Complete),
-            "MAX_TOKENS" => Self::Known(Finish::Length),
-            "SAFETY"
-            | "RECITATION"
-            | "LANGUAGE"
-            | "BLOCKLIST"
-            | "PROHIBITED_CONTENT"
-            | "SPII"
-            | "MODEL_ARMOR"
-            | "IMAGE_SAFETY"
-            | "IMAGE_PROHIBITED_CONTENT"
-            | "IMAGE_RECITATION" => Self::Known(Finish::Filtered),
-            // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
-            _ => Self::Unknown,
-        }
-    }
-
-    /// With `enum-encoding=int`. The numbers are those of `FinishReason` in the protocol buffers of
-    /// the Gemini API and of Vertex AI, as far as they mean the same in both.
-    fn of_number(number: &str) -> Self {
-        match number {
-            "0" => Self::None,
-            "1" => Self::Known(Finish::Complete),
-            "2" => Self::Known(Finish::Length),
-            // Safety, recitation; language or a block list; a block list or prohibited content;
-            // prohibited content or personal data.
-            "3" | "4" | "6" | "7" | "8" => Self::Known(Finish::Filtered),
-            _ => Self::Unknown,
-        }
+/// The numbers are those of `FinishReason` in the protocol buffers of the Gemini API and of Vertex AI, as
+/// far as they mean the same in both.
+fn word_of(number: &str) -> &str {
+    match number {
+        "0" => "",
+        "1" => "STOP",
+        "2" => "MAX_TOKENS",
+        "3" => "SAFETY",
+        "4" => "RECITATION",
+        // Language or a block list; a block list or prohibited content; prohibited content or personal
+        // data.
+        "6" | "7" | "8" => "BLOCKLIST",
+        unknown => unknown,
     }
 }
 
@@ -167,8 +166,10 @@ impl Reason {
 #[derive(Default)]
 struct Chunk<'a> {
     error: Said,
-    candidates: Vec<Candidate<'a>>,
-    prompt_feedback: PromptFeedback,
+    errors: Said,
+    candidates: Option<Vec<Candidate<'a>>>,
+    prompt_feedback: Option<PromptFeedback>,
+    usage: Said,
     /// Of `embedContent`.
     embedding: Option<Embedding>,
     /// Of `batchEmbedContents`.
@@ -176,7 +177,8 @@ struct Chunk<'a> {
 }
 
 read_members!(Chunk<'a>:
-    error, candidates, prompt_feedback as "promptFeedback", embedding, embeddings
+    error, errors, candidates, prompt_feedback as "promptFeedback", usage as "usageMetadata",
+    embedding, embeddings
 );
 
 #[derive(Default)]
@@ -200,7 +202,7 @@ read_members!(Embedding: values);
 struct Candidate<'a> {
     /// Left out where it is 0.
     index: Option<u64>,
-    finish_reason: Reason,
+    finish_reason: CandidateReason<'a>,
     content: Parts<'a>,
 }
 
@@ -215,9 +217,9 @@ read_members!(Parts<'a>: parts);
 
 #[derive(Default)]
 struct Part<'a> {
-    text: Content<'a>,
+    text: Text<'a>,
     thought: Said,
-    function_call: Option<FunctionCall>,
+    function_call: Option<FunctionCall<'a>>,
     inline_data: Said,
     file_data: Said,
     executable_code: Said,
@@ -232,19 +234,30 @@ read_members!(Part<'a>:
 
 /// Its arguments are an object, or come in pieces: then all but the last say that more will come.
 #[derive(Default)]
-struct FunctionCall {
+struct FunctionCall<'a> {
+    name: Text<'a>,
+    args: Arguments<'a>,
     will_continue: Said,
 }
 
-read_members!(FunctionCall: will_continue as "willContinue");
+read_members!(FunctionCall<'a>: name, args, will_continue as "willContinue");
 
 impl<'a> Chunk<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
         let chunk: Self = fields::parse_object(json)?;
-        if chunk.error.0 {
+        if chunk.error.0 || chunk.errors.0 {
             return Err(Fault::Error);
         }
-        Ok(chunk)
+        // Whatever it is, it is no chunk: `{"detail": ...}`, say.
+        let is_none = chunk.candidates.is_none()
+            && chunk.prompt_feedback.is_none()
+            && !chunk.usage.0
+            && chunk.embedding.is_none()
+            && chunk.embeddings.is_none();
+        match is_none {
+            true => Err(Fault::Malformed),
+            false => Ok(chunk),
+        }
     }
 }
 
@@ -252,6 +265,8 @@ impl<'a> Chunk<'a> {
 #[derive(Debug, Default)]
 struct CandidateState {
     index: u64,
+    /// How many chunks of content came before its finish.
+    before_finish: u64,
     finish: Option<Finish>,
     /// It went on after its finish, so that no finish of it tells the end: older models say `STOP`
     /// in every chunk.
@@ -259,10 +274,12 @@ struct CandidateState {
     said: bool,
     /// The arguments of its last function call are still to come.
     open_call: bool,
+    /// It ran code whose result is still to come. A finish meanwhile is none.
+    open_code: bool,
 }
 
 impl CandidateState {
-    fn take(&mut self, candidate: &Candidate<'_>) -> Result<(), Fault> {
+    fn take(&mut self, candidate: &Candidate<'_>, words: &FinishWords) -> Result<(), Fault> {
         self.went_on |= self.finish.is_some() && !candidate.content.parts.is_empty();
         for part in &candidate.content.parts {
             let text = part.text.is_said() && !part.thought.0;
@@ -275,13 +292,18 @@ impl CandidateState {
             if let Some(call) = &part.function_call {
                 self.open_call = call.will_continue.0;
             }
+            self.open_code |= part.executable_code.0;
+            self.open_code &= !part.code_execution_result.0;
         }
-        match candidate.finish_reason {
-            Reason::None => {}
-            Reason::Known(finish) => {
+        match candidate.finish_reason.0.finish(known, words)? {
+            Some(Finish::Complete) if self.open_code => {}
+            Some(finish) => {
                 self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
             }
-            Reason::Unknown => return Err(Fault::UnknownFinish),
+            None => {
+                let has_content = !candidate.content.parts.is_empty();
+                self.before_finish = (self.before_finish).saturating_add(u64::from(has_content));
+            }
         }
         Ok(())
     }
@@ -291,26 +313,49 @@ impl CandidateState {
 #[derive(Debug)]
 struct Stream {
     expected: u32,
+    words: FinishWords,
     candidates: Vec<CandidateState>,
     /// The prompt was refused: there may be no candidate at all.
     blocked: bool,
+    /// The last chunk reported usage.
+    has_usage: bool,
 }
 
 impl Stream {
-    fn new(expected: u32) -> Self {
+    fn new(expected: u32, words: &FinishWords) -> Self {
         Self {
             expected,
+            words: words.clone(),
             candidates: Vec::new(),
             blocked: false,
+            has_usage: false,
         }
     }
 
+    /// Whether nothing follows. No marker says so, and older models say `STOP` in every chunk, from
+    /// the first one on: a finish tells the end where chunks came before it that had none, and
+    /// with it the usage, which others send in a chunk of its own.
+    fn is_over(&self) -> bool {
+        let is_over = |c: &CandidateState| {
+            c.finish.is_some() && !c.went_on && c.before_finish > 0 && !c.open_call
+        };
+        self.has_usage && self.are_all_there() && self.candidates.iter().all(is_over)
+    }
+
+    fn are_all_there(&self) -> bool {
+        let has = |index| self.candidates.iter().any(|c| c.index == index);
+        !self.candidates.is_empty() && (0..u64::from(self.expected)).all(has)
+    }
+
     fn take(&mut self, chunk: &Chunk<'_>, listener: Listener<'_>) -> Result<(), Fault> {
-        let feedback = &chunk.prompt_feedback;
-        self.blocked |= feedback.block_reason.0 || feedback.block_reason_message.0;
-        for candidate in &chunk.candidates {
+        if let Some(feedback) = &chunk.prompt_feedback {
+            self.blocked |= feedback.block_reason.0 || feedback.block_reason_message.0;
+        }
+        self.has_usage = chunk.usage.0;
+        let words = self.words.clone();
+        for candidate in chunk.candidates.iter().flatten() {
             let index = candidate.index.unwrap_or(0);
-            self.state(index)?.take(candidate)?;
+            self.state(index)?.take(candidate, &words)?;
             for part in &candidate.content.parts {
                 if let (Some(text), false) = (part.text.as_str(), part.thought.0) {
                     listener(index, text);
@@ -348,9 +393,11 @@ impl Stream {
                 marked_end: true,
             });
         }
-        let has = |index| self.candidates.iter().any(|c| c.index == index);
-        if self.candidates.is_empty() || !(0..u64::from(self.expected)).all(has) {
+        if !self.are_all_there() {
             return Err(Fault::Choices);
+        }
+        if self.candidates.iter().any(|c| c.open_code) {
+            return Err(Fault::Unfinished);
         }
         if self.candidates.iter().any(|c| c.open_call) {
             return Err(Fault::ToolArguments);
@@ -381,6 +428,10 @@ impl DocumentJudge for Stream {
         self.candidate_bytes()
     }
 
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.answer()
     }
@@ -398,6 +449,10 @@ impl EventJudge for Stream {
         self.candidate_bytes()
     }
 
+    fn is_over(&self) -> bool {
+        Self::is_over(self)
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         self.answer()
     }
@@ -405,16 +460,15 @@ impl EventJudge for Stream {
 
 /// Judges a `GenerateContentResponse`, or the answer to a request for embeddings: one for each
 /// content.
-fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, Fault> {
     let chunk = Chunk::parse(json)?;
     if chunk.embedding.is_none() && chunk.embeddings.is_none() {
-        let mut stream = Stream::new(expected);
         stream.take(&chunk, &mut |_, _| {})?;
         return stream.answer();
     }
     let batch = chunk.embeddings.unwrap_or_default();
     let embeddings = || batch.iter().chain(&chunk.embedding);
-    if u32::try_from(embeddings().count()) != Ok(expected) {
+    if u32::try_from(embeddings().count()) != Ok(stream.expected) {
         return Err(Fault::Choices);
     }
     Ok(Answer {

@@ -8,7 +8,9 @@ use super::fields::{self, Content, Said, read_members};
 use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+};
 use super::{json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader};
 
@@ -32,12 +34,16 @@ impl Protocol for Json {
         })
     }
 
+    fn looked_for(&self) -> &'static [&'static str] {
+        &["temperature"]
+    }
+
     /// A `stream` in the request is in the key like any member; a stream in answer has no framing.
     fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
     }
 
-    fn judge(&self, _ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, _ask: &Ask, _framing: Framing, _words: &FinishWords) -> Box<dyn Judge> {
         Box::new(Document(judge))
     }
 
@@ -61,9 +67,13 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
     let empty = match json.trim_ascii_start().first() {
         Some(b'{') => {
             let object: Object = fields::parse_object(json)?;
-            let is_error =
-                object.error.0 || object.object == Word::Error || object.r#type == Word::Error;
-            if is_error {
+            let is_error = object.error.0
+                || object.errors.0
+                || object.object == Word::Error
+                || object.r#type == Word::Error
+                || object.code.0
+                || object.status.0;
+            if is_error || is_message_alone(json)? {
                 return Err(Fault::Error);
             }
             is_empty_object(json)
@@ -91,11 +101,49 @@ fn is_empty_object(json: &[u8]) -> bool {
 #[derive(Default)]
 struct Object {
     error: Said,
+    errors: Said,
     object: Word,
     r#type: Word,
+    code: ErrorCode,
+    status: ErrorCode,
 }
 
-read_members!(Object: error, object, r#type as "type");
+read_members!(Object: error, errors, object, r#type as "type", code, status);
+
+/// Whether a number is an HTTP status that says error. Any value: what it is is the API's affair.
+#[derive(Default)]
+struct ErrorCode(bool);
+
+impl<'a> Read<'a> for ErrorCode {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        self.0 = match json.peek() {
+            Some(b'0'..=b'9') => matches!(json.number()?.parse(), Ok(400_u16..=599)),
+            _ => {
+                json.skip()?;
+                false
+            }
+        };
+        Ok(())
+    }
+}
+
+/// Whether an object holds a message and nothing else but what comes with those of frameworks and
+/// gateways: FastAPI's `detail`, Kong's `message`, problem details (RFC 9457).
+fn is_message_alone(json: &[u8]) -> Result<bool, Fault> {
+    let (mut has_message, mut has_more) = (false, false);
+    let mut reader = Reader::new(json);
+    let read = reader.each_member(&mut |name, json| {
+        match name {
+            "detail" | "message" | "msg" => has_message = true,
+            "code" | "status" | "status_code" | "statusCode" | "title" | "type" | "instance"
+            | "path" | "timestamp" | "request_id" | "requestId" | "success" => {}
+            _ => has_more = true,
+        }
+        json.skip()
+    });
+    read.map_err(|Malformed| Fault::Malformed)?;
+    Ok(has_message && !has_more)
+}
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Word {

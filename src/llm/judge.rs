@@ -2,30 +2,10 @@
 
 use std::fmt;
 
+use super::events;
+use super::finish::Finish;
 use crate::json::{Elements, NotElements};
 use crate::{eventstream, ndjson, sse};
-
-/// How an answer came to its end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Finish {
-    /// The model was done.
-    Complete,
-    /// A limit on tokens cut it off.
-    Length,
-    /// A filter or a refusal replaced it.
-    Filtered,
-}
-
-impl Finish {
-    /// The one that says less for an answer.
-    pub(super) fn worse(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::Filtered, _) | (_, Self::Filtered) => Self::Filtered,
-            (Self::Length, _) | (_, Self::Length) => Self::Length,
-            (Self::Complete, Self::Complete) => Self::Complete,
-        }
-    }
-}
 
 /// A whole answer, as far as its API's rules tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +27,8 @@ pub enum Fault {
     Malformed,
     /// Lines in an event stream that belong to no event.
     StrayLines,
+    /// An event without data, of which clients make one that is no JSON.
+    NoData,
     /// The stream ended inside an event, a line or a message.
     Pending,
     /// Something after the end marker.
@@ -68,6 +50,7 @@ impl Fault {
             Self::Error => "error_in_answer",
             Self::Malformed => "malformed",
             Self::StrayLines => "stray_lines",
+            Self::NoData => "no_data",
             Self::Pending => "pending_event",
             Self::AfterEnd => "after_end",
             Self::UnknownFinish => "unknown_finish",
@@ -142,13 +125,21 @@ pub(super) trait EventJudge {
     /// Takes the next event.
     fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault>;
 
-    /// Whether the end marker has come.
-    fn is_over(&self) -> bool {
-        false
+    /// Takes the name, which may be empty, of lines that have no data. OpenAI's clients parse what
+    /// is not there, and raise; none of them reads on after the end marker.
+    fn no_data(&self, name: &[u8]) -> Result<(), Fault> {
+        match name {
+            b"error" => Err(Fault::Error),
+            _ if self.is_over() => Ok(()),
+            _ => Err(Fault::NoData),
+        }
     }
 
     /// See [`Judge::held_bytes`].
     fn held_bytes(&self) -> usize;
+
+    /// Whether the end marker has come.
+    fn is_over(&self) -> bool;
 
     /// Gives the verdict after the last event.
     fn finish(&self) -> Result<Answer, Fault>;
@@ -174,9 +165,13 @@ impl Judge for Events {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
-        self.parser.feed(chunk, |event| {
+        self.parser.feed_blocks(chunk, |block| {
             if verdict.is_ok() {
-                verdict = judge.event(&event, listener);
+                verdict = match block {
+                    sse::Block::Event(event) if is_keep_alive(&event) => Ok(()),
+                    sse::Block::Event(event) => judge.event(&event, listener),
+                    sse::Block::NoData(name) => judge.no_data(name),
+                };
             }
         });
         verdict?;
@@ -192,16 +187,30 @@ impl Judge for Events {
         parser.saturating_add(self.judge.held_bytes())
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
         let ending = self.parser.finish();
         only_events(ending.stray_lines, ending.invalid_utf8_lines)?;
-        // Even where the pending text is the end marker: a stream that lacks its last line end
-        // was cut, and would be cut again on every hit.
-        if ending.pending.is_some() {
-            return Err(Fault::Pending);
+        match ending.pending {
+            None => {}
+            // Its text alone proves that nothing is missing. Clients lose no more than a marker
+            // behind which the stream ends anyway.
+            Some(pending) if pending.is(events::DONE) => {
+                let event = sse::Event {
+                    event: b"",
+                    data: events::DONE,
+                };
+                self.judge.event(&event, &mut |_, _| {})?;
+            }
+            Some(_) => return Err(Fault::Pending),
         }
         self.judge.finish()
     }
+}
+
+/// Whether an event says nothing: some servers keep connections alive with `data:` alone. OpenAI's
+/// clients do not like it, and others do not mind.
+fn is_keep_alive(event: &sse::Event<'_>) -> bool {
+    event.data.trim_ascii().is_empty() && matches!(event.event, b"" | b"ping")
 }
 
 fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), Fault> {
@@ -294,6 +303,9 @@ pub(super) trait DocumentJudge {
     /// See [`Judge::held_bytes`].
     fn held_bytes(&self) -> usize;
 
+    /// Whether a document has come after which there is none.
+    fn is_over(&self) -> bool;
+
     /// Gives the verdict after the last document.
     fn finish(&self) -> Result<Answer, Fault>;
 }
@@ -330,6 +342,10 @@ impl Judge for Lines {
     fn held_bytes(&self) -> usize {
         let parser = self.parser.held_bytes();
         parser.saturating_add(self.judge.held_bytes())
+    }
+
+    fn is_over(&self) -> bool {
+        self.judge.is_over()
     }
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
@@ -381,6 +397,10 @@ impl Judge for ArrayElements {
     fn held_bytes(&self) -> usize {
         let elements = self.elements.held_bytes();
         elements.saturating_add(self.judge.held_bytes())
+    }
+
+    fn is_over(&self) -> bool {
+        self.elements.is_ended()
     }
 
     fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {

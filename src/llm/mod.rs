@@ -14,6 +14,7 @@ mod cohere;
 mod documents;
 mod events;
 mod fields;
+mod finish;
 mod gemini;
 mod held;
 mod json;
@@ -31,17 +32,21 @@ mod stutter;
 mod usage;
 mod workers_ai;
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::http;
-use crate::json::Canonical;
+use crate::json::{Canonical, is_misspelled};
 
 use anew::{Attribution, CallId};
 use documents::Object;
 use meaning::Meaning;
 
-pub use judge::{Answer, Fault, Finish, Judge, Listener};
+pub use finish::{Finish, FinishWords};
+pub use judge::{Answer, Fault, Judge, Listener};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.
@@ -95,6 +100,11 @@ trait Protocol: Sync {
         Cow::Borrowed(path)
     }
 
+    /// Top-level members of a request's body that must not go unseen because of their spelling.
+    fn looked_for(&self) -> &'static [&'static str] {
+        &LOOKED_FOR
+    }
+
     /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
     /// not plain JSON.
     ///
@@ -105,8 +115,14 @@ trait Protocol: Sync {
     /// The framing of an answer with this media type to this request, if the API answers so.
     fn framing(&self, ask: &Ask, media_type: &str) -> Option<Framing>;
 
-    /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave.
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge>;
+    /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave. `words`
+    /// are those for how it ended that the API does not know.
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge>;
+
+    /// A judge that knows the API's own words alone.
+    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+        self.judge_by(ask, framing, &FinishWords::default())
+    }
 
     /// The response header in which the API's clients want an id of the exchange.
     fn request_id_header(&self) -> Option<&'static str> {
@@ -200,7 +216,11 @@ impl Api {
         body: &[u8],
         canonical: Option<&Canonical>,
     ) -> Result<Ask, Unfit> {
-        if canonical.is_none() && may_ask_for_more(body) {
+        let is_unclear = match canonical {
+            None => may_ask_for_more(body),
+            Some(canonical) => has_misspelled_names(canonical, self.0.looked_for()),
+        };
+        if is_unclear {
             return Err(Unfit::UnclearBody);
         }
         self.0.read(&self.normal_path(path), canonical)
@@ -233,7 +253,9 @@ impl Api {
 
     /// The framing of an answer with this content type to this request, if the API answers so.
     pub fn framing(self, ask: &Ask, content_type: &[u8]) -> Option<Framing> {
-        self.0.framing(ask, &http::media_type(content_type))
+        let media_type = http::media_type(content_type);
+        let framing = self.0.framing(ask, &media_type);
+        framing.or_else(|| untyped_stream(ask, &media_type))
     }
 
     /// A judge for an answer in this framing.
@@ -245,6 +267,11 @@ impl Api {
     /// fail or ignore what else the headers say.
     pub fn request_id_header(self) -> Option<&'static str> {
         self.0.request_id_header()
+    }
+
+    /// A judge that knows more words for how an answer ended.
+    pub fn judge_by(self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        self.0.judge_by(ask, framing, words)
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as
@@ -334,7 +361,7 @@ impl Api {
             choices: 0,
             ..Ask::unreadable()
         };
-        let mut judge = self.judge(&ask, form.framing);
+        let mut judge = self.judge_by(&ask, form.framing, &FinishWords::Any);
         judge
             .feed(&answer, &mut |_, _| {})
             .and_then(|()| judge.finish(&answer))
@@ -525,6 +552,14 @@ fn json_or_sse(media_type: &str) -> Option<Framing> {
     }
 }
 
+/// The framing of a stream of text that was asked for, and came without a type or with that of any
+/// text. Its judge will tell whether it is one.
+fn untyped_stream(ask: &Ask, media_type: &str) -> Option<Framing> {
+    let framing = ask.form.as_ref()?.framing;
+    let is_text = matches!(framing, Framing::Sse | Framing::Ndjson);
+    (is_text && matches!(media_type, "" | "text/plain")).then_some(framing)
+}
+
 /// A longer answer takes a worker too much time at every hit.
 const MAX_CONVERTED_BYTES: usize = 4 << 20;
 
@@ -545,7 +580,7 @@ fn can_be_taken_apart(answer: &[u8]) -> Result<(), Lossy> {
 
 /// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
 /// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
-/// escape that could spell one.
+/// escape that could spell one. Servers read UTF-16 and UTF-32 as well (Python's `json.loads`).
 fn may_ask_for_more(body: &[u8]) -> bool {
     const WORDS: [&[u8]; 10] = [
         b"\\u",
@@ -559,10 +594,80 @@ fn may_ask_for_more(body: &[u8]) -> bool {
         b"container",
         b"previous_",
     ];
-    let lower = body.to_ascii_lowercase();
+    let folded = folded(body);
     WORDS
         .iter()
-        .any(|word| memchr::memmem::find(&lower, word).is_some())
+        .any(|word| memchr::memmem::find(&folded, word).is_some())
+}
+
+/// A body in small letters, without the zeros that UTF-16 and UTF-32 put between those of ASCII,
+/// and with `s` and `k` for the letters that fold to them (see [`is_misspelled`]), in any of these
+/// encodings.
+fn folded(body: &[u8]) -> Vec<u8> {
+    let mut folded = Vec::with_capacity(body.len());
+    for byte in body.iter().filter(|byte| **byte != 0) {
+        folded.push(byte.to_ascii_lowercase());
+        let letter = match folded.as_slice() {
+            [.., 0xC5, 0xBF] | [.., 0x7F, 0x01] | [.., 0x01, 0x7F] => Some((2, b's')),
+            [.., 0xE2, 0x84, 0xAA] => Some((3, b'k')),
+            [.., b'*', b'!'] | [.., b'!', b'*'] => Some((2, b'k')),
+            _ => None,
+        };
+        if let Some((length, letter)) = letter {
+            folded.truncate(folded.len().saturating_sub(length));
+            folded.push(letter);
+        }
+    }
+    folded
+}
+
+/// The members at the top of a request that any of the LLM APIs looks for.
+const LOOKED_FOR: [&str; 33] = [
+    "additionalModelRequestFields",
+    "background",
+    "compound_custom",
+    "connectors",
+    "container",
+    "conversation",
+    "conversation_id",
+    "dataSources",
+    "data_sources",
+    "deferred",
+    "enable_search",
+    "generationConfig",
+    "generation_config",
+    "images",
+    "inferenceConfig",
+    "input",
+    "inputs",
+    "mcp_servers",
+    "model",
+    "n",
+    "options",
+    "plugins",
+    "previous_response_id",
+    "prompt",
+    "requests",
+    "search_parameters",
+    "stream",
+    "stream_options",
+    "temperature",
+    "texts",
+    "toolConfig",
+    "tools",
+    "web_search_options",
+];
+
+/// Whether a member at the top of a request has a name that some servers take for one of these.
+fn has_misspelled_names(body: &Canonical, looked_for: &[&str]) -> bool {
+    let is_misspelled = |name: &[u8]| {
+        let name = name.strip_prefix(b"\"").unwrap_or(name);
+        let name = name.strip_suffix(b"\"").unwrap_or(name);
+        std::str::from_utf8(name).is_ok_and(|name| {
+            !looked_for.contains(&name) && looked_for.iter().any(|known| is_misspelled(name, known))
+        })
+    };
+    body.members().any(|(name, _)| is_misspelled(name))
 }
 
 /// A longer text about the form of an answer is not one that any provider knows.

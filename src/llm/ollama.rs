@@ -9,14 +9,16 @@ mod join;
 
 use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents;
-use super::fields::{self, Content, Listed, Said, read_members, read_word};
+use super::fields::{self, Arguments, Listed, Said, Text, read_members};
+use super::finish::Reason;
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
 use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::zero;
 use super::{
-    Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit, is_flag,
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    Unfit, is_flag,
 };
 use crate::http;
 use crate::json::{Canonical, Reader};
@@ -69,17 +71,20 @@ impl Protocol for Ollama {
         }
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        let (expected, inputs) = (ask.choices, Inputs::of(ask));
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let (expected, inputs, words) = (ask.choices, Inputs::of(ask), words.clone());
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
                 let response = Response::parse(json)?;
                 if response.data.0 {
                     return openai_embeddings::judge(json, inputs);
                 }
-                response.judge(expected)
+                response.judge(expected, &words)
             })),
-            _ => Box::new(Lines::new(Stream::default())),
+            _ => Box::new(Lines::new(Stream {
+                words,
+                ..Stream::default()
+            })),
         }
     }
 
@@ -129,11 +134,6 @@ impl Endpoint {
 }
 
 fn form(body: &Canonical) -> Result<Form, Unfit> {
-    // Go's `encoding/json` does not mind the case of a name.
-    let odd = |name: &[u8]| name.eq_ignore_ascii_case(b"\"stream\"") && name != b"\"stream\"";
-    if body.members().any(|(name, _)| odd(name)) {
-        return Err(Unfit::UnclearForm);
-    }
     match body.member("stream") {
         None | Some(b"null" | b"true") => Ok(Form::stream(Framing::Ndjson, b"")),
         Some(b"false") => Ok(Form::json()),
@@ -159,35 +159,29 @@ fn temperature(body: &Canonical) -> Option<f64> {
     options.ok()?.temperature
 }
 
-/// What a `done_reason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    /// The model was loaded or unloaded, and nothing else was asked for.
-    Housekeeping,
-    Unknown,
+/// What a `done_reason` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "stop" => Ok(Finish::Complete),
+        "length" => Ok(Finish::Length),
+        // The model was loaded or unloaded, and nothing else was asked for.
+        "load" | "unload" => Err(Fault::Unfinished),
+        _ => Err(Fault::UnknownFinish),
+    }
 }
-
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "stop" => Reason::Known(Finish::Complete),
-    "length" => Reason::Known(Finish::Length),
-    "load" | "unload" => Reason::Housekeeping,
-    _ => Reason::Unknown,
-});
 
 /// A `ChatResponse` or a `GenerateResponse`, as far as the judge looks.
 #[derive(Default)]
 struct Response<'a> {
     error: Said,
-    done: Said,
-    done_reason: Reason,
+    errors: Said,
+    done: Option<bool>,
+    done_reason: Reason<'a>,
     /// Of a chat.
-    message: Message<'a>,
+    message: Option<Message<'a>>,
     /// Of a generation.
-    response: Content<'a>,
+    response: Text<'a>,
+    thinking: Text<'a>,
     tool_calls: Vec<ToolCall<'a>>,
     image: Said,
     /// Of `/api/embed`.
@@ -199,17 +193,19 @@ struct Response<'a> {
 }
 
 read_members!(Response<'a>:
-    error, done, done_reason, message, response, tool_calls, image, embeddings, embedding, data
+    error, errors, done, done_reason, message, response, thinking, tool_calls, image, embeddings, embedding,
+    data
 );
 
 #[derive(Default)]
 struct Message<'a> {
-    content: Content<'a>,
+    content: Text<'a>,
+    thinking: Text<'a>,
     tool_calls: Vec<ToolCall<'a>>,
     images: Said,
 }
 
-read_members!(Message<'a>: content, tool_calls, images);
+read_members!(Message<'a>: content, thinking, tool_calls, images);
 
 #[derive(Default)]
 struct ToolCall<'a> {
@@ -221,7 +217,7 @@ read_members!(ToolCall<'a>: function);
 #[derive(Default)]
 struct Function<'a> {
     /// An object; where another server sends text, it must be that of an object.
-    arguments: Content<'a>,
+    arguments: Arguments<'a>,
 }
 
 read_members!(Function<'a>: arguments);
@@ -229,38 +225,40 @@ read_members!(Function<'a>: arguments);
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
         let response: Self = fields::parse_object(json)?;
-        if response.error.0 {
+        if response.error.0 || response.errors.0 {
             return Err(Fault::Error);
         }
-        let mut calls = response
-            .message
-            .tool_calls
-            .iter()
-            .chain(&response.tool_calls);
-        if calls.any(|call| !call.parses()) {
+        // `{"detail": ...}`, say.
+        let embeds = response.embeddings.is_some() || response.embedding.is_some();
+        if response.done.is_none() && !embeds && !response.data.0 {
+            return Err(Fault::Malformed);
+        }
+        let of_message = response.message.iter().flat_map(|said| &said.tool_calls);
+        if of_message
+            .chain(&response.tool_calls)
+            .any(|call| !call.parses())
+        {
             return Err(Fault::ToolArguments);
         }
         Ok(response)
     }
 
     fn says(&self) -> bool {
-        self.message.content.is_said()
-            || !self.message.tool_calls.is_empty()
-            || self.message.images.0
+        self.message.as_ref().is_some_and(Message::says)
             || self.response.is_said()
             || !self.tool_calls.is_empty()
             || self.image.0
     }
 
     /// Judges a response that is not a stream, or embeddings: one for each input.
-    fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
         let (length, all_said) = match (&self.embeddings, &self.embedding) {
             (Some(embeddings), _) => (embeddings.length, embeddings.all_said),
             // Its elements are numbers.
             (None, Some(embedding)) => (1, embedding.length > 0 && embedding.all_said),
             (None, None) => {
                 return Ok(Answer {
-                    finish: self.finish()?.ok_or(Fault::Unfinished)?,
+                    finish: self.finish(words)?.ok_or(Fault::Unfinished)?,
                     empty: !self.says(),
                     marked_end: true,
                 });
@@ -277,13 +275,18 @@ impl<'a> Response<'a> {
     }
 
     /// `None` if more is to come.
-    fn finish(&self) -> Result<Option<Finish>, Fault> {
-        match (self.done.0, self.done_reason) {
-            (false, _) => Ok(None),
-            (true, Reason::Known(finish)) => Ok(Some(finish)),
-            (true, Reason::None | Reason::Housekeeping) => Err(Fault::Unfinished),
-            (true, Reason::Unknown) => Err(Fault::UnknownFinish),
+    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, Fault> {
+        if self.done != Some(true) {
+            return Ok(None);
         }
+        let finish = self.done_reason.finish(known, words)?;
+        finish.ok_or(Fault::Unfinished).map(Some)
+    }
+}
+
+impl Message<'_> {
+    fn says(&self) -> bool {
+        self.content.is_said() || !self.tool_calls.is_empty() || self.images.0
     }
 }
 
@@ -297,6 +300,7 @@ impl ToolCall<'_> {
 /// The stream so far.
 #[derive(Debug, Default)]
 struct Stream {
+    words: FinishWords,
     any: bool,
     said: bool,
     finish: Option<Finish>,
@@ -315,16 +319,21 @@ impl DocumentJudge for Stream {
         }
         self.any = true;
         self.said |= response.says();
-        let texts: [&Content<'_>; 2] = [&response.message.content, &response.response];
-        for text in texts.into_iter().filter_map(Content::as_str) {
+        let of_message = response.message.as_ref().map(|message| &message.content);
+        let texts = of_message.into_iter().chain([&response.response]);
+        for text in texts.filter_map(Text::as_str) {
             listener(0, text);
         }
-        self.finish = response.finish()?;
+        self.finish = response.finish(&self.words)?;
         Ok(())
     }
 
     fn held_bytes(&self) -> usize {
         0
+    }
+
+    fn is_over(&self) -> bool {
+        self.finish.is_some()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

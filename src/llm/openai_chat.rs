@@ -12,12 +12,12 @@ pub(super) mod whole;
 
 use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::events;
-use super::fields::{self, read_members, read_word};
+use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit, memory, usage};
+use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit, memory, usage};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
-use crate::json::{Canonical, Malformed, Read, Reader, string_value};
+use crate::json::{Canonical, Malformed, Read, Reader, is_misspelled, string_value};
 
 /// `POST .../chat/completions`.
 pub(super) struct OpenaiChat;
@@ -70,8 +70,8 @@ impl Protocol for OpenaiChat {
         json_or_sse(media_type)
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        judge(ask, framing)
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        judge_by(ask, framing, words)
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
@@ -184,16 +184,32 @@ pub(super) fn form(body: &Canonical) -> Result<Form, Unfit> {
 }
 
 /// A judge for completions of both kinds.
-pub(super) fn judge(ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+pub(super) fn judge_by(ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
     let choices = ask.choices;
     match framing {
-        Framing::Json => Box::new(Document(move |json: &[u8]| whole::judge(json, choices))),
-        _ => Box::new(Events::new(whole::Stream::new(choices))),
+        Framing::Json => {
+            let words = words.clone();
+            Box::new(Document(move |json: &[u8]| {
+                whole::judge(json, choices, &words)
+            }))
+        }
+        _ => {
+            let expected = match ask.form {
+                Some(_) => whole::Expected::Exactly(choices),
+                None => whole::Expected::AtLeast(choices),
+            };
+            Box::new(Events::new(whole::Stream::new(expected, words)))
+        }
     }
 }
 
 /// Where a completion and its chunks report usage. Groq's Compound does so per model too.
-pub(super) const USAGES: [&str; 3] = ["/usage", "/usage_breakdown", "/x_groq/usage"];
+pub(super) const USAGES: [&str; 4] = [
+    "/usage",
+    "/usage_breakdown",
+    "/x_groq/usage",
+    "/x_groq/usage_breakdown",
+];
 
 /// [`Protocol::zero_usage`] for completions of both kinds.
 pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
@@ -221,12 +237,6 @@ const SERVER_TOOL_MEMBERS: [&str; 6] = [
 /// OpenAI: `web_search_options`, and tools that are neither the client's functions nor its custom
 /// tools. Providers name their own in `tools[].type`, and some models search whenever they answer.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Default)]
-    struct Tool {
-        r#type: ToolType,
-    }
-
-    read_members!(Tool: r#type as "type");
     // An empty object asks for a web search as well.
     if !matches!(body.member("web_search_options"), None | Some(b"null")) {
         return true;
@@ -244,7 +254,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     match body.member("tools") {
         None | Some(b"null") => false,
         // Tools of another shape than ours may be anything.
-        Some(tools) => !fields::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client),
+        Some(tools) => !fields::all_objects(tools, Tool::is_the_client_s),
     }
 }
 
@@ -260,15 +270,64 @@ fn is_searching_model(model: &str) -> bool {
         || name.ends_with(":online")
 }
 
+/// A tool of a request.
+#[derive(Default)]
+struct Tool {
+    r#type: ToolType,
+    /// Its `function` has a name.
+    is_function: bool,
+    /// It has other members that say something.
+    has_more: bool,
+}
+
+impl Tool {
+    /// Mistral's older client leaves the type of functions out. What has neither may be anything:
+    /// Gemini's search, say.
+    fn is_the_client_s(&self) -> bool {
+        match self.r#type {
+            ToolType::Client => true,
+            ToolType::None => self.is_function && !self.has_more,
+            ToolType::Other => false,
+        }
+    }
+}
+
+impl<'a> Read<'a> for Tool {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        #[derive(Default)]
+        struct Function {
+            name: Said,
+        }
+
+        read_members!(Function: name);
+        json.each_member(&mut |name, json| match name {
+            "type" => self.r#type.read(json),
+            "function" => {
+                let mut function = Function::default();
+                function.read(json)?;
+                self.is_function = function.name.0;
+                Ok(())
+            }
+            _ if is_misspelled(name, "type") => Err(Malformed),
+            _ => {
+                let mut said = Said::default();
+                said.read(json)?;
+                self.has_more |= said.0;
+                Ok(())
+            }
+        })
+    }
+}
+
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum ToolType {
-    Client,
-    /// Also where it is missing: Gemini's search, say, is a tool without a type.
     #[default]
+    None,
+    Client,
     Other,
 }
 
-read_word!(ToolType, ToolType::Other, |word| match word {
+read_word!(ToolType, ToolType::None, |word| match word {
     "function" | "custom" => ToolType::Client,
     _ => ToolType::Other,
 });

@@ -7,7 +7,7 @@ use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
 
@@ -48,8 +48,8 @@ impl Protocol for OpenaiCompletions {
         json_or_sse(media_type)
     }
 
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
-        openai_chat::judge(ask, framing)
+    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        openai_chat::judge_by(ask, framing, words)
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {

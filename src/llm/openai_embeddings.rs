@@ -11,7 +11,9 @@ use super::judge::Document;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
 use super::usage;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+};
 use crate::json::{Canonical, Malformed, Read, Reader};
 
 /// `POST .../embeddings`.
@@ -46,7 +48,7 @@ impl Protocol for OpenaiEmbeddings {
         json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
     }
 
-    fn judge(&self, ask: &Ask, _framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, ask: &Ask, _framing: Framing, _words: &FinishWords) -> Box<dyn Judge> {
         let inputs = Inputs::of(ask);
         Box::new(Document(move |json: &[u8]| judge(json, inputs)))
     }

@@ -23,9 +23,9 @@ use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::usage;
-use super::{Ask, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
-use crate::json::{Canonical, Role};
+use crate::json::{Canonical, Malformed, Read, Reader, Role};
 
 /// The form of a response. Padding against observers of lengths changes nothing in an answer.
 fn form(body: &Canonical) -> Result<Form, Unfit> {
@@ -134,10 +134,11 @@ impl Protocol for OpenaiResponses {
         json_or_sse(media_type)
     }
 
-    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let words = words.clone();
         match framing {
-            Framing::Json => Box::new(Document(judge::judge)),
-            _ => Box::new(Events::new(judge::Stream::default())),
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),
+            _ => Box::new(Events::new(judge::Stream::new(words))),
         }
     }
 
@@ -176,12 +177,6 @@ impl Protocol for OpenaiResponses {
 /// `prompt` may bring tools that cannot be seen here, OpenRouter has `plugins`, xAI
 /// `search_parameters`.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Default)]
-    struct Tool {
-        r#type: ToolType,
-    }
-
-    read_members!(Tool: r#type as "type");
     if ["prompt", "plugins", "search_parameters"]
         .into_iter()
         .any(|name| asks_for(body, name))
@@ -189,15 +184,69 @@ fn runs_server_tools(body: &Canonical) -> bool {
         return true;
     }
     // Tools of another shape than ours may be anything.
-    let are_the_client_s =
-        |tools: &[u8]| fields::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client);
+    let are_the_client_s = |tools: &[u8]| fields::all_objects(tools, Tool::is_the_client_s);
     asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
+}
+
+#[derive(Default)]
+struct Tool {
+    r#type: ToolType,
+    /// Of a namespace.
+    tools: InNamespace,
+}
+
+read_members!(Tool: r#type as "type", tools);
+
+impl Tool {
+    fn is_the_client_s(&self) -> bool {
+        match self.r#type {
+            ToolType::Client => true,
+            ToolType::Namespace => self.tools == InNamespace::Client,
+            ToolType::Other => false,
+        }
+    }
+}
+
+/// The tools that a namespace holds, as Codex groups those of an MCP server that it calls itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum InNamespace {
+    #[default]
+    None,
+    /// All are the client's.
+    Client,
+    Other,
+}
+
+impl<'a> Read<'a> for InNamespace {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        #[derive(Default)]
+        struct Nested {
+            r#type: ToolType,
+        }
+
+        read_members!(Nested: r#type as "type");
+        // Lists of other things may be anything.
+        if json.peek() != Some(b'[') {
+            *self = Self::Other;
+            return json.skip();
+        }
+        json.each_element(&mut |json| {
+            let mut nested = Nested::default();
+            nested.read(json)?;
+            *self = match (*self, nested.r#type) {
+                (Self::None | Self::Client, ToolType::Client) => Self::Client,
+                _ => Self::Other,
+            };
+            Ok(())
+        })
+    }
 }
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum ToolType {
     #[default]
     Client,
+    Namespace,
     /// Web and file search, MCP and connectors, code interpreter, computer use, image generation,
     /// shells, which may be containers of the provider, and whatever comes next.
     Other,
@@ -205,6 +254,7 @@ enum ToolType {
 
 read_word!(ToolType, ToolType::Client, |word| match word {
     "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
+    "namespace" => ToolType::Namespace,
     _ => ToolType::Other,
 });
 

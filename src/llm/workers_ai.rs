@@ -13,11 +13,14 @@ mod convert;
 
 use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, Content, Said, read_members};
+use super::finish::Reason;
 use super::judge::{Document, EventJudge, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
-use super::openai_chat::whole::{Choice, Choices, Reason, ToolCall, ToolCalls};
+use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
 use super::usage;
-use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
+use super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
+};
 use super::{events, json_or_sse, memory, number_member, openai_chat};
 use crate::json::Canonical;
 use crate::sse::Event;
@@ -64,10 +67,15 @@ impl Protocol for WorkersAi {
         json_or_sse(media_type)
     }
 
-    fn judge(&self, _ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+        let words = words.clone();
         match framing {
-            Framing::Json => Box::new(Document(judge)),
-            _ => Box::new(Events::new(Stream::default())),
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, &words))),
+            _ => Box::new(Events::new(Stream {
+                choices: Choices::new(&words),
+                words,
+                ..Stream::default()
+            })),
         }
     }
 
@@ -117,7 +125,7 @@ read_members!(Envelope<'a>: result, success, errors, error);
 struct Piece<'a> {
     response: Content<'a>,
     tool_calls: Vec<ToolCall<'a>>,
-    finish_reason: Reason,
+    finish_reason: Reason<'a>,
     /// The chat completions of newer models, and their chunks.
     choices: Vec<Choice<'a>>,
     /// Embeddings.
@@ -126,18 +134,26 @@ struct Piece<'a> {
     text: Said,
     translated_text: Said,
     summary: Said,
+    usage: Said,
     error: Said,
     errors: Said,
+    detail: Said,
+    message: Said,
+    code: Said,
 }
 
 read_members!(Piece<'a>:
-    response, tool_calls, finish_reason, choices, data, text, translated_text, summary, error,
-    errors
+    response, tool_calls, finish_reason, choices, data, text, translated_text, summary, usage,
+    error, errors, detail, message, code
 );
 
 impl Piece<'_> {
     fn errs(&self) -> bool {
-        self.error.0 || self.errors.0 || self.choices.iter().any(Choice::errs)
+        let in_its_place = self.detail.0 || self.message.0 || self.code.0;
+        self.error.0
+            || self.errors.0
+            || self.choices.iter().any(Choice::errs)
+            || in_its_place && !self.says() && self.choices.is_empty() && !self.usage.0
     }
 
     fn says(&self) -> bool {
@@ -150,7 +166,7 @@ impl Piece<'_> {
 }
 
 /// Judges a JSON answer.
-fn judge(json: &[u8]) -> Result<Answer, Fault> {
+fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
     let envelope: Envelope<'_> = fields::parse_object(json)?;
     if !envelope.success || envelope.errors.0 || envelope.error.0 {
         return Err(Fault::Error);
@@ -160,7 +176,7 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
         return Err(Fault::Error);
     }
     if !result.choices.is_empty() {
-        let mut choices = Choices::default();
+        let mut choices = Choices::new(words);
         for choice in &result.choices {
             choices.take_whole(choice)?;
         }
@@ -171,23 +187,16 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
         .iter()
         .try_for_each(ToolCall::check_whole)?;
     Ok(Answer {
-        finish: finish(result.finish_reason)?.unwrap_or(Finish::Complete),
+        finish: (result.finish_reason.finish(known, words)?).unwrap_or(Finish::Complete),
         empty: !result.says(),
         marked_end: true,
     })
 }
 
-fn finish(reason: Reason) -> Result<Option<Finish>, Fault> {
-    match reason {
-        Reason::None => Ok(None),
-        Reason::Known(finish) => Ok(Some(finish)),
-        Reason::Unknown => Err(Fault::UnknownFinish),
-    }
-}
-
 /// Judges a stream: of pieces, or of chunks of a chat completion.
 #[derive(Debug, Default)]
 struct Stream {
+    words: FinishWords,
     choices: Choices,
     tool_calls: ToolCalls,
     finish: Option<Finish>,
@@ -218,7 +227,7 @@ impl EventJudge for Stream {
         for call in &piece.tool_calls {
             self.tool_calls.take(call)?;
         }
-        if let Some(finish) = finish(piece.finish_reason)? {
+        if let Some(finish) = piece.finish_reason.finish(known, &self.words)? {
             self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
         }
         self.said |= piece.says();

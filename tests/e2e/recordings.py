@@ -1,4 +1,5 @@
-"""The recorded answers, and for each a request that it could have answered."""
+"""The recorded answers, and for each a request that it could have answered. Those in the folder of
+the same name with `-dialects` behind it belong to them."""
 
 import csv
 import dataclasses
@@ -13,6 +14,7 @@ PATHS = {
     "bedrock-converse-stream": "/model/m/converse-stream",
     "bedrock-invoke": "/model/m/invoke",
     "bedrock-invoke-stream": "/model/m/invoke-with-response-stream",
+    "cohere-v1-embed": "/v1/embed",
     "cohere-v1-chat": "/v1/chat",
     "cohere-v1-embed": "/v1/embed",
     "cohere-v2-chat": "/v2/chat",
@@ -30,6 +32,7 @@ TYPES = {"sse": "text/event-stream", "ndjson": "application/x-ndjson", "json": "
 
 @dataclasses.dataclass
 class Recording:
+    file: pathlib.Path
     name: str
     folder: str
     status: str
@@ -53,13 +56,20 @@ class Recording:
 
 def recordings(recorded: pathlib.Path) -> list[Recording]:
     """Every recorded answer of an API of ours."""
+    dialects = recorded.with_name(f"{recorded.name}-dialects")
+    return [found for folder in (recorded, dialects) if folder.is_dir()
+            for found in recordings_in(folder)]
+
+
+def recordings_in(folder: pathlib.Path) -> list[Recording]:
     requests = {}
-    for line in (recorded / "REQUESTS.jsonl").read_text().splitlines():
+    known = folder / "REQUESTS.jsonl"
+    for line in known.read_text().splitlines() if known.exists() else ():
         request = json.loads(line)
         requests[request["fixture"]] = request
-    with (recorded / "INDEX.tsv").open() as index:
+    with (folder / "INDEX.tsv").open() as index:
         rows = list(csv.DictReader(index, delimiter="\t"))
-    return [found for row in rows if (found := recording(recorded, row, requests))]
+    return [found for row in rows if (found := recording(folder, row, requests))]
 
 
 def recording(recorded: pathlib.Path, row: dict, requests: dict) -> Recording | None:
@@ -74,7 +84,7 @@ def recording(recorded: pathlib.Path, row: dict, requests: dict) -> Recording | 
     body = dict(body) or default_request(recorded / name, path)
     if not any(word in path for word in ("/model/", ":generate", ":stream", "embed")):
         body["stream"] = streams
-    return Recording(name, folder, row["status"], int(row["http_status"] or 200),
+    return Recording(recorded / name, name, folder, row["status"], int(row["http_status"] or 200),
                      row["content_type"] or TYPES[row["format"]],
                      "gzip" if name.endswith(".gz") else "", path, body)
 

@@ -209,9 +209,11 @@ class Provider:
         elif self.recorded is None:
             raise ValueError("fixture: this stand-in was started without a recorded folder")
         else:
-            file = (self.recorded / name).resolve()
-            if not file.is_relative_to(self.recorded):
-                raise ValueError("fixture: a path outside of the recorded folder")
+            dialects = self.recorded.with_name(f"{self.recorded.name}-dialects")
+            files = [(folder / name).resolve() for folder in (self.recorded, dialects)]
+            file = next((file for file in files if file.exists()), files[0])
+            if not file.is_relative_to(self.recorded) and not file.is_relative_to(dialects):
+                raise ValueError("fixture: a path outside of the recorded folders")
             body = file.read_bytes()
         kind = asked.text("type", "application/json" if name.endswith("json")
                           else "text/event-stream; charset=utf-8")

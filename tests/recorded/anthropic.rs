@@ -93,6 +93,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
         }
         "bedrock-converse" => ("bedrock", "/model/m/converse"),
         "bedrock-converse-stream" => ("bedrock", "/model/m/converse-stream"),
+        "bedrock-invoke" => ("bedrock", "/model/m/invoke"),
         "bedrock-invoke-stream" => ("bedrock", "/model/m/invoke-with-response-stream"),
         _ => return None,
     };

@@ -30,7 +30,7 @@ impl Recording {
 fn api_of(recorded: &Recorded) -> Option<Api> {
     let (folder, file) = (recorded.folder.as_str(), recorded.file());
     let name = match folder {
-        "openai-completions" | "vllm-completions" => "openai_completions",
+        _ if folder.ends_with("-completions") => "openai_completions",
         "workers-ai" => "workers_ai",
         "derived" if file.starts_with("openai_") || file.starts_with("vllm_") => "openai_chat",
         "ollama-chat" | "cohere-v1-chat" | "cohere-v2-chat" => return None,
@@ -94,12 +94,19 @@ fn expected(recording: &Recording) -> Result<(Finish, bool), ()> {
     match (recording.path.as_str(), recording.status.as_str()) {
         // The index goes by the finish alone.
         ("derived/openai_missing_done_after_finish.sse", _) => Ok((Finish::Complete, false)),
-        ("derived/openai_done_without_blank_line.sse", _) => Err(()),
+        // The last line has no end, and its text alone proves that nothing is missing.
+        ("mistral-chat/stream_basic_text_1.sse", _)
+        | ("openai-compat-chat/vercel_anthropic_fallback_tool_call.sse", _) => {
+            Ok((Finish::Complete, true))
+        }
+        // Snowflake leaves the finish empty; a document with usage cannot be cut.
+        ("snowflake-chat/test_snowflake_thinking.json", _) => Ok((Finish::Complete, true)),
         // Cut between two events: nothing is wrong with it but its end.
         ("derived/openai_cut_before_finish.sse", _) => Ok((Finish::Complete, false)),
         // The index looks for a finish in choices only; this one is beside the tool calls.
         ("workers-ai/native_tool_call.sse", _) => Ok((Finish::Complete, true)),
-        (_, "complete") => Ok((Finish::Complete, true)),
+        // An answer without content is whole; `store_if.empty` is asked about it.
+        (_, "complete" | "complete-empty") => Ok((Finish::Complete, true)),
         (_, "complete-length") => Ok((Finish::Length, true)),
         (_, "complete-filtered") => Ok((Finish::Filtered, true)),
         (_, "complete-nofinish") => Ok((Finish::Complete, false)),
@@ -121,7 +128,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
             "{}: {whole:?}",
             recording.path
         );
-        if recording.status == "unterminated-tail" {
+        if recording.status == "unterminated-tail" && !recording.is_complete() {
             assert_eq!(whole, Err(Fault::Pending), "{}", recording.path);
         }
         for size in [1, 7, 64, 4_096] {
@@ -148,7 +155,7 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
         // JSON may end with white space, which says nothing; a stream needs its last byte.
         let end = match recording.framing {
             Framing::Json => body.trim_ascii_end().len() - 1,
-            _ => last_needed(&body),
+            _ => last_needed(&body) - 1,
         };
         let cuts = (0..=end).rev().step_by(1 + body.len() / 2_000);
         for cut in cuts {
@@ -160,12 +167,42 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
     println!("ran {ran} recorded answers");
 }
 
-/// The offset of the line end that dispatches the last event.
+/// How many bytes of a stream are needed: those of `[DONE]` without a line end, or, if that is
+/// sooner, all up to the first event by which every choice has finished and that has the usage.
 fn last_needed(stream: &[u8]) -> usize {
-    let lines = stream.trim_ascii_end();
-    let ends = &stream[lines.len()..];
-    let blank_line = if ends.starts_with(b"\r\n\r\n") { 3 } else { 2 };
-    lines.len() + blank_line - 1
+    let marker = memchr::memmem::rfind(stream, b"[DONE]").map(|start| start + "[DONE]".len());
+    let mut finished = BTreeMap::new();
+    let mut end = 0;
+    let mut text = stream;
+    while let Some(length) = blank_line(text) {
+        let (event, rest) = text.split_at(length);
+        text = rest;
+        end += length;
+        let data = memchr::memmem::find(event, b"data:").map(|at| &event[at + "data:".len()..]);
+        let Some(chunk) = data.and_then(|data| serde_json::from_slice::<Value>(data).ok()) else {
+            continue;
+        };
+        for choice in chunk["choices"].as_array().into_iter().flatten() {
+            let has_finish = choice["finish_reason"]
+                .as_str()
+                .is_some_and(|it| !it.is_empty());
+            *finished.entry(choice["index"].to_string()).or_insert(false) |= has_finish;
+        }
+        let is_finished = !finished.is_empty() && finished.values().all(|finished| *finished);
+        if is_finished && chunk["usage"].is_object() {
+            // Of a line end of two bytes the first is enough.
+            return end - usize::from(event.ends_with(b"\r\n"));
+        }
+    }
+    marker.unwrap_or(stream.len())
+}
+
+/// The length of the text up to its first blank line and with it.
+fn blank_line(text: &[u8]) -> Option<usize> {
+    ["\n\n", "\r\n\r\n", "\r\r"]
+        .iter()
+        .filter_map(|end| memchr::memmem::find(text, end.as_bytes()).map(|at| at + end.len()))
+        .min()
 }
 
 #[test]
@@ -241,6 +278,10 @@ fn value(json: &[u8]) -> Value {
         let calls = message
             .and_then(|message| {
                 message.remove("padding");
+                // Left out means the same as null.
+                if message.get("content") == Some(&Value::Null) {
+                    message.remove("content");
+                }
                 message.get_mut("tool_calls")
             })
             .and_then(Value::as_array_mut);
@@ -275,7 +316,7 @@ fn zeroing_the_usage_of_a_recorded_answer_leaves_the_rest_as_it_is() {
             let (old, new) = (lines(&body), lines(&zeroed));
             assert_eq!(old.len(), new.len(), "{}", recording.path);
             for (old, new) in old.iter().zip(&new) {
-                let has_usage = memchr::memmem::find(old, b"_tokens").is_some();
+                let has_usage = memchr::memmem::find(old, b"_tokens\":").is_some();
                 assert!(old == new || has_usage, "{}", recording.path);
                 assert!(!has_usage || old != new, "{}", recording.path);
             }

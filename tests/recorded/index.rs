@@ -1,7 +1,8 @@
 //! The recorded provider answers: test data under other people's licences, which is read from
 //! where it lies and is no part of this repository. `LLM_CACHE_RECORDED` names the folder, which
 //! must then be there; `../shared/recorded` is taken without being asked for. Without the folder
-//! there are no recordings, and the tests of them run on none.
+//! there are no recordings, and the tests of them run on none. What stands beside it in a folder of
+//! the same name with `-dialects` behind it is read as well; no path is in both.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -58,9 +59,11 @@ pub(crate) fn of_dialects() -> Vec<Recorded> {
 
 /// All that was recorded.
 pub(crate) fn recorded() -> impl Iterator<Item = Recorded> {
-    let index = String::from_utf8(read("INDEX.tsv").unwrap_or_default()).unwrap();
-    let lines: Vec<_> = index.lines().skip(1).map(line).collect();
-    lines.into_iter()
+    let index = |folder: PathBuf| {
+        let index = fs::read_to_string(folder.join("INDEX.tsv")).unwrap();
+        index.lines().skip(1).map(line).collect::<Vec<_>>()
+    };
+    folders().into_iter().flat_map(index)
 }
 
 fn line(line: &str) -> Recorded {
@@ -76,8 +79,8 @@ fn line(line: &str) -> Recorded {
     }
 }
 
-/// The folder, or `None` with a printed word where it is absent.
-fn folder() -> Option<PathBuf> {
+/// The folders that are there; none, with a printed word, where the first is absent.
+fn folders() -> Vec<PathBuf> {
     let named = env::var_os("LLM_CACHE_RECORDED").map(PathBuf::from);
     if let Some(named) = &named {
         assert!(
@@ -88,16 +91,27 @@ fn folder() -> Option<PathBuf> {
     }
     let folder =
         named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded"));
-    if folder.is_dir() {
-        Some(folder)
-    } else {
+    if !folder.is_dir() {
         println!("skipped: no folder {}", folder.display());
-        None
+        return Vec::new();
     }
+    let mut dialects = folder.clone().into_os_string();
+    dialects.push("-dialects");
+    let dialects = PathBuf::from(dialects);
+    let dialects = Some(dialects).filter(|folder| folder.is_dir());
+    [folder].into_iter().chain(dialects).collect()
 }
 
-/// The bytes of a file in the folder, or `None` where the folder is absent.
+/// The bytes of a file in one of the folders, or `None` where there are no folders.
 pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
-    let file = folder()?.join(path);
+    let folders = folders();
+    let file = folders
+        .iter()
+        .map(|folder| folder.join(path))
+        .find(|file| file.is_file());
+    if folders.is_empty() {
+        return None;
+    }
+    let file = file.unwrap_or_else(|| panic!("{path}: in none of {folders:?}"));
     Some(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
 }

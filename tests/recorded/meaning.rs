@@ -23,15 +23,15 @@ impl Recording {
 pub(crate) fn api(folder: &str, file: &str) -> Option<Api> {
     let name = match folder {
         "derived" => return api(file.split('_').next()?, ""),
-        "openai-completions" | "vllm-completions" => "openai_completions",
-        "openai-embeddings" => "openai_embeddings",
+        _ if folder.ends_with("-completions") => "openai_completions",
         "anthropic" | "anthropic-messages" => "anthropic_messages",
         "workers-ai" => "workers_ai",
         _ if folder.starts_with("bedrock-mantle") => "openai_responses",
         _ if folder.starts_with("bedrock") => "bedrock",
         _ if folder.starts_with("cohere") => "cohere",
         _ if folder.starts_with("gemini") => "gemini",
-        "ollama" | "ollama-chat" | "ollama-generate" => "ollama",
+        "ollama" | "ollama-chat" | "ollama-generate" | "ollama-embeddings" => "ollama",
+        _ if folder.ends_with("-embeddings") => "openai_embeddings",
         _ if folder.ends_with("-responses") => "openai_responses",
         "openai" | "vllm" => "openai_chat",
         _ if folder.ends_with("-chat") => "openai_chat",
@@ -44,7 +44,9 @@ fn whole_answers() -> Vec<Recording> {
     let recording = |recorded: Recorded| {
         let (folder, file) = (recorded.folder.as_str(), recorded.file());
         let is_whole = recorded.status.starts_with("complete");
-        let api = api(folder, file).filter(|_| is_whole)?;
+        // An array of JSON with numbers for words, which the index calls an event stream.
+        let is_odd = recorded.path == "gemini/testgoogleaitoolcallresponse_1.sse";
+        let api = api(folder, file).filter(|_| is_whole && !is_odd)?;
         let framing = match recorded.extension() {
             "sse" => Framing::Sse,
             "ndjson" => Framing::Ndjson,
@@ -53,7 +55,7 @@ fn whole_answers() -> Vec<Recording> {
             _ => Framing::Json,
         };
         let options: &[u8] = match folder {
-            "bedrock-invoke-stream" => b"invoke",
+            "bedrock-invoke" | "bedrock-invoke-stream" => b"invoke",
             _ => b"",
         };
         Some(Recording {
@@ -83,10 +85,6 @@ const INCOMPARABLE: [(&str, Lossy); 7] = [
         "derived/anthropic_missing_message_stop.sse",
         Lossy::Malformed,
     ),
-    (
-        "derived/openai_done_without_blank_line.sse",
-        Lossy::Malformed,
-    ),
     // Arguments in pieces that name their places.
     (
         "gemini/vercel_google_stream_no_args_tool_call.sse",
@@ -99,7 +97,7 @@ const INCOMPARABLE: [(&str, Lossy); 7] = [
 ];
 
 /// Those that say the same, some of them by chance. All others disagree.
-const SAME: [&[&str]; 8] = [
+const SAME: [&[&str]; 17] = [
     &[
         "anthropic-messages/vercel_anthropic_refusal.json",
         "anthropic-messages/vercel_anthropic_refusal.sse",
@@ -121,6 +119,7 @@ const SAME: [&[&str]; 8] = [
         "derived/openai_bom.sse",
         "derived/openai_cr_only.sse",
         "derived/openai_crlf.sse",
+        "derived/openai_done_without_blank_line.sse",
         "derived/openai_missing_done_after_finish.sse",
         "openai-chat/chat_streaming.sse",
     ],
@@ -138,6 +137,51 @@ const SAME: [&[&str]; 8] = [
         "openai-responses/vercel_openai_custom_tool_1.json",
         "openai-responses/vercel_openai_custom_tool_1.sse",
     ],
+    // Reasoning until the limit, and nothing else.
+    &[
+        "deepseek-chat/blocking_low_length_top_two.json",
+        "deepseek-chat/streaming_low_length_top_absent.sse",
+        "deepseek-chat/streaming_low_length_top_two.sse",
+        "mistralrs-chat/raw_chat_completion_surfaces_reasoning_or_text.json",
+        "openai-chat/chat_streaming_detailed_usage.sse",
+        "venice-chat/streaming_probe.sse",
+    ],
+    // Nothing at all.
+    &[
+        "doubleword-chat/stop_sequence_from_additional_params.json",
+        "venice-chat/agent_loop_1.json",
+    ],
+    &[
+        "google-compat-chat/test_openai_chat_model_gemini_complete_return_true_output_ty.sse",
+        "ollama-compat-chat/test_openai_chat_model_acomplete_ollama_return_true_output_t.sse",
+    ],
+    &[
+        "llama-api-chat/chat_function_calling_ollama_cloud_gpt_oss_120b_can_use_tool_2.sse",
+        "openai-compat-chat/chat_function_calling_ollama_qwen3_can_use_tools_in_multi_tu_2.json",
+        "openai-compat-chat/chat_function_calling_ollama_qwen3_can_use_tools_with_multi__2.sse",
+    ],
+    &[
+        "mantle-responses/providers_bedrock_mantle_responses_chat_chats_through_the_re.json",
+        "mantle-responses/test_reused_tool_call_ids_gpt_5_5_3.json",
+        "openrouter-responses/openrouter_responses_prompt_cache_e2e_1.json",
+    ],
+    &[
+        "mantle-responses/test_reused_tool_call_ids_request_2.json",
+        "mantle-responses/test_reused_tool_call_ids_stream_2.sse",
+    ],
+    &[
+        "mistral-chat/blocking_ministral_3b_low_agent.json",
+        "mistral-chat/blocking_mistral_small_low_agent.json",
+        "mistral-chat/streaming_ministral_3b_low_agent.sse",
+    ],
+    &[
+        "openrouter-responses/openai_responses_raw_cot_stream_openrouter.sse",
+        "openrouter-responses/test_reasoning_1.sse",
+    ],
+    &[
+        "vllm-chat/chat_async_context_propagation.json",
+        "vllm-chat/test_chat_async_context_propagation.json",
+    ],
 ];
 
 fn are_the_same(one: &str, other: &str) -> bool {
@@ -150,6 +194,7 @@ fn are_the_same(one: &str, other: &str) -> bool {
 #[test]
 fn recorded_answers_agree_where_they_say_the_same() {
     let answers = whole_answers();
+    let mut wrong = Vec::new();
     for one in &answers {
         let incomparable = INCOMPARABLE.iter().find(|(path, _)| *path == one.path);
         for other in answers.iter().filter(|other| other.api == one.api) {
@@ -158,9 +203,13 @@ fn recorded_answers_agree_where_they_say_the_same() {
                 Some((_, lossy)) => Err(*lossy),
                 None => Ok(are_the_same(&one.path, &other.path)),
             };
-            assert_eq!(one.agree(other), expected, "{} {}", one.path, other.path);
+            let agreed = one.agree(other);
+            if agreed != expected && one.path <= other.path {
+                wrong.push(format!("{} {}: {agreed:?}", one.path, other.path));
+            }
         }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

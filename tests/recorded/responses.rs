@@ -14,9 +14,11 @@ struct Recording {
     body: Vec<u8>,
 }
 
+const CUT_IN_A_CALL: &str = "openai-responses/handles_refusal_for_stream.sse";
+
 impl Recording {
     fn is_whole(&self) -> bool {
-        self.status.starts_with("complete")
+        self.status.starts_with("complete") && self.path != CUT_IN_A_CALL
     }
 
     fn form(&self) -> Form {
@@ -29,7 +31,9 @@ impl Recording {
 fn recordings() -> Vec<Recording> {
     let recording = |recorded: Recorded| {
         let name = match recorded.folder.as_str() {
-            "openai-embeddings" => "openai_embeddings",
+            // Of other APIs.
+            "gemini-embeddings" | "ollama-embeddings" => return None,
+            folder if folder.ends_with("-embeddings") => "openai_embeddings",
             folder if folder.ends_with("-responses") => "openai_responses",
             _ => return None,
         };
@@ -49,7 +53,8 @@ fn recordings() -> Vec<Recording> {
 
 fn ask() -> Ask {
     Ask {
-        form: Some(Form::json()),
+        // Embeddings: at least one.
+        form: None,
         choices: 1,
         temperature: None,
         server_tools: false,
@@ -71,8 +76,10 @@ fn judge<'c>(
 }
 
 /// What the index says of a recording.
-fn expected(status: &str) -> Result<(Finish, bool), ()> {
+fn expected(path: &str, status: &str) -> Result<(Finish, bool), ()> {
     match status {
+        // The limit on tokens fell into the arguments of a call, which no client can use.
+        _ if path == CUT_IN_A_CALL => Err(()),
         "complete" => Ok((Finish::Complete, true)),
         "complete-length" => Ok((Finish::Length, true)),
         "complete-filtered" => Ok((Finish::Filtered, true)),
@@ -92,7 +99,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
         let seen = whole.map(|answer| (answer.finish, answer.marked_end));
         assert_eq!(
             seen.map_err(|_| ()),
-            expected(&recording.status),
+            expected(&recording.path, &recording.status),
             "{}: {whole:?}",
             recording.path
         );

@@ -202,9 +202,6 @@ fn pieces(document: &Value) -> Vec<Piece> {
         // Chat completions, and the older completions.
         add(&choice["index"], &choice["delta"]["content"]);
         add(&choice["index"], &choice["text"]);
-        for part in list(&choice["delta"]["content"]) {
-            add(&choice["index"], &part["text"]);
-        }
     }
     for candidate in list(&document["candidates"]) {
         for part in list(&candidate["content"]["parts"]) {

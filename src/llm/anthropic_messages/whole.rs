@@ -1,9 +1,10 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
-use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::fields::{self, Arguments, Said, Text, read_members, read_word};
+use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Fault, Finish, Listener, events};
+use super::super::{Answer, Fault, Finish, FinishWords, Listener, events};
 use crate::json::Reader;
 use crate::sse;
 
@@ -14,7 +15,7 @@ const MAX_BLOCKS: u64 = 4_096;
 pub(super) const MAX_OPEN_BLOCKS: usize = 64;
 
 /// Judges a `message`.
-pub(in crate::llm) fn judge(json: &[u8]) -> Result<Answer, Fault> {
+pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
     let message: Message<'_> = fields::parse_object(json)?;
     if message.error.0 || message.r#type == Type::Error {
         return Err(Fault::Error);
@@ -22,7 +23,10 @@ pub(in crate::llm) fn judge(json: &[u8]) -> Result<Answer, Fault> {
     if message.r#type != Type::Message {
         return Err(Fault::Malformed);
     }
-    let finish = message.stop_reason.finish()?;
+    let finish = message.stop_reason.finish(known, words)?;
+    if message.content.iter().any(Block::has_text_for_input) {
+        return Err(Fault::ToolArguments);
+    }
     Ok(Answer {
         finish: with_guardrail(finish, message.guardrail),
         empty: !message.content.iter().any(Block::says_something),
@@ -41,6 +45,7 @@ pub(in crate::llm) fn with_guardrail(finish: Option<Finish>, guardrail: Guardrai
 /// Judges the events of a message, which servers that are not Anthropic wrap in other ways.
 #[derive(Debug, Default)]
 pub(in crate::llm) struct Stream {
+    words: FinishWords,
     started: bool,
     /// How many content blocks have begun: they are numbered from 0, in order.
     blocks: u64,
@@ -60,6 +65,13 @@ struct OpenBlock {
 }
 
 impl Stream {
+    pub(in crate::llm) fn new(words: &FinishWords) -> Self {
+        Self {
+            words: words.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Whether the message has ended.
     pub(in crate::llm) fn has_stopped(&self) -> bool {
         self.stopped
@@ -99,8 +111,8 @@ impl Stream {
             Type::BlockDelta => self.extend_block(event.index, event.delta, listener),
             Type::BlockStop => self.stop_block(event.index),
             Type::MessageDelta => {
-                let reason = event.delta.map_or(Reason::None, |delta| delta.stop_reason);
-                self.finish = reason.finish()?.or(self.finish);
+                let reason = event.delta.unwrap_or_default().stop_reason;
+                self.finish = reason.finish(known, &self.words)?.or(self.finish);
                 Ok(())
             }
             _ => {
@@ -224,6 +236,16 @@ impl EventJudge for Stream {
         self.take(event.data, listener)
     }
 
+    /// Anthropic's clients skip names that they do not know, and what has none.
+    fn no_data(&self, name: &[u8]) -> Result<(), Fault> {
+        let kind = std::str::from_utf8(name).map_or(Type::Other, Type::of);
+        match kind {
+            Type::Error => Err(Fault::Error),
+            Type::None | Type::Ping | Type::Other | Type::Message => Ok(()),
+            _ => Err(Fault::NoData),
+        }
+    }
+
     fn is_over(&self) -> bool {
         self.has_stopped()
     }
@@ -237,34 +259,15 @@ impl EventJudge for Stream {
     }
 }
 
-/// What a `stop_reason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    /// The client is to send the answer back for the rest of it.
-    Paused,
-    Unknown,
-}
-
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "end_turn" | "stop_sequence" | "tool_use" => Reason::Known(Finish::Complete),
-    "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
-    "refusal" => Reason::Known(Finish::Filtered),
-    "pause_turn" | "compaction" => Reason::Paused,
-    _ => Reason::Unknown,
-});
-
-impl Reason {
-    fn finish(self) -> Result<Option<Finish>, Fault> {
-        match self {
-            Self::None => Ok(None),
-            Self::Known(finish) => Ok(Some(finish)),
-            Self::Paused => Err(Fault::Unfinished),
-            Self::Unknown => Err(Fault::UnknownFinish),
-        }
+/// What a `stop_reason` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "end_turn" | "stop_sequence" | "tool_use" => Ok(Finish::Complete),
+        "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
+        "refusal" => Ok(Finish::Filtered),
+        // The client is to send the answer back for the rest of it.
+        "pause_turn" | "compaction" => Err(Fault::Unfinished),
+        _ => Err(Fault::UnknownFinish),
     }
 }
 
@@ -285,18 +288,25 @@ enum Type {
     Other,
 }
 
-read_word!(Type, Type::None, |word| match word {
-    "message" => Type::Message,
-    "message_start" => Type::MessageStart,
-    "content_block_start" => Type::BlockStart,
-    "content_block_delta" => Type::BlockDelta,
-    "content_block_stop" => Type::BlockStop,
-    "message_delta" => Type::MessageDelta,
-    "message_stop" => Type::MessageStop,
-    "ping" => Type::Ping,
-    "error" => Type::Error,
-    _ => Type::Other,
-});
+impl Type {
+    fn of(word: &str) -> Self {
+        match word {
+            "" => Self::None,
+            "message" => Self::Message,
+            "message_start" => Self::MessageStart,
+            "content_block_start" => Self::BlockStart,
+            "content_block_delta" => Self::BlockDelta,
+            "content_block_stop" => Self::BlockStop,
+            "message_delta" => Self::MessageDelta,
+            "message_stop" => Self::MessageStop,
+            "ping" => Self::Ping,
+            "error" => Self::Error,
+            _ => Self::Other,
+        }
+    }
+}
+
+read_word!(Type, Type::None, Type::of);
 
 /// The `type` of a content block or of a delta of one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -352,7 +362,7 @@ struct Message<'a> {
     r#type: Type,
     error: Said,
     content: Vec<Block<'a>>,
-    stop_reason: Reason,
+    stop_reason: Reason<'a>,
     guardrail: Guardrail,
 }
 
@@ -363,22 +373,31 @@ read_members!(Message<'a>:
 #[derive(Default)]
 struct Block<'a> {
     r#type: Part,
-    text: Content<'a>,
+    text: Text<'a>,
+    thinking: Text<'a>,
+    name: Text<'a>,
+    /// An object; some servers begin that of a stream with an empty text.
+    input: Arguments<'a>,
 }
 
-read_members!(Block<'a>: r#type as "type", text);
+read_members!(Block<'a>: r#type as "type", text, thinking, name, input);
 
 #[derive(Default)]
 struct Delta<'a> {
     r#type: Part,
-    text: Content<'a>,
-    partial_json: Content<'a>,
-    stop_reason: Reason,
+    text: Text<'a>,
+    thinking: Text<'a>,
+    partial_json: Text<'a>,
+    stop_reason: Reason<'a>,
 }
 
-read_members!(Delta<'a>: r#type as "type", text, partial_json, stop_reason);
+read_members!(Delta<'a>: r#type as "type", text, thinking, partial_json, stop_reason);
 
 impl Block<'_> {
+    fn has_text_for_input(&self) -> bool {
+        self.input.as_str().is_some()
+    }
+
     fn says_something(&self) -> bool {
         match self.r#type {
             Part::Text => self.text.is_said(),

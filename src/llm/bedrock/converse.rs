@@ -1,9 +1,13 @@
 //! Whether an answer of `Converse` is whole, and what a request for one asks.
 
-use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::fields::{self, Said, Text, read_members};
+use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::MessageJudge;
-use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit, anthropic_messages};
+use super::super::{
+    Answer, Ask, Fault, Finish, FinishWords, Form, Listener, Unfit, anthropic_messages,
+};
+use super::super::{LOOKED_FOR, has_misspelled_names};
 use crate::json::{Canonical, Reader, canonicalize};
 
 /// More content blocks in one answer than any model gives.
@@ -26,6 +30,10 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
     let additional = body
         .member("additionalModelRequestFields")
         .and_then(|json| canonicalize(json, &[]).ok());
+    let is_unclear = |fields: &Canonical| has_misspelled_names(fields, &LOOKED_FOR);
+    if additional.as_ref().is_some_and(is_unclear) {
+        return Err(Unfit::UnclearBody);
+    }
     let native = match &additional {
         Some(fields) => anthropic_messages::read_body(fields, form.clone())?,
         None => Ask::unreadable(),
@@ -60,31 +68,14 @@ fn has_server_tools(config: &[u8]) -> bool {
         || (read.tools.iter()).any(|tool| !tool.spec.0 && !tool.cache_point.0)
 }
 
-/// What a `stopReason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Unknown,
-}
-
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "end_turn" | "tool_use" | "stop_sequence" => Reason::Known(Finish::Complete),
-    "max_tokens" | "model_context_window_exceeded" => Reason::Known(Finish::Length),
-    "guardrail_intervened" | "content_filtered" => Reason::Known(Finish::Filtered),
-    // `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
-    _ => Reason::Unknown,
-});
-
-impl Reason {
-    fn finish(self) -> Result<Option<Finish>, Fault> {
-        match self {
-            Self::None => Ok(None),
-            Self::Known(finish) => Ok(Some(finish)),
-            Self::Unknown => Err(Fault::UnknownFinish),
-        }
+/// What a `stopReason` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "end_turn" | "tool_use" | "stop_sequence" => Ok(Finish::Complete),
+        "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
+        "guardrail_intervened" | "content_filtered" => Ok(Finish::Filtered),
+        // `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
+        _ => Err(Fault::UnknownFinish),
     }
 }
 
@@ -92,7 +83,7 @@ impl Reason {
 #[derive(Default)]
 struct Response<'a> {
     output: Option<Output<'a>>,
-    stop_reason: Reason,
+    stop_reason: Reason<'a>,
     /// An AWS error has this, and a message, and no output.
     error: Said,
     message: Said,
@@ -118,7 +109,7 @@ read_members!(Message<'a>: content);
 
 #[derive(Default)]
 struct Block<'a> {
-    text: Content<'a>,
+    text: Text<'a>,
     reasoning: Said,
 }
 
@@ -126,15 +117,15 @@ read_members!(Block<'a>: text, reasoning as "reasoningContent");
 
 impl Block<'_> {
     fn says_something(&self) -> bool {
-        match &self.text {
-            Content::Text(text) => !text.is_empty(),
-            Content::Other(_) => !self.reasoning.0,
+        match self.text.as_str() {
+            Some(text) => !text.is_empty(),
+            None => !self.reasoning.0,
         }
     }
 }
 
 /// Judges an answer of `Converse`.
-pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
     let response: Response<'_> = fields::parse_object(json)?;
     let Some(message) = response.output.and_then(|output| output.message) else {
         return Err(
@@ -145,7 +136,7 @@ pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
             },
         );
     };
-    let finish = response.stop_reason.finish()?;
+    let finish = response.stop_reason.finish(known, words)?;
     Ok(Answer {
         finish: finish.unwrap_or(Finish::Complete),
         empty: !message.content.iter().any(Block::says_something),
@@ -158,14 +149,14 @@ pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
 struct Payload<'a> {
     index: Option<u64>,
     delta: Option<Delta<'a>>,
-    stop_reason: Reason,
+    stop_reason: Reason<'a>,
 }
 
 read_members!(Payload<'a>: index as "contentBlockIndex", delta, stop_reason as "stopReason");
 
 #[derive(Default)]
 struct Delta<'a> {
-    text: Content<'a>,
+    text: Text<'a>,
     tool_use: Option<ToolUse<'a>>,
     reasoning: Said,
 }
@@ -174,7 +165,7 @@ read_members!(Delta<'a>: text, tool_use as "toolUse", reasoning as "reasoningCon
 
 #[derive(Default)]
 struct ToolUse<'a> {
-    input: Content<'a>,
+    input: Text<'a>,
 }
 
 read_members!(ToolUse<'a>: input);
@@ -182,6 +173,7 @@ read_members!(ToolUse<'a>: input);
 /// Judges a stream of `ConverseStream`.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
+    words: FinishWords,
     started: bool,
     /// Every content block seen. Text has no start of its own: its first delta opens the block.
     blocks: Vec<BlockState>,
@@ -216,7 +208,7 @@ impl MessageJudge for Stream {
             "messageStart" if !self.started => self.started = true,
             "messageStop" if self.started && !self.stopped => {
                 self.stopped = true;
-                self.finish = payload.stop_reason.finish()?;
+                self.finish = payload.stop_reason.finish(known, &self.words)?;
             }
             "metadata" => self.ended = true,
             "contentBlockStart" | "contentBlockDelta" | "contentBlockStop" => {
@@ -267,6 +259,13 @@ impl MessageJudge for Stream {
 }
 
 impl Stream {
+    pub(super) fn new(words: FinishWords) -> Self {
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
     /// Only blocks with something to tell at the start have one: tool calls.
     fn start_block(&mut self, index: u64) -> Result<(), Fault> {
         if self.blocks.iter().any(|block| block.index == index) {
@@ -294,12 +293,12 @@ impl Stream {
             grown = text_bytes(&block.arguments).saturating_sub(held);
         }
         self.argument_bytes = self.argument_bytes.saturating_add(grown);
-        match &delta.text {
-            Content::Text(text) => {
+        match delta.text.as_str() {
+            Some(text) => {
                 self.said |= !text.is_empty();
                 listener(0, text);
             }
-            Content::Other(_) => self.said |= !delta.reasoning.0,
+            None => self.said |= !delta.reasoning.0,
         }
         Ok(())
     }

@@ -14,10 +14,11 @@
 
 use super::super::anthropic_messages::whole::{self as anthropic, Guardrail, with_guardrail};
 use super::super::cohere::{self, Embeddings, v1};
-use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::fields::{self, Content, Said, read_members};
+use super::super::finish::Reason;
 use super::super::judge::{DocumentJudge, MessageJudge};
 use super::super::openai_embeddings::Vector;
-use super::super::{Answer, Ask, Fault, Finish, Form, Listener, Unfit};
+use super::super::{Answer, Ask, Fault, Finish, FinishWords, Form, Listener, Unfit};
 use super::super::{anthropic_messages, number_member};
 use super::{CHUNK, OF_BEDROCK, converse, native};
 use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
@@ -100,9 +101,9 @@ struct Text<'a> {
     output_text: Content<'a>,
     generation: Content<'a>,
     index: Index,
-    finish_reason: Reason,
-    completion_reason: Reason,
-    stop_reason: Reason,
+    finish_reason: Reason<'a>,
+    completion_reason: Reason<'a>,
+    stop_reason: Reason<'a>,
 }
 
 read_members!(Text<'a>:
@@ -121,15 +122,14 @@ impl Text<'_> {
         self.text().is_some_and(|text| !text.is_empty())
     }
 
-    fn finish(&self) -> Result<Option<Finish>, Fault> {
-        let reasons = [self.finish_reason, self.completion_reason, self.stop_reason];
-        let reason = reasons.into_iter().find(|reason| *reason != Reason::None);
-        match reason.unwrap_or(Reason::None) {
-            Reason::None => Ok(None),
-            Reason::Known(finish) => Ok(Some(finish)),
-            Reason::Error => Err(Fault::Error),
-            Reason::Unknown => Err(Fault::UnknownFinish),
-        }
+    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, Fault> {
+        let reasons = [
+            &self.finish_reason,
+            &self.completion_reason,
+            &self.stop_reason,
+        ];
+        let said = reasons.into_iter().find(|reason| reason.is_said());
+        said.map_or(Ok(None), |reason| reason.finish(known, words))
     }
 }
 
@@ -149,37 +149,27 @@ impl<'a> Read<'a> for Index {
     }
 }
 
-/// Why a text ended. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Error,
-    Unknown,
+/// What the reasons of texts mean.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "FINISH" | "FINISHED" | "STOP_CRITERIA_MET" | "COMPLETE" | "stop" => Ok(Finish::Complete),
+        "LENGTH" | "MAX_TOKENS" | "length" => Ok(Finish::Length),
+        "CONTENT_FILTERED" | "ERROR_TOXIC" => Ok(Finish::Filtered),
+        "ERROR" | "ERROR_LIMIT" => Err(Fault::Error),
+        _ => Err(Fault::UnknownFinish),
+    }
 }
 
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "FINISH" | "FINISHED" | "STOP_CRITERIA_MET" | "COMPLETE" | "stop" => {
-        Reason::Known(Finish::Complete)
-    }
-    "LENGTH" | "MAX_TOKENS" | "length" => Reason::Known(Finish::Length),
-    "CONTENT_FILTERED" | "ERROR_TOXIC" => Reason::Known(Finish::Filtered),
-    "ERROR" | "ERROR_LIMIT" => Reason::Error,
-    _ => Reason::Unknown,
-});
-
 /// Judges the answer of `InvokeModel`.
-pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
     let native: Native<'_> = fields::parse_object(json)?;
     if native.r#type.0 {
-        return anthropic::judge(json);
+        return anthropic::judge(json, words);
     }
     let answer = if native.output.0 {
-        converse::judge(json)?
+        converse::judge(json, words)?
     } else if native.samples().next().is_some() {
-        judge_samples(&native, expected)?
+        judge_samples(&native, expected, words)?
     } else if let Some(embeddings) = &native.embeddings {
         embeddings.judge(expected)?
     } else if native.embedding.is_some() || native.embeddings_by_type.0 {
@@ -188,7 +178,7 @@ pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
         }
         WHOLE
     } else {
-        judge_text(json)?
+        judge_text(json, words)?
     };
     Ok(Answer {
         finish: with_guardrail(Some(answer.finish), native.guardrail),
@@ -196,14 +186,14 @@ pub(super) fn judge(json: &[u8], expected: u32) -> Result<Answer, Fault> {
     })
 }
 
-fn judge_samples(native: &Native<'_>, expected: u32) -> Result<Answer, Fault> {
+fn judge_samples(native: &Native<'_>, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
     let count = native.samples().count();
     if count > MAX_SAMPLES || u32::try_from(count).is_ok_and(|count| count < expected) {
         return Err(Fault::Choices);
     }
     let mut answer = WHOLE;
     for sample in native.samples() {
-        let finish = sample.finish()?;
+        let finish = sample.finish(words)?;
         answer.finish = answer.finish.worse(finish.unwrap_or(Finish::Complete));
         answer.empty |= !sample.says();
         answer.marked_end &= finish.is_some();
@@ -212,15 +202,15 @@ fn judge_samples(native: &Native<'_>, expected: u32) -> Result<Answer, Fault> {
 }
 
 /// Of a text that is the whole document, or a chat of Cohere's.
-fn judge_text(json: &[u8]) -> Result<Answer, Fault> {
+fn judge_text(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
     let text: Text<'_> = fields::parse_object(json)?;
     match (&text.generation, &text.text) {
-        (Content::Text(_), _) => text.finish().map(|finish| Answer {
+        (Content::Text(_), _) => text.finish(words).map(|finish| Answer {
             finish: finish.unwrap_or(Finish::Complete),
             empty: !text.says(),
             marked_end: finish.is_some(),
         }),
-        (_, Content::Text(_)) => cohere::judge(json, 1),
+        (_, Content::Text(_)) => cohere::judge(json, 1, words),
         _ => Err(Fault::UnknownFinish),
     }
 }
@@ -229,6 +219,7 @@ fn judge_text(json: &[u8]) -> Result<Answer, Fault> {
 #[derive(Debug)]
 pub(super) struct Stream {
     expected: u32,
+    words: FinishWords,
     guardrail: Guardrail,
     model: Option<Model>,
 }
@@ -243,9 +234,10 @@ enum Model {
 }
 
 impl Stream {
-    pub(super) fn new(expected: u32) -> Self {
+    pub(super) fn new(expected: u32, words: FinishWords) -> Self {
         Self {
             expected,
+            words,
             guardrail: Guardrail::Passed,
             model: None,
         }
@@ -254,17 +246,17 @@ impl Stream {
 
 impl Model {
     /// Whose stream begins so.
-    fn of(first: &Native<'_>, json: &[u8]) -> Result<Self, Fault> {
+    fn of(first: &Native<'_>, json: &[u8], words: &FinishWords) -> Result<Self, Fault> {
         if first.r#type.0 {
-            Ok(Self::Anthropic(anthropic::Stream::default()))
+            Ok(Self::Anthropic(anthropic::Stream::new(words)))
         } else if first.message_start.0 {
-            Ok(Self::Nova(converse::Stream::default()))
+            Ok(Self::Nova(converse::Stream::new(words.clone())))
         } else if first.event_type.0 {
-            Ok(Self::Cohere(v1::Stream::default()))
+            Ok(Self::Cohere(v1::Stream::new(words.clone())))
         } else if first.samples().next().is_some()
             || fields::parse_object::<Text<'_>>(json)?.text().is_some()
         {
-            Ok(Self::Texts(Texts::default()))
+            Ok(Self::Texts(Texts::new(words.clone())))
         } else {
             Err(Fault::UnknownFinish)
         }
@@ -289,7 +281,7 @@ impl MessageJudge for Stream {
         }
         let model = match &mut self.model {
             Some(model) => model,
-            none => none.insert(Model::of(&native, &json)?),
+            none => none.insert(Model::of(&native, &json, &self.words)?),
         };
         match model {
             Model::Anthropic(stream) => stream.take(&json, listener),
@@ -346,8 +338,11 @@ fn nova_event(
 }
 
 /// Texts that come in pieces, the last of which says why it ended.
-#[derive(Debug, Default)]
-struct Texts(Vec<TextState>);
+#[derive(Debug)]
+struct Texts {
+    texts: Vec<TextState>,
+    words: FinishWords,
+}
 
 #[derive(Debug)]
 struct TextState {
@@ -357,6 +352,11 @@ struct TextState {
 }
 
 impl Texts {
+    fn new(words: FinishWords) -> Self {
+        let texts = Vec::new();
+        Self { texts, words }
+    }
+
     fn take(
         &mut self,
         native: &Native<'_>,
@@ -373,16 +373,16 @@ impl Texts {
 
     fn piece(&mut self, place: u64, piece: &Text<'_>, listener: Listener<'_>) -> Result<(), Fault> {
         let index = piece.index.0.unwrap_or(place);
-        let finish = piece.finish()?;
+        let finish = piece.finish(&self.words)?;
         if piece.text().is_none() && finish.is_none() {
             // Bedrock's metrics alone, or something that is no piece of a text.
-            let done = self.0.iter().all(|text| text.finish.is_some());
+            let done = self.texts.iter().all(|text| text.finish.is_some());
             return done.then_some(()).ok_or(Fault::Malformed);
         }
-        let text = match self.0.iter().position(|text| text.index == index) {
-            Some(place) => self.0.get_mut(place).ok_or(Fault::Choices)?,
-            None if self.0.len() >= MAX_SAMPLES => return Err(Fault::Choices),
-            None => self.0.push_mut(TextState {
+        let text = match self.texts.iter().position(|text| text.index == index) {
+            Some(place) => self.texts.get_mut(place).ok_or(Fault::Choices)?,
+            None if self.texts.len() >= MAX_SAMPLES => return Err(Fault::Choices),
+            None => self.texts.push_mut(TextState {
                 index,
                 said: false,
                 finish: None,
@@ -400,14 +400,14 @@ impl Texts {
     }
 
     fn answer(&self, expected: u32) -> Result<Answer, Fault> {
-        if u32::try_from(self.0.len()).is_ok_and(|count| count < expected) {
+        if u32::try_from(self.texts.len()).is_ok_and(|count| count < expected) {
             return Err(Fault::Choices);
         }
-        let finishes = self.0.iter().filter_map(|text| text.finish);
+        let finishes = self.texts.iter().filter_map(|text| text.finish);
         Ok(Answer {
             finish: finishes.fold(Finish::Complete, Finish::worse),
-            empty: self.0.iter().any(|text| !text.said),
-            marked_end: self.0.iter().all(|text| text.finish.is_some()),
+            empty: self.texts.iter().any(|text| !text.said),
+            marked_end: self.texts.iter().all(|text| text.finish.is_some()),
         })
     }
 }

@@ -3,11 +3,12 @@
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
-use super::super::fields::{self, Content, Said, read_members, read_word};
+use super::super::fields::{self, Said, Text, read_members, read_word};
+use super::super::finish::Reason;
 use super::super::judge::DocumentJudge;
 use super::super::members::{object, set_some};
-use super::super::{Answer, Fault, Finish, Framing, Listener, Lossy};
-use super::{Reason, Response};
+use super::super::{Answer, Fault, Finish, FinishWords, Framing, Listener, Lossy};
+use super::{Response, known};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
@@ -28,8 +29,8 @@ read_word!(Kind, Kind::None, |word| match word {
 struct Line<'a> {
     event_type: Kind,
     error: Said,
-    text: Content<'a>,
-    finish_reason: Reason,
+    text: Text<'a>,
+    finish_reason: Reason<'a>,
     response: Option<Response<'a>>,
 }
 
@@ -38,9 +39,19 @@ read_members!(Line<'a>: event_type, error, text, finish_reason, response);
 /// The stream so far.
 #[derive(Debug, Default)]
 pub(in crate::llm) struct Stream {
+    words: FinishWords,
     any: bool,
     said: bool,
     end: Option<Answer>,
+}
+
+impl Stream {
+    pub(in crate::llm) fn new(words: FinishWords) -> Self {
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
 }
 
 impl DocumentJudge for Stream {
@@ -63,8 +74,9 @@ impl DocumentJudge for Stream {
                 }
             }
             Kind::End => {
-                let answer = line.response.ok_or(Fault::Malformed)?.judge(1)?;
-                let finish = line.finish_reason.finish()?;
+                let answer = line.response.ok_or(Fault::Malformed)?;
+                let answer = answer.judge(1, &self.words)?;
+                let finish = line.finish_reason.finish(known, &self.words)?;
                 self.end = Some(Answer {
                     finish: answer.finish.worse(finish.unwrap_or(Finish::Complete)),
                     empty: answer.empty,
@@ -77,6 +89,10 @@ impl DocumentJudge for Stream {
 
     fn held_bytes(&self) -> usize {
         0
+    }
+
+    fn is_over(&self) -> bool {
+        self.end.is_some()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {

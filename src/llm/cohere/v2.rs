@@ -1,10 +1,11 @@
 //! Version 2 of chat: its events judged.
 
 use super::super::fields::{self, Said, read_members, read_word};
+use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Fault, Finish, Listener};
-use super::{Block, Reason, ToolCall, parses};
+use super::super::{Answer, Fault, Finish, FinishWords, Listener};
+use super::{Block, ToolCall, known, parses};
 use crate::sse;
 
 /// More blocks and calls than any message has; what claims more is not worth the memory.
@@ -51,7 +52,7 @@ read_members!(Event<'a>: r#type as "type", index, error, delta);
 #[derive(Default)]
 struct Delta<'a> {
     error: Said,
-    finish_reason: Reason,
+    finish_reason: Reason<'a>,
     message: Message<'a>,
 }
 
@@ -69,6 +70,7 @@ read_members!(Message<'a>: content, tool_calls);
 /// The stream so far.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
+    words: FinishWords,
     started: bool,
     said: bool,
     /// How many blocks and calls have begun.
@@ -113,6 +115,11 @@ impl EventJudge for Stream {
             .saturating_add(self.argument_bytes)
     }
 
+    /// `[DONE]` may follow, which says nothing.
+    fn is_over(&self) -> bool {
+        self.ended
+    }
+
     fn finish(&self) -> Result<Answer, Fault> {
         if !self.started {
             return Err(Fault::Choices);
@@ -120,12 +127,19 @@ impl EventJudge for Stream {
         Ok(Answer {
             finish: self.finish.unwrap_or(Finish::Complete),
             empty: !self.said,
-            marked_end: self.done && self.finish.is_some(),
+            marked_end: self.ended && self.finish.is_some(),
         })
     }
 }
 
 impl Stream {
+    pub(super) fn new(words: FinishWords) -> Self {
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
     fn take(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
         let message = &event.delta.message;
         let arguments = message.tool_calls.function.arguments.as_str();
@@ -179,7 +193,7 @@ impl Stream {
                     return Err(Fault::ToolArguments);
                 }
             }
-            Kind::MessageEnd => self.end(event.delta.finish_reason)?,
+            Kind::MessageEnd => self.end(&event.delta.finish_reason)?,
         }
         Ok(())
     }
@@ -204,8 +218,8 @@ impl Stream {
         Ok(())
     }
 
-    fn end(&mut self, reason: Reason) -> Result<(), Fault> {
-        self.finish = reason.finish()?;
+    fn end(&mut self, reason: &Reason<'_>) -> Result<(), Fault> {
+        self.finish = reason.finish(known, &self.words)?;
         self.ended = true;
         // A limit on tokens may fall into a call, and then ends it.
         if (self.open_calls.iter()).any(|(_, arguments)| !parses(arguments)) {

@@ -651,7 +651,7 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         let json = format!(
             r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{number}}}]}}"#
         );
-        let judged = judge(json.as_bytes(), 1);
+        let judged = judge(json.as_bytes(), Stream::new(1, &FinishWords::default()));
         let expected = finish.unwrap_or(Ok(Finish::Complete));
         assert_eq!(judged.map(|answer| answer.finish), expected, "{number}");
         let marked = finish.is_some_and(|finish| finish.is_ok());
@@ -662,7 +662,35 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         );
     }
     let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
-    let mut stream = ArrayElements::new(Stream::new(1));
+    let mut stream = ArrayElements::new(Stream::new(1, &FinishWords::default()));
     let fed = stream.feed(array, &mut |_, _| {});
     assert_eq!(fed, Err(Fault::Malformed));
+}
+
+#[test]
+fn code_without_its_result_is_open_whatever_the_finish() {
+    let code = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1+1"}}]}}]}"#;
+    let code_and_stop = r#"{"candidates":[{"content":{"parts":[{"executableCode":{"code":"1+1"}}]},"finishReason":"STOP"}]}"#;
+    let result =
+        r#"{"candidates":[{"content":{"parts":[{"codeExecutionResult":{"output":"2"}}]}}]}"#;
+    let text_and_stop =
+        r#"{"candidates":[{"content":{"parts":[{"text":"Two"}]},"finishReason":"STOP"}]}"#;
+    let stop = r#"{"candidates":[{"finishReason":"STOP"}]}"#;
+    for open in [
+        &[code_and_stop][..],
+        &[code, stop],
+        &[code, result, code_and_stop],
+    ] {
+        assert_eq!(verdict(1, open), Err(Fault::Unfinished), "{open:?}");
+    }
+    for whole in [
+        &[code_and_stop, result, text_and_stop][..],
+        &[code, result, text_and_stop],
+        &[code, result, stop],
+    ] {
+        let answer = verdict(1, whole).unwrap();
+        assert!(answer.marked_end, "{whole:?}");
+    }
+    let answer = verdict(1, &[code_and_stop, result]).unwrap();
+    assert!(!answer.marked_end);
 }

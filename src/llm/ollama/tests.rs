@@ -138,7 +138,7 @@ fn every_fault_of_a_stream_is_told() {
         (&[HI, "{\"done\":"], Fault::Malformed),
         (&["[]"], Fault::Malformed),
         (
-            &[r#"{"message":{"tool_calls":[{"function":{"arguments":"{\"a"}}]}}"#],
+            &[r#"{"message":{"tool_calls":[{"function":{"arguments":"{\"a"}}]},"done":false}"#],
             Fault::ToolArguments,
         ),
         (&["{\"a\":1} {}"], Fault::Malformed),
@@ -199,7 +199,7 @@ fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
     assert_eq!(judged(prompt, r#"{"embedding":[0.5,-1]}"#), Ok(WHOLE));
     assert!(judged(prompt, r#"{"embedding":[]}"#).unwrap().empty);
     assert_eq!(judged(prompt, r#"{"error":"no"}"#), Err(Fault::Error));
-    assert_eq!(judged(prompt, "{}"), Err(Fault::Unfinished));
+    assert_eq!(judged(prompt, "{}"), Err(Fault::Malformed));
     let inputs = r#"{"model":"m","input":["a","b"]}"#;
     let one = r#"{"index":0,"embedding":[0.5]}"#;
     let two = one.replace("0,", "1,");
@@ -222,11 +222,7 @@ fn it_streams_unless_told_otherwise() {
         assert_eq!(form(streams), Ok(ndjson()), "{streams}");
     }
     assert_eq!(form(r#"{"stream":false}"#), Ok(Form::json()));
-    for unclear in [
-        r#"{"stream":"false"}"#,
-        r#"{"stream":0}"#,
-        r#"{"Stream":false}"#,
-    ] {
+    for unclear in [r#"{"stream":"false"}"#, r#"{"stream":0}"#] {
         assert_eq!(form(unclear), Err(Unfit::UnclearForm), "{unclear}");
     }
     let warm = ask(

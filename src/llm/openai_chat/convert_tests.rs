@@ -128,11 +128,13 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 marked_end: true,
             };
             let ask = Ask::unreadable();
-            let mut judging = judge(&ask, Framing::Sse);
+            let mut judging = OpenaiChat.judge(&ask, Framing::Sse);
             judging.feed(stream.as_bytes(), &mut |_, _| {}).unwrap();
             assert_eq!(judging.finish(stream.as_bytes()), Ok(expected), "{stream}");
             let json = whole.to_string();
-            let judged = judge(&ask, Framing::Json).finish(json.as_bytes());
+            let judged = OpenaiChat
+                .judge(&ask, Framing::Json)
+                .finish(json.as_bytes());
             assert_eq!(judged, Ok(expected), "{json}");
         }
     }

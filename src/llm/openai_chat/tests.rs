@@ -80,13 +80,7 @@ fn an_error_anywhere_is_a_fault() {
 
 #[test]
 fn a_finish_that_is_not_known_is_a_fault() {
-    for reason in [
-        "abort",
-        "error",
-        "insufficient_system_resource",
-        "STOP",
-        "new",
-    ] {
+    for reason in ["abort", "error", "insufficient_system_resource", "new"] {
         let last = STOP.replace("stop", reason);
         assert_eq!(
             stream_of(1, &[TEXT, &last, DONE]),
@@ -155,11 +149,14 @@ fn what_is_not_an_event_stream_is_a_fault() {
         ("{\"error\":1}\n", Fault::StrayLines),
         ("{\"error\":1}", Fault::StrayLines),
         ("data: {\"choices\"", Fault::Pending),
-        ("data: [DONE]", Fault::Pending),
-        ("data: [DONE]\n", Fault::Pending),
+        ("data: [DONE] ", Fault::Pending),
+        ("data: [DON\n", Fault::Pending),
         ("data: not json\n\n", Fault::Malformed),
         ("data: []\n\n", Fault::Malformed),
-        ("data: [DONE]\n\ndata: {}\n\n", Fault::AfterEnd),
+        (
+            "data: [DONE]\n\ndata: {\"choices\":[]}\n\n",
+            Fault::AfterEnd,
+        ),
     ] {
         let bytes = format!("{whole}{rest}");
         assert_eq!(judge_sse(0, bytes.as_bytes()), Err(fault), "{rest}");
@@ -353,7 +350,7 @@ fn a_chunk_with_the_message_so_far_is_read_by_its_delta() {
     let perplexity = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"delta":{"content":"lo"},"finish_reason":"stop"}]}"#;
     let stream = format!("data: {perplexity}\n\ndata: [DONE]\n\n");
     let mut told = String::new();
-    let mut judge = judge(&Ask::unreadable(), Framing::Sse);
+    let mut judge = OpenaiChat.judge(&Ask::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
             assert_eq!(index, 0);
@@ -374,13 +371,13 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     let stream = stream.as_bytes();
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
-        let mut judge = judge(&Ask::unreadable(), Framing::Sse);
+        let mut judge = OpenaiChat.judge(&Ask::unreadable(), Framing::Sse);
         judge.feed(head, &mut |_, _| {}).unwrap();
         judge.feed(tail, &mut |_, _| {}).unwrap();
         assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
-        // The last LF may be missing: its CR has ended the last event.
+        // The marker needs no line end.
         let cut = judge_sse(1, head).is_ok_and(|answer| answer.marked_end);
-        assert_eq!(cut, at + 1 >= stream.len(), "cut at {at}");
+        assert_eq!(cut, at + 4 >= stream.len(), "cut at {at}");
     }
 }
 
@@ -461,5 +458,150 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
         assert_eq!(found, Some(api), "{path}");
         let owners = Api::all().filter(|api| api.0.owns(path.as_bytes()));
         assert_eq!(owners.count(), 1, "{path}");
+    }
+}
+
+/// As [`stream_of`], for a request whose choices are known.
+fn known_stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
+    let ask = Ask {
+        form: Some(Form::stream(Framing::Sse, b"")),
+        choices,
+        ..Ask::unreadable()
+    };
+    let event = |data: &&str| format!("data: {data}\n\n");
+    let text: String = events.iter().map(event).collect();
+    let mut judge = OpenaiChat.judge(&ask, Framing::Sse);
+    judge.feed(text.as_bytes(), &mut |_, _| {})?;
+    judge.finish(text.as_bytes())
+}
+
+#[test]
+fn usage_in_or_after_the_last_finish_marks_the_end() {
+    let both = STOP.replace("]}", r#"],"usage":{"total_tokens":3}}"#);
+    let other = STOP.replace("\"index\":0", "\"index\":1");
+    let text_with_usage = TEXT.replace("]}", r#"],"usage":{"total_tokens":3}}"#);
+    for (choices, events, marked) in [
+        (1, &[TEXT, STOP, USAGE][..], true),
+        (1, &[TEXT, &both], true),
+        (1, &[USAGE, TEXT, STOP], false),
+        (1, &[TEXT, USAGE], false),
+        // It goes on.
+        (1, &[TEXT, &both, TEXT], false),
+        (1, &[&text_with_usage, STOP], false),
+        (
+            2,
+            &[
+                TEXT,
+                STOP,
+                USAGE,
+                &other.replace("{}", r#"{"content":"a"}"#),
+            ],
+            false,
+        ),
+        (
+            2,
+            &[
+                TEXT,
+                STOP,
+                &other.replace("{}", r#"{"content":"a"}"#),
+                USAGE,
+            ],
+            true,
+        ),
+    ] {
+        let answer = known_stream_of(choices, events).unwrap();
+        assert_eq!(answer.marked_end, marked, "{events:?}");
+    }
+    // More choices may be to come where nobody knows how many.
+    assert!(!stream_of(1, &[TEXT, STOP, USAGE]).unwrap().marked_end);
+    assert_eq!(
+        known_stream_of(2, &[TEXT, STOP, USAGE]),
+        Err(Fault::Choices)
+    );
+}
+
+#[test]
+fn the_last_chunk_of_perplexity_marks_the_end() {
+    let last = r#"{"object":"chat.completion.done","choices":[{"index":0,"delta":{"content":""},"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
+    assert_eq!(stream_of(1, &[TEXT, last]), Ok(WHOLE));
+    assert_eq!(stream_of(1, &[TEXT, last, DONE]), Ok(WHOLE));
+    assert_eq!(stream_of(1, &[TEXT, last, TEXT]), Err(Fault::AfterEnd));
+}
+
+#[test]
+fn usage_alone_may_follow_the_end_marker() {
+    assert_eq!(stream_of(1, &[TEXT, STOP, DONE, USAGE]), Ok(WHOLE));
+    let bare = r#"{"usage":{"total_tokens":3}}"#;
+    assert_eq!(stream_of(1, &[TEXT, STOP, DONE, bare, DONE]), Ok(WHOLE));
+    let more = TEXT.replace("]}", r#"],"usage":{"total_tokens":3}}"#);
+    for after in [TEXT, &more, r#"{"choices":[]}"#] {
+        let fault = stream_of(1, &[TEXT, STOP, DONE, after]);
+        assert_eq!(fault, Err(Fault::AfterEnd), "{after}");
+    }
+}
+
+#[test]
+fn words_of_other_providers_tell_a_finish() {
+    for (words, finish) in [
+        (
+            &[
+                "eos",
+                "eos_token",
+                "stop_sequence",
+                "end_turn",
+                "STOP",
+                "COMPLETE",
+                "tool_use",
+            ][..],
+            Finish::Complete,
+        ),
+        (
+            &["max_tokens", "MAX_TOKENS", "model_length"],
+            Finish::Length,
+        ),
+        (&["SAFETY", "refusal", "sensitive"], Finish::Filtered),
+    ] {
+        for word in words {
+            let last = STOP.replace("stop", word);
+            let answer = stream_of(1, &[TEXT, &last, DONE]).unwrap();
+            assert_eq!((answer.finish, answer.marked_end), (finish, true), "{word}");
+        }
+    }
+}
+
+#[test]
+fn a_document_with_usage_is_whole_without_saying_why_it_finished() {
+    let json = |message: &str, finish: &str, usage: &str| {
+        let json =
+            format!(r#"{{"choices":[{{"message":{message},"finish_reason":{finish}}}]{usage}}}"#);
+        judge_json(json.as_bytes(), 1).map(|answer| answer.marked_end)
+    };
+    let (said, usage) = (r#"{"content":"Hi"}"#, r#","usage":{"total_tokens":3}"#);
+    assert_eq!(json(said, r#""""#, usage), Ok(true));
+    assert_eq!(json(said, "null", usage), Ok(true));
+    assert_eq!(json(said, r#""""#, ""), Ok(false));
+    assert_eq!(json(r#"{"content":""}"#, r#""""#, usage), Ok(false));
+    let cut_call = r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"a"}}]}"#;
+    assert_eq!(json(cut_call, r#""""#, usage), Err(Fault::ToolArguments));
+}
+
+#[test]
+fn a_function_without_a_type_is_the_client_s() {
+    let server_tools = |tool: &str| {
+        let ask = ask(&format!(r#"{{"tools":[{tool}]}}"#));
+        ask.unwrap().server_tools
+    };
+    assert!(!server_tools(r#"{"function":{"name":"f"}}"#));
+    assert!(!server_tools(
+        r#"{"type":null,"function":{"name":"f","parameters":{}}}"#
+    ));
+    for tool in [
+        r#"{"function":{}}"#,
+        r#"{"function":{"name":"f"},"google_search":{}}"#,
+        r#"{"google_search":{}}"#,
+        r#"{"type":"web_search","function":{"name":"f"}}"#,
+        "{}",
+    ] {
+        assert!(server_tools(tool), "{tool}");
     }
 }

@@ -1,11 +1,14 @@
 //! Whether a completion is whole: chat completions, and the older text completions, whose choices
 //! hold `text` instead of a message.
 
-use crate::json::Reader;
-use crate::llm::fields::{self, Content, Said, read_members, read_word};
+use crate::json::{Malformed, Read, Reader};
+use crate::llm::fields::{
+    self, Arguments, Content, Said, Text, TextOrParts, read_members, read_word,
+};
+use crate::llm::finish::Reason;
 use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Fault, Finish, Listener, events};
+use crate::llm::{Answer, Fault, Finish, FinishWords, Listener, events};
 use crate::sse::Event;
 
 /// As many choices as OpenAI gives. Each piece is looked for among them, and an upstream chooses how
@@ -15,32 +18,57 @@ pub(super) const MAX_CHOICES: usize = 128;
 /// As many tools as a request to OpenAI may name, and so more calls in one choice than are made.
 pub(super) const MAX_TOOL_CALLS: usize = 128;
 
-/// What a `finish_reason` means. Absent, null and `""` are [`Reason::None`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(in crate::llm) enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Unknown,
+/// What a `finish_reason` means. Gateways hand on the words of the APIs behind them, in capitals or
+/// not.
+pub(in crate::llm) fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "stop" | "tool_calls" | "function_call" => Ok(Finish::Complete),
+        "length" => Ok(Finish::Length),
+        "content_filter" => Ok(Finish::Filtered),
+        _ => known_to_others(&word.to_ascii_lowercase()),
+    }
 }
 
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "stop" | "tool_calls" | "function_call" => Reason::Known(Finish::Complete),
-    "length" | "model_length" => Reason::Known(Finish::Length),
-    "content_filter" => Reason::Known(Finish::Filtered),
-    // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
-    _ => Reason::Unknown,
-});
+fn known_to_others(word: &str) -> Result<Finish, Fault> {
+    match word {
+        // Together: `eos`; Hugging Face, watsonx: `eos_token`; Anthropic: `end_turn`, `tool_use`;
+        // Cohere: `complete`, `tool_call`; Baidu: `normal`.
+        "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" | "complete" | "normal"
+        | "tool_call" | "tool_calls" | "tool_use" | "function_call" => Ok(Finish::Complete),
+        // Mistral: `model_length`; watsonx: `token_limit`.
+        "length"
+        | "max_tokens"
+        | "max_output_tokens"
+        | "model_length"
+        | "model_context_window_exceeded"
+        | "token_limit" => Ok(Finish::Length),
+        // Anthropic: `refusal`; Gemini: the next five; Zhipu: `sensitive`; Bedrock: the last two.
+        "content_filter"
+        | "refusal"
+        | "safety"
+        | "recitation"
+        | "blocklist"
+        | "prohibited_content"
+        | "spii"
+        | "sensitive"
+        | "content_filtered"
+        | "guardrail_intervened" => Ok(Finish::Filtered),
+        // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
+        _ => Err(Fault::UnknownFinish),
+    }
+}
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Object {
     #[default]
     Other,
+    /// The last chunk of a stream of Perplexity's.
+    Done,
     Error,
 }
 
 read_word!(Object, Object::Other, |word| match word {
+    "chat.completion.done" => Object::Done,
     "error" => Object::Error,
     _ => Object::Other,
 });
@@ -49,22 +77,28 @@ read_word!(Object, Object::Other, |word| match word {
 #[derive(Default)]
 struct Completion<'a> {
     error: Said,
+    errors: Said,
     object: Object,
-    choices: Vec<Choice<'a>>,
+    choices: Option<Vec<Choice<'a>>>,
+    usage: Reported,
+    /// Of what frameworks and gateways say in place of a completion.
+    detail: Said,
+    message: Said,
+    code: Said,
 }
 
-read_members!(Completion<'a>: error, object, choices);
+read_members!(Completion<'a>: error, errors, object, choices, usage, detail, message, code);
 
 #[derive(Default)]
 pub(in crate::llm) struct Choice<'a> {
     index: Option<u64>,
-    finish_reason: Reason,
+    finish_reason: Reason<'a>,
     /// In chunks.
     delta: Message<'a>,
     /// In whole completions. Perplexity's chunks have one as well, of all that came so far.
     message: Message<'a>,
     /// In text completions and their chunks.
-    text: Content<'a>,
+    text: Text<'a>,
     error: Said,
 }
 
@@ -72,15 +106,18 @@ read_members!(Choice<'a>: index, finish_reason, delta, message, text, error);
 
 #[derive(Default)]
 struct Message<'a> {
-    content: Content<'a>,
-    refusal: Said,
+    content: TextOrParts<'a>,
+    refusal: Text<'a>,
+    reasoning_content: TextOrParts<'a>,
     tool_calls: Vec<ToolCall<'a>>,
     function_call: Option<Function<'a>>,
     audio: Said,
     images: Said,
 }
 
-read_members!(Message<'a>: content, refusal, tool_calls, function_call, audio, images);
+read_members!(Message<'a>:
+    content, refusal, reasoning_content, tool_calls, function_call, audio, images
+);
 
 /// A tool call or a piece of one. A custom tool's input is free text, which nothing checks.
 #[derive(Default)]
@@ -94,10 +131,27 @@ read_members!(ToolCall<'a>: index, id, function);
 
 #[derive(Default)]
 struct Function<'a> {
-    arguments: Content<'a>,
+    name: Text<'a>,
+    arguments: Arguments<'a>,
 }
 
-read_members!(Function<'a>: arguments);
+read_members!(Function<'a>: name, arguments);
+
+/// Whether usage is reported: an object with something in it.
+#[derive(Clone, Copy, Default)]
+struct Reported(bool);
+
+impl<'a> Read<'a> for Reported {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        if json.peek() != Some(b'{') {
+            return json.skip();
+        }
+        json.each_member(&mut |_, json| {
+            self.0 = true;
+            json.skip()
+        })
+    }
+}
 
 impl<'a> Completion<'a> {
     /// # Errors
@@ -105,12 +159,25 @@ impl<'a> Completion<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
         let completion: Self = fields::parse_object(json)?;
         let errs = completion.error.0
+            || completion.errors.0
             || completion.object == Object::Error
-            || completion.choices.iter().any(Choice::errs);
+            || completion.choices().iter().any(Choice::errs);
         if errs {
             return Err(Fault::Error);
         }
+        if completion.choices().is_empty() && !completion.usage.0 {
+            if completion.detail.0 || completion.message.0 || completion.code.0 {
+                return Err(Fault::Error);
+            }
+            if completion.choices.is_none() {
+                return Err(Fault::Malformed);
+            }
+        }
         Ok(completion)
+    }
+
+    fn choices(&self) -> &[Choice<'a>] {
+        self.choices.as_deref().unwrap_or_default()
     }
 }
 
@@ -225,9 +292,17 @@ pub(in crate::llm) struct Choices {
     choices: Vec<ChoiceState>,
     /// What the choices hold.
     held: usize,
+    words: FinishWords,
 }
 
 impl Choices {
+    pub(in crate::llm) fn new(words: &FinishWords) -> Self {
+        Self {
+            words: words.clone(),
+            ..Self::default()
+        }
+    }
+
     /// Takes a choice of a chunk.
     pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
         let state = self.take(choice, &choice.delta)?;
@@ -270,28 +345,24 @@ impl Choices {
                 ..ChoiceState::default()
             }),
         };
-        state.refused |= message.refusal.0;
+        state.refused |= message.refusal.is_said();
         state.said |= message.content.is_said()
             || choice.text.is_said()
-            || message.refusal.0
+            || message.refusal.is_said()
             || !message.tool_calls.is_empty()
             || message.function_call.is_some()
             || message.audio.0
             || message.images.0;
-        match choice.finish_reason {
-            // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
-            Reason::None => {}
-            Reason::Known(finish) => {
-                state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
-            }
-            Reason::Unknown => return Err(Fault::UnknownFinish),
+        // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
+        if let Some(finish) = choice.finish_reason.finish(known, &self.words)? {
+            state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
         }
         Ok(state)
     }
 
     /// `marked` is whether the API's end marker was there.
     pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, Fault> {
-        if self.choices.is_empty() || !(0..u64::from(expected)).all(|index| self.has(index)) {
+        if self.choices.is_empty() || !self.are_all_there(expected) {
             return Err(Fault::Choices);
         }
         for state in &self.choices {
@@ -321,8 +392,25 @@ impl Choices {
         self.choices.is_empty()
     }
 
-    fn has(&self, index: u64) -> bool {
-        self.choices.iter().any(|state| state.index == index)
+    fn are_all_there(&self, expected: u32) -> bool {
+        let has = |index| self.choices.iter().any(|state| state.index == index);
+        (0..u64::from(expected)).all(has)
+    }
+
+    /// Whether there are as many as expected, and all are finished.
+    fn are_finished(&self, expected: u32) -> bool {
+        let mut choices = self.choices.iter();
+        !self.choices.is_empty()
+            && choices.all(|state| state.finish.is_some())
+            && self.are_all_there(expected)
+    }
+
+    /// Of a document that reports usage: what says something is finished, even where it does not
+    /// say why (Snowflake). A document cannot be cut without anybody seeing it.
+    fn settle(&mut self) {
+        for state in self.choices.iter_mut().filter(|state| state.said) {
+            state.finish = state.finish.or(Some(Finish::Complete));
+        }
     }
 }
 
@@ -337,21 +425,27 @@ impl Choice<'_> {
 
     /// Tells the text that this piece adds.
     pub(in crate::llm) fn tell(&self, listener: Listener<'_>) {
-        for content in [&self.delta.content, &self.text] {
-            if let Some(text) = content.as_str() {
-                listener(self.index.unwrap_or(0), text);
-            }
+        let texts = [self.delta.content.as_str(), self.text.as_str()];
+        for text in texts.into_iter().flatten() {
+            listener(self.index.unwrap_or(0), text);
         }
     }
 }
 
 /// Judges a whole completion. White space around it is fine: DeepSeek sends blank lines first, to
 /// keep the connection alive.
-pub(super) fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault> {
+pub(super) fn judge(
+    json: &[u8],
+    expected_choices: u32,
+    words: &FinishWords,
+) -> Result<Answer, Fault> {
     let completion = Completion::parse(json)?;
-    let mut choices = Choices::default();
-    for choice in &completion.choices {
+    let mut choices = Choices::new(words);
+    for choice in completion.choices() {
         choices.take_whole(choice)?;
+    }
+    if completion.usage.0 {
+        choices.settle();
     }
     choices.answer(expected_choices, true)
 }
@@ -359,18 +453,57 @@ pub(super) fn judge(json: &[u8], expected_choices: u32) -> Result<Answer, Fault>
 /// Judges a stream of chunks.
 #[derive(Debug)]
 pub(super) struct Stream {
-    expected_choices: u32,
+    expected: Expected,
     choices: Choices,
-    done: bool,
+    end: End,
+}
+
+/// How many choices there will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Exactly(u32),
+    /// The request could not be read, so that more may be to come.
+    AtLeast(u32),
+}
+
+/// How far a stream is from its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    /// Something is missing.
+    ToCome,
+    /// Every choice has finished, and the usage came with the last finish or after it: whole, also
+    /// for those that never send the end marker (Perplexity, GPUStack). Other chunks may follow.
+    Finished,
+    /// The end marker has come: `[DONE]`, or the last chunk of Perplexity's.
+    Marked,
 }
 
 impl Stream {
-    pub(super) fn new(expected_choices: u32) -> Self {
+    pub(super) fn new(expected: Expected, words: &FinishWords) -> Self {
         Self {
-            expected_choices,
-            choices: Choices::default(),
-            done: false,
+            expected,
+            choices: Choices::new(words),
+            end: End::ToCome,
         }
+    }
+
+    fn take(&mut self, chunk: &Completion<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+        for choice in chunk.choices() {
+            self.choices.take_piece(choice)?;
+            choice.tell(listener);
+        }
+        let is_finished = || match self.expected {
+            Expected::Exactly(count) => self.choices.are_finished(count),
+            Expected::AtLeast(_) => false,
+        };
+        if chunk.object == Object::Done {
+            self.end = End::Marked;
+        } else if chunk.usage.0 && is_finished() {
+            self.end = End::Finished;
+        } else if !chunk.choices().is_empty() {
+            self.end = End::ToCome;
+        }
+        Ok(())
     }
 }
 
@@ -380,22 +513,20 @@ impl EventJudge for Stream {
             return Err(Fault::Error);
         }
         if event.data == events::DONE {
-            self.done = true;
+            self.end = End::Marked;
             return Ok(());
         }
         let chunk = Completion::parse(event.data)?;
-        if self.done {
-            return Err(Fault::AfterEnd);
+        match self.end {
+            End::ToCome | End::Finished => self.take(&chunk, listener),
+            // Usage, and nothing else: those who stop at the end marker do without.
+            End::Marked if chunk.choices().is_empty() && chunk.usage.0 => Ok(()),
+            End::Marked => Err(Fault::AfterEnd),
         }
-        for choice in &chunk.choices {
-            self.choices.take_piece(choice)?;
-            choice.tell(listener);
-        }
-        Ok(())
     }
 
     fn is_over(&self) -> bool {
-        self.done
+        self.end == End::Marked
     }
 
     fn held_bytes(&self) -> usize {
@@ -403,6 +534,7 @@ impl EventJudge for Stream {
     }
 
     fn finish(&self) -> Result<Answer, Fault> {
-        self.choices.answer(self.expected_choices, self.done)
+        let (Expected::Exactly(count) | Expected::AtLeast(count)) = self.expected;
+        self.choices.answer(count, self.end != End::ToCome)
     }
 }

@@ -1,28 +1,26 @@
 //! Whether a response is whole: the object, and the stream that ends with it.
 
 use super::super::fields;
-use super::response::{Item, Output, Response};
+use super::response::{Item, MAX_OPEN_ITEMS, Output, Response};
 use crate::llm::fields::{Content, Said, read_members, read_word};
 use crate::llm::held::list_bytes;
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Fault, Finish, Listener};
+use crate::llm::{Answer, Fault, Finish, FinishWords, Listener};
 use crate::sse::Event;
 
-/// More output items at work at one time than any provider has.
-const MAX_OPEN_ITEMS: usize = 1_024;
-
 /// Judges a response that came as JSON.
-pub(super) fn judge(json: &[u8]) -> Result<Answer, Fault> {
-    let response: Response = fields::parse_object(json)?;
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+    let response: Response<'_> = fields::parse_object(json)?;
     if response.output.is_none() && !response.errs() {
         return Err(Fault::Malformed);
     }
-    response.answer(false)
+    response.answer(false, words)
 }
 
 /// Judges a stream of response events.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
+    words: FinishWords,
     /// The output items that were added and are not done.
     open: Vec<OpenItem>,
     /// What the items that are done come to.
@@ -60,28 +58,39 @@ impl EventJudge for Stream {
             Kind::ItemAdded => self.open(output_index),
             Kind::ItemDone => self.close(output_index, &data.item.ok_or(Fault::Malformed)?),
             Kind::Text => {
-                listener(output_index, data.delta.as_str().unwrap_or_default());
+                listener(output_index, data.delta.as_str().ok_or(Fault::Malformed)?);
                 Ok(())
             }
             Kind::Arguments => {
-                self.count_arguments(output_index, data.delta.as_str().unwrap_or_default());
+                let piece = data.delta.as_str().ok_or(Fault::Malformed)?;
+                self.count_arguments(output_index, piece);
                 Ok(())
             }
             Kind::Completed | Kind::Incomplete => {
                 let response = data.response.ok_or(Fault::Malformed)?;
-                let answer = response.answer(kind == Kind::Incomplete)?;
-                if answer.finish == Finish::Complete && !self.open.is_empty() {
+                let answer = response.answer(kind == Kind::Incomplete, &self.words)?;
+                // What the response has finished is done, whether or not an event said so:
+                // of several MCP servers, some are left open.
+                let is_done = |open: &OpenItem| response.has_finished(open.output_index);
+                if answer.finish == Finish::Complete && !self.open.iter().all(is_done) {
                     return Err(Fault::Unfinished);
                 }
                 self.end = Some(answer);
                 Ok(())
             }
-            Kind::None | Kind::Error | Kind::Other => Ok(()),
+            // `{"detail": ...}`, say.
+            Kind::None => Err(Fault::Malformed),
+            Kind::Error | Kind::Other => Ok(()),
         }
     }
 
     fn held_bytes(&self) -> usize {
         list_bytes(&self.open)
+    }
+
+    /// `[DONE]` may follow, which says nothing.
+    fn is_over(&self) -> bool {
+        self.end.is_some()
     }
 
     fn finish(&self) -> Result<Answer, Fault> {
@@ -97,6 +106,13 @@ impl EventJudge for Stream {
 }
 
 impl Stream {
+    pub(super) fn new(words: FinishWords) -> Self {
+        Self {
+            words,
+            ..Self::default()
+        }
+    }
+
     fn open(&mut self, output_index: u64) -> Result<(), Fault> {
         if self.open.len() >= MAX_OPEN_ITEMS {
             return Err(Fault::Choices);
@@ -144,7 +160,7 @@ struct Data<'a> {
     output_index: Option<u64>,
     delta: Content<'a>,
     item: Option<Item<'a>>,
-    response: Option<Response>,
+    response: Option<Response<'a>>,
 }
 
 read_members!(Data<'a>: r#type as "type", error, output_index, delta, item, response);

@@ -4,62 +4,65 @@
 //! elements of a hostile answer take no more memory than one.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::fields::{Content, Said, each_object, read_members, read_word};
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::fields::{Arguments, Said, Text, each_object, read_members, read_word};
+use crate::llm::finish::Reason;
+use crate::llm::{Answer, Fault, Finish, FinishWords};
 
 /// A `response`, as far as the judge looks.
 #[derive(Default)]
-pub(super) struct Response {
+pub(super) struct Response<'a> {
     r#type: Object,
     object: Object,
     error: Said,
     status: Status,
-    incomplete_details: IncompleteDetails,
+    incomplete_details: IncompleteDetails<'a>,
     pub(super) output: Option<Output>,
     /// Azure.
     content_filters: ContentFilters,
 }
 
-read_members!(Response:
+read_members!(Response<'a>:
     r#type as "type", object, error, status, incomplete_details, output, content_filters
 );
 
 #[derive(Default)]
-struct IncompleteDetails {
-    reason: Reason,
+struct IncompleteDetails<'a> {
+    reason: Reason<'a>,
 }
 
-read_members!(IncompleteDetails: reason);
+read_members!(IncompleteDetails<'a>: reason);
 
-impl Response {
+impl Response<'_> {
     pub(super) fn errs(&self) -> bool {
         self.error.0 || self.object == Object::Error || self.r#type == Object::Error
     }
 
+    /// Whether the item at this place is there, and at its end.
+    pub(super) fn has_finished(&self, output_index: u64) -> bool {
+        let place = usize::try_from(output_index).unwrap_or(usize::MAX);
+        let finished = self.output.as_ref().map(|output| &output.finished);
+        finished.and_then(|finished| finished.get(place)) == Some(&true)
+    }
+
     /// `cut` is whether the event that holds it says that it is incomplete.
-    pub(super) fn answer(&self, cut: bool) -> Result<Answer, Fault> {
+    pub(super) fn answer(&self, cut: bool, words: &FinishWords) -> Result<Answer, Fault> {
         if self.errs() {
             return Err(Fault::Error);
         }
+        let reason = self.incomplete_details.reason.finish(known, words)?;
         let status = match self.status {
-            Status::Completed | Status::None
-                if cut || self.incomplete_details.reason != Reason::None =>
-            {
-                Status::Incomplete
-            }
+            Status::Completed | Status::None if cut || reason.is_some() => Status::Incomplete,
             status => status,
         };
         let finish = match status {
             Status::None | Status::Completed => Finish::Complete,
-            Status::Incomplete => match self.incomplete_details.reason {
-                Reason::Known(finish) => finish,
-                Reason::None | Reason::Unknown => return Err(Fault::UnknownFinish),
-            },
+            Status::Incomplete => reason.ok_or(Fault::UnknownFinish)?,
             Status::Running => return Err(Fault::Unfinished),
             Status::Failed => return Err(Fault::Error),
             Status::Unknown => return Err(Fault::UnknownFinish),
         };
-        let output = self.output.unwrap_or_default();
+        let nothing = Output::default();
+        let output = self.output.as_ref().unwrap_or(&nothing);
         let filtered = match self.content_filters.blocked {
             true => Finish::Filtered,
             false => Finish::Complete,
@@ -106,25 +109,23 @@ read_word!(Status, Status::None, |word| match word {
     _ => Status::Unknown,
 });
 
-/// The `reason` in `incomplete_details`.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Reason {
-    #[default]
-    None,
-    Known(Finish),
-    Unknown,
+/// What the `reason` in `incomplete_details` means.
+fn known(word: &str) -> Result<Finish, Fault> {
+    match word {
+        "max_output_tokens" => Ok(Finish::Length),
+        "content_filter" => Ok(Finish::Filtered),
+        _ => Err(Fault::UnknownFinish),
+    }
 }
 
-read_word!(Reason, Reason::None, |word| match word {
-    "" => Reason::None,
-    "max_output_tokens" => Reason::Known(Finish::Length),
-    "content_filter" => Reason::Known(Finish::Filtered),
-    _ => Reason::Unknown,
-});
+/// More items than any provider has at work at one time.
+pub(super) const MAX_OPEN_ITEMS: usize = 1_024;
 
 /// What the output items come to.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct Output {
+    /// Of the first items of a list whether each is at its end, whatever that is.
+    finished: Vec<bool>,
     pub(super) said: bool,
     refused: bool,
     cut: bool,
@@ -163,6 +164,15 @@ impl Output {
         }
     }
 
+    /// Takes the next item of a list.
+    fn take_next(&mut self, item: &Item<'_>) {
+        if self.finished.len() < MAX_OPEN_ITEMS {
+            let is_finished = !matches!(item.status, Status::Running | Status::Unknown);
+            self.finished.push(is_finished);
+        }
+        self.take(item);
+    }
+
     pub(super) fn finish(&self) -> Result<Finish, Fault> {
         match self {
             Self {
@@ -182,7 +192,7 @@ pub(super) struct Item<'a> {
     r#type: ItemType,
     status: Status,
     content: Parts,
-    pub(super) arguments: Content<'a>,
+    pub(super) arguments: Arguments<'a>,
 }
 
 read_members!(Item<'a>: r#type as "type", status, content, arguments);
@@ -225,12 +235,12 @@ struct Parts {
 }
 
 #[derive(Default)]
-struct Part {
+struct Part<'a> {
     r#type: PartType,
-    text: Said,
+    text: Text<'a>,
 }
 
-read_members!(Part: r#type as "type", text);
+read_members!(Part<'a>: r#type as "type", text);
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum PartType {
@@ -264,7 +274,7 @@ impl<'a> Read<'a> for Output {
         each_object(json, &mut |json| {
             let mut item = Item::default();
             item.read(json)?;
-            self.take(&item);
+            self.take_next(&item);
             Ok(())
         })
     }
@@ -276,7 +286,7 @@ impl<'a> Read<'a> for Parts {
             let mut part = Part::default();
             part.read(json)?;
             self.refused |= part.r#type == PartType::Refusal;
-            self.said |= part.r#type != PartType::Text || part.text.0;
+            self.said |= part.r#type != PartType::Text || part.text.is_said();
             Ok(())
         })
     }

@@ -119,7 +119,8 @@ fn a_stream_without_its_last_event_is_not_finished() {
     for events in [&EVENTS[..4], &[][..], &["[DONE]"], &[CREATED, "[DONE]"]] {
         assert_eq!(stream_of(events), Err(Fault::Unfinished), "{events:?}");
     }
-    let open = [CREATED, ADDED, COMPLETED];
+    let added = ADDED.replace("\"output_index\":0", "\"output_index\":1");
+    let open = [CREATED, &added, COMPLETED];
     assert_eq!(stream_of(&open), Err(Fault::Unfinished));
 }
 
@@ -162,7 +163,7 @@ fn what_is_not_a_stream_of_responses_is_a_fault() {
     for (rest, fault) in [
         ("{\"error\":1}\n", Fault::StrayLines),
         ("data: {\"type\"", Fault::Pending),
-        ("data: [DONE]\n", Fault::Pending),
+        ("data: [DON\n", Fault::Pending),
         ("data: no\n\n", Fault::Malformed),
         ("data: {\"type\":\"\u{1}\"}\n\n", Fault::Malformed),
         ("data: {\"output_index\":\"0\"}\n\n", Fault::Malformed),
@@ -655,4 +656,57 @@ fn zero_usage_changes_the_usage_of_the_last_event_and_no_other_byte() {
     let mut expected = json;
     expected["usage"] = json!({"input_tokens": 0, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 0, "total_tokens": 0, "cost": 0});
     assert_eq!(String::from_utf8(zeroed).unwrap(), expected.to_string());
+}
+
+#[test]
+fn an_open_item_is_done_where_the_final_output_has_finished_it() {
+    let ended = |output: Value| {
+        let added = json!({"type": "response.output_item.added", "output_index": 1,
+            "item": {"id": "c", "type": "mcp_call", "status": "in_progress"}});
+        let end = json!({"type": "response.completed", "response": response(output)});
+        let (added, end) = (added.to_string(), end.to_string());
+        stream_of(&[CREATED, ADDED, TEXT, DONE, &added, &end])
+    };
+    let message = json!({"type": "message", "status": "completed",
+        "content": [{"type": "output_text", "text": "Hi"}]});
+    let call = |status: &str| json!({"type": "mcp_call", "status": status, "arguments": "{}"});
+    assert_eq!(ended(json!([message, call("completed")])), Ok(WHOLE));
+    assert_eq!(
+        ended(json!([message, {"type": "mcp_list_tools"}])),
+        Ok(WHOLE)
+    );
+    for open in [
+        json!([message]),
+        json!([call("completed")]),
+        json!([message, call("in_progress")]),
+        json!([message, call("new")]),
+    ] {
+        assert_eq!(ended(open.clone()), Err(Fault::Unfinished), "{open}");
+    }
+}
+
+#[test]
+fn a_namespace_is_the_client_s_if_all_it_holds_is() {
+    let server_tools = |tools: &str| {
+        let ask = ask(&format!(
+            r#"{{"tools":[{{"type":"namespace","name":"mcp__files","tools":{tools}}}]}}"#
+        ));
+        ask.unwrap().server_tools
+    };
+    assert!(!server_tools(r#"[{"type":"function","name":"read"}]"#));
+    assert!(!server_tools(r#"[{"type":"function"},{"type":"custom"}]"#));
+    for tools in [
+        "[]",
+        "null",
+        "{}",
+        r#""all""#,
+        r#"[{"type":"function"},{"type":"web_search"}]"#,
+        r#"[{"type":"web_search"},{"type":"function"}]"#,
+        r#"[{"type":"namespace","tools":[{"type":"function"}]}]"#,
+        r#"[{"Type":"web_search"}]"#,
+    ] {
+        assert!(server_tools(tools), "{tools}");
+    }
+    let mcp = r#"{"tools":[{"type":"mcp","tools":[{"type":"function"}]}]}"#;
+    assert!(ask(mcp).unwrap().server_tools);
 }

@@ -156,7 +156,7 @@ fn faults_of_a_stream() {
     for (text, fault) in [
         ("event: error\ndata: {}\n\n", Fault::Error),
         ("data: [DONE]\n\ndata: {}\n\n", Fault::AfterEnd),
-        ("data: [DONE]", Fault::Pending),
+        ("data: [DON", Fault::Pending),
         ("{\"errors\":[]}\n", Fault::StrayLines),
     ] {
         assert_eq!(
@@ -186,7 +186,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
         assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
         assert_eq!(told, "Héllo");
         let cut = judge_as(Framing::Sse, head).is_ok_and(|answer| answer.marked_end);
-        assert_eq!(cut, at == stream.len(), "cut at {at}");
+        assert_eq!(cut, at + 2 >= stream.len(), "cut at {at}");
     }
 }
 
