@@ -7,6 +7,7 @@ use crate::llm::held::list_bytes;
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, Listener};
 use crate::sse::Event;
+use crate::steps;
 
 /// More output items at work at one time than any provider has.
 const MAX_OPEN_ITEMS: usize = 1_024;
@@ -111,6 +112,7 @@ impl Stream {
     fn close(&mut self, output_index: u64, item: &Item<'_>) -> Result<(), Fault> {
         self.done.take(item);
         let place = |open: &OpenItem| open.output_index == output_index;
+        steps::take(self.open.len());
         let Some(place) = self.open.iter().position(place) else {
             return Ok(());
         };
@@ -130,6 +132,7 @@ impl Stream {
 
     fn count_arguments(&mut self, output_index: u64, piece: &str) {
         let place = |open: &&mut OpenItem| open.output_index == output_index;
+        steps::take(self.open.len());
         if let Some(open) = self.open.iter_mut().find(place) {
             open.argument_bytes = open.argument_bytes.saturating_add(piece.len());
         }
