@@ -11,6 +11,8 @@
 
 use std::mem;
 
+use crate::steps;
+
 mod history;
 mod inflate;
 mod xxh64;
@@ -201,8 +203,9 @@ impl Effort {
     const FREE: usize = 128 << 10;
     const PER_BYTE: usize = 32;
 
-    fn spend(&mut self, steps: usize) {
-        self.spent = self.spent.saturating_add(steps);
+    fn spend(&mut self, spent: usize) {
+        steps::take(spent);
+        self.spent = self.spent.saturating_add(spent);
     }
 
     fn allow(&mut self, decoded: usize) {

@@ -15,6 +15,8 @@
 
 use std::cmp::Ordering;
 
+use crate::steps;
+
 mod edit;
 mod elements;
 mod fold;
@@ -173,6 +175,7 @@ impl Member {
 /// Not inlined: a sort has it at dozens of places. Most names are told apart by how they begin.
 #[inline(never)]
 fn by_name(a: &Member, b: &Member, out: &[u8]) -> Ordering {
+    steps::take(1 + (a.name_end - a.start) / 8);
     a.beginning
         .cmp(&b.beginning)
         .then_with(|| unquoted(a.name(out)).cmp(unquoted(b.name(out))))
@@ -372,6 +375,7 @@ impl Writer<'_> {
         scratch.clear();
         // All of it at once, and no more: a prompt is long, and growing would double it.
         let length = out.len().saturating_sub(body_start);
+        steps::take(length);
         if scratch.capacity() < length {
             *scratch = Vec::new();
             scratch.reserve_exact(length);
@@ -409,6 +413,7 @@ impl Writer<'_> {
         self.out.push(b'"');
         loop {
             let (plain, tail) = split_plain(self.rest);
+            steps::take(1 + plain.len());
             self.out.extend_from_slice(plain);
             self.rest = tail;
             if self.take(b'"') {

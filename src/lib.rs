@@ -28,3 +28,7 @@ mod protobuf;
 pub mod random;
 pub mod shares;
 pub mod sse;
+#[cfg(fuzzing)]
+pub mod steps;
+#[cfg(not(fuzzing))]
+mod steps;

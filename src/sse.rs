@@ -14,6 +14,8 @@ use std::mem;
 
 use memchr::{memchr, memchr2};
 
+use crate::steps;
+
 /// One dispatched event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Event<'a> {
@@ -150,6 +152,7 @@ impl Parser {
                 Line::NoEffect => {}
             }
         }
+        steps::take(rest.len());
         self.line.extend_from_slice(rest);
         self.keep_event(lent.event);
         self.keep_data(lent.data);
@@ -223,6 +226,7 @@ impl Parser {
     /// gives the line without it. `None` if there is no line end.
     fn split_line<'c>(&mut self, bytes: &'c [u8]) -> Option<(&'c [u8], &'c [u8])> {
         let (line, tail) = bytes.split_at_checked(memchr2(b'\r', b'\n', bytes)?)?;
+        steps::take(1 + line.len());
         let (end, tail) = tail.split_first()?;
         if *end == b'\n' {
             return Some((line, tail));

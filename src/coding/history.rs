@@ -1,6 +1,7 @@
 //! What was decoded last: what a compressed text refers back to.
 
 use super::CodingFault;
+use crate::steps;
 
 /// The last bytes that were decoded, of which the newest are still to be handed out.
 #[derive(Debug)]
@@ -33,6 +34,7 @@ impl History {
     /// Says again what was said so many bytes ago. What is said again may itself be a part of that.
     /// `None` if it reaches too far back.
     pub(super) fn repeat(&mut self, distance: usize, length: usize) -> Option<()> {
+        steps::take(length);
         if distance == 0 || distance > self.reach {
             return None;
         }
@@ -75,6 +77,7 @@ impl History {
         // Rarely enough for the copying to stay in proportion.
         let surplus = self.bytes.len().saturating_sub(self.reach);
         if surplus >= self.reach / 4 + STEP_BYTES {
+            steps::take(self.bytes.len());
             self.bytes.drain(..surplus);
             self.fresh = self.bytes.len();
         }

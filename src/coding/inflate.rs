@@ -9,6 +9,7 @@ use std::fmt;
 use zlib_rs::{Inflate as Stream, InflateFlush, Status};
 
 use super::{CodingFault, Effort};
+use crate::steps;
 
 /// A zlib or gzip stream, on its way through its window.
 pub(super) struct Inflate {
@@ -53,6 +54,7 @@ impl Inflate {
             let status = self.stream.decompress(input, step, InflateFlush::Block);
             let taken = self.stream.total_in().saturating_sub(taken) as usize;
             let given = self.stream.total_out().saturating_sub(given) as usize;
+            steps::take(1 + taken + given);
             *input = input.get(taken..).unwrap_or_default();
             let fresh = self.step.get(..given).unwrap_or_default();
             *left = left.checked_sub(given).ok_or(CodingFault::TooLarge)?;

@@ -11,6 +11,7 @@ use std::cmp::Ordering;
 use super::fold::is_misspelled;
 use super::lexical::{split_escape, split_number, split_plain, split_space};
 use super::string::push_raw;
+use crate::steps;
 
 /// It is not JSON, or not of the shape that is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +113,7 @@ impl<'a> Reader<'a> {
         }
         let mut seen = 0_u64;
         self.each_member(&mut |name, json| {
+            steps::take(wanted.len());
             let place = wanted.iter().position(|(wanted, _)| *wanted == name);
             let Some((place, (_, value))) = place.and_then(|at| Some((at, wanted.get_mut(at)?)))
             else {
@@ -140,6 +142,7 @@ impl<'a> Reader<'a> {
         self.expect(b'{')?;
         let mut open = self.peek() != Some(b'}');
         while open {
+            steps::take(1);
             self.peek();
             let name = self.string()?;
             self.peek();
@@ -165,6 +168,7 @@ impl<'a> Reader<'a> {
         self.expect(b'[')?;
         let mut open = self.peek() != Some(b']');
         while open {
+            steps::take(1);
             take(self)?;
             open = self.peek() == Some(b',');
             if open {

@@ -25,6 +25,7 @@ use super::{
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
 use crate::sse::Event;
+use crate::steps;
 
 /// More candidates than the API gives; what claims more is not worth the memory.
 const MAX_CANDIDATES: usize = 128;
@@ -366,6 +367,7 @@ impl Stream {
     }
 
     fn state(&mut self, index: u64) -> Result<&mut CandidateState, Fault> {
+        steps::take(self.candidates.len());
         let place = self.candidates.iter().position(|c| c.index == index);
         let place = match place {
             Some(place) => place,

@@ -41,6 +41,7 @@
 //!
 //! Not looked for is an answer that starts over in small pieces, which no piece tells by itself.
 
+use crate::steps;
 use std::mem;
 
 use crc32fast::Hasher;
@@ -72,6 +73,7 @@ impl Stutter {
         if text.is_empty() {
             return;
         }
+        steps::take(self.choices.len());
         let known = self.choices.iter().position(|known| known.index == choice);
         let place = known.unwrap_or(self.choices.len());
         if place >= MAX_CHOICES {

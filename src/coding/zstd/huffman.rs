@@ -3,6 +3,7 @@
 use super::bits::Backward;
 use super::fse::Table;
 use crate::coding::Effort;
+use crate::steps;
 
 /// A code: for each value of the next bits a symbol, and how many of them it takes.
 #[derive(Debug)]
@@ -70,6 +71,7 @@ impl Huffman {
     /// Decodes so many symbols, which are all that there is.
     pub(super) fn decode(&self, bytes: &[u8], count: usize, out: &mut Vec<u8>) -> Option<()> {
         let mut bits = Backward::new(bytes)?;
+        steps::take(count);
         for _ in 0..count {
             let (symbol, length) = *self.entries.get(bits.peek(self.bits) as usize)?;
             bits.skip(u32::from(length));

@@ -5,6 +5,7 @@ use super::bits::Backward;
 use super::fse::Table;
 use crate::coding::Effort;
 use crate::coding::history::History;
+use crate::steps;
 
 /// The tables for numbers of literals, distances, and lengths of what is said again. Blocks may use
 /// those of the one before.
@@ -117,6 +118,7 @@ pub(super) fn run(
     let mut lengths_place = lengths_table.begin(&mut bits);
     let mut rest = literals;
     for left in (0..count).rev() {
+        steps::take(1);
         let code = u32::from(distances_table.symbol(distances_place)?);
         let distance = (1_u64 << code) + u64::from(bits.take(code));
         let (base, more) = length(lengths_table.symbol(lengths_place)?)?;

@@ -7,6 +7,7 @@ use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, FinishWords, Listener};
 use super::{Block, ToolCall, known, parses};
 use crate::sse;
+use crate::steps;
 
 /// More blocks and calls than any message has; what claims more is not worth the memory.
 pub(super) const MAX_BLOCKS: usize = 1_024;
@@ -200,6 +201,7 @@ impl Stream {
 
     /// Where the call of that index is among those that are open.
     fn open_call(&self, index: u64) -> Option<usize> {
+        steps::take(self.open_calls.len());
         self.open_calls.iter().position(|(open, _)| *open == index)
     }
 

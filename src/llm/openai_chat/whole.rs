@@ -10,6 +10,7 @@ use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, FinishWords, Listener, events};
 use crate::sse::Event;
+use crate::steps;
 
 /// As many choices as OpenAI gives. Each piece is looked for among them, and an upstream chooses how
 /// many there are: what claims more is not worth the time and the memory.
@@ -337,6 +338,7 @@ impl Choices {
         message: &Message<'_>,
     ) -> Result<&mut ChoiceState, Fault> {
         let index = choice.index.unwrap_or(0);
+        steps::take(self.choices.len());
         let state = match self.choices.iter().position(|state| state.index == index) {
             Some(place) => self.choices.get_mut(place).ok_or(Fault::Choices)?,
             None if self.choices.len() >= MAX_CHOICES => return Err(Fault::Choices),

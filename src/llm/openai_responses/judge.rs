@@ -7,6 +7,7 @@ use crate::llm::held::list_bytes;
 use crate::llm::judge::EventJudge;
 use crate::llm::{Answer, Fault, Finish, FinishWords, Listener};
 use crate::sse::Event;
+use crate::steps;
 
 /// Judges a response that came as JSON.
 pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
@@ -127,6 +128,7 @@ impl Stream {
     fn close(&mut self, output_index: u64, item: &Item<'_>) -> Result<(), Fault> {
         self.done.take(item);
         let place = |open: &OpenItem| open.output_index == output_index;
+        steps::take(self.open.len());
         let Some(place) = self.open.iter().position(place) else {
             return Ok(());
         };
@@ -146,6 +148,7 @@ impl Stream {
 
     fn count_arguments(&mut self, output_index: u64, piece: &str) {
         let place = |open: &&mut OpenItem| open.output_index == output_index;
+        steps::take(self.open.len());
         if let Some(open) = self.open.iter_mut().find(place) {
             open.argument_bytes = open.argument_bytes.saturating_add(piece.len());
         }

@@ -3,14 +3,19 @@
 #![no_main]
 
 use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Form, Framing};
+use envoy_llm_cache::steps;
 use libfuzzer_sys::fuzz_target;
 
 fn judge(api: Api, ask: &Ask, framing: Framing, body: &[u8], size: usize) -> Result<Answer, Fault> {
+    steps::taken();
     let mut judge = api.judge(ask, framing);
     for chunk in body.chunks(size) {
         judge.feed(chunk, &mut |_, _| {})?;
     }
-    judge.finish(body)
+    let answer = judge.finish(body);
+    let steps = steps::taken();
+    assert!(steps <= 256 * body.len() + 4_096, "{steps} steps for {} bytes", body.len());
+    answer
 }
 
 fuzz_target!(|data: &[u8]| {

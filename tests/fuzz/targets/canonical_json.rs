@@ -4,10 +4,16 @@
 use envoy_llm_cache::config::{Exclude, KeySettings};
 use envoy_llm_cache::json::{Change, Edit, Pointer, canonicalize, string_value};
 use envoy_llm_cache::llm::Api;
+use envoy_llm_cache::steps;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
-    if let Ok(canonical) = canonicalize(data, &[]) {
+    steps::taken();
+    let canonical = canonicalize(data, &[]);
+    let steps = steps::taken();
+    // Names are sorted, and what is sorted is copied, at most once for each level.
+    assert!(steps <= 256 * data.len() + 4_096, "{steps} steps for {} bytes", data.len());
+    if let Ok(canonical) = canonical {
         let again = canonicalize(canonical.as_bytes(), &[]).expect("canonical is JSON");
         assert_eq!(again.as_bytes(), canonical.as_bytes());
         for (name, value) in canonical.members() {

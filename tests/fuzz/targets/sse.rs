@@ -2,14 +2,18 @@
 #![no_main]
 
 use envoy_llm_cache::sse::Parser;
+use envoy_llm_cache::steps;
 use libfuzzer_sys::fuzz_target;
 
 fn events(data: &[u8], size: usize) -> (Vec<(Vec<u8>, Vec<u8>)>, impl PartialEq + std::fmt::Debug) {
     let mut parser = Parser::new();
     let mut events = Vec::new();
+    steps::taken();
     for chunk in data.chunks(size) {
         parser.feed(chunk, |e| events.push((e.event.to_vec(), e.data.to_vec())));
     }
+    let steps = steps::taken();
+    assert!(steps <= 8 * data.len() + 64, "{steps} steps for {} bytes", data.len());
     (events, parser.finish())
 }
 
