@@ -16,7 +16,7 @@ use super::documents::{self, Object};
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, Events, Lines};
 use super::meaning::{Meaning, Says};
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, number_member};
 use crate::http;
@@ -354,7 +354,7 @@ fn zero_usage(document: &mut Object) -> bool {
     let response = response
         .and_then(|response| response.get_mut("meta"))
         .is_some_and(zero_meta);
-    usage | delta | meta | response
+    usage | delta | meta | response | zero_beside(document)
 }
 
 fn zero_meta(meta: &mut Value) -> bool {

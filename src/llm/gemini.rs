@@ -15,7 +15,7 @@ use super::documents;
 use super::fields::{self, Content, Said, read_members, read_word};
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
 use crate::json::Canonical;
@@ -75,7 +75,7 @@ impl Protocol for Gemini {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         documents::rewrite(answer, form.framing, &mut |chunk| {
-            chunk.get_mut("usageMetadata").is_some_and(zero)
+            chunk.get_mut("usageMetadata").is_some_and(zero) | zero_beside(chunk)
         })
     }
 

@@ -11,7 +11,7 @@ use super::documents;
 use super::fields::{self, Content, Listed, Said, read_members, read_word};
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{Answer, Ask, Fault, Finish, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit};
 use crate::http;
 use crate::json::{Canonical, Reader};
@@ -75,7 +75,7 @@ impl Protocol for Ollama {
         documents::rewrite(answer, form.framing, &mut |response| {
             let counts = ["prompt_eval_count", "eval_count"];
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
-            zeroed.contains(&true)
+            zeroed.contains(&true) | zero_beside(response)
         })
     }
 
