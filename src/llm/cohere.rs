@@ -19,7 +19,7 @@ use super::finish::Reason;
 use super::judge::{Document, Events, Lines};
 use super::meaning::{Meaning, Says};
 use super::paths::split_query;
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{
     Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
 };
@@ -361,7 +361,7 @@ pub(super) fn zero_usage(document: &mut Object) -> bool {
     let response = response
         .and_then(|response| response.get_mut("meta"))
         .is_some_and(zero_meta);
-    usage | delta | meta | response
+    usage | delta | meta | response | zero_beside(document)
 }
 
 fn zero_meta(meta: &mut Value) -> bool {

@@ -18,7 +18,7 @@ use super::finish::Reason;
 use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{
     Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
 };
@@ -102,7 +102,7 @@ impl Protocol for Gemini {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         documents::rewrite(answer, form.framing, &mut |chunk| {
-            chunk.get_mut("usageMetadata").is_some_and(zero)
+            chunk.get_mut("usageMetadata").is_some_and(zero) | zero_beside(chunk)
         })
     }
 

@@ -52,7 +52,7 @@ impl Protocol for Json {
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
         match form.framing {
             Framing::Json => {
-                usage::zero_document(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
+                usage::zero_places(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
             }
             _ => Err(Lossy::Unsupported),
         }

@@ -15,7 +15,7 @@ use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
 use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
-use super::usage::zero;
+use super::usage::{zero, zero_beside};
 use super::{
     Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
     Unfit, is_flag,
@@ -101,7 +101,7 @@ impl Protocol for Ollama {
             let counts = ["prompt_eval_count", "eval_count"];
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));
             let usage = response.get_mut("usage").is_some_and(zero);
-            zeroed.contains(&true) | usage
+            zeroed.contains(&true) | usage | zero_beside(response)
         })
     }
 

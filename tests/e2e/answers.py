@@ -214,6 +214,27 @@ def chat_annotations() -> Pair:
     return Pair("openai_chat", "annotations", whole, stream)
 
 
+def chat_unknown_members() -> Pair:
+    """With members that nobody knows, each of which comes once, as gateways add them."""
+    metadata = {"gateway": {"provider": "vertex", "cost": "0.00099"}}
+    call = {"id": "call_one", "type": "function",
+            "extra_content": {"google": {"signature": "Zü=="}},
+            "function": {"name": "look_up", "arguments": '{"query":"Bern"}'}}
+    message = {"role": "assistant", "content": "Let me see.", "refusal": None,
+               "tool_calls": [call], "reasoning_encrypted": "gAAA==", "provider_metadata": metadata}
+    more = {"generation": "gen-hand"}
+    whole = completion([{"index": 0, "message": message, "logprobs": None,
+                         "finish_reason": "tool_calls"}], **more)
+    stream = chunks(
+        [delta({"role": "assistant", "content": "", "refusal": None})],
+        [delta({"content": "Let me"})],
+        [delta({"content": " see.", "reasoning_encrypted": "gAAA=="})],
+        [delta({"tool_calls": [{"index": 0, **call}]})],
+        [delta({"provider_metadata": metadata})],
+        [delta({}, finish="tool_calls")], **more)
+    return Pair("openai_chat", "unknown-members", whole, stream, {"tools": [TOOL]})
+
+
 # -- completions --------------------------------------------------------------------------------
 
 def completions_text(usage: bool = True) -> Pair:
@@ -655,6 +676,7 @@ def cohere_tools() -> Pair:
 
 PAIRS = [
     chat_text(), chat_tools(), chat_choices(), chat_reasoning(), chat_annotations(),
+    chat_unknown_members(),
     completions_text(),
     responses_text(), responses_tool(), responses_custom_tool(), responses_reasoning(),
     responses_annotations(),

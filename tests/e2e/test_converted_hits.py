@@ -208,12 +208,14 @@ COUNTS = {"prompt_eval_count", "eval_count"}
 
 
 def unused(value, name: str = "", inside: bool = False):
-    """The same with every count of tokens at zero."""
-    inside = inside or name in ("usage", "usage_metadata") or name in COUNTS
+    """The same with every count of tokens, and every cost, at zero."""
+    inside = inside or name in ("usage", "usage_metadata", "cost") or name in COUNTS
     if isinstance(value, dict):
         return {name: unused(item, name, inside) for name, item in value.items()}
     if isinstance(value, list):
         return [unused(item, "", inside) for item in value]
+    if inside and name == "cost" and isinstance(value, str):
+        return "0"
     counts = isinstance(value, (int, float)) and not isinstance(value, bool)
     return 0 if inside and counts else value
 

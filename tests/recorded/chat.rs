@@ -236,11 +236,18 @@ fn every_recorded_answer_converts_without_loss_or_says_why_not() {
             }
         };
         let again = join(&stream).unwrap();
-        assert_eq!(value(&again), value(&json), "{}", recording.path);
+        let (mut again, json_value) = (value(&again), value(&json));
+        // Copilot's do not say what they are.
+        if json_value.get("object").is_none() {
+            again.as_object_mut().unwrap().remove("object");
+        }
+        assert_eq!(again, json_value, "{}", recording.path);
         for (framing, converted) in [(Framing::Json, &json), (Framing::Sse, &stream)] {
             let mut seen = judge_framing(api, framing, [&converted[..]]);
-            if let (Ok(answer), Framing::Sse, "workers_ai") = (&mut seen, framing, api.name()) {
-                // Its whole answers have no finish, so that the streams made of them have none.
+            // Whole answers of these say no finish, so that the streams made of them say none.
+            let has_finish =
+                api.name() != "workers_ai" && !recording.path.starts_with("snowflake-chat/");
+            if let (Ok(answer), Framing::Sse, false) = (&mut seen, framing, has_finish) {
                 answer.marked_end = true;
             }
             assert_eq!(seen, judge(recording, [&body[..]]), "{}", recording.path);
@@ -316,8 +323,14 @@ fn zeroing_the_usage_of_a_recorded_answer_leaves_the_rest_as_it_is() {
             let (old, new) = (lines(&body), lines(&zeroed));
             assert_eq!(old.len(), new.len(), "{}", recording.path);
             for (old, new) in old.iter().zip(&new) {
-                let has_usage = memchr::memmem::find(old, b"_tokens\":").is_some();
-                assert!(old == new || has_usage, "{}", recording.path);
+                let finds = |text: &[u8]| memchr::memmem::find(old, text).is_some();
+                let has_usage = finds(b"_tokens\":");
+                let counts = [&b"cost"[..], b"Usage", b"usage", b"timings"];
+                assert!(
+                    old == new || has_usage || counts.iter().any(|it| finds(it)),
+                    "{}",
+                    recording.path
+                );
                 assert!(!has_usage || old != new, "{}", recording.path);
             }
         }

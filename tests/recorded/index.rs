@@ -9,8 +9,6 @@ use std::{env, fs};
 
 /// A line of `INDEX.tsv`, which says how each answer came and what it is.
 pub(crate) struct Recorded {
-    /// The folder of the index.
-    place: String,
     pub(crate) path: String,
     /// What stands before the file in the path: a provider and an API of it, or `derived`.
     pub(crate) folder: String,
@@ -25,7 +23,7 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn body(&self) -> Vec<u8> {
-        read(&format!("{}/{}", self.place, self.path)).unwrap()
+        read(&self.path).unwrap()
     }
 
     /// What stands behind the folder in the path.
@@ -38,38 +36,23 @@ impl Recorded {
     }
 }
 
-/// All that was recorded later, of more providers: what lies in `<folder>-dialects`.
-pub(crate) fn of_dialects() -> Vec<Recorded> {
-    let Some(folder) = folder() else {
-        return Vec::new();
-    };
-    let Some(name) = folder.file_name().and_then(|name| name.to_str()) else {
-        return Vec::new();
-    };
-    let dialects = format!("../{name}-dialects");
-    let index = folder.join(&dialects).join("INDEX.tsv");
-    let index = fs::read_to_string(index).unwrap_or_default();
-    let lines = index.lines().skip(1).map(line);
-    let placed = lines.map(|recorded| Recorded {
-        place: dialects.clone(),
-        ..recorded
-    });
-    placed.collect()
-}
-
 /// All that was recorded.
 pub(crate) fn recorded() -> impl Iterator<Item = Recorded> {
+    by_folder().into_iter().flatten()
+}
+
+/// What each of the folders has.
+pub(crate) fn by_folder() -> Vec<Vec<Recorded>> {
     let index = |folder: PathBuf| {
         let index = fs::read_to_string(folder.join("INDEX.tsv")).unwrap();
-        index.lines().skip(1).map(line).collect::<Vec<_>>()
+        index.lines().skip(1).map(line).collect()
     };
-    folders().into_iter().flat_map(index)
+    folders().into_iter().map(index).collect()
 }
 
 fn line(line: &str) -> Recorded {
     let columns: Vec<_> = line.split('\t').collect();
     Recorded {
-        place: ".".to_owned(),
         path: columns[0].to_owned(),
         folder: columns[1].to_owned(),
         is_stream: columns[2] == "stream",

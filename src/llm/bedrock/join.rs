@@ -70,15 +70,26 @@ impl Assembly {
                 // An empty text or no block at all.
                 self.block(index).ok_or(Lossy::Content)?;
             }
-            "messageStop" => self.ends.extend(std::mem::take(&mut payload)),
+            "messageStop" => self.end(std::mem::take(&mut payload))?,
             "metadata" if !self.has_metadata => {
                 self.has_metadata = true;
-                self.ends.extend(std::mem::take(&mut payload));
+                self.end(std::mem::take(&mut payload))?;
             }
             "messageStart" | "metadata" => return Err(Lossy::Malformed),
             _ => return Err(Lossy::UnknownMember),
         }
         nothing_else(&payload)
+    }
+
+    /// Takes members of the answer itself, each of which comes once.
+    fn end(&mut self, payload: Map<String, Value>) -> Result<(), Lossy> {
+        for (name, value) in payload {
+            if self.ends.get(&name).is_some_and(|known| *known != value) {
+                return Err(Lossy::UnknownMember);
+            }
+            self.ends.insert(name, value);
+        }
+        Ok(())
     }
 
     /// The answer, if its last event has come.

@@ -25,17 +25,8 @@ pub(super) fn split(mut answer: Map<String, Value>, emit: Emit<'_>) -> Result<()
         &mut answer,
         &["stopReason", "additionalModelResponseFields"],
     );
-    let end = take_members(
-        &mut answer,
-        &[
-            "usage",
-            "metrics",
-            "trace",
-            "performanceConfig",
-            "serviceTier",
-        ],
-    );
-    nothing_else(&answer)?;
+    // Usage, metrics, and whatever is not known, which comes once.
+    let end = answer;
     if !stop.get("stopReason").is_some_and(Value::is_string) {
         return Err(Lossy::Malformed);
     }

@@ -590,7 +590,7 @@ fn what_would_be_lost_or_guessed_is_not_converted() {
             r#"[{"text":"a"},{"text":"b"}]"#,
             Lossy::Content,
         ),
-        (r#""usage""#, r#""use""#, Lossy::UnknownMember),
+        (r#""usage""#, r#""use""#, Lossy::NoUsage),
         (
             r#""stopReason":"tool_use""#,
             r#""stopReason":null"#,

@@ -3,12 +3,13 @@
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
-use super::super::members::{in_order, object_of_some, set_some};
+use super::super::members::{in_order, is_blank, object_of_some, set_some};
 use super::super::{Framing, Lossy};
 use super::v2::MAX_BLOCKS;
 
 /// # Errors
-/// If an event has members that are not known.
+/// If an event has members that are not known, beside those of the start and the end of the
+/// message, which come once.
 pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
     let mut message = Joined::default();
     for event in documents::objects(stream, Framing::Sse)? {
@@ -24,6 +25,8 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
 struct Joined {
     id: Option<Value>,
     role: Option<Value>,
+    /// What `message-start` has of the message besides.
+    start: Object,
     content: Vec<(u64, Value)>,
     tool_plan: String,
     tool_calls: Vec<(u64, Value)>,
@@ -60,13 +63,12 @@ impl Joined {
         match kind {
             "message-start" => {
                 self.role = message.remove("role");
-                let starts_empty = |value: &Value| match value {
-                    Value::Null => true,
-                    Value::String(text) => text.is_empty(),
-                    Value::Array(list) => list.is_empty(),
-                    _ => false,
-                };
-                message.retain(|_, value| !starts_empty(value));
+                // What comes in pieces starts empty.
+                message.retain(|_, value| !is_blank(value));
+                if IN_PIECES.iter().any(|name| message.contains_key(*name)) {
+                    return Err(Lossy::UnknownMember);
+                }
+                self.start.append(&mut message);
             }
             "content-start" => {
                 let block = take_object(&mut message, "content")?;
@@ -106,22 +108,29 @@ impl Joined {
     fn response(self) -> Result<Object, Lossy> {
         let list = |list: Vec<Value>| (!list.is_empty()).then_some(Value::Array(list));
         let tool_plan = Some(self.tool_plan).filter(|plan| !plan.is_empty());
-        let message = object_of_some([
+        let mut message = object_of_some([
             ("role", self.role),
             ("content", list(in_order(self.content))),
             ("tool_plan", tool_plan.map(Value::String)),
             ("tool_calls", list(in_order(self.tool_calls))),
             ("citations", list(self.citations)),
         ]);
+        message.extend(self.start);
         let message = Some(Value::Object(message));
         let mut response = object_of_some([("id", self.id), ("message", message)]);
         let mut end = self.end.ok_or(Lossy::Malformed)?;
         end.retain(|_, value| !value.is_null());
+        if ["id", "message"].iter().any(|name| end.contains_key(*name)) {
+            return Err(Lossy::UnknownMember);
+        }
         response.extend(end);
         set_some(&mut response, "logprobs", list(self.logprobs));
         Ok(response)
     }
 }
+
+/// Members of a message that come in events of their own.
+const IN_PIECES: [&str; 4] = ["content", "tool_plan", "tool_calls", "citations"];
 
 /// Takes a member that is an object, or nothing, out of another.
 fn take_object(object: &mut Object, name: &str) -> Result<Object, Lossy> {

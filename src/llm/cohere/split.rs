@@ -7,7 +7,7 @@ use super::super::documents::{self, Object, push_json};
 use super::super::members::{object, object_of_some, set};
 
 /// # Errors
-/// If it has members that no event has, or log probabilities that are not those of its one text.
+/// If it is no response, or has log probabilities that are not those of its one text.
 pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     let mut response = documents::object(json)?;
     let mut message = match response.remove("message") {
@@ -16,14 +16,16 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     };
     let mut events = Events::default();
     let id = response.remove("id");
-    let role = message.remove("role");
-    let empty = object_of_some([
-        ("role", role),
-        ("content", Some(Value::Array(Vec::new()))),
-        ("tool_plan", Some("".into())),
-        ("tool_calls", Some(Value::Array(Vec::new()))),
-        ("citations", Some(Value::Array(Vec::new()))),
-    ]);
+    let content = list(&mut message, "content")?;
+    let plan = message.remove("tool_plan");
+    let calls = list(&mut message, "tool_calls")?;
+    let citations = list(&mut message, "citations")?;
+    // What is left comes once: the role, and whatever is not known.
+    let mut empty = message;
+    for name in ["content", "tool_calls", "citations"] {
+        set(&mut empty, name, Value::Array(Vec::new()));
+    }
+    set(&mut empty, "tool_plan", "".into());
     let start = object_of_some([
         ("id", id),
         ("type", Some("message-start".into())),
@@ -32,8 +34,8 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     events.push("message-start", &start)?;
 
     let logprobs = list(&mut response, "logprobs")?;
-    events.content(list(&mut message, "content")?, logprobs)?;
-    match message.remove("tool_plan") {
+    events.content(content, logprobs)?;
+    match plan {
         None | Some(Value::Null) => {}
         Some(Value::String(plan)) if plan.is_empty() => {}
         Some(Value::String(plan)) => {
@@ -41,19 +43,14 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
         }
         Some(_) => return Err(Lossy::Content),
     }
-    for (index, call) in list(&mut message, "tool_calls")?.into_iter().enumerate() {
+    for (index, call) in calls.into_iter().enumerate() {
         events.tool_call(index, call)?;
     }
-    for (index, citation) in list(&mut message, "citations")?.into_iter().enumerate() {
+    for (index, citation) in citations.into_iter().enumerate() {
         events.delta("citation-start", Some(index), "citations", citation)?;
         events.end("citation-end", index)?;
     }
-    let delta =
-        object_of_some(["finish_reason", "usage"].map(|name| (name, response.remove(name))));
-    let mut rest = response.values().chain(message.values());
-    if !rest.all(Value::is_null) {
-        return Err(Lossy::UnknownMember);
-    }
+    let delta = response;
     events.push(
         "message-end",
         &object([("type", "message-end".into()), ("delta", delta.into())]),

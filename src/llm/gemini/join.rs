@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
-use super::super::members::in_order;
+use super::super::members::{in_order, is_blank};
 use super::super::{Framing, Lossy};
 use super::MAX_CANDIDATES;
 
@@ -16,9 +16,9 @@ use super::MAX_CANDIDATES;
 pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
     let mut chunks = documents::objects(stream, framing)?.into_iter();
     let mut response = chunks.next().ok_or(Lossy::Malformed)?;
-    check(&response, chunks.len() > 0)?;
+    check(&response)?;
     for chunk in chunks {
-        check(&chunk, true)?;
+        check(&chunk)?;
         for (name, value) in chunk {
             merge_member(&mut response, name, value)?;
         }
@@ -51,8 +51,8 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
     Ok(stream)
 }
 
-/// Whether a chunk can be merged: `more` says that there are others.
-fn check(chunk: &Object, more: bool) -> Result<(), Lossy> {
+/// Whether a chunk can be merged.
+fn check(chunk: &Object) -> Result<(), Lossy> {
     let candidates = match chunk.get("candidates") {
         None | Some(Value::Null) => return Ok(()),
         Some(Value::Array(candidates)) => candidates,
@@ -72,9 +72,6 @@ fn check(chunk: &Object, more: bool) -> Result<(), Lossy> {
             None | Some(Value::Null) => continue,
             Some(content) => content.as_object().ok_or(Lossy::Malformed)?,
         };
-        if more && content.keys().any(|name| name != "parts" && name != "role") {
-            return Err(Lossy::UnknownMember);
-        }
         let parts = match content.get("parts") {
             None | Some(Value::Null) => continue,
             Some(parts) => parts.as_array().ok_or(Lossy::Malformed)?,
@@ -115,9 +112,13 @@ fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(),
                 response.insert(name, feedback);
             }
         }
-        // Usage counts up, so that the last one is that of the whole.
         (_, value) => {
-            response.insert(name, value);
+            let last_counts = LAST_COUNTS.contains(&name.as_str());
+            keep(
+                response.entry(name).or_insert(Value::Null),
+                value,
+                last_counts,
+            )?;
         }
     }
     Ok(())
@@ -144,15 +145,36 @@ fn merge_candidate(into: &mut Value, candidate: Value) -> Result<(), Lossy> {
             // Ratings of what came so far.
             ("safetyRatings", value) => *old = value,
             (_, value) => {
-                let is_single = !value.is_object() && !value.is_array();
-                if !is_single && !extends(&value, old) {
-                    return Err(Lossy::Content);
-                }
-                *old = value;
+                let last_counts = ["finishReason", "finishMessage"].contains(&name.as_str());
+                keep(old, value, last_counts)?;
             }
         }
     }
     Ok(())
+}
+
+/// Members of a response of which the last one counts. Usage counts up, so that the last one is that
+/// of the whole.
+const LAST_COUNTS: [&str; 6] = [
+    "usageMetadata",
+    "modelVersion",
+    "responseId",
+    "createTime",
+    "modelStatus",
+    "sdkHttpResponse",
+];
+
+/// Keeps a value that comes once, always the same, or grows. A number is that of all so far.
+fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), Lossy> {
+    let is_number = value.is_number() || value.is_boolean();
+    if last_counts || is_number || is_blank(known) || extends(&value, known) {
+        *known = value;
+        Ok(())
+    } else if is_blank(&value) {
+        Ok(())
+    } else {
+        Err(Lossy::Content)
+    }
 }
 
 fn merge_content(into: &mut Value, content: Value) -> Result<(), Lossy> {
@@ -165,9 +187,12 @@ fn merge_content(into: &mut Value, content: Value) -> Result<(), Lossy> {
             (None | Some(Value::Null), value) => {
                 into.insert(name, value);
             }
-            (Some(Value::Array(into)), Value::Array(parts)) => merge_parts(into, parts),
+            (Some(Value::Array(into)), Value::Array(parts)) if name == "parts" => {
+                merge_parts(into, parts);
+            }
             (Some(old), value) if *old == value => {}
-            _ => return Err(Lossy::Malformed),
+            _ if name == "parts" => return Err(Lossy::Malformed),
+            _ => return Err(Lossy::UnknownMember),
         }
     }
     Ok(())

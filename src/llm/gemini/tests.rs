@@ -565,9 +565,21 @@ fn citations_add_up_and_other_metadata_must_grow() {
 
 #[test]
 fn what_has_no_known_place_is_not_guessed() {
-    let unknown = candidate(r#""content":{"missing-parts":true}"#);
-    assert_eq!(joined(&[&unknown, LO]), Err(Lossy::UnknownMember));
-    assert_eq!(joined(&[HEL, &unknown]), Err(Lossy::UnknownMember));
+    let content = |value: &str| candidate(&format!(r#""content":{{"new":{value}}}"#));
+    let once = joined(&[HEL, &content("\"a\""), LO]).unwrap();
+    assert_eq!(once["candidates"][0]["content"]["new"], "a");
+    let differing = [&content("\"a\""), &content("\"b\"") as &str, LO];
+    assert_eq!(joined(&differing), Err(Lossy::UnknownMember));
+    // A list that is not known is not added up as parts are.
+    let lists = [&content("[1]"), &content("[2]") as &str, LO];
+    assert_eq!(joined(&lists), Err(Lossy::UnknownMember));
+    let texts = [r#"{"thoughts":"a"}"#, r#"{"thoughts":"b"}"#, HEL, LO];
+    assert_eq!(joined(&texts), Err(Lossy::Content));
+    let texts = ["a", "b"].map(|text| candidate(&format!(r#""thoughts":"{text}""#)));
+    assert_eq!(
+        joined(&[HEL, &texts[0], &texts[1], LO]),
+        Err(Lossy::Content)
+    );
     let new = r#"{"newTopLevel":{"x":1},"candidates":[{"newMember":"y"}]}"#;
     let joined = joined(&[HEL, new, LO]).unwrap();
     assert_eq!(joined["newTopLevel"]["x"], 1);

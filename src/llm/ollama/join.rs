@@ -5,25 +5,30 @@
 
 use serde_json::Value;
 
+use super::super::carried::Carried;
 use super::super::documents::{self, Object, push_json};
-use super::super::members::{object_of_some, set, set_some};
+use super::super::members::{is_blank, object_of_some, set, set_some};
 use super::super::{Framing, Lossy};
 
 /// # Errors
-/// If a message has members that are not known.
+/// If something may come in pieces of which it is not known how they add up.
 pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
     let mut lines = documents::objects(stream, framing)?.into_iter();
     let mut response = lines.next().ok_or(Lossy::Malformed)?;
-    known_message(&response)?;
-    for line in lines {
+    let mut carried = Carried::default();
+    take_unknown(&mut carried, &mut response)?;
+    for mut line in lines {
         if is_done(&response) {
             return Err(Lossy::Malformed);
         }
-        known_message(&line)?;
+        take_unknown(&mut carried, &mut line)?;
         append(&mut response, line)?;
     }
     if !is_done(&response) {
         return Err(Lossy::Malformed);
+    }
+    if let Some(Value::Object(message)) = response.get_mut("message") {
+        carried.finish(message)?;
     }
     let mut json = Vec::new();
     push_json(&mut json, &response)?;
@@ -34,13 +39,18 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
 /// the last one with all the rest.
 ///
 /// # Errors
-/// If the message has members that are not known.
+/// If it is not the response of a server, or not done.
 pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
     if framing != Framing::Ndjson {
         return Err(Lossy::Unsupported);
     }
     let mut last = documents::object(json)?;
-    known_message(&last)?;
+    if !matches!(
+        last.get("message"),
+        None | Some(Value::Null | Value::Object(_))
+    ) {
+        return Err(Lossy::Malformed);
+    }
     if !is_done(&last) {
         return Err(Lossy::Malformed);
     }
@@ -72,17 +82,19 @@ fn is_done(line: &Object) -> bool {
     line.get("done") == Some(&Value::Bool(true))
 }
 
-fn known_message(line: &Object) -> Result<(), Lossy> {
-    let message = match line.get("message") {
+/// Takes what is not known out of a line's message.
+fn take_unknown(carried: &mut Carried, line: &mut Object) -> Result<(), Lossy> {
+    let message = match line.get_mut("message") {
         None | Some(Value::Null) => return Ok(()),
-        Some(message) => message.as_object().ok_or(Lossy::Malformed)?,
+        Some(message) => message.as_object_mut().ok_or(Lossy::Malformed)?,
     };
-    let known = |name: &String| name == "role" || PIECES.contains(&name.as_str());
-    if message.keys().all(known) {
-        Ok(())
-    } else {
-        Err(Lossy::UnknownMember)
-    }
+    let is_piece = |name: &str| PIECES.contains(&name);
+    let says = (message.iter()).any(|(name, value)| is_piece(name) && !is_blank(value));
+    let (known, unknown): (Vec<_>, Vec<_>) = std::mem::take(message)
+        .into_iter()
+        .partition(|(name, _)| name == "role" || is_piece(name));
+    message.extend(known);
+    carried.take(unknown, says)
 }
 
 /// Appends what a line, or the message in it, adds.
@@ -103,7 +115,12 @@ fn append(into: &mut Object, line: Object) -> Result<(), Lossy> {
             ("message" | "thinking" | "content" | "response" | "tool_calls" | "logprobs", ..) => {
                 return Err(Lossy::Malformed);
             }
-            (_, old, value) => *old = value,
+            // The last line counts, of what is known; a number is no piece of anything.
+            (known, old, value) if EACH_LINE.contains(&known) || known == "context" => *old = value,
+            (_, old, value @ (Value::Bool(_) | Value::Number(_))) => *old = value,
+            (_, old, value) if *old == value || is_blank(&value) => {}
+            (_, old, value) if is_blank(old) => *old = value,
+            _ => return Err(Lossy::UnknownMember),
         }
     }
     Ok(())

@@ -284,10 +284,34 @@ fn every_document_is_the_same_after_splitting_and_joining() {
 
 #[test]
 fn what_has_no_known_place_is_not_guessed() {
-    let unknown = HI.replace("\"content\"", "\"images\":[\"\"],\"content\"");
-    assert_eq!(joined(&[&unknown, STOP]), Err(Lossy::UnknownMember));
-    let json = STOP.replace("\"content\"", "\"new\":1,\"content\"");
-    assert_eq!(split_and_joined(&value(&json)), Err(Lossy::UnknownMember));
+    let with = |line: &str, new: &str| line.replace("\"content\"", &format!("{new},\"content\""));
+    // What comes once, or with every line.
+    for lines in [
+        [with(HI, "\"new\":\"a\""), STOP.to_owned()],
+        [with(HI, "\"new\":\"a\""), with(STOP, "\"new\":\"a\"")],
+    ] {
+        let whole = joined(&[&lines[0], &lines[1]]).unwrap();
+        assert_eq!(whole["message"]["new"], "a");
+        assert_eq!(split_and_joined(&whole), Ok(whole));
+    }
+    // What differs, in the message and in the line.
+    for [first, last] in [
+        [with(HI, "\"new\":\"a\""), with(STOP, "\"new\":\"b\"")],
+        [
+            HI.replacen('{', "{\"new\":\"a\",", 1),
+            STOP.replacen('{', "{\"new\":\"b\",", 1),
+        ],
+        [
+            HI.replacen('{', "{\"new\":[1],", 1),
+            STOP.replacen('{', "{\"new\":[2],", 1),
+        ],
+    ] {
+        assert_eq!(
+            joined(&[&first, &last]),
+            Err(Lossy::UnknownMember),
+            "{first}"
+        );
+    }
 }
 
 #[test]

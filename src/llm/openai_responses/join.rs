@@ -1,10 +1,11 @@
-//! The JSON answer that a stream stands for: the response in its last event.
+//! The JSON answer that a stream stands for: the response in its last event. Where that has no
+//! output (the backend of ChatGPT, which Codex uses), the items are those that came before.
 
 use serde_json::{Map, Value};
 
-use crate::json;
-use crate::llm::Lossy;
 use crate::llm::fields::{self, Content, Said, read_members, read_word};
+use crate::llm::members::{in_order, places_in_order, set};
+use crate::llm::{Lossy, events};
 use crate::sse;
 
 /// More output items than a response has.
@@ -24,32 +25,39 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
     if ending.pending.is_some() || ending.stray_lines > 0 || ending.invalid_utf8_lines > 0 {
         return Err(Lossy::Malformed);
     }
-    let response = reader.response.ok_or(Lossy::Malformed)?;
-    let done = match response.get("status").and_then(Value::as_str) {
-        Some("completed" | "incomplete") => reader.done,
-        _ => return Err(Lossy::Malformed),
-    };
-    let Some(Value::Array(output)) = response.get("output") else {
-        return Err(Lossy::Content);
-    };
-    // What was streamed must be in the response. Ids differ (OpenRouter), and logprobs are rounded
-    // (OpenAI), as they are in JSON answers.
-    for (output_index, kind) in done {
-        let item = usize::try_from(output_index)
-            .ok()
-            .and_then(|index| output.get(index));
-        if item.and_then(|item| item.get("type")?.as_str()) != Some(kind.as_str()) {
-            return Err(Lossy::Content);
-        }
+    let mut response = reader.response.take().ok_or(Lossy::Malformed)?;
+    if !matches!(
+        response.get("status").and_then(Value::as_str),
+        Some("completed" | "incomplete")
+    ) {
+        return Err(Lossy::Malformed);
     }
-    serde_json::to_vec(&response).map_err(|_| Lossy::Malformed)
+    match response.get("output") {
+        Some(Value::Array(output)) if !output.is_empty() || reader.done.is_empty() => {
+            reader.check(output)?;
+        }
+        None | Some(Value::Null | Value::Array(_)) if !reader.done.is_empty() => {
+            let output = reader.items(stream)?;
+            set(&mut response, "output", output.into());
+        }
+        _ => return Err(Lossy::Content),
+    }
+    events::text(&response)
 }
 
 #[derive(Default)]
 struct Reader {
-    /// The output index and the type of the items that came.
-    done: Vec<(u64, String)>,
+    /// The items that came.
+    done: Vec<Done>,
+    /// The output indexes that events named, those that follow one another once.
+    named: Vec<u64>,
     response: Option<Map<String, Value>>,
+}
+
+struct Done {
+    output_index: u64,
+    kind: String,
+    id: Option<String>,
 }
 
 impl Reader {
@@ -58,25 +66,26 @@ impl Reader {
             return Ok(());
         }
         let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
-        let kind = match (data.r#type, str::from_utf8(event.event)) {
-            (Kind::None, Ok(name)) => Kind::of(name),
-            (kind, _) => kind,
-        };
         if data.error.0 || self.response.is_some() {
             return Err(Lossy::Malformed);
         }
-        let item_type = match &data.item {
-            Some(item) => Some(item.r#type.as_str().ok_or(Lossy::Malformed)?),
-            None => None,
-        };
-        match kind {
+        if let Some(index) = data.output_index
+            && self.named.last() != Some(&index)
+        {
+            self.named.push(index);
+        }
+        match data.kind(event) {
             Kind::ItemDone => {
-                let item_type = item_type.ok_or(Lossy::Malformed)?;
+                let item = data.item.ok_or(Lossy::Malformed)?;
+                let kind = item.r#type.as_str().ok_or(Lossy::Malformed)?.to_owned();
                 if self.done.len() >= MAX_ITEMS {
                     return Err(Lossy::Malformed);
                 }
-                self.done
-                    .push((data.output_index.unwrap_or(0), item_type.to_owned()));
+                self.done.push(Done {
+                    output_index: data.output_index.unwrap_or(0),
+                    kind,
+                    id: item.id.as_str().map(str::to_owned),
+                });
                 Ok(())
             }
             Kind::End => {
@@ -88,13 +97,93 @@ impl Reader {
             Kind::None | Kind::Other => Ok(()),
         }
     }
+
+    /// What was streamed must be in the response. Ids differ (OpenRouter), and logprobs are rounded
+    /// (OpenAI), as they are in JSON answers.
+    fn check(&self, output: &[Value]) -> Result<(), Lossy> {
+        let is_in_place = |done: &Done| {
+            let place = usize::try_from(done.output_index).ok();
+            let item = place.and_then(|index| output.get(index));
+            item.and_then(|item| item.get("type")?.as_str()) == Some(&done.kind)
+        };
+        if self.done.iter().all(is_in_place) || self.are_all(output) {
+            Ok(())
+        } else {
+            Err(Lossy::Content)
+        }
+    }
+
+    /// Whether the items are those that came, by their ids: OpenAI's indexes may have gaps.
+    fn are_all(&self, output: &[Value]) -> bool {
+        let mut came = self.in_order().into_iter();
+        let is_next = |item: &Value| {
+            let done = came.next();
+            let text = |name| item.get(name).and_then(Value::as_str);
+            done.is_some_and(|done| {
+                done.id.is_some()
+                    && done.id.as_deref() == text("id")
+                    && text("type") == Some(&done.kind)
+            })
+        };
+        output.len() == self.done.len() && output.iter().all(is_next)
+    }
+
+    fn in_order(&self) -> Vec<&Done> {
+        let mut indexes = self.done.iter().map(|done| Some(done.output_index));
+        let places = places_in_order(&mut indexes);
+        places
+            .into_iter()
+            .filter_map(|place| self.done.get(place))
+            .collect()
+    }
+
+    /// The items that came, in their order, where they are all of the output: each index that any
+    /// event names has one.
+    fn items(&self, stream: &[u8]) -> Result<Vec<Value>, Lossy> {
+        let done = self.in_order();
+        let twice = done
+            .iter()
+            .zip(done.iter().skip(1))
+            .any(|(a, b)| a.output_index == b.output_index);
+        let is_done = |index: &u64| {
+            done.binary_search_by_key(index, |done| done.output_index)
+                .is_ok()
+        };
+        if twice || !self.named.iter().all(is_done) {
+            return Err(Lossy::Content);
+        }
+        let mut items = Vec::new();
+        let mut parser = sse::Parser::new();
+        let mut read = Ok(());
+        parser.feed(stream, |event| {
+            if read.is_ok() {
+                read = done_item(&event).map(|item| items.extend(item));
+            }
+        });
+        read?;
+        Ok(in_order(items))
+    }
+}
+
+/// The item of an event that has a whole one, and its place.
+fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, Lossy> {
+    if event.data == b"[DONE]" {
+        return Ok(None);
+    }
+    let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
+    if !matches!(data.kind(event), Kind::ItemDone) {
+        return Ok(None);
+    }
+    let item = events::object(event.data)?.remove("item");
+    Ok(Some((
+        data.output_index.unwrap_or(0),
+        item.ok_or(Lossy::Malformed)?,
+    )))
 }
 
 /// The response in the data of the last event.
 fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
-    let Ok(Value::Object(mut data)) = json::parse(data) else {
-        return Err(Lossy::Malformed);
-    };
+    let mut data = events::object(data)?;
     let response = data.remove("response");
     let is_known = |name: &String| {
         matches!(
@@ -121,12 +210,22 @@ struct Data<'a> {
 
 read_members!(Data<'a>: r#type as "type", error, output_index, item);
 
+impl Data<'_> {
+    fn kind(&self, event: &sse::Event<'_>) -> Kind {
+        match (self.r#type, str::from_utf8(event.event)) {
+            (Kind::None, Ok(name)) => Kind::of(name),
+            (kind, _) => kind,
+        }
+    }
+}
+
 #[derive(Default)]
 struct Item<'a> {
     r#type: Content<'a>,
+    id: Content<'a>,
 }
 
-read_members!(Item<'a>: r#type as "type");
+read_members!(Item<'a>: r#type as "type", id);
 
 #[derive(Clone, Copy, Default)]
 enum Kind {

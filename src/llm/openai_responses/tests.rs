@@ -545,9 +545,8 @@ fn a_split_response_has_every_event_of_its_parts_in_order() {
 #[test]
 fn a_stream_that_says_more_than_its_last_response_is_not_joined() {
     for (response, lossy) in [
-        (response(json!([])), Lossy::Content),
-        (response(json!(null)), Lossy::Content),
         (response(json!([{"type": "reasoning"}])), Lossy::Content),
+        (response(json!({})), Lossy::Content),
         (json!({"output": []}), Lossy::Malformed),
         (json!({"status": "failed", "output": []}), Lossy::Malformed),
         (json!(7), Lossy::Malformed),
@@ -575,6 +574,68 @@ fn a_stream_that_says_more_than_its_last_response_is_not_joined() {
             "{events:?}"
         );
     }
+}
+
+#[test]
+fn items_that_came_one_by_one_are_the_output_of_a_response_without_any() {
+    let done = |index: u64, id: &str| json!({"type": "response.output_item.done", "output_index": index, "item": {"id": id, "type": "message", "status": "completed", "content": [{"type": "output_text", "text": id}]}});
+    let end = |output: Value| json!({"type": "response.completed", "response": {"id": "r", "object": "response", "status": "completed", "output": output, "usage": {"total_tokens": 5}}});
+    let stream = |events: &[Value]| {
+        let events: Vec<_> = events.iter().map(Value::to_string).collect();
+        sse(&events.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let output = |events: &[Value]| {
+        let json = join::join(stream(events).as_bytes())?;
+        let response: Value = serde_json::from_slice(&json).unwrap();
+        assert_eq!(response["usage"], json!({"total_tokens": 5}));
+        assert!(split::split(&json).is_ok());
+        let items = response["output"].as_array().unwrap().clone();
+        Ok(items
+            .iter()
+            .map(|item| item["id"].as_str().unwrap())
+            .collect::<String>())
+    };
+    let a = done(0, "a");
+    let c = done(2, "c");
+    for empty in [json!([]), Value::Null] {
+        assert_eq!(
+            output(&[c.clone(), a.clone(), end(empty.clone())]),
+            Ok("ac".to_owned())
+        );
+        // What is not whole, or whole twice.
+        let piece = json!({"type": "response.output_text.delta", "output_index": 1, "delta": "b"});
+        for more in [piece, done(0, "x")] {
+            let events = [a.clone(), more, c.clone(), end(empty.clone())];
+            assert_eq!(output(&events), Err(Lossy::Content));
+        }
+    }
+    // Nothing at all is an empty answer.
+    assert_eq!(output(&[end(json!([]))]), Ok(String::new()));
+    // Indexes with a gap, of which the response has the items.
+    let items = |events: &[&Value]| {
+        events
+            .iter()
+            .map(|event| event["item"].clone())
+            .collect::<Value>()
+    };
+    assert_eq!(
+        output(&[a.clone(), c.clone(), end(items(&[&a, &c]))]),
+        Ok("ac".to_owned())
+    );
+    for other in [items(&[&a]), items(&[&c, &a]), items(&[&a, &c, &c])] {
+        let joined = output(&[a.clone(), done(3, "c"), end(other)]);
+        assert_eq!(joined, Err(Lossy::Content));
+    }
+    // The item is the one of the event, and not of one that has no `type` in its data.
+    let named = c
+        .to_string()
+        .replace("\"type\":\"response.output_item.done\"", "\"x\":1");
+    let named = format!(
+        "event: response.output_item.done\ndata: {named}\n\n{}",
+        stream(&[end(json!([]))])
+    );
+    let json: Value = serde_json::from_slice(&join::join(named.as_bytes()).unwrap()).unwrap();
+    assert_eq!(json["output"][0]["id"], "c");
 }
 
 #[test]

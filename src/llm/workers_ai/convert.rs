@@ -5,7 +5,8 @@
 
 use serde_json::{Map, Value};
 
-use crate::llm::members::{object, set};
+use crate::llm::carried::Carried;
+use crate::llm::members::{is_blank, object, set};
 use crate::llm::openai_chat::{Shape, join as chat_join, split as chat_split};
 use crate::llm::{Form, Lossy, events};
 
@@ -54,7 +55,10 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
     let mut response = String::new();
     let mut usage = Value::Null;
     let mut rest = Map::new();
+    let mut carried = Carried::default();
     events::objects(stream, &mut |piece| {
+        let says = piece.get("response").is_some_and(|text| !is_blank(text));
+        let mut unknown = Vec::new();
         for (name, value) in piece {
             match (name.as_str(), value) {
                 ("p", _) | ("response", Value::Null) => {}
@@ -73,16 +77,18 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
                     rest.insert(name, calls.into());
                 }
                 ("tool_calls", _) => return Err(Lossy::Content),
-                _ => return Err(Lossy::UnknownMember),
+                ("finish_reason", _) => return Err(Lossy::UnknownMember),
+                (_, value) => unknown.push((name, value)),
             }
         }
-        Ok(())
+        carried.take(unknown, says)
     })?;
     if usage.is_null() {
         return Err(Lossy::NoUsage);
     }
     let mut result = object([("response", response.into()), ("usage", usage)]);
     result.extend(rest);
+    carried.finish(&mut result)?;
     Ok(result)
 }
 
@@ -115,7 +121,9 @@ fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, Lossy> {
             ("usage", _) | ("finish_reason", Value::Null | Value::String(_)) => {}
             ("tool_calls", Value::Array(calls)) if calls.is_empty() => {}
             ("tool_calls", _) => return Err(Lossy::Content),
-            _ => return Err(Lossy::UnknownMember),
+            ("finish_reason" | "p", _) => return Err(Lossy::UnknownMember),
+            // Whatever it is, it comes once.
+            _ => {}
         }
     }
     let mut last = object([("response", "".into())]);
