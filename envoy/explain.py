@@ -2,8 +2,9 @@
 """Tells in which parts of their cache keys two requests differ.
 
 The arguments are two values of the response header `x-cache-key-parts`, which comes with
-`respond.explain: true`, or two files with what `curl -i` printed. Both must come from one Envoy process: each has digests of
-its own. The exit status is 0 if the keys are made of the same, 1 if not, 2 if that cannot be told.
+`respond.explain: true`, or two files with what `curl -i` printed. Both must come from one Envoy
+process: each has digests of its own. The exit status is 0 if the keys are made of the same, 1 if
+not, 2 if that cannot be told.
 """
 
 import pathlib
