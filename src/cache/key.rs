@@ -5,6 +5,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use super::caller::{Caller, NoCaller, tenant_headers};
+use super::explain::{Explanation, Part};
 use crate::attributes::{Attribute, Attributes};
 use crate::config::{Distinction, Exclude, KeySettings, Tenant};
 use crate::http::{Headers, authority};
@@ -91,6 +92,17 @@ impl CacheKey {
     /// # Errors
     /// If it cannot be told whose request this is.
     pub fn new(parts: &KeyParts<'_>) -> Result<Self, NoCaller> {
+        Self::explained(parts, None)
+    }
+
+    /// The same, with an explanation that takes the parts as the key does.
+    ///
+    /// # Errors
+    /// If it cannot be told whose request this is.
+    pub fn explained(
+        parts: &KeyParts<'_>,
+        explanation: Option<&mut Explanation>,
+    ) -> Result<Self, NoCaller> {
         let KeyParts {
             settings:
                 KeySettings {
@@ -108,24 +120,33 @@ impl CacheKey {
             // rest because it is in the body.
             ask: _,
         } = parts;
-        let mut fields = Fields(Sha256::new());
+        let mut fields = Fields::new(explanation);
         fields.number(FORMAT_VERSION);
         fields.bytes(namespace.as_bytes());
+        fields.begin(Part::Own("caller"));
         fields.tenant(tenant, headers, attributes)?;
         // Routes may choose by what takes no other part in the key, or by chance.
-        for attribute in [Attribute::Cluster, Attribute::RouteName] {
+        for (name, attribute) in [
+            ("cluster", Attribute::Cluster),
+            ("route", Attribute::RouteName),
+        ] {
+            fields.begin(Part::Own(name));
             fields.bytes(attributes.get(attribute).unwrap_or_default());
         }
         let header = |name| headers.get(name).unwrap_or_default();
+        fields.begin(Part::Own("authority"));
         fields.bytes(&authority::normal(header(":authority"), header(":scheme")));
         // With its query, as it goes to the upstream, but for the form of the answer, and for what
         // no server minds.
+        fields.begin(Part::Own("path"));
         fields.bytes(&api.key_path(header(":path")));
+        fields.begin(Part::Own("api"));
         fields.bytes(api.name().as_bytes());
+        fields.begin(Part::Settings);
         fields.present(&HEADERS, headers);
         fields.number(length(extra_headers.len()));
         for name in extra_headers {
-            fields.header(name, headers);
+            fields.part_header(name, headers);
         }
         // Two rules that leave out different parts must not meet in what is left.
         let mut exclude: Vec<_> = exclude.iter().map(Exclude::as_str).collect();
@@ -145,6 +166,7 @@ impl CacheKey {
                 }
             }
         }
+        fields.begin(Part::Own("body"));
         match body {
             Body::Canonical(json) => {
                 fields.number(0);
@@ -155,6 +177,7 @@ impl CacheKey {
                 };
                 if json.as_bytes().starts_with(b"{") {
                     for (name, value) in json.members().filter(|member| !chooses_form(member)) {
+                        fields.begin(Part::Member(name));
                         fields.bytes(name);
                         fields.bytes(value);
                     }
@@ -167,7 +190,7 @@ impl CacheKey {
                 fields.bytes(bytes);
             }
         }
-        Ok(Self(fields.0.finalize().into()))
+        Ok(Self(fields.digest.finalize().into()))
     }
 
     /// Stands for those with whom a request shares answers: the first 8 bytes of SHA-256 of what the
@@ -180,9 +203,9 @@ impl CacheKey {
         headers: &Headers,
         attributes: &Attributes,
     ) -> Result<u64, NoCaller> {
-        let mut fields = Fields(Sha256::new());
+        let mut fields = Fields::new(None);
         fields.tenant(&settings.tenant, headers, attributes)?;
-        let digest: [u8; Self::LENGTH] = fields.0.finalize().into();
+        let digest: [u8; Self::LENGTH] = fields.digest.finalize().into();
         let [first, ..] = digest.as_chunks::<8>().0 else {
             return Ok(0);
         };
@@ -222,16 +245,47 @@ impl fmt::Debug for CacheKey {
 
 /// Feeds fields to the digest, each with its length before it, so that no two lists of fields feed
 /// the same bytes.
-struct Fields(Sha256);
+struct Fields<'e> {
+    digest: Sha256,
+    explanation: Option<&'e mut Explanation>,
+}
 
-impl Fields {
+impl<'e> Fields<'e> {
+    fn new(explanation: Option<&'e mut Explanation>) -> Self {
+        Self {
+            digest: Sha256::new(),
+            explanation,
+        }
+    }
+
+    /// What follows is of this part.
+    fn begin(&mut self, part: Part<'_>) {
+        if let Some(explanation) = &mut self.explanation {
+            explanation.begin(part);
+        }
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        if let Some(explanation) = &mut self.explanation {
+            explanation.feed(bytes);
+        }
+    }
+
     fn number(&mut self, number: u64) {
-        self.0.update(number.to_le_bytes());
+        self.feed(&number.to_le_bytes());
     }
 
     fn bytes(&mut self, bytes: &[u8]) {
         self.number(length(bytes.len()));
-        self.0.update(bytes);
+        self.feed(bytes);
+    }
+
+    /// A header that is a part of its own.
+    fn part_header(&mut self, name: &str, headers: &Headers) {
+        self.begin(Part::Header(name));
+        self.header(name, headers);
+        self.begin(Part::Settings);
     }
 
     /// A header's name and all its values: an absent header differs from an empty one.
@@ -252,7 +306,7 @@ impl Fields {
     /// absent need not be told.
     fn present(&mut self, names: &[&str], headers: &Headers) {
         for name in names.iter().filter(|name| headers.contains(name)) {
-            self.header(name, headers);
+            self.part_header(name, headers);
         }
         // No name is so short.
         self.number(0);

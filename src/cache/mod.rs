@@ -3,6 +3,7 @@
 mod caller;
 mod copy;
 mod entry;
+mod explain;
 mod freshness;
 mod key;
 mod status;
@@ -10,6 +11,7 @@ mod status;
 pub use caller::{NeededAttributes, NoCaller, check_caller};
 pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
+pub use explain::Explanation;
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

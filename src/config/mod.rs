@@ -382,6 +382,8 @@ pub struct StoreIf {
 pub struct Respond {
     /// Adds `x-cache-key`.
     pub expose_key: bool,
+    /// Adds `x-cache-key-parts`.
+    pub explain: bool,
     /// Which token usage a hit reports.
     pub usage: Usage,
     /// Adds `x-accel-buffering: no` to streams, so that a proxy in front does not hold them back.
@@ -608,6 +610,7 @@ impl Default for Respond {
     fn default() -> Self {
         Self {
             expose_key: false,
+            explain: false,
             usage: Usage::Replay,
             anti_buffering: true,
             cors: Cors::Upstream,

@@ -211,6 +211,7 @@ fn respond(parent: &mut Section<'_>, base: Respond) -> Respond {
     };
     let respond = Respond {
         expose_key: section.flag("expose_key").unwrap_or(base.expose_key),
+        explain: section.flag("explain").unwrap_or(base.explain),
         usage: section.word("usage", &USAGES).unwrap_or(base.usage),
         anti_buffering: section
             .flag("anti_buffering")

@@ -54,7 +54,7 @@ fn every_key_is_read() {
                    "max_capture_bytes": "3MiB"},
         "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
         "client": {"cache_control": "ignore", "max_ttl": "2h"},
-        "respond": {"expose_key": true, "anti_buffering": false, "usage": "zero", "cors": "envoy"}
+        "respond": {"expose_key": true, "explain": true, "anti_buffering": false, "usage": "zero", "cors": "envoy"}
     }"#,
     );
     let settings = Settings {
@@ -106,6 +106,7 @@ fn every_key_is_read() {
         },
         respond: Respond {
             expose_key: true,
+            explain: true,
             usage: Usage::Zero,
             anti_buffering: false,
             cors: Cors::Envoy,

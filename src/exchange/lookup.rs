@@ -25,7 +25,7 @@ use crate::store::{StoreFault, Stored};
 use super::budget::{Held, Hold};
 use super::fate::Lead;
 use super::repeat::{Decided, Fingerprint, Known};
-use super::reply::{self, Addressee, Served};
+use super::reply::{self, Addressee, Asked, Served};
 use super::request::Keyed;
 use super::response::{Fallback, Forwarded, Rehearsal};
 use super::state::State;
@@ -149,6 +149,7 @@ impl Search {
             status: None,
             respond: request.settings.respond,
             key: Some(request.key),
+            parts: None,
             storable: rehearsal.is_some().then_some(request),
             rehearsal,
             fallback: None,
@@ -163,7 +164,16 @@ impl Search {
         result: RequestResult,
         out: &mut Vec<Output>,
     ) -> State {
-        let Keyed { key, settings, .. } = &self.request;
+        let Keyed {
+            key,
+            settings,
+            parts,
+            ..
+        } = &self.request;
+        let asked = Asked {
+            key: Some(*key),
+            parts: parts.clone(),
+        };
         let Usable {
             entry,
             converted,
@@ -174,8 +184,8 @@ impl Search {
         let served = Served::new(entry, converted, self.addressee());
         let respond = settings.respond;
         let reply = match told {
-            Some(told) => served.reply_again(&told, Some(key), respond, status, age),
-            None => served.reply(Some(key), respond, status, age),
+            Some(told) => served.reply_again(&told, &asked, respond, status, age),
+            None => served.reply(&asked, respond, status, age),
         };
         out.push(Output::Report(Report::Request(result)));
         out.push(Output::Reply(reply));
@@ -305,6 +315,7 @@ impl Search {
             status: (!shadow).then_some(status),
             respond: request.settings.respond,
             key: Some(request.key),
+            parts: request.parts.clone(),
             storable: may_store.then_some(request),
             rehearsal: None,
             fallback,

@@ -22,7 +22,8 @@
 //!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
 //!    say the same.
 //! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`]
-//!    and four times [`MAX_HEAD_BYTES`] more, and 4 MiB of long requests; new ones take the place of
+//!    and four times [`MAX_HEAD_BYTES`] more, 2 KiB with
+//!    `respond.explain`, and 4 MiB of long requests; new ones take the place of
 //!    old ones. A new configuration means a new worker.
 
 mod long;
@@ -109,6 +110,8 @@ pub(super) struct Decided {
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
+    /// What the key is made of, with `respond.explain`.
+    pub(super) parts: Option<Rc<str>>,
 }
 
 impl Decided {
@@ -119,6 +122,7 @@ impl Decided {
             api: request.api,
             settings: Rc::clone(&request.settings),
             ask: Rc::clone(&request.ask),
+            parts: request.parts.clone(),
         }
     }
 }

@@ -21,6 +21,15 @@ pub(super) struct Served {
     to: Addressee,
 }
 
+/// What is known of a request, and shown to the client that wants it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Asked {
+    /// Its key, if it got as far.
+    pub(super) key: Option<CacheKey>,
+    /// What that is made of, with `respond.explain`.
+    pub(super) parts: Option<Rc<str>>,
+}
+
 /// What a hit says differently to who asks for it.
 #[derive(Debug)]
 pub(super) struct Addressee {
@@ -77,15 +86,15 @@ impl Served {
         }
     }
 
-    /// The reply to a request under `key`; `age` is in seconds.
+    /// The reply to a request; `age` is in seconds.
     pub(super) fn reply(
         self,
-        key: Option<&CacheKey>,
+        asked: &Asked,
         respond: Respond,
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
-        let headers = self.headers(key, respond, status, age);
+        let headers = self.headers(asked, respond, status, age);
         self.with_headers(Rc::new(headers))
     }
 
@@ -93,14 +102,14 @@ impl Served {
     pub(super) fn reply_again(
         self,
         told: &Told,
-        key: Option<&CacheKey>,
+        asked: &Asked,
         respond: Respond,
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
         let status = *status;
         if self.to.request_id.is_some() {
-            return self.reply(key, respond, &status, age);
+            return self.reply(asked, respond, &status, age);
         }
         let to_page = self.to.origin != Origin::Absent;
         let tell = Tell {
@@ -110,20 +119,14 @@ impl Served {
         };
         let last = told.0.borrow().clone().filter(|(last, _)| *last == tell);
         let (_, headers) = last.unwrap_or_else(|| {
-            let headers = Rc::new(self.headers(key, respond, &status, age));
+            let headers = Rc::new(self.headers(asked, respond, &status, age));
             told.0.replace(Some((tell, Rc::clone(&headers))));
             (tell, headers)
         });
         self.with_headers(headers)
     }
 
-    fn headers(
-        &self,
-        key: Option<&CacheKey>,
-        respond: Respond,
-        status: &CacheStatus,
-        age: u64,
-    ) -> Headers {
+    fn headers(&self, asked: &Asked, respond: Respond, status: &CacheStatus, age: u64) -> Headers {
         let form = self.converted.as_ref().map(|(form, _)| form);
         let stored = headers_of(&self.entry, form);
         let mut headers = stored.filtered(|name| self.to.origin.gets(name, &stored));
@@ -133,7 +136,7 @@ impl Served {
         if let Some((name, id)) = &self.to.request_id {
             headers.push(name, id);
         }
-        for (name, value) in own_headers(status, respond, key) {
+        for (name, value) in own_headers(status, respond, asked) {
             headers.push(name, value.as_bytes());
         }
         headers.push("age", age.to_string());
@@ -198,13 +201,15 @@ pub(super) fn only_if_cached() -> Reply {
 pub(super) fn own_headers(
     status: &CacheStatus,
     respond: Respond,
-    key: Option<&CacheKey>,
+    asked: &Asked,
 ) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-    let key = key.filter(|_| respond.expose_key);
+    let key = asked.key.filter(|_| respond.expose_key);
+    let parts = asked.parts.as_deref();
     [
         ("x-cache", Cow::Borrowed(status.x_cache())),
         ("cache-status", Cow::Owned(status.to_string())),
     ]
     .into_iter()
     .chain(key.map(|key| ("x-cache-key", Cow::Owned(key.to_string()))))
+    .chain(parts.map(|parts| ("x-cache-key-parts", Cow::Owned(parts.to_owned()))))
 }

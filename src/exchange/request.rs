@@ -5,7 +5,9 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
-use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, check_caller};
+use crate::cache::{
+    Body, CacheKey, CacheStatus, Explanation, Forward, KeyParts, NoCaller, check_caller,
+};
 use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
@@ -39,6 +41,8 @@ pub(super) struct Keyed {
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
+    /// What the key is made of, with `respond.explain`.
+    pub(super) parts: Option<Rc<str>>,
     pub(super) ttl: Duration,
     pub(super) origin: Origin,
     /// The form of a fresh entry under the key that could not serve this request.
@@ -227,6 +231,7 @@ impl Collecting {
             api,
             settings,
             ask,
+            parts,
         } = decided;
         let directives = settings.client.obeyed(self.head.directives);
         if directives.no_store {
@@ -253,6 +258,7 @@ impl Collecting {
                 api,
                 settings,
                 ask,
+                parts,
                 ttl,
                 origin,
                 rival: None,
@@ -326,14 +332,17 @@ impl Collecting {
             [] => canonical,
             edits => json::canonicalize(body, edits).ok(),
         };
-        let key = CacheKey::new(&KeyParts {
+        let secret = worker.explaining.filter(|_| settings.respond.explain);
+        let mut explanation = secret.map(Explanation::new);
+        let key_parts = KeyParts {
             settings: &settings.key,
             headers,
             attributes: &self.kept.attributes,
             api,
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
-        });
+        };
+        let key = CacheKey::explained(&key_parts, explanation.as_mut());
         let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
         let key = key.map_err(nobody)?;
         let tenant =
@@ -347,6 +356,7 @@ impl Collecting {
             api,
             settings,
             ask: Rc::new(ask),
+            parts: explanation.map(|explanation| explanation.finish().into()),
         })
     }
 
@@ -378,6 +388,7 @@ fn bypass(
         respond: settings.respond,
         storable: None,
         key: None,
+        parts: None,
         rehearsal: None,
         fallback: None,
         place: None,

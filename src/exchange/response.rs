@@ -1,6 +1,7 @@
 //! The third phase of an exchange: the upstream's answer passes, and may be stored.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use crate::cache::{CacheKey, CacheStatus, Entry, Seal};
 use crate::coding;
@@ -10,7 +11,7 @@ use crate::http::{self, Headers};
 use super::budget::Hold;
 use super::fate::Fate;
 use super::intake::{Intake, Whole};
-use super::reply::{self, Served};
+use super::reply::{self, Asked, Served};
 use super::request::Keyed;
 use super::state::State;
 use super::storing;
@@ -35,6 +36,8 @@ pub(super) struct Forwarded {
     pub(super) storable: Option<Keyed>,
     /// The request's key, if it got as far.
     pub(super) key: Option<CacheKey>,
+    /// What that is made of, with `respond.explain`.
+    pub(super) parts: Option<Rc<str>>,
     /// What would have been served, to compare the answer with it.
     pub(super) rehearsal: Option<Rehearsal>,
     /// What is served if the upstream fails.
@@ -96,18 +99,22 @@ impl Forwarded {
             end_of_stream,
         } = *response;
         let fate = self.fate();
+        let asked = Asked {
+            key: self.key,
+            parts: self.parts.take(),
+        };
         if let Some(fallback) = self.fallback.take() {
             if let Some(status) = failure(headers, via_upstream) {
                 if let Some(fate) = fate {
                     fate.not_stored(NotStored::Status, worker, out);
                 }
-                return fallback.serve(self.key, self.respond, status, out);
+                return fallback.serve(&asked, self.respond, status, out);
             }
             out.push(Output::Report(Report::Request(fallback.otherwise)));
         }
         let content_type = headers.get("content-type").unwrap_or_default();
         if let Some(status) = &self.status {
-            for (name, value) in reply::own_headers(status, self.respond, self.key.as_ref()) {
+            for (name, value) in reply::own_headers(status, self.respond, &asked) {
                 out.push(match name {
                     // Caches behind us have their say in the same list (RFC 9211, section 2).
                     "cache-status" => Output::AddHeader(name, value),
@@ -176,16 +183,10 @@ fn failure(headers: &Headers, via_upstream: bool) -> Option<u16> {
 }
 
 impl Fallback {
-    fn serve(
-        self,
-        key: Option<CacheKey>,
-        respond: Respond,
-        status: u16,
-        out: &mut Vec<Output>,
-    ) -> State {
+    fn serve(self, asked: &Asked, respond: Respond, status: u16, out: &mut Vec<Output>) -> State {
         let since = self.since;
         let told = CacheStatus::StaleIfError { since, status };
-        let reply = self.served.reply(key.as_ref(), respond, &told, self.age);
+        let reply = self.served.reply(asked, respond, &told, self.age);
         let result = RequestResult::Stale(StaleBecause::UpstreamFailed);
         out.push(Output::Report(Report::Request(result)));
         out.push(Output::Reply(reply));

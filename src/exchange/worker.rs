@@ -40,6 +40,8 @@ pub struct Worker {
     pub(super) needed: NeededAttributes,
     /// Some requests may be sent once more, to refresh what has expired.
     pub(super) resends: bool,
+    /// Keys what explains keys to clients; `None` explains nothing.
+    pub explaining: Option<[u64; 4]>,
     /// `None` without a random key.
     pub(super) repeats: Option<Repeats>,
     /// To be run as soon as the host has woken the worker up.
@@ -101,6 +103,7 @@ impl Worker {
             deciding: Deciding::new(&config),
             needed: NeededAttributes::new(config.all_settings()),
             resends,
+            explaining: None,
             repeats: secret.map(Repeats::new),
             config,
             flights: Flights::new(random.bits()),

@@ -7,7 +7,9 @@ use std::rc::Rc;
 use crate::cache::CacheKey;
 use crate::config::Config;
 use crate::exchange::{Input, LeaseKind, Output, Worker};
-use crate::store::{Joined, Lease, Leases, MemoryStore, Peeked, StoreFault, Stored};
+use crate::store::{
+    Joined, Lease, Leases, MemoryStore, Peeked, SharedData, StoreFault, Stored, Version,
+};
 
 use super::host::{self, HostSharedData};
 use super::http_context::Stream;
@@ -52,11 +54,15 @@ impl Shared {
         let queue = needs_root(&config)
             .then(|| host::register_queue(&format!("llm-cache/worker/{seed:016x}")).ok())
             .flatten();
+        let explaining = explaining(&config);
+        let metrics = Metrics::new(config.http.as_ref().map(|http| http.cluster.clone()));
+        let mut worker = Worker::new(config, seed, host::secret());
+        worker.explaining = explaining;
         Self {
             memory,
             leases: Leases::new(seed, queue),
-            metrics: Metrics::new(config.http.as_ref().map(|http| http.cluster.clone())),
-            worker: Rc::new(Worker::new(config, seed, host::secret())),
+            metrics,
+            worker: Rc::new(worker),
             queue,
             waiting: RefCell::default(),
             ticks: Cell::new(false),
@@ -221,6 +227,31 @@ impl Shared {
             let _unset = host::set_tick_period(period);
         }
     }
+}
+
+/// The name of the key that explanations are made with.
+const EXPLAINING: &str = "llm-cache/explain";
+
+/// The key that explanations are made with, which all workers of the process share: whoever comes
+/// first draws it.
+fn explaining(config: &Config) -> Option<[u64; 4]> {
+    if !config
+        .all_settings()
+        .any(|settings| settings.respond.explain)
+    {
+        return None;
+    }
+    let drawn = host::secret()?.map(u64::to_le_bytes);
+    // Creates the name, and changes no value that is there: that has another version.
+    let _there_already =
+        HostSharedData.set(EXPLAINING, drawn.as_flattened(), Some(Version(u32::MAX)));
+    let shared = HostSharedData.get(EXPLAINING).ok()??;
+    let words = shared.value.as_chunks::<8>().0;
+    Some(
+        <[[u8; 8]; 4]>::try_from(words)
+            .ok()?
+            .map(u64::from_le_bytes),
+    )
 }
 
 /// Under what name the lease on a key goes: another one for each kind.

@@ -131,8 +131,9 @@ def test_the_access_log_tells_a_hit_by_its_response_code_details(single, prompt)
     def lines():
         return [line for line in single.access_log().splitlines() if path in line]
     single.wait_until(lambda: len(lines()) == 2, "both lines of the access log")
-    assert "x-cache=MISS details=via_upstream" in lines()[0]
-    assert "x-cache=HIT details=llm_cache_hit" in lines()[1]
+    miss = 'x-cache=MISS cache-status="envoy-llm-cache; fwd=uri-miss" details=via_upstream'
+    assert miss in lines()[0]
+    assert 'x-cache=HIT cache-status="envoy-llm-cache; hit; ttl=' in lines()[1]
 
 
 def test_only_harmless_headers_of_the_stored_answer_are_replayed(single, prompt):

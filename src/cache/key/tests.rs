@@ -1,3 +1,5 @@
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::*;
 use crate::attributes::{CertificateField, MetadataPath};
 use crate::config::Anonymous;
@@ -57,11 +59,18 @@ fn line(at: &str, pattern: &str) -> Edit {
 }
 
 fn key_of(request: &Request) -> Result<CacheKey, NoCaller> {
+    explained(request, None)
+}
+
+fn explained(
+    request: &Request,
+    explanation: Option<&mut Explanation>,
+) -> Result<CacheKey, NoCaller> {
     let headers = request.headers.iter().copied().collect();
     let api = Api::from_name("openai_chat").unwrap();
     let edits = request.settings.edits(api);
     let canonical = canonicalize(request.body.as_bytes(), &edits).ok();
-    CacheKey::new(&KeyParts {
+    let parts = KeyParts {
         settings: &request.settings,
         headers: &headers,
         attributes: &Attributes::read(request.attributes.clone(), &request.paths()),
@@ -76,7 +85,8 @@ fn key_of(request: &Request) -> Result<CacheKey, NoCaller> {
             temperature: None,
             server_tools: false,
         },
-    })
+    };
+    CacheKey::explained(&parts, explanation)
 }
 
 fn key(change: impl FnOnce(&mut Request)) -> CacheKey {
@@ -558,5 +568,78 @@ fn fields_do_not_run_into_each_other() {
     assert_ne!(
         body(r#"{"a":"b","c":"d"}"#),
         body(r#"{"a":"b\",\"c\":\"d"}"#)
+    );
+}
+
+/// The parts of a request's key, by their names.
+fn parts(change: impl FnOnce(&mut Request)) -> BTreeMap<String, String> {
+    let mut request = request();
+    change(&mut request);
+    let mut explanation = Explanation::new([1, 2, 3, 4]);
+    let key = explained(&request, Some(&mut explanation)).unwrap();
+    assert_eq!(
+        key,
+        key_of(&request).unwrap(),
+        "an explanation changes no key"
+    );
+    let text = explanation.finish();
+    let pairs = text.split(", ").map(|part| part.split_once('=').unwrap());
+    pairs
+        .map(|(name, digest)| (name.into(), digest.into()))
+        .collect()
+}
+
+#[test]
+fn what_takes_part_in_the_key_changes_its_own_part_of_the_explanation_only() {
+    type Case = (&'static str, fn(&mut Request));
+    let cases: [Case; 18] = [
+        ("authority", |r| set(r, ":authority", "other.example")),
+        ("path", |r| {
+            set(r, ":path", "/v1/chat/completions?api-version=2")
+        }),
+        ("caller", |r| set(r, "authorization", "Bearer two")),
+        ("caller", |r| r.headers.push(("x-api-key", "k"))),
+        ("cluster", |r| r.attributes[0].1 = b"other".to_vec()),
+        ("route", |r| r.attributes[1].1 = b"other".to_vec()),
+        ("header.openai-organization", |r| {
+            set(r, "openai-organization", "b")
+        }),
+        ("header.openai-organization", |r| {
+            r.without("openai-organization")
+        }),
+        ("header.openai-beta", |r| {
+            r.headers.push(("openai-beta", "1"))
+        }),
+        ("header.x-team", |r| set(r, "x-team", "other")),
+        ("header.x-team", |r| r.without("x-team")),
+        ("body.model", |r| {
+            r.body = r.body.replace(r#""m""#, r#""n""#)
+        }),
+        ("body.messages", |r| r.body = r.body.replace("hi", "ho")),
+        ("body.seed", |r| {
+            r.body = r.body.replacen('{', r#"{"seed":1,"#, 1)
+        }),
+        ("body.~", |r| {
+            r.body = r.body.replacen('{', r#"{"mine":1,"#, 1)
+        }),
+        ("settings", |r| r.settings.namespace = "green".into()),
+        ("settings", |r| r.settings.exclude.push(place("/absent"))),
+        ("settings", |r| r.settings.mask.clear()),
+    ];
+    let plain = parts(|_| {});
+    for (name, change) in cases {
+        let other = parts(change);
+        let names = plain.keys().chain(other.keys());
+        let differ: BTreeSet<_> = names.filter(|n| plain.get(*n) != other.get(*n)).collect();
+        let differ: Vec<_> = differ.into_iter().collect();
+        assert!(
+            matches!(&*differ, [only] if *only == name || name == "body.~" && only.starts_with(name)),
+            "{name}: {differ:?}"
+        );
+    }
+    assert_eq!(
+        plain,
+        parts(|r| r.body = r.body.replace(r#""u""#, r#""v""#)),
+        "left out"
     );
 }
