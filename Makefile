@@ -56,7 +56,7 @@ lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
 	cargo fmt --check --manifest-path benches/load/Cargo.toml
 	cargo fmt --check --manifest-path benches/noop/Cargo.toml
 	cargo fmt --check --manifest-path benches/calls/Cargo.toml
-	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches
+	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy
 
 # Peers that cannot be had are left out: the benchmark says so and runs.
 BENCH_BUILD := target/bench-build

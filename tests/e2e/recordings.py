@@ -16,7 +16,6 @@ PATHS = {
     "bedrock-invoke-stream": "/model/m/invoke-with-response-stream",
     "cohere-v1-embed": "/v1/embed",
     "cohere-v1-chat": "/v1/chat",
-    "cohere-v1-embed": "/v1/embed",
     "cohere-v2-chat": "/v2/chat",
     "cohere-v2-embed": "/v2/embed",
     "ollama-chat": "/api/chat",
