@@ -183,6 +183,10 @@ pub enum NotStored {
     Stuttering,
     /// Says nothing.
     Empty,
+    /// It names another model than the request: `store_if.same_model`.
+    OtherModel,
+    /// It has a header that `store_if.unless_header` names.
+    VetoedByHeader,
     /// There is a fresh entry that serves forms which this answer cannot serve.
     LessGeneral,
     /// The store refused it.
@@ -214,6 +218,8 @@ impl NotStored {
             Self::FinishComplete => "finish_complete",
             Self::Stuttering => "stuttering",
             Self::Empty => "empty",
+            Self::OtherModel => "other_model",
+            Self::VetoedByHeader => "vetoed_by_header",
             Self::LessGeneral => "less_general",
             Self::Store(fault) => fault.as_str(),
         }

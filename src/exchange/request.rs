@@ -9,7 +9,7 @@ use crate::cache::{Body, CacheKey, CacheStatus, Forward, KeyParts, NoCaller, che
 use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
-use crate::llm::{Api, Ask, Form};
+use crate::llm::{self, Api, Ask, Form};
 
 use super::cors::Origin;
 use super::fate::{Fate, Lead};
@@ -39,6 +39,8 @@ pub(super) struct Keyed {
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
     pub(super) ask: Rc<Ask>,
+    /// The model that it asks for, where answers of others are not stored.
+    pub(super) model: Option<Rc<str>>,
     pub(super) ttl: Duration,
     pub(super) origin: Origin,
     /// The form of a fresh entry under the key that could not serve this request.
@@ -227,6 +229,7 @@ impl Collecting {
             api,
             settings,
             ask,
+            model,
         } = decided;
         let directives = settings.client.obeyed(self.head.directives);
         if directives.no_store {
@@ -253,6 +256,7 @@ impl Collecting {
                 api,
                 settings,
                 ask,
+                model,
                 ttl,
                 origin,
                 rival: None,
@@ -322,6 +326,8 @@ impl Collecting {
         if !is_cool(ask.temperature, settings.store_if.max_temperature) {
             return Err(NotKeyed::Bypass(Bypass::Temperature));
         }
+        let same_model = settings.store_if.same_model;
+        let model = same_model.then(|| llm::asked_model(path, canonical.as_ref()));
         let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
             edits => json::canonicalize(body, edits).ok(),
@@ -347,6 +353,7 @@ impl Collecting {
             api,
             settings,
             ask: Rc::new(ask),
+            model: model.flatten().map(Rc::from),
         })
     }
 

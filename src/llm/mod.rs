@@ -21,6 +21,7 @@ mod judge;
 mod meaning;
 mod members;
 mod memory;
+mod model;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -42,6 +43,7 @@ use documents::Object;
 use meaning::Meaning;
 
 pub use judge::{Answer, Fault, Finish, Judge, Listener};
+pub use model::{asked as asked_model, is_of_another};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.

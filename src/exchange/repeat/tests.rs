@@ -13,6 +13,7 @@ fn decided(options: &[u8]) -> Decided {
             temperature: None,
             server_tools: false,
         }),
+        model: None,
     }
 }
 
