@@ -375,6 +375,10 @@ pub struct StoreIf {
     pub server_tools: bool,
     /// Only requests with an explicit temperature at or below this; `None` takes all.
     pub max_temperature: Option<f64>,
+    /// Whether answers that name another model than the request are not stored.
+    pub same_model: bool,
+    /// Response headers, one of which keeps an answer from being stored.
+    pub unless_headers: Vec<HeaderMatch>,
 }
 
 /// What answers look like.
@@ -602,6 +606,8 @@ impl Default for StoreIf {
             stuttering: false,
             server_tools: false,
             max_temperature: None,
+            same_model: false,
+            unless_headers: Vec::new(),
         }
     }
 }

@@ -172,6 +172,9 @@ fn store_if(parent: &mut Section<'_>, base: &StoreIf) -> StoreIf {
         stuttering: section.flag("stuttering").unwrap_or(base.stuttering),
         server_tools: section.flag("server_tools").unwrap_or(base.server_tools),
         max_temperature: max_temperature(&mut section, base.max_temperature),
+        same_model: section.flag("same_model").unwrap_or(base.same_model),
+        unless_headers: header_matches(&mut section, "unless_header")
+            .unwrap_or_else(|| base.unless_headers.clone()),
     };
     section.finish();
     store_if
@@ -292,7 +295,7 @@ fn when(parent: &mut Section<'_>) -> Match {
         }),
         path: path(&mut section),
         model: section.take_as("model", pattern, read_pattern),
-        headers: header_matches(&mut section),
+        headers: header_matches(&mut section, "header").unwrap_or_default(),
     };
     section.finish();
     when
@@ -323,25 +326,22 @@ fn path(section: &mut Section<'_>) -> Option<PathMatch> {
     first.map(|(_, path)| path)
 }
 
-fn header_matches(section: &mut Section<'_>) -> Vec<HeaderMatch> {
-    let Some(value) = section.take("header") else {
-        return Vec::new();
-    };
-    let Value::Object(members) = value else {
-        section.problem("header", "must be an object of header names and values");
-        return Vec::new();
+fn header_matches(section: &mut Section<'_>, key: &'static str) -> Option<Vec<HeaderMatch>> {
+    let Value::Object(members) = section.take(key)? else {
+        section.problem(key, "must be an object of header names and values");
+        return None;
     };
     let mut matches = Vec::with_capacity(members.len());
     for (name, value) in members {
         let pattern = value.as_str().and_then(Pattern::parse);
         match (header_name(&Value::String(name.clone())), pattern) {
             (Some(name), Some(value)) => matches.push(HeaderMatch { name, value }),
-            (None, _) => section.problem("header", format!("{name:?} is not a header name")),
+            (None, _) => section.problem(key, format!("{name:?} is not a header name")),
             (_, None) => section.problem(
-                "header",
+                key,
                 format!("{name:?} must have a string with at most one *, at its beginning or end"),
             ),
         }
     }
-    matches
+    Some(matches)
 }

@@ -112,7 +112,7 @@ impl Pattern {
     }
 }
 
-/// A header that must be there with a value that matches.
+/// A header that is there with a value that matches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderMatch {
     /// Lower-case.
@@ -122,7 +122,8 @@ pub struct HeaderMatch {
 }
 
 impl HeaderMatch {
-    fn holds(&self, headers: &Headers) -> bool {
+    /// Whether one of the headers matches.
+    pub fn holds(&self, headers: &Headers) -> bool {
         headers
             .get_all(&self.name)
             .any(|value| self.value.holds(value))

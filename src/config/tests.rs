@@ -49,7 +49,8 @@ fn every_key_is_read() {
         "store_if": {"finish": ["complete", "length"],
             "finish_words": {"complete": ["fin"], "filtered": ["nope", "no"]}, "streams": false, "empty": true,
                      "unmarked_end": true, "server_tools": true, "max_temperature": 0.5,
-                     "stuttering": true},
+                     "stuttering": true, "same_model": true,
+                     "unless_header": {"X-Fallback": "1*"}},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
                    "max_capture_bytes": "3MiB"},
         "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
@@ -99,6 +100,11 @@ fn every_key_is_read() {
             stuttering: true,
             server_tools: true,
             max_temperature: Some(0.5),
+            same_model: true,
+            unless_headers: vec![HeaderMatch {
+                name: "x-fallback".into(),
+                value: Pattern::Prefix("1".into()),
+            }],
         },
         client: Client {
             honor_cache_control: false,
@@ -159,7 +165,7 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store": {"memory": {"max_bytes": "1KiB"}, "http": {}},
         "limits": {"max_request_bytes": -1},
         "store_if": {"finish": ["done"], "finish_words": {"complete": [""], "done": []},
-            "max_temperature": -1},
+            "max_temperature": -1, "same_model": "yes", "unless_header": {"x-a": "a*b"}},
         "client": [],
         "respond": {"expose_key": "yes"},
         "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
@@ -190,6 +196,8 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store_if.finish_words.complete[0]",
         "store_if.finish_words.done",
         "store_if.max_temperature",
+        "store_if.same_model",
+        "store_if.unless_header",
         "client",
         "respond.expose_key",
         "rules[0].match.path_suffix",
@@ -540,6 +548,23 @@ fn a_rule_can_lift_the_bound_on_the_temperature() {
     );
     assert_eq!(config.settings.store_if.max_temperature, Some(0.0));
     assert_eq!(config.rules[0].settings.store_if.max_temperature, None);
+}
+
+#[test]
+fn a_rule_can_allow_other_models_and_every_header() {
+    let config = parse(
+        r#"{"store_if": {"same_model": true, "unless_header": {"x-fallback": "*"}},
+            "rules": [{"match": {}, "store_if": {"same_model": false}},
+                      {"match": {}, "store_if": {"unless_header": {}}}]}"#,
+    );
+    let of = |settings: &Settings| {
+        let store_if = &settings.store_if;
+        (store_if.same_model, store_if.unless_headers.len())
+    };
+    assert_eq!(of(&config.settings), (true, 1));
+    assert_eq!(of(&config.rules[0].settings), (false, 1));
+    assert_eq!(of(&config.rules[1].settings), (true, 0));
+    assert_eq!(of(&parse("{}").settings), (false, 0));
 }
 
 #[test]

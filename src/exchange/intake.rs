@@ -6,7 +6,7 @@ use crate::cache::{Draft, Entry, STORED_HEADERS, Seal, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::Headers;
-use crate::llm::{Answer, Api, Ask, Finish, Form, Judge, Stutter};
+use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
 
 use super::budget::{Held, Hold, NoRoom};
 use super::capture::Capture;
@@ -55,6 +55,10 @@ impl Intake {
         // A part, whatever the status says.
         if headers.contains("content-range") {
             return Err(NotStored::ContentRange);
+        }
+        let vetoes = &request.settings.store_if.unless_headers;
+        if vetoes.iter().any(|veto| veto.holds(headers)) {
+            return Err(NotStored::VetoedByHeader);
         }
         let content_type = headers.get("content-type").unwrap_or_default();
         let Keyed { api, ask, .. } = &request;
@@ -153,6 +157,9 @@ impl Intake {
         if self.stutter.is_stuttering() && !settings.store_if.stuttering {
             return Err(NotStored::Stuttering);
         }
+        if is_of_another(&self.request, plain, self.form.framing) {
+            return Err(NotStored::OtherModel);
+        }
         if let Some(rival) = rival {
             let coding = self.headers.get("content-encoding").unwrap_or_default();
             let plain = coding::decode(coding, body, self.capture.max_bytes());
@@ -201,16 +208,24 @@ fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
     let store_if = &request.settings.store_if;
     let fits = request.api.framing(&ask, content_type) == Some(form.framing)
         && (store_if.streams || !form.framing.is_stream());
-    fits && whole(entry, &ask, request.api, worker)
+    fits && whole(entry, &ask, request, worker)
         .is_some_and(|answer| is_wanted(store_if, answer).is_ok())
 }
 
-/// What is to be said of an entry's answer, if it is whole.
-fn whole(entry: &Entry, ask: &Ask, api: Api, worker: &Worker) -> Option<Answer> {
+/// What is to be said of an entry's answer, if it is whole and of the model that is asked for.
+fn whole(entry: &Entry, ask: &Ask, request: &Keyed, worker: &Worker) -> Option<Answer> {
     let plain = plain(entry, worker.config.limits.max_response_bytes)?;
-    let mut judge = api.judge(ask, entry.head.form.framing);
+    let framing = entry.head.form.framing;
+    let mut judge = request.api.judge(ask, framing);
     judge.feed(&plain, &mut |_, _| {}).ok()?;
-    judge.finish(&plain).ok()
+    let answer = judge.finish(&plain).ok()?;
+    (!is_of_another(request, &plain, framing)).then_some(answer)
+}
+
+/// Whether the configuration wants answers of the request's model only, and this one is not.
+fn is_of_another(request: &Keyed, plain: &[u8], framing: Framing) -> bool {
+    let model = request.model.as_deref();
+    model.is_some_and(|asked| llm::is_of_another(asked, plain, framing))
 }
 
 /// A whole answer that is wanted.

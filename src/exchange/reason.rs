@@ -185,6 +185,10 @@ pub enum NotStored {
     Stuttering,
     /// Says nothing.
     Empty,
+    /// It names another model than the request: `store_if.same_model`.
+    OtherModel,
+    /// It has a header that `store_if.unless_header` names.
+    VetoedByHeader,
     /// There is a fresh entry that serves forms which this answer cannot serve.
     LessGeneral,
     /// The store refused it.
@@ -217,6 +221,8 @@ impl NotStored {
             Self::FinishComplete => "finish_complete",
             Self::Stuttering => "stuttering",
             Self::Empty => "empty",
+            Self::OtherModel => "other_model",
+            Self::VetoedByHeader => "vetoed_by_header",
             Self::LessGeneral => "less_general",
             Self::Store(fault) => fault.as_str(),
         }
@@ -408,6 +414,9 @@ pub enum Report {
     Refresh(RefreshResult),
     /// How two answers compare, in `mode: shadow`.
     Shadow(ShadowResult),
+    /// A hit was found to have opened a request to the upstream: no buffer filter behind this one held
+    /// it back.
+    UpstreamAskedInVain,
     /// For how long the upstream took that a hit would have saved.
     SavedMilliseconds(u64),
     /// The tokens that it reports, and that a hit would have saved.
@@ -460,6 +469,7 @@ impl Report {
             Self::Evictions(evicted) => (plain("llm_cache_evictions"), u64::from(evicted)),
             Self::Refresh(result) => (name("llm_cache_refreshes", (result.as_str(), None)), 1),
             Self::Shadow(result) => (name("llm_cache_shadow", (result.as_str(), None)), 1),
+            Self::UpstreamAskedInVain => (plain("llm_cache_upstream_asked_in_vain"), 1),
             Self::SavedMilliseconds(milliseconds) => {
                 (plain("llm_cache_shadow_saved_milliseconds"), milliseconds)
             }

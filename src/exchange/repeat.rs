@@ -21,9 +21,9 @@
 //!    slot and the version of its value, whoever sets a value gives it a new version, and after a
 //!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
 //!    say the same.
-//! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`]
-//!    and four times [`MAX_HEAD_BYTES`] more, 2 KiB with
-//!    `respond.explain`, and 4 MiB of long requests; new ones take the place of
+//! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`],
+//!    256 bytes of a model's name and four times [`MAX_HEAD_BYTES`] more, 2 KiB with `respond.explain`,
+//!    and 4 MiB of long requests; new ones take the place of
 //!    old ones. A new configuration means a new worker.
 
 mod long;
@@ -112,6 +112,8 @@ pub(super) struct Decided {
     pub(super) ask: Rc<Ask>,
     /// What the key is made of, with `respond.explain`.
     pub(super) parts: Option<Rc<str>>,
+    /// See [`Keyed::model`]; at most 256 bytes.
+    pub(super) model: Option<Rc<str>>,
 }
 
 impl Decided {
@@ -123,6 +125,7 @@ impl Decided {
             settings: Rc::clone(&request.settings),
             ask: Rc::clone(&request.ask),
             parts: request.parts.clone(),
+            model: request.model.clone(),
         }
     }
 }

@@ -12,6 +12,9 @@ use crate::llm::Form;
 use super::cors::Origin;
 use super::{Reply, ReplyBody};
 
+/// Envoy's `response_code_details` of a hit.
+pub const HIT_DETAILS: &str = "llm_cache_hit";
+
 /// What a hit serves.
 #[derive(Debug)]
 pub(super) struct Served {
@@ -155,7 +158,7 @@ impl Served {
                 Some((_, body)) => ReplyBody::Converted(body),
                 None => ReplyBody::Stored(self.entry),
             },
-            details: "llm_cache_hit",
+            details: HIT_DETAILS,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::cache::{
 use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
-use crate::llm::{Api, Ask, Form};
+use crate::llm::{self, Api, Ask, Form};
 
 use super::cors::Origin;
 use super::fate::{Fate, Lead};
@@ -43,6 +43,8 @@ pub(super) struct Keyed {
     pub(super) ask: Rc<Ask>,
     /// What the key is made of, with `respond.explain`.
     pub(super) parts: Option<Rc<str>>,
+    /// The model that it asks for, where answers of others are not stored.
+    pub(super) model: Option<Rc<str>>,
     pub(super) ttl: Duration,
     pub(super) origin: Origin,
     /// The form of a fresh entry under the key that could not serve this request.
@@ -232,6 +234,7 @@ impl Collecting {
             settings,
             ask,
             parts,
+            model,
         } = decided;
         let directives = settings.client.obeyed(self.head.directives);
         if directives.no_store {
@@ -259,6 +262,7 @@ impl Collecting {
                 settings,
                 ask,
                 parts,
+                model,
                 ttl,
                 origin,
                 rival: None,
@@ -328,6 +332,8 @@ impl Collecting {
         if !is_cool(ask.temperature, settings.store_if.max_temperature) {
             return Err(NotKeyed::Bypass(Bypass::Temperature));
         }
+        let same_model = settings.store_if.same_model;
+        let model = same_model.then(|| llm::asked_model(path, canonical.as_ref()));
         let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
             edits => json::canonicalize(body, edits).ok(),
@@ -357,6 +363,7 @@ impl Collecting {
             settings,
             ask: Rc::new(ask),
             parts: explanation.map(|explanation| explanation.finish().into()),
+            model: model.flatten().map(Rc::from),
         })
     }
 

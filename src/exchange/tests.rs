@@ -919,6 +919,61 @@ fn the_configuration_may_want_other_answers() {
 }
 
 #[test]
+fn an_answer_of_another_model_can_be_kept_out() {
+    let worker = worker(r#"{"store_if": {"same_model": true}}"#);
+    let json_of = |model: &str| JSON.replacen('{', &format!("{{\"model\":\"{model}\","), 1);
+    let stream_of = |model: &str| STREAM.replacen('{', &format!("{{\"model\":\"{model}\","), 1);
+    let result = |ask: &str, content_type: &str, body: &str| {
+        miss(&worker, &post(&[]), ask, &ok(content_type, &[]), body).answer_result()
+    };
+    let (json, sse) = ("application/json", "text/event-stream");
+    for (model, expected) in [
+        ("m", AnswerResult::Stored),
+        ("provider/m-2024-08-06", AnswerResult::Stored),
+        ("m-mini", not_stored(NotStored::OtherModel)),
+    ] {
+        let (whole, stream) = (json_of(model), stream_of(model));
+        assert_eq!(result(ASK_JSON, json, &whole), Some(expected), "{model}");
+        assert_eq!(result(ASK_STREAM, sse, &stream), Some(expected), "{model}");
+    }
+    assert_eq!(result(ASK_JSON, json, JSON), Some(AnswerResult::Stored));
+    // A fallback in the middle of a stream.
+    let mixed =
+        stream_of("m").replace("[DONE]", "{\"model\":\"n\",\"choices\":[]}\n\ndata: [DONE]");
+    let other = Some(not_stored(NotStored::OtherModel));
+    assert_eq!(result(ASK_STREAM, sse, &mixed), other);
+}
+
+#[test]
+fn a_request_that_comes_again_is_held_to_its_model_too() {
+    let worker = worker(r#"{"store_if": {"same_model": true}}"#);
+    let of = |model: &str| JSON.replacen('{', &format!("{{\"model\":\"{model}\","), 1);
+    let json = ok("application/json", &[]);
+    let stored = miss(&worker, &post(&[]), ASK_JSON, &json, &of("m"));
+    let hit = again(&worker, stored, &post(&[]), ASK_JSON, 0);
+    assert_eq!(hit.request_result(), Some(RequestResult::Hit));
+    // The worker remembers the request, and the entry is gone.
+    let other = miss(&worker, &post(&[]), ASK_JSON, &json, &of("n"));
+    assert_eq!(
+        other.answer_result(),
+        Some(not_stored(NotStored::OtherModel))
+    );
+}
+
+#[test]
+fn a_response_header_can_keep_an_answer_out() {
+    let worker = worker(r#"{"store_if": {"unless_header": {"x-fallbacks": "1", "x-from": "b*"}}}"#);
+    let result = |extra: Extra<'_>| stored(&worker, &ok("application/json", extra), JSON);
+    let vetoed = not_stored(NotStored::VetoedByHeader);
+    assert_eq!(result(&[("x-fallbacks", "1")]), vetoed);
+    assert_eq!(
+        result(&[("x-fallbacks", "0"), ("x-from", "backup")]),
+        vetoed
+    );
+    assert_eq!(result(&[("x-fallbacks", "0")]), AnswerResult::Stored);
+}
+
+#[test]
 fn streams_can_be_kept_out_by_configuration() {
     let worker = worker(r#"{"store_if": {"streams": false}}"#);
     let event_stream = ok("text/event-stream", &[]);

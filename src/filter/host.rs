@@ -238,6 +238,13 @@ pub(super) fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
     Ok(unsafe { take(data, size) })
 }
 
+/// Whether a request has gone to the upstream on behalf of the current one. Legal in the callbacks of a
+/// stream.
+pub(super) fn has_asked_upstream() -> bool {
+    property(b"upstream\0request_attempt_count")
+        .is_ok_and(|count| count.iter().any(|byte| *byte != 0))
+}
+
 /// Whether the response comes from the upstream, and not from Envoy or one of its filters. Legal
 /// in the response's callbacks.
 pub(super) fn is_via_upstream() -> bool {

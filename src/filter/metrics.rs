@@ -7,6 +7,9 @@ use crate::store::{BreakerState, Turn};
 
 use super::host;
 
+/// At the most so many hits pass between two at which the host is asked.
+const LOOK_EVERY: u64 = 1_024;
+
 /// The metrics of one configuration in one VM. Their number is bounded by the words that there are.
 #[derive(Debug)]
 pub(super) struct Metrics {
@@ -15,6 +18,12 @@ pub(super) struct Metrics {
     /// Those counted most often tend to stand first.
     counters: RefCell<Vec<(CounterName, u32)>>,
     breaker: Cell<BreakerState>,
+    /// How many hits there have been, and at which of them the host is asked once more whether a request
+    /// has gone to the upstream in vain.
+    hits: Cell<u64>,
+    next_look: Cell<u64>,
+    /// Operators have been told that some have.
+    told_of_upstream: Cell<bool>,
     /// Operators have been told of requests whose caller nobody knows.
     told_of_anonymous: Cell<bool>,
 }
@@ -25,6 +34,9 @@ impl Metrics {
             cluster,
             counters: RefCell::default(),
             breaker: Cell::new(BreakerState::Closed),
+            hits: Cell::new(0),
+            next_look: Cell::new(1),
+            told_of_upstream: Cell::new(false),
             told_of_anonymous: Cell::new(false),
         }
     }
@@ -47,6 +59,32 @@ impl Metrics {
         }
         if let Some((name, added @ 1..)) = report.counter() {
             self.count(name, added);
+        }
+    }
+
+    /// Whether to ask the host at this hit if a request has gone to the upstream all the same: at the
+    /// first, and then at distances that double up to [`LOOK_EVERY`].
+    pub(super) fn looks_at_upstream(&self) -> bool {
+        let hits = self.hits.get().saturating_add(1);
+        self.hits.set(hits);
+        let is_due = hits >= self.next_look.get();
+        if is_due {
+            self.next_look
+                .set(hits.saturating_add(hits.min(LOOK_EVERY)));
+        }
+        is_due
+    }
+
+    /// What the host said then.
+    pub(super) fn looked_at_upstream(&self, asked: bool) {
+        if asked {
+            self.report(Report::UpstreamAskedInVain);
+            if !self.told_of_upstream.replace(true) {
+                log::warn!(
+                    "llm-cache: a hit had opened a request to the upstream; put \
+                     envoy.filters.http.buffer right behind this filter"
+                );
+            }
         }
     }
 

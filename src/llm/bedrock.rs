@@ -257,7 +257,7 @@ impl Operation {
 }
 
 /// The model's own event in a `chunk`.
-fn native(payload: &[u8]) -> Option<Vec<u8>> {
+pub(super) fn native(payload: &[u8]) -> Option<Vec<u8>> {
     #[derive(Default)]
     struct Chunk<'a> {
         bytes: Content<'a>,

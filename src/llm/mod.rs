@@ -22,6 +22,7 @@ mod judge;
 mod meaning;
 mod members;
 mod memory;
+mod model;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
@@ -47,6 +48,7 @@ use meaning::Meaning;
 
 pub use finish::{Finish, FinishWords};
 pub use judge::{Answer, Fault, Judge, Listener};
+pub use model::{asked as asked_model, is_of_another};
 pub use stutter::Stutter;
 
 /// Every API. The first whose paths match takes a request.

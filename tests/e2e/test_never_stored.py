@@ -349,3 +349,31 @@ def test_streams_are_not_stored_when_streams_are_turned_off(envoys, prompt):
     assert [fetch(envoy.port, streaming, standin="pace=0").cache for _ in range(2)] == [
         "MISS", "MISS"]
     assert [fetch(envoy.port, whole).cache for _ in range(2)] == ["MISS", "HIT"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_an_answer_of_another_model_is_stored_unless_the_configuration_wants_the_same_one(
+        envoys, standin, prompt, stream):
+    choice = {"index": 0, "finish_reason": "stop",
+              ("delta" if stream else "message"): {"role": "assistant", "content": "Hi"}}
+
+    def asked_twice(config: dict, model: str) -> list[str]:
+        answer = json.dumps({"id": "c-1", "model": model, "choices": [choice]})
+        body = f"data: {answer}\n\ndata: [DONE]\n\n" if stream else answer
+        kind = "text/event-stream" if stream else "application/json"
+        fixture = f"{standin.put_fixture('of-a-model', body.encode())};type={kind};pace=0"
+        envoy, question = envoys.configured(config), chat(prompt(), stream, model="gpt-4o")
+        return [fetch(envoy.port, question, standin=fixture).cache for _ in range(2)]
+
+    same = {"store_if": {"same_model": True}}
+    assert asked_twice(same, "gpt-4o-2024-08-06") == ["MISS", "HIT"]
+    assert asked_twice(same, "gpt-4o-mini") == ["MISS", "MISS"]
+    assert asked_twice({}, "gpt-4o-mini") == ["MISS", "HIT"]
+
+
+def test_a_response_header_that_the_configuration_names_keeps_an_answer_out(envoys, prompt):
+    envoy = envoys.configured({"store_if": {"unless_header": {"content-type": "application/*"}}})
+    whole, streaming = chat(prompt(), False), chat(prompt(), True)
+    assert [fetch(envoy.port, whole).cache for _ in range(2)] == ["MISS", "MISS"]
+    assert [fetch(envoy.port, streaming, standin="pace=0").cache for _ in range(2)] == [
+        "MISS", "HIT"]

@@ -14,6 +14,7 @@ fn decided(options: &[u8]) -> Decided {
             server_tools: false,
         }),
         parts: None,
+        model: None,
     }
 }
 
