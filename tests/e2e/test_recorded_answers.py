@@ -15,7 +15,6 @@ NOT_PROVABLY = {
     "gemini/fb_googleai_unary_failure_only_prompt_feedback.json": "a prompt that was refused",
     "openai-responses/openai_conversation_id_auto_respects_pydantic_ai_conversation_id_1.json":
         "depends on a conversation that the provider keeps",
-    "bedrock-invoke/test_titan_completion.json": "a model that is not judged",
     "gemini/testgoogleaitoolcallresponse_1.sse": "an array of JSON, and not the stream asked for",
 }
 # What the index says is missing, and why it is not.
