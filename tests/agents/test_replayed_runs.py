@@ -56,12 +56,6 @@ RUNS = {
 }
 # Without what the table says, these miss: the table says no more than is needed.
 NEEDED = [name for name, (plugin, *_) in RUNS.items() if plugin]
-NOT_YET = pytest.mark.xfail(strict=True, reason="namespace tools count as the provider's")
-
-
-def runs(names) -> list:
-    return [pytest.param(name, marks=[NOT_YET] if "of its own" in name else [])
-            for name in names]
 
 
 def said_by(script: str, url: str, *options: str) -> str:
@@ -73,7 +67,7 @@ def said_by(script: str, url: str, *options: str) -> str:
     return ran.stdout.strip().splitlines()[-1]
 
 
-@pytest.mark.parametrize("name", runs(RUNS))
+@pytest.mark.parametrize("name", RUNS)
 def test_a_run_that_is_repeated_asks_the_provider_nothing(envoy_with, standin, name):
     plugin, script, *options = RUNS[name]
     # Each has a cache of its own.

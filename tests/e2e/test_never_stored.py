@@ -216,7 +216,7 @@ def test_a_recorded_answer_that_is_no_good_one_is_never_stored(single, recorded,
     ("type=text/plain", True), ("no_finish", False)])
 def test_what_providers_leave_out_of_whole_answers_does_not_keep_them_out(
         envoy, standin, prompt, directive, stream):
-    """A stream of text that does not say what it is, and a document with usage that says no finish."""
+    """A stream of text without a type, and a document with usage that says no finish."""
     question = chat(prompt(), stream)
     with upstream_asked(standin, 1):
         first = fetch(envoy.port, question, standin=f"{directive};pace=0")
