@@ -216,7 +216,8 @@ fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
 fn whole(entry: &Entry, ask: &Ask, request: &Keyed, worker: &Worker) -> Option<Answer> {
     let plain = plain(entry, worker.config.limits.max_response_bytes)?;
     let framing = entry.head.form.framing;
-    let mut judge = request.api.judge(ask, framing);
+    let words = &request.settings.store_if.finish_words;
+    let mut judge = request.api.judge_by(ask, framing, words);
     judge.feed(&plain, &mut |_, _| {}).ok()?;
     let answer = judge.finish(&plain).ok()?;
     (!is_of_another(request, &plain, framing)).then_some(answer)

@@ -58,8 +58,7 @@ impl Assembly {
     /// What it lacks.
     pub(in crate::llm) fn finish(self) -> Result<Map<String, Value>, Lossy> {
         let mut message = self.message.ok_or(Lossy::Malformed)?;
-        let has_reason = message.get("stop_reason").is_some_and(Value::is_string);
-        if !self.stopped || !self.open.is_empty() || !has_reason {
+        if !self.stopped || !self.open.is_empty() || !has_reason(&message) {
             return Err(Lossy::Malformed);
         }
         if !self.has_usage {
@@ -88,7 +87,8 @@ impl Assembly {
         let index = take_count(event, "index")?;
         let block = take_object(event, "content_block")?;
         let is_next = usize::try_from(index) == Ok(self.content.len());
-        if !is_next || self.open.len() >= MAX_OPEN_BLOCKS {
+        // As the judge has it, nothing begins after the stop reason.
+        if !is_next || has_reason(message) || self.open.len() >= MAX_OPEN_BLOCKS {
             return Err(Lossy::Malformed);
         }
         // The whole message has the name of the model that answered in the end.
@@ -186,6 +186,10 @@ impl Assembly {
         }
         Ok(())
     }
+}
+
+fn has_reason(message: &Map<String, Value>) -> bool {
+    message.get("stop_reason").is_some_and(Value::is_string)
 }
 
 fn set_unless_null(members: &mut Map<String, Value>, name: String, value: Value) {

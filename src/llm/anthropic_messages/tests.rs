@@ -481,6 +481,7 @@ fn what_cannot_be_taken_apart_is_malformed() {
         with(3, &[]),
         with(4, &[]),
         with(5, &[]),
+        with(4, &[END_TURN, TOOL_START, STOP_1]),
         with(5, &[STOP, STOP]),
         with(2, &[error]),
         vec![],
