@@ -305,6 +305,22 @@ fn what_the_store_has_is_judged_as_an_upstream_s_answer_would_be() {
 }
 
 #[test]
+fn what_the_store_has_is_judged_by_the_finish_words_of_the_rule() {
+    let answer = JSON.replace("stop", "fin");
+    let store_if = r#""store_if": {"finish_words": {"complete": ["fin"]}}"#;
+    let knowing = worker(&format!(r#"{{{store_if}, "store": {{{WEBDIS}}}}}}}"#));
+    for (worker, result) in [
+        (both(""), RequestResult::Miss(Miss::Unusable)),
+        (knowing, RequestResult::Hit),
+    ] {
+        let form = Form::json();
+        let entry = planted(&worker, &form, 3_600_000, &[JSON_TYPE], answer.as_bytes());
+        let host = asked(&worker, ASK_JSON, NOW, &entry);
+        assert_eq!(host.request_result(), Some(result));
+    }
+}
+
+#[test]
 fn what_only_holders_of_the_integrity_key_can_write_was_judged_when_it_was_written() {
     let worker = both(r#", "integrity_key": "0123456789abcdef0123456789abcdef""#);
     let entry = planted(
