@@ -358,9 +358,9 @@ def test_with_a_store_over_http_the_refresh_reaches_it(envoys, webdis, redis, st
                                     plugin={"stale_while_revalidate": WINDOW})
     with Envoy(config) as envoy:
         body = chat(prompt())
-        old = remote_store.ask_and_store(envoy, body, headers=SHORT)
+        old = remote_store.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
         with upstream_asked(standin, 1):
-            stale = fetch(envoy.port, body)
+            stale = ask(envoy.port, body)
             assert (stale.cache, stale.body) == ("STALE", old.body)
             assert stale.header("cache-status").endswith("; detail=http")
             new = until_fresh(envoy, body, {})
