@@ -35,7 +35,6 @@ pub use reason::{
     AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,
     RefreshResult, Report, RequestResult, ShadowResult, StaleBecause,
 };
-pub use reply::HIT_DETAILS;
 pub use task::Task;
 pub use worker::Worker;
 

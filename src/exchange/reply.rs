@@ -12,9 +12,6 @@ use crate::llm::Form;
 use super::cors::Origin;
 use super::{Reply, ReplyBody};
 
-/// Envoy's `response_code_details` of a hit.
-pub const HIT_DETAILS: &str = "llm_cache_hit";
-
 /// What a hit serves.
 #[derive(Debug)]
 pub(super) struct Served {
@@ -158,7 +155,7 @@ impl Served {
                 Some((_, body)) => ReplyBody::Converted(body),
                 None => ReplyBody::Stored(self.entry),
             },
-            details: HIT_DETAILS,
+            details: "llm_cache_hit",
         }
     }
 }

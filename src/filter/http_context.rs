@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::attributes::Attributes;
-use crate::exchange::{Exchange, HIT_DETAILS, Held, Input, Output, Release, Reply};
+use crate::exchange::{Exchange, Held, Input, Output, Release, Reply};
 use crate::http::Headers;
 use crate::store::HostFault;
 
@@ -94,10 +94,6 @@ impl Stream {
                 }
             }
             Output::Reply(reply) => {
-                if reply.details == HIT_DETAILS && self.shared.metrics.looks_at_upstream() {
-                    let asked = host::has_asked_upstream();
-                    self.shared.metrics.looked_at_upstream(asked);
-                }
                 let sent = send(&reply);
                 if sent.is_err() {
                     self.step(Input::ReplyFailed);

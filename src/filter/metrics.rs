@@ -47,6 +47,9 @@ impl Metrics {
                 log::debug!("llm-cache: answer not stored: {}", reason.as_str());
             }
             Report::Breaker(turn) => self.turned(turn),
+            // It is told right before the reply; an answer that stands in for a failed upstream is not
+            // among these.
+            Report::Request(RequestResult::Hit) => self.look_for_upstream(),
             Report::Request(RequestResult::Bypass(Bypass::NoTenant))
                 if !self.told_of_anonymous.replace(true) =>
             {
@@ -62,22 +65,17 @@ impl Metrics {
         }
     }
 
-    /// Whether to ask the host at this hit if a request has gone to the upstream all the same: at the
-    /// first, and then at distances that double up to [`LOOK_EVERY`].
-    pub(super) fn looks_at_upstream(&self) -> bool {
+    /// Asks the host at some hits if a request has gone to the upstream all the same: at the first, and
+    /// then at distances that double up to [`LOOK_EVERY`].
+    fn look_for_upstream(&self) {
         let hits = self.hits.get().saturating_add(1);
         self.hits.set(hits);
-        let is_due = hits >= self.next_look.get();
-        if is_due {
-            self.next_look
-                .set(hits.saturating_add(hits.min(LOOK_EVERY)));
+        if hits < self.next_look.get() {
+            return;
         }
-        is_due
-    }
-
-    /// What the host said then.
-    pub(super) fn looked_at_upstream(&self, asked: bool) {
-        if asked {
+        self.next_look
+            .set(hits.saturating_add(hits.min(LOOK_EVERY)));
+        if host::has_asked_upstream() {
             self.report(Report::UpstreamAskedInVain);
             if !self.told_of_upstream.replace(true) {
                 log::warn!(
