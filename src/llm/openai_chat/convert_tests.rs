@@ -404,6 +404,7 @@ fn what_has_no_known_place_in_the_other_form_is_declined() {
             Lossy::UnknownMember,
         ),
         (json!({"content": "a", "p": "x"}), Lossy::UnknownMember),
+        (json!({"content": "a", "index": null}), Lossy::UnknownMember),
         (json!({"content": "a", "refusal": 5}), Lossy::UnknownMember),
         (
             json!({"content": null, "audio": {"id": "x"}}),

@@ -355,6 +355,11 @@ impl Parts {
         }
         for (name, value) in message {
             match (name.as_str(), value) {
+                // Copilot hides the length of an answer.
+                ("padding", _) => {}
+                // Members of deltas, which are not carried over from there to a message.
+                ("obfuscation" | "p" | "index", _) => return Err(Lossy::UnknownMember),
+                (of_a_piece, Value::Null) if OF_A_PIECE.contains(&of_a_piece) => {}
                 (_, Value::Null) => {
                     parts.role.insert(name, Value::Null);
                 }
@@ -362,9 +367,6 @@ impl Parts {
                 | ("annotations", Value::String(_) | Value::Object(_)) => {
                     return Err(Lossy::Malformed);
                 }
-                // Copilot hides the length of an answer.
-                ("padding", _) => {}
-                ("obfuscation" | "p" | "index", _) => return Err(Lossy::UnknownMember),
                 (_, blank) if is_blank(&blank) && name != "function_call" => {
                     parts.role.insert(name, blank);
                 }
