@@ -18,7 +18,7 @@ PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test test-all test-agents soak lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all test-properties test-agents soak lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,10 +37,16 @@ trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
 test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
-	cargo test --locked
+	PROPTEST_RNG_SEED=1 cargo test --locked
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
-test-all: test test-agents soak ## what make test has, and what takes long or much room
+test-all: test test-properties test-agents soak ## what make test has, and what takes long or much room
+
+# Other cases each time, where make test draws the same ones: what fails here is a finding, not a
+# broken commit.
+PROPERTY_ROUNDS ?= 10
+test-properties: ## the property tests of the library, ten times with seeds of their own
+	set -e; for round in $$(seq $(PROPERTY_ROUNDS)); do cargo test --locked --lib; done
 
 # A gigabyte under target/, and two minutes.
 test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, which must hit
