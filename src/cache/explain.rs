@@ -76,6 +76,13 @@ const MEMBERS: [&str; 60] = [
     "web_search_options",
 ];
 
+/// The word for a member at the top of a request, of its canonical name, if an API knows it.
+pub fn known_member(name: &[u8]) -> Option<&'static str> {
+    let plain = name.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
+    let known = MEMBERS.iter().find(|known| known.as_bytes() == plain);
+    known.copied()
+}
+
 /// A part of a key.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Part<'a> {
@@ -144,9 +151,7 @@ impl Explanation {
     }
 
     fn member(&self, name: &[u8]) -> String {
-        let plain = name.strip_prefix(b"\"").and_then(|n| n.strip_suffix(b"\""));
-        let known = MEMBERS.iter().find(|known| Some(known.as_bytes()) == plain);
-        match known {
+        match known_member(name) {
             Some(known) => format!("body.{known}"),
             None => {
                 let mut hasher = HighwayHasher::new(Key(self.secret));

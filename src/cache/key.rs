@@ -83,6 +83,25 @@ pub enum Body<'a> {
     Raw(&'a [u8]),
 }
 
+impl KeyParts<'_> {
+    /// The members of the body that take part, by canonical name and value; `None` if it is no object.
+    pub fn members(&self) -> Option<impl Iterator<Item = (&[u8], &[u8])>> {
+        let Body::Canonical(json) = self.body else {
+            return None;
+        };
+        let path = self.headers.get(":path").unwrap_or_default();
+        let chooses_form = move |name: &[u8], value: &[u8]| {
+            // A name with an escape is none that an API knows.
+            plain(name).is_some_and(|name| self.api.chooses_form(path, name, value))
+        };
+        let is_object = json.as_bytes().starts_with(b"{");
+        is_object.then(|| {
+            json.members()
+                .filter(move |(name, value)| !chooses_form(name, value))
+        })
+    }
+}
+
 impl CacheKey {
     /// Length of a key in bytes.
     pub const LENGTH: usize = 32;
@@ -170,19 +189,15 @@ impl CacheKey {
         match body {
             Body::Canonical(json) => {
                 fields.number(0);
-                let path = headers.get(":path").unwrap_or_default();
-                let chooses_form = |(name, value): &(&[u8], &[u8])| {
-                    // A name with an escape is none that an API knows.
-                    plain(name).is_some_and(|name| api.chooses_form(path, name, value))
-                };
-                if json.as_bytes().starts_with(b"{") {
-                    for (name, value) in json.members().filter(|member| !chooses_form(member)) {
-                        fields.begin(Part::Member(name));
-                        fields.bytes(name);
-                        fields.bytes(value);
+                match parts.members() {
+                    Some(members) => {
+                        for (name, value) in members {
+                            fields.begin(Part::Member(name));
+                            fields.bytes(name);
+                            fields.bytes(value);
+                        }
                     }
-                } else {
-                    fields.bytes(json.as_bytes());
+                    None => fields.bytes(json.as_bytes()),
                 }
             }
             Body::Raw(bytes) => {

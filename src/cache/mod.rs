@@ -11,7 +11,7 @@ mod status;
 pub use caller::{NeededAttributes, NoCaller, check_caller};
 pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
-pub use explain::Explanation;
+pub use explain::{Explanation, known_member};
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts, key_headers};
 pub use status::{CacheStatus, Forward, Tier};

@@ -49,6 +49,8 @@ pub(super) struct Search {
     pub(super) fingerprint: Option<Fingerprint>,
     /// What the memory had for it before.
     pub(super) known: Option<Known>,
+    /// The one member in which it differs from an earlier request.
+    pub(super) near_miss: Option<&'static str>,
 }
 
 impl Search {
@@ -285,6 +287,9 @@ impl Search {
         if fallback.is_none() {
             // With a fallback, it is not yet known how the request will go.
             out.push(Output::Report(Report::Request(result)));
+        }
+        if let (Miss::Absent, Some(member)) = (miss, self.near_miss) {
+            out.push(Output::Report(Report::NearMiss(member)));
         }
         self.forward(status, fallback, lead, out)
     }

@@ -12,6 +12,7 @@ mod input;
 mod intake;
 mod kept;
 mod lookup;
+mod near_misses;
 mod reason;
 mod refresh;
 mod repeat;

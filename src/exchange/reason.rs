@@ -402,6 +402,9 @@ impl AnswerResult {
 pub enum Report {
     /// How a request went. At most once per exchange.
     Request(RequestResult),
+    /// Nothing was stored for a request that differs from an earlier one in this member of the body
+    /// only.
+    NearMiss(&'static str),
     /// What became of an answer that might have been stored. At most once per exchange.
     Answer(AnswerResult),
     /// So many entries made room in memory for another before they expired.
@@ -430,6 +433,7 @@ pub struct CounterName {
     operation: Option<&'static str>,
     result: Option<&'static str>,
     reason: Option<&'static str>,
+    member: Option<&'static str>,
 }
 
 impl Report {
@@ -448,16 +452,25 @@ impl Report {
             operation: None,
             result: Some(result),
             reason,
+            member: None,
         };
         let plain = |family| CounterName {
             family,
             operation: None,
             result: None,
             reason: None,
+            member: None,
         };
         Some(match self {
             Self::Breaker(_) => return None,
             Self::Request(result) => (name("llm_cache_requests", result.words()), 1),
+            Self::NearMiss(member) => (
+                CounterName {
+                    member: Some(member),
+                    ..plain("llm_cache_near_misses")
+                },
+                1,
+            ),
             Self::Answer(result) => (name("llm_cache_answers", result.words()), 1),
             Self::Store(operation, result) => (
                 CounterName {
@@ -487,6 +500,7 @@ impl std::fmt::Display for CounterName {
             ("operation", self.operation),
             ("result", self.result),
             ("reason", self.reason),
+            ("member", self.member),
         ];
         for (label, word) in labels {
             if let Some(word) = word {

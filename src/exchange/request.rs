@@ -219,10 +219,10 @@ impl Collecting {
         let (fingerprint, repeated) = repeats
             .map(|repeats| repeats.find(&self.kept.deciding, &self.kept.attributes, body))
             .unzip();
-        let (decided, known) = match repeated.flatten() {
-            Some(repeated) => repeated,
+        let (decided, known, near_miss) = match repeated.flatten() {
+            Some((decided, known)) => (decided, known, None),
             None => match self.decide(body, worker) {
-                Ok(decided) => (decided, None),
+                Ok((decided, near_miss)) => (decided, None, near_miss),
                 Err(NotKeyed::NoPart) => return State::Over,
                 Err(NotKeyed::Bypass(reason)) => return self.bypass(reason, worker, out),
             },
@@ -274,6 +274,7 @@ impl Collecting {
             directives,
             fingerprint,
             known,
+            near_miss,
         };
         if !reads {
             let bypass = Bypass::WriteOnly;
@@ -301,9 +302,14 @@ impl Collecting {
                 .is_none_or(|length| usize::try_from(length) == Ok(body.len()))
     }
 
-    /// Reads the request. What comes of it depends on nothing but the configuration, the deciding
-    /// headers, the attributes and the body: see [`repeat`](super::repeat).
-    fn decide(&mut self, body: &[u8], worker: &Worker) -> Result<Decided, NotKeyed> {
+    /// Reads the request. What is decided depends on nothing but the configuration, the deciding
+    /// headers, the attributes and the body: see [`repeat`](super::repeat). Beside it, the member in
+    /// which the request differs from an earlier one: see [`near_misses`](super::near_misses).
+    fn decide(
+        &mut self,
+        body: &[u8],
+        worker: &Worker,
+    ) -> Result<(Decided, Option<&'static str>), NotKeyed> {
         let headers = &self.kept.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
         let policy = match mem::replace(&mut self.selection, Selection::NoPart) {
@@ -356,7 +362,8 @@ impl Collecting {
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
-        Ok(Decided {
+        let near_miss = worker.near_misses.compare(&key_parts);
+        let decided = Decided {
             key,
             tenant,
             api,
@@ -364,7 +371,8 @@ impl Collecting {
             ask: Rc::new(ask),
             parts: explanation.map(|explanation| explanation.finish().into()),
             model: model.flatten().map(Rc::from),
-        })
+        };
+        Ok((decided, near_miss))
     }
 
     fn bypass(&self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {

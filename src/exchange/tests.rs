@@ -4,6 +4,7 @@ mod browsers;
 mod codings;
 mod copies;
 mod many;
+mod near_misses;
 mod remote;
 mod shadow;
 mod stale;

@@ -15,6 +15,7 @@ use crate::store::{HttpStore, Lookup, StoreFault, Suspicion, WriteBegun, WriteRo
 
 use super::fate::Fate;
 use super::flights::{Due, Flights};
+use super::near_misses::NearMisses;
 use super::refresh::Refreshes;
 use super::repeat::{Deciding, Repeats};
 use super::route::Routes;
@@ -44,6 +45,7 @@ pub struct Worker {
     pub explaining: Option<[u64; 4]>,
     /// `None` without a random key.
     pub(super) repeats: Option<Repeats>,
+    pub(super) near_misses: NearMisses,
     /// To be run as soon as the host has woken the worker up.
     tasks: RefCell<Vec<Task>>,
     /// The host has been told to wake the worker up.
@@ -105,6 +107,7 @@ impl Worker {
             resends,
             explaining: None,
             repeats: secret.map(Repeats::new),
+            near_misses: NearMisses::new(secret.unwrap_or_default()),
             config,
             flights: Flights::new(random.bits()),
             refreshes: Refreshes::new(),
