@@ -90,9 +90,10 @@ impl KeyParts<'_> {
             return None;
         };
         let path = self.headers.get(":path").unwrap_or_default();
+        let path = self.api.normal_path(path);
         let chooses_form = move |name: &[u8], value: &[u8]| {
             // A name with an escape is none that an API knows.
-            plain(name).is_some_and(|name| self.api.chooses_form(path, name, value))
+            plain(name).is_some_and(|name| self.api.chooses_form(&path, name, value))
         };
         let is_object = json.as_bytes().starts_with(b"{");
         is_object.then(|| {

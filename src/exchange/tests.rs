@@ -1183,6 +1183,30 @@ fn what_is_excluded_from_the_key_still_decides_about_the_answer() {
 }
 
 #[test]
+fn what_chooses_the_form_on_one_path_is_a_part_of_the_key_on_others() {
+    for (path, shares) in [
+        ("/api/chat", true),
+        ("/api/chat/", true),
+        ("/api/embed", false),
+        ("/api/embed/", false),
+    ] {
+        let worker = worker(r#"{"respond": {"expose_key": true}}"#);
+        let key = |ask: &str| {
+            let mut host = Host::new(&worker);
+            host.request(&post(&[(":path", path)]), ask);
+            host.response_headers(&ok("application/json", &[]), true);
+            host.header("x-cache-key").unwrap()
+        };
+        let [plain, streaming] = [
+            r#"{"model":"m","input":"a","messages":[],"stream":false}"#,
+            r#"{"model":"m","input":"a","messages":[],"stream":true}"#,
+        ]
+        .map(key);
+        assert_eq!(plain == streaming, shares, "{path}");
+    }
+}
+
+#[test]
 fn a_body_that_is_not_plain_json_is_cached_unless_it_may_ask_for_more() {
     let worker = worker("{}");
     let twice = r#"{"model":"m","seed":1,"seed":2}"#;

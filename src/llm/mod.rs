@@ -229,7 +229,8 @@ impl Api {
     }
 
     /// Whether a top-level member of the request's body, with this canonical value, chooses the
-    /// form of the answer and nothing else, and so stays out of the key. `path` is with its query.
+    /// form of the answer and nothing else, and so stays out of the key. `path` is a
+    /// [normal one](Api::normal_path).
     pub fn chooses_form(self, path: &[u8], name: &str, value: &[u8]) -> bool {
         self.0.chooses_form(path, name, value)
     }
@@ -244,7 +245,7 @@ impl Api {
 
     /// The path (with its query) in the spelling that stands for all of it, where this API's paths
     /// are known: not where a rule says that it is this API's.
-    fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
+    pub fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
         let (bare, query) = paths::split_query(path);
         let normal = paths::normal(bare);
         if *normal == *bare || !self.0.owns(&normal) {
