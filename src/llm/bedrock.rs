@@ -5,7 +5,7 @@
 //! "InvokeModelWithResponseStream", and the service's model as the AWS clients ship it. Streams are
 //! AWS event stream messages. A whole stream of `ConverseStream` has a `messageStop` with a
 //! `stopReason`, and `metadata` after it. What is known of the answers of `InvokeModel` stands in
-//! [`native`].
+//! [`mod@native`].
 
 mod converse;
 mod join;

@@ -123,6 +123,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
     let mut ran = 0;
     for recording in recordings() {
@@ -153,6 +154,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
     let mut ran = 0;
     for recording in whole_recordings() {
@@ -174,6 +176,7 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn recorded_answers_survive_the_way_to_the_other_form_and_back() {
     let mut ran = 0;
     let mut converted = 0;
@@ -213,6 +216,7 @@ fn recorded_answers_survive_the_way_to_the_other_form_and_back() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn recorded_answers_stay_whole_and_say_the_same_without_usage() {
     let mut ran = 0;
     for recording in whole_recordings() {

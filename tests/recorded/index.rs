@@ -1,8 +1,8 @@
 //! The recorded provider answers: test data under other people's licences, which is read from
 //! where it lies and is no part of this repository. `LLM_CACHE_RECORDED` names the folder, which
-//! must then be there; `../shared/recorded` is taken without being asked for. Without the folder
-//! there are no recordings, and the tests of them run on none. What stands beside it in a folder of
-//! the same name with `-dialects` behind it is read as well; no path is in both.
+//! must then be there; `../shared/recorded` is taken without being asked for. Without the folder the
+//! tests of them are ignored (`build.rs`). What stands beside it in a folder of the same name with
+//! `-dialects` behind it is read as well; no path is in both.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs};
@@ -23,7 +23,7 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     pub(crate) fn body(&self) -> Vec<u8> {
-        read(&self.path).unwrap()
+        read(&self.path)
     }
 
     /// What stands behind the folder in the path.
@@ -62,22 +62,12 @@ fn line(line: &str) -> Recorded {
     }
 }
 
-/// The folders that are there; none, with a printed word, where the first is absent.
+/// The folders that are there.
 fn folders() -> Vec<PathBuf> {
     let named = env::var_os("LLM_CACHE_RECORDED").map(PathBuf::from);
-    if let Some(named) = &named {
-        assert!(
-            named.is_dir(),
-            "LLM_CACHE_RECORDED: no folder {}",
-            named.display()
-        );
-    }
     let folder =
         named.unwrap_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/recorded"));
-    if !folder.is_dir() {
-        println!("skipped: no folder {}", folder.display());
-        return Vec::new();
-    }
+    assert!(folder.is_dir(), "no folder {}", folder.display());
     let mut dialects = folder.clone().into_os_string();
     dialects.push("-dialects");
     let dialects = PathBuf::from(dialects);
@@ -85,16 +75,13 @@ fn folders() -> Vec<PathBuf> {
     [folder].into_iter().chain(dialects).collect()
 }
 
-/// The bytes of a file in one of the folders, or `None` where there are no folders.
-pub(crate) fn read(path: &str) -> Option<Vec<u8>> {
+/// The bytes of a file in one of the folders.
+pub(crate) fn read(path: &str) -> Vec<u8> {
     let folders = folders();
     let file = folders
         .iter()
         .map(|folder| folder.join(path))
         .find(|file| file.is_file());
-    if folders.is_empty() {
-        return None;
-    }
     let file = file.unwrap_or_else(|| panic!("{path}: in none of {folders:?}"));
-    Some(fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display())))
+    fs::read(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
 }

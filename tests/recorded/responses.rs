@@ -90,6 +90,7 @@ fn expected(path: &str, status: &str) -> Result<(Finish, bool), ()> {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
     let mut ran = 0;
     for recording in recordings() {
@@ -123,6 +124,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
     let mut ran = 0;
     for recording in recordings().iter().filter(|r| r.is_whole()) {
@@ -149,6 +151,7 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_keeps_what_it_says_through_the_other_form_and_back() {
     let (mut ran, mut converted) = (0, 0);
     let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
@@ -186,6 +189,7 @@ fn every_recorded_answer_keeps_what_it_says_through_the_other_form_and_back() {
 }
 
 #[test]
+#[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_keeps_all_but_its_usage_when_that_is_zero() {
     let mut ran = 0;
     for recording in recordings().iter().filter(|r| r.is_whole()) {
