@@ -23,10 +23,19 @@ pub(super) fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     of_azure(path).map_or(Cow::Borrowed(path), Cow::Owned)
 }
 
+/// The ends of Azure's paths. What else stands in a path may be a name in which the case matters.
+const OPERATIONS_OF_AZURE: [&[u8]; 4] = [
+    b"chat/completions",
+    b"completions",
+    b"embeddings",
+    b"responses",
+];
+
 /// Azure's path in lower case, but for the deployment's name, of which no document says that its
 /// case does not matter. `None` if it is not Azure's, or in lower case.
 fn of_azure(path: &[u8]) -> Option<Vec<u8>> {
     const DEPLOYMENTS: &[u8] = b"/openai/deployments/";
+    const V1: &[u8] = b"/openai/v1/";
     if !path.iter().any(u8::is_ascii_uppercase) {
         return None;
     }
@@ -38,8 +47,16 @@ fn of_azure(path: &[u8]) -> Option<Vec<u8>> {
             let length = memchr::memchr(b'/', rest).unwrap_or(rest.len());
             (start, name..name.saturating_add(length))
         }
-        None => (memmem::find(&normal, b"/openai/v1/")?, 0..0),
+        None => {
+            let start = memmem::find(&normal, V1)?;
+            let end = start.saturating_add(V1.len()).saturating_sub(1);
+            (start, end..end)
+        }
     };
+    let operation = normal.get(name.end..)?.strip_prefix(b"/")?;
+    if !OPERATIONS_OF_AZURE.contains(&operation) {
+        return None;
+    }
     for kept in [0..start, name] {
         normal
             .get_mut(kept.clone())?
@@ -101,6 +118,14 @@ mod tests {
                 "/Az/openai/deployments/GPT-4o/chat/completions",
             ),
             ("/openai/deployments/GPT", "/openai/deployments/GPT"),
+            (
+                "/openai/deployments/GPT/Proj/chat/completions",
+                "/openai/deployments/GPT/Proj/chat/completions",
+            ),
+            (
+                "/openai/v1/ProjA/chat/completions",
+                "/openai/v1/ProjA/chat/completions",
+            ),
             ("/OPENAI/V1/Responses", "/openai/v1/responses"),
             ("/OpenAI/Team/embeddings", "/OpenAI/Team/embeddings"),
             ("", ""),
