@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::protobuf::decode_filter_metadata;
+use crate::protobuf::{Unreadable, decode_filter_metadata};
 
 /// Envoy's filter that verifies tokens, and puts what they say into dynamic metadata if its providers
 /// have `payload_in_metadata`, as those of Istio and Envoy Gateway do.
@@ -45,6 +45,13 @@ pub struct MetadataPath {
 }
 
 impl Attribute {
+    /// What tells one route from another.
+    pub const OF_ROUTE: [Self; 2] = [Self::Cluster, Self::RouteName];
+
+    fn is_of_route(self) -> bool {
+        Self::OF_ROUTE.contains(&self)
+    }
+
     /// Its path among Envoy's attributes, the parts separated by NUL.
     pub fn path(self) -> &'static [u8] {
         match self {
@@ -63,11 +70,24 @@ impl Attribute {
     }
 }
 
+/// What tokens say of the caller that Envoy has verified.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Claims {
+    /// Nothing.
+    #[default]
+    Absent,
+    /// As JSON, the issuer and the subject by the provider's name, or else the whole payload.
+    Verified(String),
+    /// Something that cannot be read, or whose numbers Envoy has rounded: it tells callers apart, but
+    /// not here.
+    Unreadable,
+}
+
 /// What is known of a request besides its headers. What is absent or empty is not known.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Attributes {
     values: Vec<(Attribute, Vec<u8>)>,
-    claims: Option<String>,
+    claims: Claims,
     metadata: Vec<(MetadataPath, String)>,
 }
 
@@ -75,7 +95,7 @@ impl Attributes {
     /// What the host tells. Of dynamic metadata, which may be large, there remain the verified claims
     /// and what is at these paths.
     pub fn read(told: Vec<(Attribute, Vec<u8>)>, paths: &[MetadataPath]) -> Self {
-        let (mut claims, mut metadata) = (None, Vec::new());
+        let (mut claims, mut metadata) = (Claims::Absent, Vec::new());
         let mut values = told;
         values.retain(|(attribute, value)| {
             let is_metadata = *attribute == Attribute::DynamicMetadata;
@@ -95,6 +115,17 @@ impl Attributes {
         }
     }
 
+    /// The same with what the host tells of the route, in place of what it told before.
+    pub fn with_route(mut self, told: Vec<(Attribute, Vec<u8>)>) -> Self {
+        self.values
+            .retain(|(attribute, _)| !attribute.is_of_route());
+        let told = told
+            .into_iter()
+            .filter(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
+        self.values.extend(told);
+        self
+    }
+
     /// The value of an attribute other than dynamic metadata.
     pub fn get(&self, attribute: Attribute) -> Option<&[u8]> {
         let mut values = self.values.iter();
@@ -102,9 +133,9 @@ impl Attributes {
         Some(value)
     }
 
-    /// What tokens say of the caller that Envoy has verified, as JSON: see [`verified_claims`].
-    pub fn claims(&self) -> Option<&str> {
-        self.claims.as_deref()
+    /// What tokens say of the caller that Envoy has verified.
+    pub fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// What dynamic metadata has at a path, as JSON; nothing if it is null or empty.
@@ -116,11 +147,10 @@ impl Attributes {
 
     /// Those of the route alone.
     pub fn of_route(&self) -> Self {
-        let of_route = |(attribute, _): &&(Attribute, Vec<u8>)| {
-            matches!(attribute, Attribute::Cluster | Attribute::RouteName)
-        };
+        let values = self.values.iter();
+        let of_route = values.filter(|(attribute, _)| attribute.is_of_route());
         Self {
-            values: self.values.iter().filter(of_route).cloned().collect(),
+            values: of_route.cloned().collect(),
             ..Self::default()
         }
     }
@@ -137,7 +167,10 @@ impl Attributes {
         lists
             + self.values.iter().map(value).sum::<usize>()
             + self.metadata.iter().map(found).sum::<usize>()
-            + self.claims.as_ref().map_or(0, String::capacity)
+            + match &self.claims {
+                Claims::Verified(claims) => claims.capacity(),
+                Claims::Absent | Claims::Unreadable => 0,
+            }
     }
 
     /// Appends all that is known to `out`. No two of them append the same bytes, nor does one append
@@ -153,7 +186,12 @@ impl Attributes {
             part(value);
         }
         part(b"");
-        part(self.claims.as_deref().unwrap_or_default().as_bytes());
+        part(match &self.claims {
+            Claims::Absent => b"",
+            Claims::Verified(claims) => claims.as_bytes(),
+            // No JSON is this.
+            Claims::Unreadable => b"?",
+        });
         for (path, value) in &self.metadata {
             part(path.filter.as_bytes());
             path.members.iter().for_each(|name| part(name.as_bytes()));
@@ -167,9 +205,11 @@ impl Attributes {
 /// The claims of the tokens that Envoy has verified, by the names under which its providers keep them.
 /// Of a payload with an issuer and a subject these two, so that a renewed token is the same caller's;
 /// else all of it.
-fn verified_claims(metadata: &[u8]) -> Option<String> {
-    let Value::Object(told) = decode_filter_metadata(metadata, JWT_FILTER)? else {
-        return None;
+fn verified_claims(metadata: &[u8]) -> Claims {
+    let told = match decode_filter_metadata(metadata, JWT_FILTER) {
+        Ok(Some(Value::Object(told))) => told,
+        Ok(_) => return Claims::Absent,
+        Err(Unreadable) => return Claims::Unreadable,
     };
     let mut claims = Map::new();
     for (name, payload) in told {
@@ -189,8 +229,25 @@ fn verified_claims(metadata: &[u8]) -> Option<String> {
         };
         claims.insert(name, Value::Object(caller));
     }
-    // The members of a map are sorted: the same claims are the same text.
-    (!claims.is_empty()).then(|| Value::Object(claims).to_string())
+    let claims = Value::Object(claims);
+    match &claims {
+        Value::Object(members) if members.is_empty() => Claims::Absent,
+        // The members of a map are sorted: the same claims are the same text.
+        exact if is_exact(exact) => Claims::Verified(claims.to_string()),
+        _ => Claims::Unreadable,
+    }
+}
+
+/// Whether all numbers are what was said. Envoy keeps them as doubles, so that several of those from
+/// 2^53 on are one: the identifiers of several users.
+fn is_exact(value: &Value) -> bool {
+    const ROUNDED: f64 = 9_007_199_254_740_992.0;
+    match value {
+        Value::Number(number) => number.as_f64().is_some_and(|number| number.abs() < ROUNDED),
+        Value::Array(elements) => elements.iter().all(is_exact),
+        Value::Object(members) => members.values().all(is_exact),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 /// Under names that its configuration chooses, the filter keeps the payloads of tokens, but their
@@ -205,7 +262,7 @@ fn is_payload(object: &Map<String, Value>) -> bool {
 }
 
 fn value_at(metadata: &[u8], path: &MetadataPath) -> Option<String> {
-    let mut value = decode_filter_metadata(metadata, &path.filter)?;
+    let mut value = decode_filter_metadata(metadata, &path.filter).ok()??;
     for name in &path.members {
         value = value.get_mut(name)?.take();
     }
@@ -216,7 +273,7 @@ fn value_at(metadata: &[u8], path: &MetadataPath) -> Option<String> {
         Value::Array(elements) => !elements.is_empty(),
         Value::Object(members) => !members.is_empty(),
     };
-    says_something.then(|| value.to_string())
+    (says_something && is_exact(&value)).then(|| value.to_string())
 }
 
 #[cfg(test)]

@@ -14,31 +14,41 @@ pub(crate) fn decode_struct(bytes: &[u8]) -> Option<Value> {
     structure(bytes, MAX_DEPTH)
 }
 
-/// Decodes what `envoy.config.core.v3.Metadata` has under a filter's name. `None` if that is nothing,
-/// or if the bytes are no such message.
+/// What Envoy tells is no message of the type that it should be, or one that nests too deep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unreadable;
+
+/// Decodes what `envoy.config.core.v3.Metadata` has under a filter's name, if anything.
+///
+/// # Errors
+/// If the bytes are no such message.
 ///
 /// `message Metadata { map<string, Struct> filter_metadata = 1; map<string, Any>
 /// typed_filter_metadata = 2; }`
-pub(crate) fn decode_filter_metadata(bytes: &[u8], filter: &str) -> Option<Value> {
+pub(crate) fn decode_filter_metadata(
+    bytes: &[u8],
+    filter: &str,
+) -> Result<Option<Value>, Unreadable> {
     let mut found = None;
     for field in Fields(bytes) {
-        let (1, Payload::Bytes(entry)) = field? else {
+        let (1, Payload::Bytes(entry)) = field.ok_or(Unreadable)? else {
             continue;
         };
         let mut name: &[u8] = b"";
         let mut metadata: &[u8] = b"";
         for field in Fields(entry) {
-            match field? {
+            match field.ok_or(Unreadable)? {
                 (1, Payload::Bytes(text)) => name = text,
                 (2, Payload::Bytes(bytes)) => metadata = bytes,
-                _ => return None,
+                _ => return Err(Unreadable),
             }
         }
         if name == filter.as_bytes() {
             found = Some(metadata);
         }
     }
-    decode_struct(found?)
+    let decoded = found.map(|metadata| decode_struct(metadata).ok_or(Unreadable));
+    decoded.transpose()
 }
 
 /// `message Struct { map<string, Value> fields = 1; }`
@@ -226,12 +236,12 @@ mod tests {
             \n\x09\n\x05other\x12\x00\
             \x12\x08\n\x03jwt\x12\x01x";
         let found = |filter| decode_filter_metadata(bytes, filter);
-        assert_eq!(found("jwt"), Some(json!({"iss": "a"})));
-        assert_eq!(found("other"), Some(json!({})));
-        assert_eq!(found("absent"), None);
+        assert_eq!(found("jwt"), Ok(Some(json!({"iss": "a"}))));
+        assert_eq!(found("other"), Ok(Some(json!({}))));
+        assert_eq!(found("absent"), Ok(None));
         for length in 1..23 {
             let cut = decode_filter_metadata(&bytes[..length], "jwt");
-            assert!(cut.is_none() || length == 21, "{length}");
+            assert!(cut == Err(Unreadable) || length == 21, "{length}");
         }
     }
 

@@ -30,7 +30,7 @@ fn read(paths: &[MetadataPath]) -> Attributes {
 #[test]
 fn of_a_verified_token_the_issuer_and_the_subject_remain() {
     let claims = r#"{"pay":{"iss":"iss","sub":"user1"}}"#;
-    assert_eq!(read(&[]).claims(), Some(claims));
+    assert_eq!(read(&[]).claims(), &Claims::Verified(claims.to_owned()));
 }
 
 /// A message in which the filter has this, which must be short.
@@ -61,7 +61,35 @@ fn metadata(told: &[(&str, &[(&str, &str)])]) -> Vec<u8> {
 }
 
 fn claims(told: &[(&str, &[(&str, &str)])]) -> Option<String> {
-    verified_claims(&metadata(told))
+    match verified_claims(&metadata(told)) {
+        Claims::Absent => None,
+        Claims::Verified(claims) => Some(claims),
+        Claims::Unreadable => panic!("{told:?}"),
+    }
+}
+
+#[test]
+fn what_cannot_be_read_or_was_rounded_is_not_as_if_there_were_no_claims() {
+    for length in 1..METADATA.len() {
+        let cut = verified_claims(&METADATA[..length]);
+        assert_eq!(cut, Claims::Unreadable, "{length}");
+    }
+    // The subject out of it, so that the whole payload counts, and a number in that.
+    let with_number = |bits: [u8; 8]| {
+        let mut metadata = METADATA.to_vec();
+        let at = |wanted: &[u8]| {
+            let mut windows = METADATA.windows(wanted.len());
+            windows.position(|bytes| bytes == wanted).unwrap()
+        };
+        metadata[at(b"sub") + 2] = b'_';
+        let number = at(b"exp\x12\t\x11") + 6;
+        metadata[number..number + 8].copy_from_slice(&bits);
+        verified_claims(&metadata)
+    };
+    let exact = with_number(9_007_199_254_740_991_f64.to_le_bytes());
+    assert!(matches!(exact, Claims::Verified(_)), "{exact:?}");
+    let rounded = with_number(9_007_199_254_740_992_f64.to_le_bytes());
+    assert_eq!(rounded, Claims::Unreadable);
 }
 
 #[test]

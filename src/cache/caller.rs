@@ -1,53 +1,79 @@
 //! Who asks: what tells one caller from another, so that nobody gets what was answered to somebody
 //! else.
 //!
-//! A filter before this one may have taken a credential away once it was verified, and then nobody can
-//! tell an authenticated caller from one who never was. So a caller needs something that stands for
-//! them alone, and who has nothing is anonymous.
+//! A filter before this one may have taken a credential away once it was verified, and then an
+//! authenticated caller looks like one who never was. So a caller needs something that stands for them
+//! alone; a request without it is anonymous. A secret in the request is enough, as nobody else can send
+//! it. A name is not: a client may choose it.
 
 use std::rc::Rc;
 
-use crate::attributes::{Attribute, Attributes, CertificateField, MetadataPath};
+use crate::attributes::{Attribute, Attributes, CertificateField, Claims, MetadataPath};
 use crate::config::{Anonymous, Distinction, Settings, Tenant};
 use crate::http::Headers;
 
-/// Where clients put credentials, and where gateways say whom they have authenticated. Sorted. Another
-/// list is another [`FORMAT_VERSION`](super::key::FORMAT_VERSION).
-///
-/// None of them says which group somebody is in, or what they may do: many have that in common.
-const IDENTITY_HEADERS: [&str; 82] = [
+/// Where clients put credentials, and where gateways put the tokens of whom they have authenticated:
+/// what nobody else knows. Sorted. Another list is another
+/// [`FORMAT_VERSION`](super::key::FORMAT_VERSION).
+const CREDENTIAL_HEADERS: [&str; 39] = [
     "api-key",
     "apikey",
     "authorization",
-    "cf-access-authenticated-user-email",
-    "cf-access-client-id",
     "cf-access-client-secret",
     "cf-access-jwt-assertion",
     "cf-access-token",
     "cf-aig-authorization",
     "helicone-auth",
-    "helicone-user-id",
     "ocp-apim-subscription-key",
     "private-token",
     "proxy-authorization",
-    "remote-email",
-    "remote-user",
-    "tailscale-user-login",
     "x-access-token",
     "x-amzn-oidc-accesstoken",
     "x-amzn-oidc-data",
-    "x-amzn-oidc-identity",
     "x-anthropic-api-key",
     "x-api-key",
     "x-api-token",
     "x-apikey",
-    "x-auth-email",
     "x-auth-key",
     "x-auth-request-access-token",
+    "x-auth-token",
+    "x-forwarded-access-token",
+    "x-functions-key",
+    "x-goog-api-key",
+    "x-goog-iap-jwt-assertion",
+    "x-id-token",
+    "x-jwt-assertion",
+    "x-litellm-api-key",
+    "x-mashape-key",
+    "x-ms-token-aad-access-token",
+    "x-ms-token-aad-id-token",
+    "x-openai-api-key",
+    "x-original-authorization",
+    "x-pomerium-jwt-assertion",
+    "x-portkey-api-key",
+    "x-rapidapi-key",
+    "x-serverless-authorization",
+    "x-token",
+    "x-vault-token",
+];
+
+/// Where gateways say by name whom they have authenticated. A name is no secret, and a client may send
+/// one of its choice where no gateway takes it away, so it counts together with what Envoy has verified,
+/// not in its place. Sorted.
+///
+/// None of them says which group somebody is in, or what they may do: many have that in common.
+const NAME_HEADERS: [&str; 43] = [
+    "cf-access-authenticated-user-email",
+    "cf-access-client-id",
+    "helicone-user-id",
+    "remote-email",
+    "remote-user",
+    "tailscale-user-login",
+    "x-amzn-oidc-identity",
+    "x-auth-email",
     "x-auth-request-email",
     "x-auth-request-preferred-username",
     "x-auth-request-user",
-    "x-auth-token",
     "x-auth-user",
     "x-authenticated-user",
     "x-authenticated-userid",
@@ -59,44 +85,26 @@ const IDENTITY_HEADERS: [&str; 82] = [
     "x-consumer-username",
     "x-credential-identifier",
     "x-credential-username",
-    "x-forwarded-access-token",
     "x-forwarded-email",
     "x-forwarded-preferred-username",
     "x-forwarded-user",
-    "x-functions-key",
-    "x-goog-api-key",
     "x-goog-authenticated-user-email",
     "x-goog-authenticated-user-id",
-    "x-goog-iap-jwt-assertion",
-    "x-id-token",
-    "x-jwt-assertion",
     "x-jwt-payload",
-    "x-litellm-api-key",
     "x-litellm-customer-id",
     "x-litellm-end-user-id",
-    "x-mashape-key",
     "x-ms-client-principal",
     "x-ms-client-principal-id",
     "x-ms-client-principal-name",
-    "x-ms-token-aad-access-token",
-    "x-ms-token-aad-id-token",
     "x-mse-consumer",
-    "x-openai-api-key",
-    "x-original-authorization",
     "x-pomerium-claim-email",
     "x-pomerium-claim-sub",
-    "x-pomerium-jwt-assertion",
-    "x-portkey-api-key",
     "x-portkey-virtual-key",
-    "x-rapidapi-key",
     "x-rapidapi-user",
     "x-remote-user",
-    "x-serverless-authorization",
-    "x-token",
     "x-user-email",
     "x-user-id",
     "x-userinfo",
-    "x-vault-token",
     "x-webauth-user",
 ];
 
@@ -135,23 +143,39 @@ const QUERY_SIGNATURES: [&str; 2] = ["x-amz-signature", "x-goog-signature"];
 
 /// Schemes of `authorization` that prove each request anew. What they prove cannot be verified here,
 /// and the names in them are no secrets.
-const SIGNING_SCHEMES: [&str; 12] = [
+const SIGNING_SCHEMES: [&str; 19] = [
     "acs3-hmac-sha256",
     "aws",
     "aws4-ecdsa-p256-sha256",
     "aws4-hmac-sha256",
+    "bce-auth-v1",
     "digest",
+    "goog4-hmac-sha256",
+    "goog4-rsa-sha256",
+    "hawk",
     "hmac",
     "hmac-sha256",
     "negotiate",
     "ntlm",
     "oauth",
+    "sdk-hmac-sha256",
+    "sharedkey",
+    "sharedkeylite",
     "signature",
     "tc3-hmac-sha256",
 ];
 
-/// No session's identifier is shorter than this, nor is a key in a query: what is shorter says how
-/// somebody likes the page (`theme=dark`), which many have in common.
+/// By RFC 9421, the header that tells what is signed.
+const SIGNATURE_HEADER: &str = "signature-input";
+
+/// Words in the names of cookies that hold sessions. Others say what somebody likes or agreed to
+/// (`theme`, `consent`), which many have in common.
+const SESSION_WORDS: [&str; 12] = [
+    "auth", "aspnet", "iap", "identity", "jwt", "login", "logged", "pomerium", "sess", "sid",
+    "token", "uid",
+];
+
+/// No secret is shorter: what is shorter may be a placeholder (`EMPTY`) or a setting.
 const MIN_SECRET_BYTES: usize = 16;
 
 /// Why a request has no caller whose answers could be told from those of others.
@@ -166,10 +190,15 @@ pub enum NoCaller {
 /// What stands for the caller of a request.
 #[derive(Debug)]
 pub(super) enum Caller<'a> {
-    /// Credentials, or what gateways say of whom they have authenticated.
-    Identified,
+    /// A secret in its headers, with whatever else they say.
+    Credentials,
     /// The credential in the query, which stands in the key as it is.
     Query,
+    /// What its headers say that is no secret, and what Envoy has verified besides.
+    Named {
+        claims: Option<&'a str>,
+        certificate: Option<&'a [u8]>,
+    },
     /// What Envoy has verified, or proxies before it.
     Verified {
         claims: Option<&'a str>,
@@ -184,10 +213,12 @@ pub(super) enum Caller<'a> {
 /// The attributes that a configuration needs to tell callers and their routes apart.
 #[derive(Debug)]
 pub struct NeededAttributes {
-    /// Of every request.
+    /// Of the route that a request takes.
+    pub route: Rc<[Attribute]>,
+    /// Of the caller of every request.
     always: Rc<[Attribute]>,
-    /// Also of those without a header that stands for the caller.
-    unidentified: Rc<[Attribute]>,
+    /// Of those without a secret that stands for the caller.
+    without_secret: Rc<[Attribute]>,
     /// The places in dynamic metadata that are looked at.
     pub paths: Vec<MetadataPath>,
 }
@@ -195,12 +226,12 @@ pub struct NeededAttributes {
 impl NeededAttributes {
     /// What any of these settings may need.
     pub fn new<'a>(settings: impl Iterator<Item = &'a Settings>) -> Self {
-        let mut always = vec![Attribute::Cluster, Attribute::RouteName];
-        let mut unidentified = Vec::new();
+        let mut always = Vec::new();
+        let mut verified = Vec::new();
         let mut paths = Vec::new();
         for distinction in settings.flat_map(|settings| settings.key.tenant.distinctions()) {
             match distinction {
-                Distinction::Credentials(_) => unidentified.extend([
+                Distinction::Credentials(_) => verified.extend([
                     Attribute::DynamicMetadata,
                     Attribute::Certificate(CertificateField::Sha256),
                 ]),
@@ -221,20 +252,21 @@ impl NeededAttributes {
             }
             distinct
         };
-        let unidentified = [always.as_slice(), &unidentified].concat();
+        let without_secret = [always.as_slice(), &verified].concat();
         Self {
+            route: Attribute::OF_ROUTE.into(),
             always: distinct(always).into(),
-            unidentified: distinct(unidentified).into(),
+            without_secret: distinct(without_secret).into(),
             paths,
         }
     }
 
-    /// What is needed for a request with these headers.
-    pub fn of(&self, headers: &Headers) -> Rc<[Attribute]> {
-        Rc::clone(if is_identified(headers) {
+    /// What is needed to tell the caller of a request with these headers.
+    pub fn of_caller(&self, headers: &Headers) -> Rc<[Attribute]> {
+        Rc::clone(if has_secret(headers) || has_query_secret(headers) {
             &self.always
         } else {
-            &self.unidentified
+            &self.without_secret
         })
     }
 }
@@ -244,11 +276,16 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> impl Iterator<Item = &str> {
     tenant.distinctions().iter().flat_map(|distinction| {
         let (lists, own) = match distinction {
             Distinction::Credentials(_) => {
-                let lists = [&IDENTITY_HEADERS[..], &CERTIFICATE_HEADERS, &["cookie"]];
+                let lists = [
+                    &CREDENTIAL_HEADERS[..],
+                    &NAME_HEADERS,
+                    &CERTIFICATE_HEADERS,
+                    &["cookie", SIGNATURE_HEADER],
+                ];
                 (lists, None)
             }
-            Distinction::Header(name) => ([&[][..]; 3], Some(name.as_str())),
-            Distinction::Metadata(_) | Distinction::Certificate(_) => ([&[][..]; 3], None),
+            Distinction::Header(name) => ([&[][..]; 4], Some(name.as_str())),
+            Distinction::Metadata(_) | Distinction::Certificate(_) => ([&[][..]; 4], None),
         };
         lists.into_iter().flatten().copied().chain(own)
     })
@@ -293,14 +330,24 @@ impl<'a> Caller<'a> {
         if is_signed(headers) {
             return Err(NoCaller::SignedRequest);
         }
-        if has_identity_header(headers) {
-            return Ok(Self::Identified);
+        if has_secret(headers) {
+            return Ok(Self::Credentials);
         }
-        if has_query(headers, &QUERY_CREDENTIALS, MIN_SECRET_BYTES) {
+        if has_query_secret(headers) {
             return Ok(Self::Query);
         }
-        let claims = attributes.claims();
+        let claims = match attributes.claims() {
+            Claims::Absent => None,
+            Claims::Verified(claims) => Some(claims.as_str()),
+            Claims::Unreadable => return Err(NoCaller::NoTenant),
+        };
         let certificate = attributes.get(Attribute::Certificate(CertificateField::Sha256));
+        if has_any(headers, is_identity_header) {
+            return Ok(Self::Named {
+                claims,
+                certificate,
+            });
+        }
         let is_certified = certificate.is_some() || has_any(headers, is_certificate_header);
         if claims.is_some() || is_certified {
             return Ok(Self::Verified {
@@ -320,7 +367,9 @@ impl<'a> Caller<'a> {
     /// Which headers are its own: all of these together.
     pub(super) fn owns(&self, name: &[u8]) -> bool {
         match self {
-            Self::Identified => is_identity_header(name) || is_certificate_header(name),
+            Self::Credentials | Self::Named { .. } => {
+                is_identity_header(name) || is_certificate_header(name)
+            }
             // The certificate alone may be that of a proxy, which speaks for many sessions.
             Self::Verified { claims: None, .. } => is_certificate_header(name) || name == b"cookie",
             Self::Verified { .. } => is_certificate_header(name),
@@ -330,13 +379,51 @@ impl<'a> Caller<'a> {
     }
 }
 
-/// Whether a request's headers say who asks, so that nothing else needs to be known.
-fn is_identified(headers: &Headers) -> bool {
-    has_identity_header(headers) || has_query(headers, &QUERY_CREDENTIALS, MIN_SECRET_BYTES)
+/// The header with a secret of the caller's, of several the likeliest: what a worker has for all its
+/// callers is shared out by it, and a client may send others beside it to pass for many.
+pub(super) fn secret(headers: &Headers) -> Option<(&[u8], &[u8])> {
+    let rank = |name: &[u8]| {
+        let mut likeliest = LIKELIEST.iter();
+        likeliest.position(|known| known.as_bytes() == name)
+    };
+    secrets(headers).min_by_key(|(name, _)| rank(name).unwrap_or(LIKELIEST.len()))
 }
 
-fn has_identity_header(headers: &Headers) -> bool {
-    has_any(headers, is_identity_header)
+const LIKELIEST: [&str; 4] = ["authorization", "x-api-key", "api-key", "x-goog-api-key"];
+
+fn secrets(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let is_credential = |name: &[u8]| is_in(&CREDENTIAL_HEADERS, name);
+    headers
+        .iter()
+        .filter(move |(name, value)| is_credential(name) && is_secret(credential(value)))
+}
+
+fn has_secret(headers: &Headers) -> bool {
+    secrets(headers).next().is_some()
+}
+
+fn has_query_secret(headers: &Headers) -> bool {
+    query_secrets(headers).next().is_some()
+}
+
+/// The secrets in the query.
+pub(super) fn query_secrets(headers: &Headers) -> impl Iterator<Item = &[u8]> {
+    let values = query_values(headers, &QUERY_CREDENTIALS);
+    values.filter(|value| is_secret(value))
+}
+
+/// A credential without its scheme.
+fn credential(value: &[u8]) -> &[u8] {
+    let value = value.trim_ascii();
+    let scheme = value.iter().position(|byte| *byte == b' ');
+    let credential = scheme.and_then(|end| value.get(end..));
+    credential.unwrap_or(value).trim_ascii()
+}
+
+/// Whether a value is one that nobody else knows: long, and of more than words, as the keys of local
+/// servers are not (`sk-no-key-required`).
+fn is_secret(value: &[u8]) -> bool {
+    value.len() >= MIN_SECRET_BYTES && value.iter().any(u8::is_ascii_digit)
 }
 
 /// Whether one of these headers says something: an empty one does not, nor does a scheme alone.
@@ -354,7 +441,7 @@ fn has_any(headers: &Headers, is_wanted: fn(&[u8]) -> bool) -> bool {
 }
 
 fn is_identity_header(name: &[u8]) -> bool {
-    is_in(&IDENTITY_HEADERS, name)
+    is_in(&CREDENTIAL_HEADERS, name) || is_in(&NAME_HEADERS, name)
 }
 
 fn is_certificate_header(name: &[u8]) -> bool {
@@ -369,7 +456,9 @@ fn is_in(sorted: &[&str], name: &[u8]) -> bool {
 /// Whether a request is signed, so that it is unlike any other.
 fn is_signed(headers: &Headers) -> bool {
     let signs = |value: &[u8]| {
-        let scheme = value.split(|byte| *byte == b' ').next().unwrap_or_default();
+        // Baidu's has a slash behind it.
+        let mut words = value.split(|byte| matches!(byte, b' ' | b'/'));
+        let scheme = words.next().unwrap_or_default();
         SIGNING_SCHEMES
             .iter()
             .any(|known| known.as_bytes().eq_ignore_ascii_case(scheme))
@@ -377,37 +466,38 @@ fn is_signed(headers: &Headers) -> bool {
     let mut fields = headers.iter();
     let by_header = fields.any(|(name, value)| match name {
         b"authorization" => signs(value),
-        // RFC 9421.
-        b"signature-input" => true,
-        _ => false,
+        name => name == SIGNATURE_HEADER.as_bytes(),
     });
-    by_header || has_query(headers, &QUERY_SIGNATURES, 1)
+    by_header || query_values(headers, &QUERY_SIGNATURES).any(|value| !value.is_empty())
 }
 
-/// Whether one of these members of the query has a value of so many bytes.
-fn has_query(headers: &Headers, names: &[&str], min_bytes: usize) -> bool {
+/// The values of these members of the query.
+fn query_values<'h>(
+    headers: &'h Headers,
+    names: &'static [&str],
+) -> impl Iterator<Item = &'h [u8]> {
     let path = headers.get(":path").unwrap_or_default();
-    let Some(at) = memchr::memchr(b'?', path) else {
-        return false;
-    };
-    let query = path.get(at..).and_then(|query| query.get(1..));
-    let mut members = query.unwrap_or_default().split(|byte| *byte == b'&');
-    members.any(|member| {
+    let mut parts = path.splitn(2, |byte| *byte == b'?');
+    let query = parts.nth(1).unwrap_or_default();
+    query.split(|byte| *byte == b'&').filter_map(|member| {
         let mut parts = member.splitn(2, |byte| *byte == b'=');
         let name = parts.next().unwrap_or_default();
-        let has_value = parts.next().is_some_and(|value| value.len() >= min_bytes);
-        has_value
-            && names
-                .iter()
-                .any(|known| known.as_bytes().eq_ignore_ascii_case(name))
+        let mut known = names.iter().map(|known| known.as_bytes());
+        let is_wanted = known.any(|known| known.eq_ignore_ascii_case(name));
+        parts.next().filter(|_| is_wanted)
     })
 }
 
-/// Whether one of the cookies in a header may be a session's.
+/// Whether one of the cookies in a header is a session's.
 fn holds_session(cookies: &[u8]) -> bool {
     cookies.split(|byte| *byte == b';').any(|cookie| {
-        let value = cookie.splitn(2, |byte| *byte == b'=').nth(1);
-        value.is_some_and(|value| value.trim_ascii().len() >= MIN_SECRET_BYTES)
+        let mut parts = cookie.splitn(2, |byte| *byte == b'=');
+        let name = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let has_word = |word: &&str| memchr::memmem::find(&name, word.as_bytes()).is_some();
+        SESSION_WORDS.iter().any(has_word)
+            && parts
+                .next()
+                .is_some_and(|value| is_secret(value.trim_ascii()))
     })
 }
 

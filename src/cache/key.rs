@@ -4,7 +4,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-use super::caller::{Caller, NoCaller, tenant_headers};
+use super::caller::{Caller, NoCaller, query_secrets, secret, tenant_headers};
 use super::explain::{Explanation, Part};
 use crate::attributes::{Attribute, Attributes};
 use crate::config::{Distinction, Exclude, KeySettings, Tenant};
@@ -17,15 +17,19 @@ pub(super) const FORMAT_VERSION: u64 = 3;
 
 /// Request headers that steer what a provider answers, or which one a gateway behind this one asks,
 /// and so take part in every key. Another list is another [`FORMAT_VERSION`].
-const HEADERS: [&str; 23] = [
+const HEADERS: [&str; 25] = [
     // Cohere: by this, misspelt, its first API is asked for another framing.
     "accepts",
     "anthropic-beta",
     "anthropic-version",
     "api-version",
     "azureml-model-deployment",
+    "cf-aig-byok-alias",
     "extra-parameters",
     "groq-model-version",
+    "helicone-fallbacks",
+    "helicone-llm-security-enabled",
+    "helicone-moderations-enabled",
     "helicone-target-provider",
     "helicone-target-url",
     "openai-beta",
@@ -39,17 +43,37 @@ const HEADERS: [&str; 23] = [
     "x-amzn-bedrock-trace",
     "x-goog-user-project",
     "x-higress-llm-model",
-    "x-portkey-config",
-    "x-portkey-custom-host",
-    "x-portkey-provider",
+    "x-litellm-tags",
 ];
+
+/// With Portkey, most that begin so are one setting or another of the upstream.
+const STEERING_PREFIX: &[u8] = b"x-portkey-";
+
+/// The others, which are for its logs.
+const OF_PORTKEY_S_LOGS: [&str; 6] = [
+    "x-portkey-debug",
+    "x-portkey-parent-span-id",
+    "x-portkey-request-timeout",
+    "x-portkey-span-id",
+    "x-portkey-span-name",
+    "x-portkey-trace-id",
+];
+
+/// Whether a header that no list names steers what is answered.
+pub fn steers_by_prefix(name: &[u8]) -> bool {
+    name.starts_with(STEERING_PREFIX)
+        && !OF_PORTKEY_S_LOGS
+            .iter()
+            .any(|known| known.as_bytes() == name)
+}
 
 /// SHA-256 of a request's [`KeyParts`]. Equal keys mean equal requests; nothing of the request can
 /// be read from it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct CacheKey([u8; 32]);
 
-/// The headers that these settings make keys of, beside `:authority`, `:scheme` and `:path`.
+/// The headers that these settings make keys of, beside `:authority`, `:scheme` and `:path`, and those
+/// that [steer by their prefix](steers_by_prefix).
 pub fn key_headers(settings: &KeySettings) -> impl Iterator<Item = &str> {
     HEADERS
         .into_iter()
@@ -163,7 +187,7 @@ impl CacheKey {
         fields.begin(Part::Own("api"));
         fields.bytes(api.name().as_bytes());
         fields.begin(Part::Settings);
-        fields.present(&HEADERS, headers);
+        fields.steering(headers);
         fields.number(length(extra_headers.len()));
         for name in extra_headers {
             fields.part_header(name, headers);
@@ -209,8 +233,8 @@ impl CacheKey {
         Ok(Self(fields.digest.finalize().into()))
     }
 
-    /// Stands for those with whom a request shares answers: the first 8 bytes of SHA-256 of what the
-    /// key holds of them. What all requests of a worker share is shared out by it.
+    /// Stands for the caller where what a worker has is shared out: the first 8 bytes of SHA-256 of its
+    /// likeliest secret, or else of what the key holds of it.
     ///
     /// # Errors
     /// If it cannot be told whose request this is.
@@ -220,7 +244,7 @@ impl CacheKey {
         attributes: &Attributes,
     ) -> Result<u64, NoCaller> {
         let mut fields = Fields::new(None);
-        fields.tenant(&settings.tenant, headers, attributes)?;
+        fields.sharer(&settings.tenant, headers, attributes)?;
         let digest: [u8; Self::LENGTH] = fields.digest.finalize().into();
         let [first, ..] = digest.as_chunks::<8>().0 else {
             return Ok(0);
@@ -318,14 +342,45 @@ impl<'e> Fields<'e> {
         }
     }
 
-    /// Those of a list of headers that are there. All requests have the same list, so that what is
+    /// The headers that steer what is answered. All requests have the same list, so that what is
     /// absent need not be told.
-    fn present(&mut self, names: &[&str], headers: &Headers) {
-        for name in names.iter().filter(|name| headers.contains(name)) {
+    fn steering(&mut self, headers: &Headers) {
+        for name in HEADERS.iter().filter(|name| headers.contains(name)) {
+            self.part_header(name, headers);
+        }
+        let by_prefix = headers.iter().map(|(name, _)| name);
+        let by_prefix = by_prefix.filter(|name| steers_by_prefix(name));
+        let mut by_prefix: Vec<_> = by_prefix
+            .filter_map(|name| str::from_utf8(name).ok())
+            .collect();
+        by_prefix.sort_unstable();
+        by_prefix.dedup();
+        for name in by_prefix {
             self.part_header(name, headers);
         }
         // No name is so short.
         self.number(0);
+    }
+
+    /// As [`tenant`](Self::tenant), but of a caller's headers only the one that no client can vary at
+    /// will, and the query where the key is in there.
+    fn sharer(
+        &mut self,
+        tenant: &Tenant,
+        headers: &Headers,
+        attributes: &Attributes,
+    ) -> Result<(), NoCaller> {
+        let by_credentials = matches!(tenant.distinctions(), [Distinction::Credentials(_)]);
+        if let Some((name, value)) = secret(headers).filter(|_| by_credentials) {
+            self.bytes(name);
+            self.bytes(value);
+            return Ok(());
+        }
+        self.tenant(tenant, headers, attributes)?;
+        for credential in query_secrets(headers).filter(|_| by_credentials) {
+            self.bytes(credential);
+        }
+        Ok(())
     }
 
     fn tenant(
@@ -372,13 +427,18 @@ impl<'e> Fields<'e> {
     /// Who asks, by all that stands for them.
     fn caller(&mut self, caller: &Caller<'_>, headers: &Headers) {
         self.number(match caller {
-            Caller::Identified => 1,
+            Caller::Credentials => 1,
             Caller::Query => 2,
             Caller::Verified { .. } => 3,
             Caller::Session => 4,
             Caller::Anonymous => 5,
+            Caller::Named { .. } => 6,
         });
         if let Caller::Verified {
+            claims,
+            certificate,
+        }
+        | Caller::Named {
             claims,
             certificate,
         } = caller

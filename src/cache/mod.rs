@@ -13,5 +13,5 @@ pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
 pub use explain::{Explanation, known_member};
 pub use freshness::{Freshness, freshness};
-pub use key::{Body, CacheKey, KeyParts, key_headers};
+pub use key::{Body, CacheKey, KeyParts, key_headers, steers_by_prefix};
 pub use status::{CacheStatus, Forward, Tier};

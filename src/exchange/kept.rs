@@ -55,9 +55,8 @@ impl Kept {
     /// # Errors
     /// If there is no room for it.
     pub(super) fn learn(&mut self, attributes: Attributes) -> Result<(), NoRoom> {
-        let bytes = self.place.bytes();
         self.place
-            .set(bytes.saturating_add(attributes.held_bytes()))?;
+            .set(EXCHANGE_BYTES.saturating_add(attributes.held_bytes()))?;
         self.attributes = attributes;
         Ok(())
     }

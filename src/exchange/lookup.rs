@@ -27,7 +27,7 @@ use super::fate::Lead;
 use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Addressee, Asked, Served};
 use super::request::Keyed;
-use super::response::{Fallback, Forwarded, Rehearsal};
+use super::response::{Fallback, Forwarded, Rehearsal, Storable};
 use super::state::State;
 use super::{Miss, NotStored, Output, Report, RequestResult, Worker};
 use found::{Found, Stale, Usable, Validity, is_within};
@@ -145,14 +145,20 @@ impl Search {
     /// Asks the upstream although there is an entry, to compare the two.
     fn rehearse(self, usable: Usable, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
         out.push(Output::Report(Report::Request(RequestResult::ShadowHit)));
-        let Self { request, place, .. } = self;
+        let Self {
+            request,
+            place,
+            attributes,
+            ..
+        } = self;
         let rehearsal = Rehearsal::new(usable.entry, now, worker);
+        let route = attributes.of_route();
         State::Forwarded(Box::new(Forwarded {
             status: None,
             respond: request.settings.respond,
             key: Some(request.key),
             parts: None,
-            storable: rehearsal.is_some().then_some(request),
+            storable: rehearsal.is_some().then_some(Storable { request, route }),
             rehearsal,
             fallback: None,
             place: Some(place),
@@ -308,9 +314,10 @@ impl Search {
         let may_store = self.may_store();
         let mut request = self.request;
         request.lead = lead;
+        let route = self.attributes.of_route();
         // A refresh in the background needs to know what the route makes of such requests.
         if may_store && !request.settings.stale_while_revalidate.is_zero() {
-            out.push(Output::WatchRoute(self.headers, self.attributes.of_route()));
+            out.push(Output::WatchRoute(self.headers, route.clone()));
         }
         if request.settings.mode.writes() && !may_store {
             let zero = NotStored::ZeroTtl;
@@ -321,7 +328,7 @@ impl Search {
             respond: request.settings.respond,
             key: Some(request.key),
             parts: request.parts.clone(),
-            storable: may_store.then_some(request),
+            storable: may_store.then_some(Storable { request, route }),
             rehearsal: None,
             fallback,
             place: Some(self.place),

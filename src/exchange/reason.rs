@@ -22,6 +22,8 @@ pub enum Bypass {
     NoTenant,
     /// It is signed, and so equals no other request: see `key.tenant`.
     SignedRequest,
+    /// The host knows no cluster to which it goes.
+    NoCluster,
     /// `x-llm-cache-ttl` is not a duration.
     InvalidTtl,
     /// The body is compressed in a way that cannot be decoded, or in several.
@@ -52,6 +54,7 @@ impl Bypass {
             Self::Sample => "sample",
             Self::NoTenant => "no_tenant",
             Self::SignedRequest => "signed_request",
+            Self::NoCluster => "no_cluster",
             Self::InvalidTtl => "invalid_ttl",
             Self::ContentEncoding => "content_encoding",
             Self::Coding(fault) => fault.as_str(),
@@ -145,6 +148,9 @@ pub enum NotStored {
     ZeroTtl,
     /// Envoy or one of its filters answered, not the upstream.
     LocalReply,
+    /// It was asked by another route, or in another cluster, than the request was to take when its key
+    /// was made.
+    Rerouted,
     /// The status is not 200.
     Status,
     /// Not a content type that the API answers in.
@@ -201,6 +207,7 @@ impl NotStored {
         match self {
             Self::ZeroTtl => "zero_ttl",
             Self::LocalReply => "local_reply",
+            Self::Rerouted => "rerouted",
             Self::Status => "status",
             Self::ContentType => "content_type",
             Self::ContentRange => "content_range",

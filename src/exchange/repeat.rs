@@ -34,7 +34,7 @@ use std::rc::Rc;
 use highway::{HighwayHash, HighwayHasher, Key};
 
 use crate::attributes::Attributes;
-use crate::cache::{CacheKey, EntryHead, key_headers};
+use crate::cache::{CacheKey, EntryHead, key_headers, steers_by_prefix};
 use crate::config::{Config, Settings};
 use crate::http::Headers;
 use crate::llm::{Api, Ask};
@@ -94,7 +94,8 @@ impl Deciding {
     /// Whether headers of this name decide.
     pub(super) fn has(&self, name: &[u8]) -> bool {
         let names = self.by_length.get(name.len());
-        names.is_some_and(|names| names.iter().any(|known| **known == *name))
+        let is_listed = names.is_some_and(|names| names.iter().any(|known| **known == *name));
+        is_listed || steers_by_prefix(name)
     }
 }
 

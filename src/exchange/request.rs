@@ -107,14 +107,18 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
     match kept {
         Err(reason) => bypass(reason, &selection, &head, worker, out),
         Ok(kept) => {
-            let needed = worker.needed.of(&kept.deciding);
-            out.push(Output::ReadAttributes(needed));
-            State::Collecting(Box::new(Collecting {
+            let needed = worker.needed.of_caller(&kept.deciding);
+            let collecting = Box::new(Collecting {
                 kept,
                 head,
                 selection,
                 held: 0,
-            }))
+            });
+            if needed.is_empty() {
+                return collecting.caller_read(Vec::new(), worker, out);
+            }
+            out.push(Output::ReadAttributes(needed));
+            State::Identifying(collecting)
         }
     }
 }
@@ -153,9 +157,9 @@ fn max_request_bytes(worker: &Worker) -> u64 {
 }
 
 impl Collecting {
-    /// The host has told what it knows. A request without a caller is let go before its body comes, and
-    /// as it came.
-    pub(super) fn attributes_read(
+    /// The host has told what it knows of the caller. A request without one is let go before its body
+    /// comes, and as it came.
+    pub(super) fn caller_read(
         mut self: Box<Self>,
         told: Vec<(Attribute, Vec<u8>)>,
         worker: &Worker,
@@ -180,6 +184,34 @@ impl Collecting {
         State::Collecting(self)
     }
 
+    /// The body is complete. Only now is the host asked for the route: where a filter has changed what it
+    /// is chosen by, Envoy looks for it once more when the next filter asks, and tells the old one until
+    /// then.
+    pub(super) fn complete(self: Box<Self>, worker: &Worker, out: &mut Vec<Output>) -> State {
+        out.push(Output::ReadAttributes(Rc::clone(&worker.needed.route)));
+        State::Routing(self)
+    }
+
+    /// The host has told where the request is going. Where it does not know that, it is not known either
+    /// whose answer would be stored.
+    pub(super) fn route_read(
+        mut self: Box<Self>,
+        told: Vec<(Attribute, Vec<u8>)>,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let attributes = mem::take(&mut self.kept.attributes).with_route(told);
+        let has_cluster = attributes.get(Attribute::Cluster).is_some();
+        if self.kept.learn(attributes).is_err() {
+            return self.bypass(Bypass::CaptureLimit, worker, out);
+        }
+        if !has_cluster {
+            return self.bypass(Bypass::NoCluster, worker, out);
+        }
+        out.push(Output::ReadRequestBody);
+        State::Reading(self)
+    }
+
     pub(super) fn body(
         mut self: Box<Self>,
         held: usize,
@@ -192,9 +224,10 @@ impl Collecting {
         }
         self.held = held;
         if end_of_stream {
-            out.push(Output::ReadRequestBody);
+            self.complete(worker, out)
+        } else {
+            State::Collecting(self)
         }
-        State::Collecting(self)
     }
 
     pub(super) fn body_read(

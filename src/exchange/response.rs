@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::attributes::{Attribute, Attributes};
 use crate::cache::{CacheKey, CacheStatus, Entry, Seal};
 use crate::coding;
 use crate::config::Respond;
@@ -33,7 +34,7 @@ pub(super) struct Forwarded {
     pub(super) status: Option<CacheStatus>,
     pub(super) respond: Respond,
     /// The request, if its answer may be stored, or compared.
-    pub(super) storable: Option<Keyed>,
+    pub(super) storable: Option<Storable>,
     /// The request's key, if it got as far.
     pub(super) key: Option<CacheKey>,
     /// What that is made of, with `respond.explain`.
@@ -44,6 +45,14 @@ pub(super) struct Forwarded {
     pub(super) fallback: Option<Fallback>,
     /// What the exchange takes, unless it was refused a place.
     pub(super) place: Option<Hold>,
+}
+
+/// A request whose answer may be stored.
+#[derive(Debug)]
+pub(super) struct Storable {
+    pub(super) request: Keyed,
+    /// The attributes of the route that its key says it takes.
+    pub(super) route: Attributes,
 }
 
 /// The head of a response.
@@ -75,6 +84,14 @@ pub(super) struct Rehearsal {
     /// When the request went on to the upstream, in milliseconds since 1970.
     asked: u64,
     _hold: Hold,
+}
+
+/// The answer has begun.
+#[derive(Debug)]
+pub(super) struct Confirming {
+    pub(super) capturing: Capturing,
+    /// The attributes of the route that the key says the request takes.
+    route: Attributes,
 }
 
 /// The answer passes.
@@ -125,7 +142,7 @@ impl Forwarded {
                 out.push(Output::SetHeader("x-accel-buffering", Cow::Borrowed("no")));
             }
         }
-        let (Some(request), Some(fate)) = (self.storable, fate) else {
+        let (Some(Storable { request, route }), Some(fate)) = (self.storable, fate) else {
             return State::Over;
         };
         let rehearsal = self.rehearsal;
@@ -143,14 +160,16 @@ impl Forwarded {
                 if end_of_stream {
                     capturing.conclude(now, worker, out)
                 } else {
-                    State::Capturing(Box::new(capturing))
+                    out.push(Output::ReadAttributes(Rc::clone(&worker.needed.route)));
+                    State::Confirming(Box::new(Confirming { capturing, route }))
                 }
             }
         }
     }
 
     fn fate(&self) -> Option<Fate> {
-        self.storable.as_ref().map(Keyed::fate)
+        let storable = self.storable.as_ref();
+        storable.map(|storable| storable.request.fate())
     }
 
     /// The stream is over, and no response came.
@@ -241,6 +260,24 @@ pub(super) fn plain(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]>> {
         Some(coding) => {
             let decoded = coding::decode(coding, entry.body(), max_bytes);
             decoded.ok().map(Cow::Owned)
+        }
+    }
+}
+
+impl Confirming {
+    /// The host has told by which route the answer was asked for: a filter behind this one may have
+    /// changed what it is chosen by.
+    pub(super) fn route_read(
+        self: Box<Self>,
+        told: Vec<(Attribute, Vec<u8>)>,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
+        let Self { capturing, route } = *self;
+        if Attributes::default().with_route(told) == route {
+            State::Capturing(Box::new(capturing))
+        } else {
+            capturing.refuse(NotStored::Rerouted, worker, out)
         }
     }
 }

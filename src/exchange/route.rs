@@ -2,10 +2,10 @@
 //! the route changes nothing that matters. A plugin cannot see the route; but when a request is over,
 //! it can see what was sent.
 //!
-//! That one request passed as it came holds for others by that route which differ in nothing that
-//! their keys are made of but the body, and which have headers of the same names: a route may add to,
-//! remove and rewrite what others have. That one was changed holds for all that the route takes, for
-//! good.
+//! That one request passed as it came holds for others by that route which have the same headers: a
+//! route may add to, remove and rewrite what others have. Of some headers, which differ between clients
+//! and mean nothing to an answer, the names are enough. That one was changed holds for all that the
+//! route takes, for good.
 
 use std::cell::RefCell;
 
@@ -43,6 +43,24 @@ const NOISE: [&str; 16] = [
     "x-ot-span-context",
 ];
 
+/// Headers that differ between clients, hops and moments. They need not have the same values.
+const PASSING: [&str; 14] = [
+    "accept-language",
+    "cf-connecting-ip",
+    "cf-ray",
+    "date",
+    "forwarded",
+    "idempotency-key",
+    "referer",
+    "sec-",
+    "true-client-ip",
+    "user-agent",
+    "via",
+    "x-forwarded-",
+    "x-real-ip",
+    "x-stainless-",
+];
+
 /// What a worker has seen of routes.
 #[derive(Debug, Default)]
 pub(super) struct Routes(RefCell<Seen>);
@@ -60,18 +78,11 @@ struct Seen {
 type Fingerprint = [u8; 16];
 
 impl Routes {
-    /// Sees how a request came by a route, and how it was sent; `deciding` are those of its headers that
-    /// its key is made of.
-    pub(super) fn observe(
-        &self,
-        came: &Headers,
-        deciding: &Headers,
-        sent: &Headers,
-        by: &Attributes,
-    ) {
+    /// Sees how a request came by a route, and how it was sent.
+    pub(super) fn observe(&self, came: &Headers, sent: &Headers, by: &Attributes) {
         let mut seen = self.0.borrow_mut();
         if same(what_matters(came), what_matters(sent)) {
-            let request = request_of(came, deciding, by);
+            let request = request_of(came, by);
             if seen.passed.is_empty() {
                 seen.passed.resize(MAX_PASSED, None);
             }
@@ -87,9 +98,9 @@ impl Routes {
     }
 
     /// Whether a request is known to reach the upstream by this route as it comes.
-    pub(super) fn let_pass(&self, came: &Headers, deciding: &Headers, by: &Attributes) -> bool {
+    pub(super) fn let_pass(&self, came: &Headers, by: &Attributes) -> bool {
         let seen = self.0.borrow();
-        let request = request_of(came, deciding, by);
+        let request = request_of(came, by);
         seen.changing.len() < MAX_CHANGING
             && !seen.changing.contains(&route_of(by))
             && seen.passed.get(place(request)) == Some(&Some(request))
@@ -104,25 +115,16 @@ fn route_of(by: &Attributes) -> Fingerprint {
 }
 
 /// What requests have in common of which one stands for the others.
-fn request_of(came: &Headers, deciding: &Headers, by: &Attributes) -> Fingerprint {
-    let mut names: Vec<_> = what_matters(came)
-        .into_iter()
-        .map(|(name, _)| name)
-        .collect();
-    names.sort_unstable();
-    names.dedup();
+fn request_of(came: &Headers, by: &Attributes) -> Fingerprint {
+    let passes = |name: &[u8]| PASSING.iter().any(|it| name.starts_with(it.as_bytes()));
     // Values of one name keep their order.
-    let mut fields = what_matters(deciding);
+    let mut fields = what_matters(came);
     fields.sort_by_key(|(name, _)| *name);
     let mut digest = Sha256::new();
     write_route(by, &mut digest);
-    for name in names {
-        write(name, &mut digest);
-    }
-    write(b"", &mut digest);
     for (name, value) in fields {
         write(name, &mut digest);
-        write(value, &mut digest);
+        write(if passes(name) { b"" } else { value }, &mut digest);
     }
     half(digest)
 }
@@ -198,21 +200,12 @@ mod tests {
         Attributes::read(told.to_vec(), &[])
     }
 
-    fn deciding(came: &Headers) -> Headers {
-        came.filtered(|name| {
-            matches!(
-                name,
-                b":authority" | b":path" | b"authorization" | b"x-team"
-            )
-        })
-    }
-
     fn see(routes: &Routes, came: &Headers, sent: &Headers, by: &Attributes) {
-        routes.observe(came, &deciding(came), sent, by);
+        routes.observe(came, sent, by);
     }
 
     fn passes(routes: &Routes, came: &Headers, by: &Attributes) -> bool {
-        routes.let_pass(came, &deciding(came), by)
+        routes.let_pass(came, by)
     }
 
     #[test]
@@ -223,9 +216,11 @@ mod tests {
             ("accept-encoding", "br"),
             ("x-envoy-retry-on", "5xx"),
             ("user-agent", "a"),
+            ("x-role", "user"),
         ]);
         assert!(!passes(&routes, &came, &by), "nothing was seen yet");
         let sent = headers(&[
+            ("x-role", "user"),
             ("user-agent", "a"),
             ("x-envoy-expected-rq-timeout-ms", "15000"),
             ("traceparent", "00-1"),
@@ -235,6 +230,7 @@ mod tests {
             ("x-request-id", "2"),
             ("content-length", "7"),
             ("user-agent", "b"),
+            ("x-role", "user"),
         ]);
         assert!(passes(&routes, &again, &by));
         assert!(!passes(&routes, &came, &route("other", "")));
@@ -245,14 +241,15 @@ mod tests {
             ("authorization", "Bearer other"),
             ("cookie", "session=1"),
             ("x-variant", "b"),
-            ("x-team", "b"),
         ] {
-            let came = headers(&[other, ("user-agent", "a")]);
+            let came = headers(&[("x-role", "user"), other, ("user-agent", "a")]);
             assert!(
                 !passes(&routes, &came, &by),
                 "a route may match on {other:?}"
             );
         }
+        let came = headers(&[("x-role", "admin"), ("user-agent", "a")]);
+        assert!(!passes(&routes, &came, &by), "a route may overwrite it");
     }
 
     #[test]

@@ -7,8 +7,14 @@
 //!  Start ────────────────────────────────► Over      takes no part: nothing is touched
 //!    │ takes part                            ▲
 //!    ▼                                       │
-//!  Collecting ──── too large, unfit ... ───┐ │
-//!    │ body complete: key                  │ │
+//!  Identifying ──── no caller ─────────────┐ │
+//!    │                                     │ │
+//!    ▼                                     │ │
+//!  Collecting ──── too large ... ──────────┤ │
+//!    │ body complete                       │ │
+//!    ▼                                     │ │
+//!  Routing, Reading ──── unfit ... ────────┤ │
+//!    │ key                                 │ │
 //!    ▼                                     ▼ │ response headers: not to be stored
 //!  LookingUp ─── miss ──────────────► Forwarded ─── the upstream failed, stale stands in ─► Replied
 //!    │   │ miss, a store behind HTTP ▲ ▲ ▲   │ response headers: may be stored
@@ -25,15 +31,16 @@
 //!    │                                 └── let go ── Waiting ◄────┘   │ callout
 //!    └───────────── its answer, collapsed ──────────────┘             └──────► Replied, stale
 //! ```
-//! On the way from LookingUp to Replied, Converting asks the memory for a copy of what was found in
-//! the form that the request asks for. `no-cache` and `mode: write_only` go from Collecting to
+//! On the way from Forwarded to Capturing, Confirming asks the host by which route the answer came. On
+//! the way from LookingUp to Replied, Converting asks the memory for a copy of what was found in
+//! the form that the request asks for. `no-cache` and `mode: write_only` go from Reading to
 //! Forwarded without a lookup, and `only-if-cached` turns every way to Forwarded into one to Replied.
 //! `Closed` leads from everywhere to Over, but for a client that hangs up behind the end marker: what
 //! it got is stored.
 
 use super::lookup::{Converting, Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
-use super::response::{Capturing, Forwarded, Response};
+use super::response::{Capturing, Confirming, Forwarded, Response};
 use super::storing::Storing;
 use super::{Input, Output, Report, Worker};
 
@@ -42,8 +49,14 @@ use super::{Input, Output, Report, Worker};
 pub(super) enum State {
     /// Nothing has come yet.
     Start,
+    /// The host is being asked who the caller is.
+    Identifying(Box<Collecting>),
     /// The request's body is being held until it is complete.
     Collecting(Box<Collecting>),
+    /// The host is being asked where the request is going.
+    Routing(Box<Collecting>),
+    /// The host is being asked for the body.
+    Reading(Box<Collecting>),
     /// The memory is being asked.
     LookingUp(Box<Search>),
     /// The memory is being asked for a copy in the form asked for.
@@ -60,6 +73,8 @@ pub(super) enum State {
     Replied,
     /// The request has gone on to the upstream.
     Forwarded(Box<Forwarded>),
+    /// An answer has begun, and the host is being asked by which route it was asked for.
+    Confirming(Box<Confirming>),
     /// The answer passes, and a copy of it is kept.
     Capturing(Box<Capturing>),
     /// The answer has passed and was handed to the memory.
@@ -87,8 +102,11 @@ impl State {
                     end_of_stream,
                 },
             ) if !end_of_stream => start(headers, worker, out),
-            (Self::Collecting(collecting), Input::AttributesRead(told)) => {
-                collecting.attributes_read(told, worker, out)
+            (Self::Identifying(collecting), Input::AttributesRead(told)) => {
+                collecting.caller_read(told, worker, out)
+            }
+            (Self::Routing(collecting), Input::AttributesRead(told)) => {
+                collecting.route_read(told, worker, out)
             }
             (
                 Self::Collecting(collecting),
@@ -98,10 +116,9 @@ impl State {
                 },
             ) => collecting.body(held, end_of_stream, worker, out),
             (Self::Collecting(collecting), Input::RequestTrailers) => {
-                out.push(Output::ReadRequestBody);
-                Self::Collecting(collecting)
+                collecting.complete(worker, out)
             }
-            (Self::Collecting(collecting), Input::RequestBodyRead(body)) => {
+            (Self::Reading(collecting), Input::RequestBodyRead(body)) => {
                 collecting.body_read(body, worker, out)
             }
             (Self::LookingUp(search), Input::LookedUp { found, now }) => {
@@ -163,6 +180,9 @@ impl State {
             (Self::Capturing(capturing), Input::ResponseTrailers { trailers, now }) => {
                 capturing.trailers(trailers, now, worker, out)
             }
+            (Self::Confirming(confirming), Input::AttributesRead(told)) => {
+                confirming.route_read(told, worker, out)
+            }
             (Self::Storing(storing), Input::Inserted(result)) => {
                 storing.inserted(result, worker, out);
                 Self::Over
@@ -185,7 +205,10 @@ impl State {
     /// Whether the request is held, and nobody has decided yet how it is answered.
     pub(super) fn searches(&self) -> bool {
         match self {
-            Self::Collecting(_)
+            Self::Identifying(_)
+            | Self::Collecting(_)
+            | Self::Routing(_)
+            | Self::Reading(_)
             | Self::LookingUp(_)
             | Self::Converting(_)
             | Self::Fetching(_)
@@ -195,6 +218,7 @@ impl State {
             Self::Start
             | Self::Replied
             | Self::Forwarded(_)
+            | Self::Confirming(_)
             | Self::Capturing(_)
             | Self::Storing(_)
             | Self::Over => false,
@@ -205,6 +229,7 @@ impl State {
         match &self {
             Self::Waiting(waiting) => waiting.leave(out),
             Self::Forwarded(forwarded) => forwarded.close(worker, out),
+            Self::Confirming(confirming) => confirming.capturing.close(worker, out),
             Self::Capturing(capturing) => capturing.close(worker, out),
             _ => {}
         }

@@ -258,9 +258,9 @@ fn miss(worker: &Rc<Worker>, request: &Fields, ask: &str, response: &Fields, bod
     host
 }
 
-/// Others hold all that is left of the budget.
+/// Others hold all that is left of the budget, but for what the name of a cluster takes.
 fn fill(worker: &Worker) -> budget::Hold {
-    budget::Hold::take(&worker.budget, worker.budget.left()).unwrap()
+    budget::Hold::take(&worker.budget, worker.budget.left() - 200).unwrap()
 }
 
 fn json_miss(worker: &Rc<Worker>) -> Host {
@@ -626,11 +626,7 @@ fn requests_can_be_kept_out_by_temperature_and_let_in_with_server_tools() {
 fn a_body_that_grows_over_the_limit_is_let_go_before_it_is_complete() {
     let worker = worker(r#"{"limits": {"max_request_bytes": "1KiB"}}"#);
     let mut host = Host::new(&worker);
-    let out = host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
-    assert!(matches!(out.as_slice(), [Output::ReadAttributes(_)]));
+    host.request_headers(&post(&[]));
     assert!(host.exchange.holds_request());
     let grow = |host: &mut Host, held| {
         let end_of_stream = false;
@@ -649,16 +645,12 @@ fn a_body_that_grows_over_the_limit_is_let_go_before_it_is_complete() {
 fn request_trailers_complete_the_body() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);
-    host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
+    host.request_headers(&post(&[]));
     host.step(Input::RequestBody {
         held: ASK_JSON.len(),
         end_of_stream: false,
     });
     let out = host.step(Input::RequestTrailers);
-    assert_eq!(out, [Output::ReadRequestBody]);
     host.carry_out(out, ASK_JSON);
     assert!(!host.exchange.holds_request() && host.exchange.awaits_response());
 }
@@ -1118,10 +1110,9 @@ fn a_chunk_or_a_body_that_cannot_be_read_ends_caching_and_nothing_else() {
         Some(not_stored(NotStored::Unreadable))
     );
     let mut host = Host::new(&worker);
-    host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
+    host.request_headers(&post(&[]));
+    host.step(Input::RequestTrailers);
+    host.step(Input::AttributesRead(by_upstream()));
     host.step(Input::RequestBodyRead(None));
     assert!(!host.exchange.holds_request());
 }
@@ -1148,14 +1139,12 @@ fn a_chunk_of_another_length_than_told_is_not_captured() {
 #[test]
 fn a_body_of_another_length_than_held_has_no_key() {
     let mut host = Host::new(&worker("{}"));
-    host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
+    host.request_headers(&post(&[]));
     host.step(Input::RequestBody {
         held: ASK_JSON.len() + 1,
         end_of_stream: true,
     });
+    host.step(Input::AttributesRead(by_upstream()));
     let out = host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
     host.carry_out(out, "");
     let incomplete = RequestResult::Bypass(Bypass::BodyIncomplete);
@@ -1231,10 +1220,7 @@ fn a_body_that_is_not_plain_json_is_cached_unless_it_may_ask_for_more() {
 fn an_upstream_that_answers_before_it_was_asked_is_left_alone() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);
-    host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
+    host.request_headers(&post(&[]));
     assert!(host.exchange.awaits_response());
     host.response_headers(&ok("application/json", &[(":status", "413")]), true);
     assert!(!host.exchange.holds_request() && host.reply.is_none());
@@ -1261,14 +1247,12 @@ fn any_bytes_from_the_store_are_an_entry_or_a_miss() {
 fn a_store_that_fails_costs_a_miss() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);
-    host.step(Input::RequestHeaders {
-        headers: headers(&post(&[])),
-        end_of_stream: false,
-    });
+    host.request_headers(&post(&[]));
     host.step(Input::RequestBody {
         held: ASK_JSON.len(),
         end_of_stream: true,
     });
+    host.step(Input::AttributesRead(by_upstream()));
     host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
     let found = Err(StoreFault::Unavailable);
     let out = host.step(Input::LookedUp { found, now: NOW });
@@ -1453,7 +1437,8 @@ fn a_verified_certificate_stands_for_a_caller_without_credentials() {
     request.retain(|(name, _)| *name != "authorization");
     let certificate = |digest: &str| {
         let sha256 = Attribute::Certificate(CertificateField::Sha256);
-        vec![(sha256, digest.as_bytes().to_vec())]
+        let certificate = vec![(sha256, digest.as_bytes().to_vec())];
+        [by_upstream(), certificate].concat()
     };
     let mut first = Host::new(&worker);
     first.attributes = certificate("one");
@@ -1495,6 +1480,49 @@ fn a_request_that_comes_again_by_another_route_is_another_request() {
         again.request(&post(&[]), ASK_JSON);
         assert_eq!(again.request_result(), Some(result), "{cluster}");
     }
+}
+
+#[test]
+fn a_request_that_goes_where_nobody_knows_is_let_go() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.attributes = vec![(Attribute::RouteName, b"named".to_vec())];
+    host.request(&post(&[]), ASK_JSON);
+    assert_eq!(
+        bypassed(&host),
+        Some(RequestResult::Bypass(Bypass::NoCluster))
+    );
+}
+
+#[test]
+fn an_answer_that_came_by_another_route_than_the_key_says_is_not_stored() {
+    let worker = worker("{}");
+    for (attribute, value) in [
+        (Attribute::Cluster, "other"),
+        (Attribute::RouteName, "named"),
+    ] {
+        let mut host = Host::new(&worker);
+        host.request(&post(&[]), ASK_JSON);
+        host.attributes.retain(|(known, _)| *known != attribute);
+        host.attributes.push((attribute, value.as_bytes().to_vec()));
+        host.response_headers(&ok("application/json", &[]), true);
+        host.response_body(JSON, true);
+        host.close();
+        assert_eq!(host.answer_result(), Some(not_stored(NotStored::Rerouted)));
+        assert!(host.stored.is_none(), "{value}");
+    }
+}
+
+#[test]
+fn a_signature_over_headers_of_its_own_choice_is_one() {
+    let worker = worker("{}");
+    let mut host = Host::new(&worker);
+    host.request_headers(&post(&[
+        ("authorization", "Bearer sk-0123456789abcdef"),
+        ("signature-input", "sig1=(\"@method\")"),
+    ]));
+    let signed = RequestResult::Bypass(Bypass::SignedRequest);
+    assert_eq!(bypassed(&host), Some(signed));
 }
 
 /// A request with so much more in its headers than decides.

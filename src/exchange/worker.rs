@@ -176,13 +176,12 @@ impl Worker {
     /// A request is over that came with these headers and was sent with those by a route; answers
     /// [`Output::WatchRoute`].
     pub fn observe(&self, came: &Headers, sent: &Headers, by: &Attributes) {
-        let deciding = self.deciding.pick(came);
-        self.routes.observe(came, &deciding, sent, by);
+        self.routes.observe(came, sent, by);
     }
 
     /// Whether a request is known to reach the upstream as it comes.
     pub(super) fn lets_pass(&self, came: &Headers, by: &Attributes) -> bool {
-        self.routes.let_pass(came, &self.deciding.pick(came), by)
+        self.routes.let_pass(came, by)
     }
 
     /// An exchange waits; answers [`Output::Wait`]. `exchange` is the number by which

@@ -233,7 +233,9 @@ impl Stream {
 
     fn logged(&mut self) {
         self.closed();
+        // Where the router never got as far as a connection, it has not rewritten the request yet.
         if let Some(watched) = self.came.take()
+            && host::has_asked_upstream()
             && let Ok(sent) = host::request_headers()
         {
             let (came, by) = *watched;

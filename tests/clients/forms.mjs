@@ -40,7 +40,7 @@ async function askVercel({ client, streams, text, standin }) {
     model: MODELS[client],
     prompt: text,
     tools: { look_up: lookUp },
-    headers: standin ? { "x-standin": standin } : {},
+    headers: standin ? { "x-stainless-standin": standin } : {},
     maxRetries: 0,
     // Otherwise its requests for streams differ from the others in more than that.
     providerOptions: { anthropic: { toolStreaming: false } },
@@ -64,7 +64,7 @@ async function askOpenai({ streams, text, standin }) {
   const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "sk-node", maxRetries: 0,
     fetch: watched });
   const question = { model: "stand-in", messages: [{ role: "user", content: text }], n: 2 };
-  const options = { headers: standin ? { "x-standin": standin } : {} };
+  const options = { headers: standin ? { "x-stainless-standin": standin } : {} };
   if (!streams) return client.chat.completions.create(question, options);
   const usage = { stream_options: { include_usage: true } };
   return client.chat.completions.stream({ ...question, ...usage }, options).finalChatCompletion();

@@ -33,7 +33,7 @@ class Seen:
 def ask(url: str, pair: Pair, text: str, streams: bool, standin: str = "", **members) -> Seen:
     """Asks with the official client of the pair's API; `members` come on top of the question."""
     answers = []
-    headers = {"x-standin": standin} if standin else {}
+    headers = {"x-stainless-standin": standin} if standin else {}
     made = CLIENTS[pair.api](url, answers.append, headers, pair, text, streams, members)
     (answer,) = answers
     said = (answer.headers.get(name) for name in ("x-cache", "cache-status", "content-encoding"))

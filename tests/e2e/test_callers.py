@@ -15,7 +15,7 @@ from answers import PAIRS
 from asserts import upstream_asked
 from chats import chat
 from harness.certificates import Authority, Files, Issuer
-from harness.envoy import Config
+from harness.envoy import Config, Envoy
 from harness.http1 import fetch
 
 TYPE = "type.googleapis.com/envoy.extensions"
@@ -70,6 +70,18 @@ def test_callers_whose_verified_tokens_are_gone_have_answers_of_their_own(
             assert caches(envoy.port, body, token(issuer, subject)) == ["HIT"]
     same_subject = token(issuer, "one", name="other", groups=[])
     assert caches(envoy.port, body, same_subject) == ["HIT"]
+
+
+@pytest.mark.parametrize("extra", [{"x-user-id": "alice"}, {"x-forwarded-email": "a1@example.test"},
+                                   {"x-api-key": "EMPTY"}, {"api-key": "sk-no-key-required"}],
+                         ids=str)
+def test_what_any_client_may_say_does_not_take_the_place_of_a_verified_token(
+        envoys, prompt, issuer, extra):
+    envoy = envoys.shared(with_jwt(envoys.config(), issuer))
+    body = chat(prompt())
+    alice, bob = ({**token(issuer, name), **extra} for name in ("alice", "bob"))
+    again = {**token(issuer, "alice"), **extra}
+    assert caches(envoy.port, body, alice, bob, again) == ["MISS", "MISS", "HIT"]
 
 
 def test_a_token_without_a_subject_is_its_own_caller(envoys, prompt, issuer):
@@ -189,6 +201,16 @@ def test_clients_that_only_a_certificate_tells_apart_have_answers_of_their_own(
     one, two = authority.issue("one.test"), authority.issue("two.test")
     with upstream_asked(standin, 2):
         found = [over_tls(envoy.port, body, authority, client) for client in (one, two, one, two)]
+    assert found == ["MISS", "MISS", "HIT", "HIT"]
+
+
+def test_a_placeholder_does_not_take_the_place_of_a_certificate(envoys, prompt, authority):
+    envoy = envoys.shared(with_mtls(envoys.config(), authority))
+    body = chat(prompt())
+    placeholder = {"authorization": "Bearer EMPTY"}
+    one, two = authority.issue("one.test"), authority.issue("two.test")
+    found = [over_tls(envoy.port, body, authority, client, placeholder)
+             for client in (one, two, one, two)]
     assert found == ["MISS", "MISS", "HIT", "HIT"]
 
 
@@ -319,6 +341,62 @@ def test_a_route_by_a_header_that_is_in_no_key_leads_to_answers_of_its_own(
                 name = "here" if first is here else "other"
                 again = fetch(envoy.port, body, headers={"x-provider": name})
                 assert (again.cache, again.body) == ("HIT", first.body)
+
+
+def lua(code: str) -> dict:
+    return {"name": "lua", "typed_config": {
+        "@type": f"{TYPE}.filters.http.lua.v3.Lua", "default_source_code": {"inline_string":
+            "function envoy_on_request(handle)\n" + code + "\nend"}}}
+
+
+def by_provider(envoys) -> Config:
+    return other_upstream(envoys.config(), "other", headers=[
+        {"name": "x-provider", "string_match": {"exact": "other"}}])
+
+
+TO_THE_OTHER = """
+    if handle:headers():get("x-elsewhere") then
+        handle:headers():replace("x-provider", "other")
+    end"""
+
+
+@pytest.mark.parametrize("place", [0, 1], ids=["before", "after"])
+def test_the_key_knows_the_cluster_that_a_filter_has_chosen(envoys, standin, prompt, place):
+    """Whether it stands before the cache, or between it and the buffer filter."""
+    config = by_provider(envoys)
+    config.http_filters.insert(place, lua(TO_THE_OTHER))
+    envoy = envoys.shared(config)
+    body = chat(prompt())
+    with upstream_asked(standin, 2):
+        found = [fetch(envoy.port, body, headers=headers).cache
+                 for headers in 2 * ({"x-elsewhere": "yes"}, {})]
+    assert found == ["MISS", "MISS", "HIT", "HIT"]
+
+
+def test_an_answer_of_a_cluster_that_is_chosen_when_the_key_is_made_is_not_stored(envoys, prompt):
+    config = by_provider(envoys)
+    config.http_filters.insert(2, lua(TO_THE_OTHER))
+    with Envoy(config) as envoy:
+        body = chat(prompt())
+        found = [fetch(envoy.port, body, headers=headers).cache
+                 for headers in ({"x-elsewhere": "yes"}, {}, {"x-elsewhere": "yes"})]
+        # The last one has the key of the second: that it would go elsewhere can nobody know.
+        assert found == ["MISS", "MISS", "HIT"]
+        assert envoy.cache_counters()["llm_cache_answers.result.not_stored.reason.rerouted"] == 1
+
+
+def test_the_key_knows_the_route_that_holds_once_codings_are_narrowed(envoys, standin, prompt):
+    """A filter has changed what the route is chosen by, and has not said so; Envoy looks once more
+    when a plugin changes a header."""
+    config = by_provider(envoys)
+    config.http_filters.insert(0, lua("handle:headers():replace('x-provider', 'other')"))
+    config.http_filters[0]["typed_config"]["clear_route_cache"] = False
+    envoy = envoys.shared(config)
+    body = chat(prompt())
+    with upstream_asked(standin, 2):
+        found = [fetch(envoy.port, body, headers={"accept-encoding": codings}).cache
+                 for codings in ("gzip, br", "gzip", "gzip, br", "gzip")]
+        assert found == ["MISS", "MISS", "HIT", "HIT"]
 
 
 def test_routes_to_one_cluster_are_told_apart_by_their_names(envoys, prompt):

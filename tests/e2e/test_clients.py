@@ -45,7 +45,7 @@ def test_the_python_client_parses_a_hit_as_it_parsed_the_miss(client, standin, p
         with upstream_asked(standin, 1):
             for _ in range(2):
                 raw = client.chat.completions.with_raw_response.create(
-                    **request, extra_headers={"x-standin": "pace=1"})
+                    **request, extra_headers={"x-stainless-standin": "pace=1"})
                 parsed = raw.parse()
                 chunks = list(parsed) if request["stream"] else [parsed]
                 outcomes.append((raw.headers["x-cache"], [chunk.model_dump() for chunk in chunks]))
@@ -76,7 +76,7 @@ def test_the_python_client_raises_the_same_error_with_and_without_the_filter(
                                max_retries=0) as client:
                 with pytest.raises(Exception) as raised:
                     answer = client.chat.completions.create(
-                        **chat(text, stream), extra_headers={"x-standin": directive})
+                        **chat(text, stream), extra_headers={"x-stainless-standin": directive})
                     list(answer)
                 kinds.append(type(raised.value))
         assert len(set(kinds)) == 1, (directive, kinds)

@@ -105,7 +105,7 @@ def test_the_python_client_reads_hits_whatever_it_accepts(single, standin, promp
             with openai.OpenAI(base_url=f"{single.url}/v1", api_key="sk-codings", max_retries=0,
                                default_headers={"accept-encoding": accepts}) as client:
                 raw = client.chat.completions.with_raw_response.create(
-                    **question, extra_headers={"x-standin": "offers=br,gzip;pace=0"})
+                    **question, extra_headers={"x-stainless-standin": "offers=br,gzip;pace=0"})
                 parsed = raw.parse()
                 chunks = list(parsed) if stream else [parsed]
                 outcomes.append((raw.headers["x-cache"], raw.headers.get("content-encoding"),
@@ -118,7 +118,7 @@ def test_httpx_reads_all_of_what_it_is_served(single, prompt):
     body = body_of(prompt())
     with httpx.Client(headers={**AUTHORIZATION, "content-type": "application/json"}) as client:
         answers = [client.post(f"{single.url}/v1/chat/completions", content=body, headers={
-            "accept-encoding": accepts, "x-standin": "offers=x-gzip,gzip,deflate"})
+            "accept-encoding": accepts, "x-stainless-standin": "offers=x-gzip,gzip,deflate"})
             for accepts in ("x-gzip", "gzip, deflate", "deflate")]
     assert [answer.headers["x-cache"] for answer in answers] == ["MISS", "HIT", "HIT"]
     # To who does not name it, x-gzip is not served.
@@ -142,8 +142,8 @@ const [url, body, standin] = process.argv.slice(1);
 const results = [];
 for (let n = 0; n < 2; n++) {
   const response = await fetch(url, {method: "POST", body, headers: {
-    authorization: "Bearer node", "content-type": "application/json", "x-standin": standin,
-    "accept-encoding": "br, gzip, deflate"}});
+    authorization: "Bearer node", "content-type": "application/json",
+    "x-stainless-standin": standin, "accept-encoding": "br, gzip, deflate"}});
   results.push([response.headers.get("x-cache"), await response.text()]);
 }
 console.log(JSON.stringify(results));

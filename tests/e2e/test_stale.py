@@ -1,6 +1,7 @@
 """What has expired is served while it is refreshed, or because the upstream fails."""
 
 import copy
+import http.client
 import json
 import re
 import time
@@ -69,6 +70,32 @@ def taught(envoys, workers) -> Envoy:
 @pytest.fixture
 def envoy(taught) -> Envoy:
     return taught
+
+
+class Endpoints:
+    """Of the upstream, which come and go while Envoy runs."""
+
+    def __init__(self, config, folder, port: int):
+        self.file, self.new = folder / "endpoints.yaml", folder / "new.yaml"
+        self.known = config.cluster.pop("load_assignment")
+        address = self.known["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
+        address["socket_address"]["port_value"] = port
+        config.cluster.update(type="EDS", eds_cluster_config={"eds_config": {
+            "path_config_source": {"path": str(self.file)}, "resource_api_version": "V3"}})
+        config.tree["node"] = {"id": "test", "cluster": "test"}
+
+    def tell(self) -> None:
+        self._tell(self.known)
+
+    def tell_none(self) -> None:
+        self._tell({"cluster_name": self.known["cluster_name"]})
+
+    def _tell(self, assignment: dict) -> None:
+        """Envoy looks at what is moved to the place."""
+        self.new.write_text(json.dumps({"resources": [{
+            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
+            **assignment}]}))
+        self.new.rename(self.file)
 
 
 def teach(envoy: Envoy, path: str = "/v1/chat/completions", headers=None) -> None:
@@ -367,6 +394,35 @@ def test_with_a_store_over_http_the_refresh_reaches_it(envoys, webdis, redis, st
         assert (remote_store.tier(new), new.body != old.body) == ("http", True)
 
 
+def test_a_request_that_the_router_turned_away_tells_nothing_of_its_route(
+        envoys, webdis, redis, standin, prompt):
+    """In maintenance Envoy answers before it has rewritten the request for the route."""
+    def config():
+        config = remote_store.on_webdis(envoys, webdis.port,
+                                        plugin={"stale_while_revalidate": WINDOW})
+        routes = config.manager["route_config"]["virtual_hosts"][0]["routes"]
+        routes[-1]["request_headers_to_add"] = [{"header": {"key": "x-added", "value": "yes"}}]
+        config.tree["layered_runtime"] = {"layers": [{"name": "admin", "admin_layer": {}}]}
+        return config
+    body = chat(prompt())
+    with Envoy(config()) as envoy:
+        remote_store.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
+    with Envoy(config()) as envoy:
+        maintain(envoy, 100)
+        assert "; fwd-status=503; " in ask(envoy.port, body).header("cache-status")
+        maintain(envoy, 0)
+        live = until_fresh(envoy, body, {})
+        assert outcome(live) == (200, "MISS", "whole")
+        assert "llm_cache_refreshes.result.sent" not in envoy.cache_counters()
+
+
+def maintain(envoy: Envoy, percent: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", envoy.admin_port, timeout=60)
+    connection.request("POST", f"/runtime_modify?upstream.maintenance_mode.upstream={percent}")
+    assert connection.getresponse().read() == b"OK\n"
+    connection.close()
+
+
 # -- because the upstream fails -------------------------------------------------------------------
 
 FAILURES = {
@@ -399,29 +455,14 @@ def test_what_has_expired_answers_when_the_upstream_fails(envoy, prompt, failure
 @pytest.mark.parametrize("how", ["connection-refused", "no-host"])
 def test_what_has_expired_answers_when_there_is_no_upstream(envoys, prompt, tmp_path, how):
     config = envoys.config({"stale_if_error": WINDOW})
-    endpoints = tmp_path / "endpoints.yaml"
-    known = config.cluster.pop("load_assignment")
-
-    def tell(assignment: dict) -> None:
-        """Envoy looks at what is moved to the place."""
-        new = tmp_path / "new.yaml"
-        new.write_text(json.dumps({"resources": [{
-            "@type": "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment",
-            **assignment}]}))
-        new.rename(endpoints)
-
     with Standin() as standin:
-        address = known["endpoints"][0]["lb_endpoints"][0]["endpoint"]["address"]
-        address["socket_address"]["port_value"] = standin.port
-        tell(known)
-        config.cluster.update(type="EDS", eds_cluster_config={"eds_config": {
-            "path_config_source": {"path": str(endpoints)}, "resource_api_version": "V3"}})
-        config.tree["node"] = {"id": "test", "cluster": "test"}
+        endpoints = Endpoints(config, tmp_path, standin.port)
+        endpoints.tell()
         with Envoy(config) as envoy:
             body = chat(prompt())
             old = store_expired(envoy, body, {})
             if how == "no-host":
-                tell({"cluster_name": known["cluster_name"]})
+                endpoints.tell_none()
                 envoy.wait_until(lambda: "::127.0.0.1" not in envoy.admin("/clusters"), "no host")
             standin.stop()
             stale = ask(envoy.port, body)

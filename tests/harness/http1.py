@@ -189,7 +189,7 @@ def request_bytes(method: str, path: str, body=None, headers: dict | None = None
     if body is not None and "content-type" not in given:
         given["content-type"] = "application/json"
     if standin:
-        given["x-standin"] = standin
+        given["x-stainless-standin"] = standin
     data = b"" if body is None else encoded(body)
     if chunked or trailers:
         given["transfer-encoding"] = "chunked"

@@ -64,7 +64,7 @@ class Http2Connection:
         if body is not None:
             fields.append(("content-type", "application/json"))
         if standin:
-            fields.append(("x-standin", standin))
+            fields.append(("x-stainless-standin", standin))
         given = {"authorization": "Bearer test-key", **(headers or {})}
         fields += list(given.items())
         fields = [(name.encode(), value if isinstance(value, bytes) else value.encode("latin-1"))

@@ -11,7 +11,9 @@ that looking at the counters never changes them.
 POST .../chat/completions is answered like OpenAI does, as JSON or as a stream of events. Every
 answer carries a serial number, so an answer that was repeated, or that belongs to somebody else,
 can be told from a new one. Under /agent/ a model answers that uses tools (`harness.agent_model`).
-The request header `x-standin` changes the answer; its directives are separated by `;`:
+The request header `x-stainless-standin` changes the answer. Its name is like those of the headers
+in which SDKs tell of themselves, so that the filter takes requests that differ in it for alike. Its
+directives are separated by `;`:
 
     cut=N           after N body bytes close the connection, leaving the framing unfinished
     clean_cut=N     after N body bytes end the body as if it were whole
@@ -100,7 +102,7 @@ class Answer:
 
 
 class Directives:
-    """What the `x-standin` header asks for."""
+    """What the `x-stainless-standin` header asks for."""
 
     def __init__(self, header: str):
         self.values: dict[str, str] = {}
@@ -309,7 +311,7 @@ class Provider:
                     return
                 self.requests += 1
                 self.last = request
-                asked = Directives(request.header("x-standin"))
+                asked = Directives(request.header("x-stainless-standin"))
                 name = asked.text("once")
                 if name in self.names_of_once:
                     asked = Directives("")

@@ -1,11 +1,14 @@
 use super::*;
 
+const SECRET: &str = "Bearer sk-0123456789abcdef";
+
 fn find(headers: &[(&str, &str)]) -> Result<&'static str, NoCaller> {
     let headers: Headers = headers.iter().copied().collect();
     let attributes = Attributes::default();
     let found = Caller::find(&headers, &attributes, Anonymous::Bypass);
     found.map(|caller| match caller {
-        Caller::Identified => "identified",
+        Caller::Credentials => "credentials",
+        Caller::Named { .. } => "named",
         Caller::Query => "query",
         Caller::Verified { .. } => "verified",
         Caller::Session => "session",
@@ -15,17 +18,23 @@ fn find(headers: &[(&str, &str)]) -> Result<&'static str, NoCaller> {
 
 #[test]
 fn the_lists_are_sorted_and_name_no_header_twice() {
-    assert!(IDENTITY_HEADERS.is_sorted_by(|one, next| one < next));
-    assert!(CERTIFICATE_HEADERS.is_sorted_by(|one, next| one < next));
-    for name in IDENTITY_HEADERS {
-        assert!(!CERTIFICATE_HEADERS.contains(&name), "{name}");
+    let lists = [&CREDENTIAL_HEADERS[..], &NAME_HEADERS, &CERTIFICATE_HEADERS];
+    for list in lists {
+        assert!(list.is_sorted_by(|one, next| one < next));
     }
+    let mut names = lists.concat();
+    names.sort_unstable();
+    assert!(names.is_sorted_by(|one, next| one < next));
 }
 
 #[test]
 fn every_identity_header_stands_for_its_caller() {
-    for name in IDENTITY_HEADERS {
-        assert_eq!(find(&[(name, "one")]), Ok("identified"), "{name}");
+    for name in CREDENTIAL_HEADERS {
+        assert_eq!(find(&[(name, "one")]), Ok("named"), "{name}");
+        assert_eq!(find(&[(name, SECRET)]), Ok("credentials"), "{name}");
+    }
+    for name in NAME_HEADERS {
+        assert_eq!(find(&[(name, SECRET)]), Ok("named"), "{name}");
     }
     for name in CERTIFICATE_HEADERS {
         assert_eq!(find(&[(name, "one")]), Ok("verified"), "{name}");
@@ -74,6 +83,9 @@ fn requests_that_are_signed_anew_each_time_are_told() {
         "Signature keyId=\"k\",signature=\"s\"",
         "Digest username=\"u\", nonce=\"n\"",
         "hmac username=\"u\"",
+        "GOOG4-RSA-SHA256 Credential=a@b/20261130/auto/storage/goog4_request",
+        "SDK-HMAC-SHA256 Access=a, SignedHeaders=host, Signature=0",
+        "bce-auth-v1/ak/2026-11-30T00:00:00Z/1800/host/00",
     ] {
         let found = find(&[("authorization", value), ("x-api-key", "k")]);
         assert_eq!(found, Err(NoCaller::SignedRequest), "{value}");
@@ -85,7 +97,7 @@ fn requests_that_are_signed_anew_each_time_are_told() {
         ("authorization", "Bearer k"),
     ];
     assert_eq!(find(&by_rfc), Err(NoCaller::SignedRequest));
-    assert_eq!(find(&[("authorization", "Bearer aws4")]), Ok("identified"));
+    assert_eq!(find(&[("authorization", "Bearer aws4")]), Ok("named"));
 }
 
 #[test]
@@ -93,31 +105,38 @@ fn the_host_is_asked_for_no_more_than_a_configuration_and_a_request_need() {
     let needed = |config: &str, headers: &[(&str, &str)]| {
         let config = crate::config::Config::parse(config.as_bytes()).unwrap();
         let needed = NeededAttributes::new(config.all_settings());
-        needed.of(&headers.iter().copied().collect()).to_vec()
+        needed
+            .of_caller(&headers.iter().copied().collect())
+            .to_vec()
     };
-    let route = [Attribute::Cluster, Attribute::RouteName];
-    let with = |more: &[Attribute]| [&route, more].concat();
     let sha256 = Attribute::Certificate(CertificateField::Sha256);
-    let bearer = [("authorization", "Bearer k")];
-    assert_eq!(needed("{}", &bearer), route);
-    assert_eq!(
-        needed("{}", &[]),
-        with(&[Attribute::DynamicMetadata, sha256])
-    );
+    let verified = vec![Attribute::DynamicMetadata, sha256];
+    let bearer = [("authorization", SECRET)];
+    assert_eq!(needed("{}", &bearer), []);
+    assert_eq!(needed("{}", &[("x-api-key", SECRET)]), []);
+    for no_secret in [
+        ("accept", SECRET),
+        ("authorization", "Bearer EMPTY"),
+        ("authorization", "Bearer sk-no-key-required"),
+        ("x-user-id", SECRET),
+        ("cookie", "session=0123456789abcdef"),
+    ] {
+        assert_eq!(needed("{}", &[no_secret]), verified, "{no_secret:?}");
+    }
     assert_eq!(
         needed("{}", &[("x-forwarded-client-cert", "Hash=1")]),
-        with(&[Attribute::DynamicMetadata, sha256]),
+        verified,
         "the certificate may be that of one more gateway"
     );
-    assert_eq!(needed(r#"{"key":{"tenant":"shared"}}"#, &[]), route);
+    assert_eq!(needed(r#"{"key":{"tenant":"shared"}}"#, &[]), []);
     assert_eq!(
         needed(
             r#"{"key":{"tenant":[{"metadata":["f","a"]},{"certificate":"uri_san"},{"metadata":["f","b"]}]}}"#,
             &bearer
         ),
-        with(&[
+        [
             Attribute::DynamicMetadata,
             Attribute::Certificate(CertificateField::UriSan)
-        ])
+        ]
     );
 }

@@ -30,7 +30,7 @@ fn request() -> Request {
         headers: vec![
             (":authority", "api.example"),
             (":path", "/v1/chat/completions?api-version=1"),
-            ("authorization", "Bearer one"),
+            ("authorization", "Bearer sk-0123456789abcdef"),
             ("openai-organization", "acme"),
             ("x-team", "search"),
             ("x-other", "1"),
@@ -145,7 +145,7 @@ fn the_cluster_and_the_route_take_part() {
 
 #[test]
 fn the_caller_takes_part() {
-    let other = key(|r| set(r, "authorization", "Bearer two"));
+    let other = key(|r| set(r, "authorization", "Bearer sk-fedcba9876543210"));
     assert_ne!(key(|_| {}), other);
     for name in ["x-api-key", "proxy-authorization", "cf-aig-authorization"] {
         assert_ne!(key(|_| {}), key(|r| r.headers.push((name, "k"))), "{name}");
@@ -187,11 +187,15 @@ fn a_cookie_counts_only_where_nothing_else_says_who_asks() {
         alone("session=0123456789abcdef").unwrap(),
         alone("session=fedcba9876543210").unwrap()
     );
-    assert_eq!(
-        alone("theme=dark; lang=en"),
-        Err(NoCaller::NoTenant),
-        "many have these in common"
-    );
+    for common in [
+        "theme=dark; lang=en",
+        "consent=accepted-all-cookies",
+        "consent=2026-11-30T00:00:00Z",
+        "session=none",
+    ] {
+        let found = alone(common);
+        assert_eq!(found, Err(NoCaller::NoTenant), "many have {common}");
+    }
 }
 
 #[test]
@@ -231,20 +235,94 @@ fn verified_claims_and_certificates_are_callers_of_their_own() {
         key_of(&request).unwrap()
     };
     let sha256 = Attribute::Certificate(CertificateField::Sha256);
-    let [one, two] = ["s=0123456789abcdef", "s=fedcba9876543210"];
+    let [one, two] = ["sid=0123456789abcdef", "sid=fedcba9876543210"];
     assert_ne!(session(sha256, b"1", one), session(sha256, b"1", two));
     // A verified token needs no session beside it.
     let metadata = crate::attributes::tests::METADATA;
     let by_token = |cookie| session(Attribute::DynamicMetadata, metadata, cookie);
     assert_eq!(by_token(one), by_token(two));
-    // A credential that the filter sees stands for its caller alone.
-    let seen = key(|r| {
-        r.attributes.push((
-            Attribute::Certificate(CertificateField::Sha256),
-            b"1".to_vec(),
-        ));
-    });
-    assert_eq!(seen, key(|_| {}));
+    // A secret that the filter sees stands for its caller alone.
+    let seen = |digest: &[u8], headers: Vec<(&'static str, &'static str)>| {
+        key(|r| {
+            r.attributes.push((sha256, digest.to_vec()));
+            if !headers.is_empty() {
+                r.without("authorization");
+                r.headers.extend(headers);
+            }
+        })
+    };
+    assert_eq!(seen(b"1", vec![]), key(|_| {}));
+    // A name does not, nor does a placeholder: any client may send it.
+    for name in [
+        ("x-user-id", "alice"),
+        ("x-forwarded-email", "alice-in-accounting-1@example.test"),
+        ("authorization", "Bearer EMPTY"),
+        ("authorization", "Bearer sk-no-key-required"),
+    ] {
+        assert_ne!(seen(b"1", vec![name]), seen(b"2", vec![name]), "{name:?}");
+    }
+}
+
+#[test]
+fn claims_that_cannot_be_read_are_nobody_s() {
+    let with = |metadata: &[u8]| {
+        let mut request = request();
+        request.without("authorization");
+        request.settings.tenant = credentials(Anonymous::Share);
+        request.headers.push(("cookie", "session=0123456789abcdef"));
+        let metadata = (Attribute::DynamicMetadata, metadata.to_vec());
+        request.attributes.push(metadata);
+        key_of(&request)
+    };
+    let metadata = crate::attributes::tests::METADATA;
+    assert!(with(metadata).is_ok());
+    assert_eq!(
+        with(&metadata[..metadata.len() - 1]),
+        Err(NoCaller::NoTenant)
+    );
+}
+
+#[test]
+fn what_is_shared_out_goes_by_what_a_caller_cannot_vary() {
+    let tenant = |headers: &[(&'static str, &'static str)]| {
+        let request = request();
+        let headers: Headers = headers.iter().copied().collect();
+        CacheKey::tenant(&request.settings, &headers, &Attributes::default()).unwrap()
+    };
+    const KEY: (&str, &str) = ("authorization", "Bearer sk-0123456789abcdef");
+    const OTHER: (&str, &str) = ("authorization", "Bearer sk-fedcba9876543210");
+    assert_ne!(tenant(&[KEY]), tenant(&[OTHER]));
+    for more in [
+        ("x-user-id", "1"),
+        ("x-token", "0123456789abcdef"),
+        ("api-key", "0123456789abcdef"),
+    ] {
+        assert_eq!(tenant(&[KEY, more]), tenant(&[KEY]), "{more:?}");
+    }
+    let by_query = |query: &'static str| tenant(&[(":path", query)]);
+    assert_ne!(
+        by_query("/v1beta/models/m:generateContent?key=AIza0123456789abcdef"),
+        by_query("/v1beta/models/m:generateContent?key=AIzafedcba9876543210"),
+    );
+    assert_eq!(
+        by_query("/v1beta/models/m:generateContent?key=AIza0123456789abcdef"),
+        by_query("/v1beta/models/n:generateContent?key=AIza0123456789abcdef&x=1"),
+    );
+}
+
+#[test]
+fn settings_of_the_upstream_in_headers_take_part() {
+    for name in [
+        "x-portkey-provider",
+        "x-portkey-azure-deployment-id",
+        "x-litellm-tags",
+    ] {
+        let with = |value: &'static str| key(|r| r.headers.push((name, value)));
+        assert_ne!(with("a"), with("b"), "{name}");
+        assert_ne!(with("a"), key(|_| {}), "{name}");
+    }
+    let traced = key(|r| r.headers.push(("x-portkey-trace-id", "1")));
+    assert_eq!(traced, key(|_| {}));
 }
 
 #[test]
@@ -290,8 +368,11 @@ fn a_shared_tenant_is_everybody() {
             set(r, "authorization", value);
         })
     };
-    assert_eq!(shared("Bearer one"), shared("Bearer two"));
-    assert_ne!(shared("Bearer one"), key(|_| {}));
+    assert_eq!(
+        shared("Bearer sk-0123456789abcdef"),
+        shared("Bearer sk-fedcba9876543210")
+    );
+    assert_ne!(shared("Bearer sk-0123456789abcdef"), key(|_| {}));
 }
 
 #[test]
@@ -597,7 +678,9 @@ fn what_takes_part_in_the_key_changes_its_own_part_of_the_explanation_only() {
         ("path", |r| {
             set(r, ":path", "/v1/chat/completions?api-version=2")
         }),
-        ("caller", |r| set(r, "authorization", "Bearer two")),
+        ("caller", |r| {
+            set(r, "authorization", "Bearer sk-fedcba9876543210")
+        }),
         ("caller", |r| r.headers.push(("x-api-key", "k"))),
         ("cluster", |r| r.attributes[0].1 = b"other".to_vec()),
         ("route", |r| r.attributes[1].1 = b"other".to_vec()),

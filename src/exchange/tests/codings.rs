@@ -29,6 +29,7 @@ fn coded(worker: &Rc<Worker>, first: Option<Host>, coding: &str, body: &[u8]) ->
             held: body.len(),
             end_of_stream: true,
         });
+        host.step(Input::AttributesRead(by_upstream()));
         let out = host.step(Input::RequestBodyRead(Some(body)));
         host.carry_out(out, "");
     }

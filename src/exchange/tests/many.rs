@@ -259,6 +259,7 @@ fn who_takes_the_lease_looks_once_more_before_asking() {
         held: ASK_JSON.len(),
         end_of_stream: true,
     });
+    host.step(Input::AttributesRead(by_upstream()));
     host.step(Input::RequestBodyRead(Some(ASK_JSON.as_bytes())));
     let found = Ok(None);
     let out = host.step(Input::LookedUp { found, now: NOW });

@@ -166,27 +166,20 @@ fn one_refresh_per_key_goes_on_at_a_time() {
 
 #[test]
 fn a_request_goes_itself_where_no_callout_can_be_made_of_it() {
-    for (odd, has_cluster, seen) in [
-        (&b"text"[..], false, true),
-        (&[0xff], true, true),
+    for (odd, seen) in [
+        (&[0xff][..], true),
         // What the route makes of such requests is not known.
-        (b"text", true, false),
+        (b"text", false),
     ] {
         let worker = worker(WINDOWS);
         let request = post(&[]);
         let mut host = Host::new(&worker);
-        if !has_cluster {
-            host.attributes.clear();
-        }
         host.request(&request, ASK_JSON);
         host.response_headers(&ok("application/json", &[]), true);
         host.response_body(JSON, true);
         let stored = host.stored.take();
         let mut host = Host::new(&worker);
         host.stored = stored;
-        if !has_cluster {
-            host.attributes.clear();
-        }
         let mut headers = headers(&request);
         headers.push("x-odd", odd);
         if seen {
