@@ -241,25 +241,6 @@ def test_a_client_that_goes_away_mid_stream_leaves_nothing_stored(envoy, standin
     assert fetch(envoy.port, question, standin="pace=0").cache == "MISS"
 
 
-def test_a_client_that_hangs_up_at_the_end_marker_leaves_a_whole_answer(envoy, standin, prompt):
-    """As official clients do: nothing can follow [DONE], so they do not wait for the end."""
-    question, step = chat(prompt(), stream=True), f"marker {prompt()}"
-    aborted = standin.stats()["aborted"]
-    with Http1Connection(envoy.port) as connection:
-        connection.send(request_bytes("POST", "/v1/chat/completions", question,
-                                      standin=f"step={step}"))
-        assert connection.read_head().cache == "MISS"
-        body = b""
-        while not body.endswith(b"data: [DONE]\n\n"):
-            body += connection.read_chunk()
-            if not body.endswith(b"data: [DONE]\n\n"):
-                standin.release(step)
-    # The stand-in still waits to be told to end the body.
-    standin.wait_for(lambda stats: stats["aborted"] == aborted + 1, "the end of its client")
-    hit = fetch(envoy.port, question)
-    assert (hit.cache, hit.body) == ("HIT", body)
-
-
 def test_an_http2_client_that_resets_its_stream_leaves_nothing_stored(envoy, standin, prompt):
     question, step = chat(prompt(), stream=True), f"reset {prompt()}"
     aborted = standin.stats()["aborted"]
