@@ -24,7 +24,7 @@ from answers import (
     spelled,
 )
 from asserts import upstream_asked
-from harness import aws_events
+from harness import aws_events, codings
 from harness.http1 import Http1Connection, fetch, request_bytes
 
 
@@ -117,13 +117,15 @@ CASES = {
 }
 
 
-def hang_up(envoy, standin, case: Case, question: bytes, came: bytes) -> None:
+def hang_up(envoy, standin, case: Case, question: bytes, came: bytes,
+            accepts: str = "identity") -> None:
     """Reads an answer as far as it comes, and closes while the upstream has not ended it."""
     aborted = standin.stats()["aborted"]
     fixture = standin.put_fixture("left", came + case.rest + b"never sent")
     with Http1Connection(envoy.port) as connection:
-        connection.send(request_bytes("POST", case.path, question, standin=(
-            f"{fixture};type={case.kind};chunked;stall={len(came)}")))
+        connection.send(request_bytes(
+            "POST", case.path, question, headers={"accept-encoding": accepts},
+            standin=f"{fixture};type={case.kind};chunked;stall={len(came)}"))
         assert connection.read_head().cache == "MISS"
         assert connection.read_bytes(len(came)) == came
     standin.wait_for(lambda stats: stats["aborted"] == aborted + 1, "the end of its client")
@@ -171,3 +173,66 @@ def test_a_client_that_hangs_up_on_a_gemini_stream_of_unknown_end_leaves_nothing
     question = case.ask(prompt())
     hang_up(envoy, standin, case, question, came)
     assert fetch(envoy.port, question, path=case.path).cache == "MISS"
+
+
+# -- compressed streams ---------------------------------------------------------------------------
+
+CODINGS = ["gzip", "deflate", "zstd"]
+
+
+def in_coding(case: Case, coding: str, pieces: list[bytes], come: int) -> tuple[Case, bytes]:
+    """The case in a coding that is flushed after each piece, and as much of it as comes."""
+    body = b"".join(codings.coded(coding, pieces))
+    kind = f"{case.kind};header=content-encoding:{coding}"
+    return dataclasses.replace(case, kind=kind, rest=body[come:]), body[:come]
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("name", ["openai-chat", "cohere-v2", "bedrock-converse", "ollama-chat"])
+def test_a_client_that_hangs_up_before_the_coding_ends_leaves_a_plain_answer(
+        envoy, standin, prompt, coding, name):
+    """The end marker has been flushed, and nothing else has: not how the coding tells its end, or
+    all of that but its last byte."""
+    case = CASES[name]
+    pieces = codings.coded(coding, [case.stream])
+    whole = sum(map(len, pieces))
+    for come in (whole - len(pieces[-1]), whole - 1):
+        question = case.ask(prompt())
+        coded, came = in_coding(case, coding, [case.stream], come)
+        hang_up(envoy, standin, coded, question, came, accepts=coding)
+        with upstream_asked(standin, 0):
+            for accepts in ({"accept-encoding": coding}, {}):
+                hit = fetch(envoy.port, question, path=case.path, headers=accepts)
+                assert (hit.cache, hit.body) == ("HIT", case.stream)
+                assert hit.header("content-encoding") is None
+                assert hit.header("content-length") == str(len(case.stream))
+                assert hit.header("content-type") == case.kind
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_client_that_hangs_up_before_the_end_marker_of_a_compressed_stream_leaves_nothing(
+        envoy, standin, prompt, coding):
+    case = CASES["openai-chat"]
+    before = case.stream.removesuffix(case.marker)
+    *pieces, _marker, _end = codings.coded(coding, [before, case.marker])
+    question, come = case.ask(prompt()), sum(map(len, pieces))
+    coded, came = in_coding(case, coding, [before, case.marker], come)
+    hang_up(envoy, standin, coded, question, came, accepts=coding)
+    assert fetch(envoy.port, question, path=case.path).cache == "MISS"
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+@pytest.mark.parametrize("ending", ["clean_cut", "cut", "reset"])
+def test_a_coding_that_the_upstream_cuts_is_not_stored(envoy, standin, prompt, coding, ending):
+    """Though the end marker can be read: the client waits for more, and gets none."""
+    case = CASES["openai-chat"]
+    *pieces, end = codings.coded(coding, [case.stream])
+    body, come = b"".join([*pieces, end]), sum(map(len, pieces))
+    fixture = standin.put_fixture("cut-coding", body)
+    whole = f"{fixture};type={case.kind};header=content-encoding:{coding};chunked"
+    question, accepts = case.ask(prompt()), {"accept-encoding": coding}
+    answers = [fetch(envoy.port, question, path=case.path, headers=accepts, standin=told)
+               for told in (f"{whole};{ending}={come}", whole, whole)]
+    assert [answer.cache for answer in answers] == ["MISS", "MISS", "HIT"]
+    assert body[:come].startswith(answers[0].body)
+    assert answers[1].body == answers[2].body == body
