@@ -90,10 +90,18 @@ impl Decoder {
     /// If it did not decode, or is not exactly at its end.
     pub fn finish(self) -> Result<(), CodingFault> {
         match self.stage {
-            Stage::Identity | Stage::End => Ok(()),
-            Stage::Zstd(zstd) if zstd.is_ended() => Ok(()),
             Stage::Faulty(fault) => Err(fault),
-            Stage::Inflate(_) | Stage::Zstd(_) => Err(CodingFault::Truncated),
+            _ if self.is_ended() => Ok(()),
+            _ => Err(CodingFault::Truncated),
+        }
+    }
+
+    /// Whether the answer may end here: the coding's own end has come, if it has one.
+    pub fn is_ended(&self) -> bool {
+        match &self.stage {
+            Stage::Identity | Stage::End => true,
+            Stage::Zstd(zstd) => zstd.is_ended(),
+            Stage::Inflate(_) | Stage::Faulty(_) => false,
         }
     }
 

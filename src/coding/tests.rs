@@ -235,6 +235,37 @@ fn a_long_answer_is_decoded_at_every_split() {
 }
 
 #[test]
+fn a_beginning_is_decoded_alike_at_every_split_and_has_not_ended() {
+    let text = &long_text()[..20_000];
+    for (coding, coded) in [
+        ("gzip", gzip(text)),
+        ("deflate", zlib(text)),
+        ("zstd", zstd(text, 3)),
+    ] {
+        let beginning = |end: usize, size: usize| {
+            let mut decoder = Decoder::new(coding.as_bytes(), 1 << 20).unwrap();
+            let mut out = Vec::new();
+            for chunk in coded[..end].chunks(size) {
+                decoder.decode(chunk, &mut out).unwrap();
+            }
+            (decoder.is_ended(), out)
+        };
+        for end in (0..coded.len()).step_by(97).chain([coded.len() - 1]) {
+            let (is_ended, at_once) = beginning(end, usize::MAX);
+            assert!(!is_ended && text.starts_with(&at_once), "{coding} {end}");
+            for size in [1, 7, 1_000] {
+                let in_pieces = beginning(end, size);
+                assert!(
+                    in_pieces == (false, at_once.clone()),
+                    "{coding} {end} {size}"
+                );
+            }
+        }
+        assert_eq!(beginning(coded.len(), 7), (true, text.into()), "{coding}");
+    }
+}
+
+#[test]
 fn an_answer_that_is_cut_anywhere_is_not_at_its_end() {
     for (coding, coded) in [
         ("gzip", gzip(TEXT)),

@@ -41,16 +41,44 @@ impl Coded {
 
     /// Decodes the next chunk. A document is kept here until it is whole.
     pub(super) fn take(&mut self, chunk: &[u8], framing: Framing) -> Result<Vec<u8>, NotStored> {
+        let plain = self.decode(chunk)?;
+        if !framing.is_stream() {
+            self.decoded.push(&plain)?;
+        }
+        Ok(plain)
+    }
+
+    fn decode(&mut self, chunk: &[u8]) -> Result<Vec<u8>, NotStored> {
         let mut plain = Vec::new();
         self.decoder
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
         // Its window grows with what was decoded.
         self.hold.set(self.decoder.held())?;
-        if !framing.is_stream() {
-            self.decoded.push(&plain)?;
-        }
         Ok(plain)
+    }
+
+    /// Whether the coding's own end has come.
+    pub(super) fn is_ended(&self) -> bool {
+        self.decoder.is_ended()
+    }
+
+    /// What the beginning of a compressed stream decodes to, of which no piece was kept; `None` where
+    /// it is not compressed.
+    pub(super) fn beginning(
+        headers: &Headers,
+        body: &[u8],
+        max_bytes: usize,
+        budget: &CaptureBudget,
+    ) -> Result<Option<Capture>, NotStored> {
+        let Some(mut coded) = Self::new(headers, max_bytes, budget)? else {
+            return Ok(None);
+        };
+        for chunk in body.chunks(CHUNK_BYTES) {
+            let plain = coded.decode(chunk)?;
+            coded.decoded.push(&plain)?;
+        }
+        Ok(Some(coded.decoded))
     }
 
     /// The decoded document; nothing for a stream, whose judge has seen it.
@@ -59,3 +87,6 @@ impl Coded {
         Ok(self.decoded)
     }
 }
+
+/// How much of a body is decoded before the budget is asked for what came of it.
+const CHUNK_BYTES: usize = 4 << 10;

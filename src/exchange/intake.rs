@@ -34,6 +34,14 @@ pub(super) struct Intake {
     hold: Hold,
 }
 
+/// Who ended a response that is taken for whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndedBy {
+    Upstream,
+    /// It hung up at the API's end marker ([`Intake::is_over`]), before the upstream was done.
+    Client,
+}
+
 impl Intake {
     /// Begins with the response's headers.
     ///
@@ -135,14 +143,18 @@ impl Intake {
     }
 
     /// The response came to its end: what is to be stored, if it is whole and wanted.
-    pub(super) fn finish(self, worker: &Worker) -> Result<Whole, NotStored> {
-        let body = self.capture.bytes();
+    pub(super) fn finish(mut self, ended_by: EndedBy, worker: &Worker) -> Result<Whole, NotStored> {
+        let length = self.capture.bytes().len();
         let all_there = self
             .content_length
-            .is_none_or(|length| usize::try_from(length) == Ok(body.len()));
+            .is_none_or(|expected| usize::try_from(expected) == Ok(length));
         if !all_there {
             return Err(NotStored::Length);
         }
+        if ended_by == EndedBy::Client {
+            self.undo_cut_coding(worker)?;
+        }
+        let body = self.capture.bytes();
         let decoded = self.coded.map(Coded::finish).transpose()?;
         let plain = decoded.as_ref().map_or(body, Capture::bytes);
         let answer = self.judge.finish(plain).map_err(NotStored::Fault)?;
@@ -187,6 +199,24 @@ impl Intake {
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
             expires: self.created.saturating_add(milliseconds(of_use)),
         })
+    }
+
+    /// Makes a plain answer of a compressed one whose coding has not ended, which others would take
+    /// for cut. What its client read is all there, as its judge says; what the coding adds at its end,
+    /// a checksum at most, the client did not wait for either.
+    fn undo_cut_coding(&mut self, worker: &Worker) -> Result<(), NotStored> {
+        if self.coded.as_ref().is_none_or(Coded::is_ended) {
+            return Ok(());
+        }
+        self.coded = None;
+        let (body, max_bytes) = (self.capture.bytes(), self.capture.max_bytes());
+        if let Some(plain) = Coded::beginning(&self.headers, body, max_bytes, &worker.budget)? {
+            let headers = self.headers.filtered(|name| name != b"content-encoding");
+            let bytes = headers.held_bytes();
+            self.headers = Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?;
+            self.capture = plain;
+        }
+        Ok(())
     }
 }
 

@@ -11,7 +11,7 @@ use crate::http::{self, Headers};
 
 use super::budget::Hold;
 use super::fate::Fate;
-use super::intake::{Intake, Whole};
+use super::intake::{EndedBy, Intake, Whole};
 use super::reply::{self, Asked, Served};
 use super::request::Keyed;
 use super::state::State;
@@ -158,7 +158,7 @@ impl Forwarded {
                     _place: self.place,
                 };
                 if end_of_stream {
-                    capturing.conclude(now, worker, out)
+                    capturing.conclude(EndedBy::Upstream, now, worker, out)
                 } else {
                     out.push(Output::ReadAttributes(Rc::clone(&worker.needed.route)));
                     State::Confirming(Box::new(Confirming { capturing, route }))
@@ -293,7 +293,7 @@ impl Capturing {
     ) -> State {
         match self.intake.take(chunk, now) {
             Err(reason) => self.refuse(reason, worker, out),
-            Ok(()) if end_of_stream => self.conclude(now, worker, out),
+            Ok(()) if end_of_stream => self.conclude(EndedBy::Upstream, now, worker, out),
             Ok(()) => State::Capturing(self),
         }
     }
@@ -307,16 +307,22 @@ impl Capturing {
         out: &mut Vec<Output>,
     ) -> State {
         match trailers.map(trailers::are_harmless) {
-            Some(true) => self.conclude(now, worker, out),
+            Some(true) => self.conclude(EndedBy::Upstream, now, worker, out),
             Some(false) => self.refuse(NotStored::Trailers, worker, out),
             None => self.refuse(NotStored::Unreadable, worker, out),
         }
     }
 
     /// The response came to its end: it is stored if it is whole and wanted.
-    pub(super) fn conclude(self, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
+    pub(super) fn conclude(
+        self,
+        ended_by: EndedBy,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) -> State {
         let (fate, is_rehearsal) = (self.intake.fate(), self.rehearsal.is_some());
-        match (self.intake.finish(worker), self.rehearsal) {
+        match (self.intake.finish(ended_by, worker), self.rehearsal) {
             (Ok(whole), None) => storing::begin(whole, now, worker, out)
                 .map_or(State::Over, |storing| State::Storing(Box::new(storing))),
             (Ok(whole), Some(rehearsal)) => {

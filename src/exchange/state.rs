@@ -38,6 +38,7 @@
 //! `Closed` leads from everywhere to Over, but for a client that hangs up behind the end marker: what
 //! it got is stored.
 
+use super::intake::EndedBy;
 use super::lookup::{Converting, Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
 use super::response::{Capturing, Confirming, Forwarded, Response};
@@ -93,7 +94,7 @@ impl State {
                     by_client: true,
                     now,
                 },
-            ) if capturing.is_over() => capturing.conclude(now, worker, out),
+            ) if capturing.is_over() => capturing.conclude(EndedBy::Client, now, worker, out),
             (state, Input::Closed { .. }) => state.close(worker, out),
             (
                 Self::Start,

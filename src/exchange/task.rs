@@ -24,7 +24,7 @@ use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
 use super::budget::{Held, Hold};
 use super::fate::Fate;
-use super::intake::{Intake, is_genuine};
+use super::intake::{EndedBy, Intake, is_genuine};
 use super::request::Keyed;
 use super::storing::{self, Storing};
 use super::trailers;
@@ -422,7 +422,7 @@ fn refreshed(
             return Err(NotStored::Trailers);
         }
         intake.take(Some(&body), now)?;
-        intake.finish(worker)
+        intake.finish(EndedBy::Upstream, worker)
     });
     match whole {
         Ok(whole) => storing::begin(whole, now, worker, out),

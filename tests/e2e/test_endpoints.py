@@ -63,6 +63,32 @@ def test_the_verb_of_vertex_ai_chooses_the_form_of_the_hit(single, standin, prom
     assert b"Hello" in stream.body
 
 
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+COMPLETION = {"choices": [{"index": 0, "finish_reason": "stop",
+                           "message": {"role": "assistant", "content": "Hello"}}]}
+
+
+@pytest.mark.parametrize(("path", "tool", "answer", "is_the_client_s"), [
+    # As Mistral's older client sends it.
+    (CHAT, {"function": {"name": "look_up", "parameters": {}}}, COMPLETION, True),
+    (CHAT, {"type": None, "function": {"name": "look_up"}}, COMPLETION, True),
+    (CHAT, {"google_search": {}}, COMPLETION, False),
+    (CHAT, {"type": "web_search", "function": {"name": "look_up"}}, COMPLETION, False),
+    (MESSAGES, {"name": "look_up", "input_schema": {"type": "object"}}, MESSAGE, True),
+    (MESSAGES, {"url": "https://mcp.test"}, MESSAGE, False),
+    (MESSAGES, {"type": "web_search_20250305", "name": "web_search"}, MESSAGE, False),
+], ids=["chat", "chat-null", "chat-search", "chat-typed-search", "messages", "messages-nameless",
+        "messages-search"])
+def test_tools_without_a_type_are_the_client_s_where_they_look_like_it(
+        single, standin, prompt, path, tool, answer, is_the_client_s):
+    body = {"max_tokens": 9, "tools": [tool], **chat(prompt())}
+    answers = [answered(standin, single, path, body, answer) for _ in range(2)]
+    expected = ["MISS", "HIT"] if is_the_client_s else ["BYPASS", "BYPASS"]
+    assert [answer.cache for answer in answers] == expected
+    told = answers[0].header("cache-status").endswith("; detail=server_tools")
+    assert told is not is_the_client_s
+
+
 def test_numbers_for_words_are_another_answer(single, standin, prompt):
     path = "/v1beta/models/m:generateContent"
     body = {"contents": [{"parts": [{"text": prompt()}]}]}

@@ -224,6 +224,88 @@ def test_what_providers_leave_out_of_whole_answers_does_not_keep_them_out(
     assert (first.cache, again.cache, again.body) == ("MISS", "HIT", first.body)
 
 
+def outcomes(envoy, standin, question, body: bytes, more: str = "") -> list[str]:
+    """How two requests go that get this stream: the second is a hit, or says why the first one's
+    answer was not stored."""
+    reasons = "llm_cache_answers.result.not_stored.reason."
+    before = envoy.cache_counters()
+    fixture = f"{standin.put_fixture('judged', body)};type=text/event-stream{more}"
+    first, second = (fetch(envoy.port, question, standin=fixture) for _ in range(2))
+    assert first.body == second.body == body
+    after = envoy.cache_counters()
+    refused = [name.removeprefix(reasons) for name in after
+               if name.startswith(reasons) and after[name] > before.get(name, 0)]
+    return [first.cache, second.cache, *refused]
+
+
+def chunk(finish: str | None = None, **more) -> bytes:
+    choice = {"index": 0, "delta": {"content": "Hi"}, "finish_reason": finish}
+    return b"data: " + json.dumps({"id": "c-1", "choices": [choice], **more}).encode() + b"\n\n"
+
+
+DONE = b"data: [DONE]\n\n"
+USAGE = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+
+
+@pytest.mark.parametrize(("last", "expected"), [
+    (chunk("stop", usage=USAGE), ["MISS", "HIT"]),
+    # As vLLM and others report it where it is asked for.
+    (chunk("stop") + b'data: {"choices":[],"usage":{"total_tokens":9}}\n\n', ["MISS", "HIT"]),
+    (chunk("stop"), ["MISS", "MISS", "unmarked_end"]),
+    # Usage that comes with every chunk tells of no end.
+    (chunk(usage=USAGE), ["MISS", "MISS", "unmarked_end"]),
+    (chunk("stop", usage=USAGE) + chunk(), ["MISS", "MISS", "unmarked_end"]),
+], ids=["with-finish", "after-finish", "without", "without-finish", "before-the-end"])
+def test_usage_with_the_last_finish_is_as_good_an_end_as_the_marker(
+        single, standin, prompt, last, expected):
+    """Perplexity and Cerebras never send `[DONE]`."""
+    question = chat(prompt(), stream=True)
+    assert outcomes(single, standin, question, chunk() + last) == expected
+
+
+@pytest.mark.parametrize(("text", "expected"), [
+    (": keep-alive\n\n", ["MISS", "HIT"]),
+    ("event: error\n\n", ["MISS", "MISS", "error_in_answer"]),
+    ("id: 1\n\n", ["MISS", "MISS", "no_data"]),
+    ("retry: 3000\n\n", ["MISS", "MISS", "no_data"]),
+    ("event: message\n\n", ["MISS", "MISS", "no_data"]),
+])
+def test_an_event_without_data_keeps_a_stream_from_being_stored(
+        single, standin, prompt, text, expected):
+    """OpenAI's clients raise on it."""
+    stream = chunk() + text.encode() + chunk("stop") + DONE
+    assert outcomes(single, standin, chat(prompt(), stream=True), stream) == expected
+
+
+@pytest.mark.parametrize("error", [
+    {"detail": "Internal Server Error"}, {"code": 500, "message": "no healthy upstream"},
+    {"errors": [{"message": "failed"}]}, {"message": "The server is overloaded"},
+    {"object": "error", "message": "aborted"}], ids=lambda error: "-".join(error))
+def test_an_error_of_any_shape_in_the_place_of_a_chunk_keeps_a_stream_from_being_stored(
+        single, standin, prompt, error):
+    stream = b"%bdata: %b\n\n%b%b" % (chunk(), json.dumps(error).encode(), chunk("stop"), DONE)
+    question = chat(prompt(), stream=True)
+    assert outcomes(single, standin, question, stream) == ["MISS", "MISS", "error_in_answer"]
+
+
+def test_a_part_of_an_answer_is_not_stored_whatever_its_status(single, standin, prompt):
+    question, stream = chat(prompt(), stream=True), chunk("stop") + DONE
+    part = f";header=content-range:bytes 0-{len(stream) - 1}/900"
+    assert outcomes(single, standin, question, stream, part) == ["MISS", "MISS", "content_range"]
+    assert outcomes(single, standin, question, stream) == ["MISS", "HIT"]
+
+
+def test_a_finish_word_that_the_configuration_knows_makes_an_answer_complete(
+        envoys, single, standin, prompt):
+    stream = chunk("natural_end") + DONE
+    question = chat(prompt(), stream=True)
+    assert outcomes(single, standin, question, stream) == ["MISS", "MISS", "unknown_finish"]
+    for meaning, expected in [("complete", ["MISS", "HIT"]),
+                              ("length", ["MISS", "MISS", "finish_length"])]:
+        envoy = envoys.configured({"store_if": {"finish_words": {meaning: ["natural_end"]}}})
+        assert outcomes(envoy, standin, question, stream) == expected
+
+
 def test_a_client_that_goes_away_mid_stream_leaves_nothing_stored(envoy, standin, prompt):
     question = chat(prompt(), stream=True)
     for pieces in (1, 4):
@@ -239,25 +321,6 @@ def test_a_client_that_goes_away_mid_stream_leaves_nothing_stored(envoy, standin
         standin.wait_for(lambda stats: stats["aborted"] == aborted + 1,  # noqa: B023 - used at once
                          "the end of the client it was answering")
     assert fetch(envoy.port, question, standin="pace=0").cache == "MISS"
-
-
-def test_a_client_that_hangs_up_at_the_end_marker_leaves_a_whole_answer(envoy, standin, prompt):
-    """As official clients do: nothing can follow [DONE], so they do not wait for the end."""
-    question, step = chat(prompt(), stream=True), f"marker {prompt()}"
-    aborted = standin.stats()["aborted"]
-    with Http1Connection(envoy.port) as connection:
-        connection.send(request_bytes("POST", "/v1/chat/completions", question,
-                                      standin=f"step={step}"))
-        assert connection.read_head().cache == "MISS"
-        body = b""
-        while not body.endswith(b"data: [DONE]\n\n"):
-            body += connection.read_chunk()
-            if not body.endswith(b"data: [DONE]\n\n"):
-                standin.release(step)
-    # The stand-in still waits to be told to end the body.
-    standin.wait_for(lambda stats: stats["aborted"] == aborted + 1, "the end of its client")
-    hit = fetch(envoy.port, question)
-    assert (hit.cache, hit.body) == ("HIT", body)
 
 
 def test_an_http2_client_that_resets_its_stream_leaves_nothing_stored(envoy, standin, prompt):

@@ -113,11 +113,19 @@ class Config:
     def with_http1_trailers(self) -> "Config":
         """Envoy drops HTTP/1.1 trailers on both sides unless told not to."""
         self.manager["http_protocol_options"] = {"enable_trailers": True}
+        return self.asking({"http_protocol_options": {"enable_trailers": True}})
+
+    def with_http2_upstream(self) -> "Config":
+        """The upstream speaks HTTP/2, with prior knowledge."""
+        return self.asking({"http2_protocol_options": {}})
+
+    def asking(self, explicit_http_config: dict) -> "Config":
+        """The upstream is asked over this protocol."""
         self.cluster["typed_extension_protocol_options"] = {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/"
                          "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http_protocol_options": {"enable_trailers": True}}}}
+                "explicit_http_config": explicit_http_config}}
         return self
 
     def text(self) -> str:

@@ -15,6 +15,148 @@ fn deflate(text: &str) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+/// The text in these codings, flushed after each of its lines, and how many bytes of it clients
+/// need to read all of the text.
+fn flushed(text: &str) -> [(&'static str, Vec<u8>, usize); 3] {
+    fn write<W: Write>(mut encoder: W, text: &str) -> W {
+        for line in text.split_inclusive('\n') {
+            encoder.write_all(line.as_bytes()).unwrap();
+            encoder.flush().unwrap();
+        }
+        encoder
+    }
+    let fast = flate2::Compression::fast();
+    let gzip = write(flate2::write::GzEncoder::new(Vec::new(), fast), text);
+    let zlib = write(flate2::write::ZlibEncoder::new(Vec::new(), fast), text);
+    let zstd = write(zstd::Encoder::new(Vec::new(), 3).unwrap(), text);
+    let needed = [gzip.get_ref(), zlib.get_ref(), zstd.get_ref()].map(Vec::len);
+    [
+        ("gzip", gzip.finish().unwrap(), needed[0]),
+        ("deflate", zlib.finish().unwrap(), needed[1]),
+        ("zstd", zstd.finish().unwrap(), needed[2]),
+    ]
+}
+
+const CLIENT_GONE: Input<'_> = Input::Closed {
+    by_client: true,
+    now: NOW,
+};
+const UPSTREAM_GONE: Input<'_> = Input::Closed {
+    by_client: false,
+    now: NOW,
+};
+const BODY_ENDS: Input<'_> = Input::ResponseBody {
+    chunk: Some(b""),
+    size: 0,
+    end_of_stream: true,
+    now: NOW,
+};
+
+/// An exchange whose answer comes in this coding.
+fn coming(worker: &Rc<Worker>, coding: &str, body: &[u8], extra: Extra<'_>) -> Host {
+    let mut host = Host::new(worker);
+    host.request(&post(&[("accept-encoding", coding)]), ASK_STREAM);
+    let lines = [&[("content-encoding", coding)], extra].concat();
+    host.response_headers(&ok("text/event-stream", &lines), true);
+    for chunk in body.chunks(7) {
+        let out = host.step(Input::ResponseBody {
+            chunk: Some(chunk),
+            size: chunk.len(),
+            end_of_stream: false,
+            now: NOW,
+        });
+        host.carry_out(out, "");
+    }
+    host
+}
+
+/// The same, and how it ends.
+fn ended(worker: &Rc<Worker>, coding: &str, body: &[u8], end: Input<'_>) -> Host {
+    let mut host = coming(worker, coding, body, &[]);
+    let out = host.step(end);
+    host.carry_out(out, "");
+    host
+}
+
+#[test]
+fn a_client_that_hangs_up_before_its_coding_ends_leaves_a_plain_answer() {
+    let worker = worker("{}");
+    for (coding, body, needed) in flushed(STREAM) {
+        for come in needed..body.len() {
+            let stored = || ended(&worker, coding, &body[..come], CLIENT_GONE);
+            assert_eq!(stored().answer_result(), Some(AnswerResult::Stored));
+            for accepts in [&[][..], &[("accept-encoding", coding)]] {
+                let hit = again(&worker, stored(), &post(accepts), ASK_STREAM, 0);
+                assert_eq!(text_of(&hit), STREAM, "{coding} {come}");
+                assert_eq!(hit.header("content-encoding"), None);
+                assert_eq!(hit.header("content-type").unwrap(), "text/event-stream");
+            }
+        }
+        // Whatever has come in whole stays as it is.
+        let whole = ended(&worker, coding, &body, CLIENT_GONE);
+        let accepts = post(&[("accept-encoding", coding)]);
+        let hit = again(&worker, whole, &accepts, ASK_STREAM, 0);
+        assert_eq!(hit.reply.as_ref().unwrap().body.as_bytes(), body);
+        assert_eq!(hit.header("content-encoding").unwrap(), coding);
+    }
+    assert_eq!(worker.budget.left(), 64 << 20);
+}
+
+#[test]
+fn a_coding_that_is_cut_by_the_upstream_or_before_the_end_marker_is_not_stored() {
+    let worker = worker("{}");
+    for (coding, body, needed) in flushed(STREAM) {
+        for come in 0..body.len() {
+            for (end, reason) in [
+                (UPSTREAM_GONE, NotStored::Aborted),
+                (BODY_ENDS, NotStored::Coding(CodingFault::Truncated)),
+            ] {
+                let host = ended(&worker, coding, &body[..come], end);
+                let expected = Some(not_stored(reason));
+                assert_eq!(host.answer_result(), expected, "{coding} {come}");
+            }
+        }
+        let length = body.len().to_string();
+        let told = [("content-length", length.as_str())];
+        let mut host = coming(&worker, coding, &body[..needed], &told);
+        let out = host.step(CLIENT_GONE);
+        host.carry_out(out, "");
+        let short = not_stored(NotStored::Length);
+        assert_eq!(host.answer_result(), Some(short));
+    }
+    let unmarked = STREAM.split_once("data: [DONE]").unwrap().0;
+    for (coding, body, _) in flushed(unmarked) {
+        for come in 0..=body.len() {
+            let host = ended(&worker, coding, &body[..come], CLIENT_GONE);
+            let aborted = not_stored(NotStored::Aborted);
+            assert_eq!(host.answer_result(), Some(aborted), "{coding} {come}");
+        }
+    }
+    assert_eq!(worker.budget.left(), 64 << 20);
+}
+
+#[test]
+fn what_a_cut_coding_decodes_to_counts_as_captured() {
+    let comment = format!(": {}\n", "x".repeat(999));
+    let padded = comment.repeat(5_000) + STREAM;
+    for (coding, body, needed) in flushed(&padded) {
+        for (budget, expected) in [
+            ("32MiB", AnswerResult::Stored),
+            ("4MiB", not_stored(NotStored::CaptureLimit)),
+        ] {
+            let limits = format!(r#"{{"limits": {{"max_capture_bytes": "{budget}"}}}}"#);
+            let worker = worker(&limits);
+            let before = worker.budget.left();
+            let mut host = coming(&worker, coding, &body[..needed], &[]);
+            assert_eq!(host.answer_result(), None, "{coding} {budget}");
+            let out = host.step(CLIENT_GONE);
+            host.carry_out(out, "");
+            assert_eq!(host.answer_result(), Some(expected), "{coding} {budget}");
+            assert_eq!(worker.budget.left(), before);
+        }
+    }
+}
+
 /// A request with this `content-encoding` and body, against what `first` stored.
 fn coded(worker: &Rc<Worker>, first: Option<Host>, coding: &str, body: &[u8]) -> Host {
     let mut host = Host::new(worker);
