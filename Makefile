@@ -15,10 +15,11 @@ AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
+BENCH_BUILD := target/bench-build
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test test-all test-properties test-agents soak lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all test-properties test-agents soak check lint bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,8 +37,7 @@ run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make r
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
-	PROPTEST_RNG_SEED=1 cargo test --locked
+test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
 test-all: test test-properties test-agents soak ## what make test has, and what takes long or much room
@@ -55,17 +55,28 @@ test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, 
 soak: build $(VENV_READY) ## minutes of half-open, slow, huge and hostile traffic: memory stays bounded
 	$(PY) -m pytest -s -c tests/e2e/pytest.ini tests/e2e/soak.py
 
-lint: rust-target $(VENV_READY) ## formatting and lints, warnings are errors
+# No Node, no Envoy, no Python: two minutes.
+CRATES := benches/load/Cargo.toml benches/noop/Cargo.toml benches/calls/Cargo.toml tests/fuzz/Cargo.toml
+CLIPPY := cargo clippy --locked
+check: rust-target ## formatting, lints and documentation of every crate, and the native tests
 	cargo fmt --check
-	cargo clippy --locked --all-targets -- -D warnings
-	cargo clippy --locked --target $(TARGET) -- -D warnings
-	cargo fmt --check --manifest-path benches/load/Cargo.toml
-	cargo fmt --check --manifest-path benches/noop/Cargo.toml
-	cargo fmt --check --manifest-path benches/calls/Cargo.toml
+	for crate in $(CRATES); do cargo fmt --check --manifest-path $$crate || exit 1; done
+	$(CLIPPY) --all-targets -- -D warnings
+	$(CLIPPY) --target $(TARGET) -- -D warnings
+	$(CLIPPY) --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD) -- -D warnings
+	for crate in noop calls; do \
+		$(CLIPPY) --manifest-path benches/$$crate/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET) -- -D warnings || exit 1; done
+	RUSTFLAGS="--cfg fuzzing" $(CLIPPY) --manifest-path tests/fuzz/Cargo.toml --target-dir target/fuzz/check -- -D warnings
+	RUSTDOCFLAGS="$(RUSTDOC)" cargo doc --locked --no-deps --document-private-items
+	RUSTDOCFLAGS="$(RUSTDOC)" cargo doc --locked --no-deps --document-private-items --target $(TARGET)
+	PROPTEST_RNG_SEED=1 cargo test --locked
+# The documentation is for those who work on it.
+RUSTDOC := -D warnings -A rustdoc::private_intra_doc_links
+
+lint: $(VENV_READY) ## lints of what is in Python
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy
 
 # Peers that cannot be had are left out: the benchmark says so and runs.
-BENCH_BUILD := target/bench-build
 LITELLM := target/bench-litellm
 BENCH_PROGRAMS_READY := target/debian/.bench-ready
 SIDE_BY_SIDE := PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side

@@ -14,7 +14,11 @@ fn judge(api: Api, ask: &Ask, framing: Framing, body: &[u8], size: usize) -> Res
     }
     let answer = judge.finish(body);
     let steps = steps::taken();
-    assert!(steps <= 256 * body.len() + 4_096, "{steps} steps for {} bytes", body.len());
+    assert!(
+        steps <= 256 * body.len() + 4_096,
+        "{steps} steps for {} bytes",
+        body.len()
+    );
     answer
 }
 
@@ -39,9 +43,16 @@ fuzz_target!(|data: &[u8]| {
     }
     let whole = judge(api, &ask, framing, body, body.len().max(1));
     let chunked = judge(api, &ask, framing, body, usize::from(*size).max(1));
-    assert_eq!(whole.is_ok(), chunked.is_ok(), "the chunking changes the verdict");
+    assert_eq!(
+        whole.is_ok(),
+        chunked.is_ok(),
+        "the chunking changes the verdict"
+    );
     let mut wanted = vec![Form::json()];
-    for framing in Framing::ALL.into_iter().filter(|framing| framing.is_stream()) {
+    for framing in Framing::ALL
+        .into_iter()
+        .filter(|framing| framing.is_stream())
+    {
         wanted.push(Form::stream(framing, b""));
         wanted.push(Form::stream(framing, usage));
     }
@@ -49,17 +60,26 @@ fuzz_target!(|data: &[u8]| {
         let Ok(converted) = api.convert(body, &form, &wanted) else {
             continue;
         };
-        assert!(converted.len() <= body.len() * 4_096 + (1 << 20), "conversion made it long");
+        assert!(
+            converted.len() <= body.len() * 4_096 + (1 << 20),
+            "conversion made it long"
+        );
         let ask = Ask {
             form: Some(wanted.clone()),
             ..ask.clone()
         };
         if whole.is_ok_and(|answer| answer.marked_end) {
             let verdict = judge(api, &ask, wanted.framing, &converted, 7);
-            assert!(verdict.is_ok(), "{verdict:?} after conversion to {wanted:?}");
+            assert!(
+                verdict.is_ok(),
+                "{verdict:?} after conversion to {wanted:?}"
+            );
         }
     }
     if let Ok(zeroed) = api.zero_usage(body, &form) {
-        assert!(zeroed.len() <= body.len() * 8 + 1_024, "zeroing made it long");
+        assert!(
+            zeroed.len() <= body.len() * 8 + 1_024,
+            "zeroing made it long"
+        );
     }
 });

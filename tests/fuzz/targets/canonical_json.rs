@@ -12,7 +12,11 @@ fuzz_target!(|data: &[u8]| {
     let canonical = canonicalize(data, &[]);
     let steps = steps::taken();
     // Names are sorted, and what is sorted is copied, at most once for each level.
-    assert!(steps <= 256 * data.len() + 4_096, "{steps} steps for {} bytes", data.len());
+    assert!(
+        steps <= 256 * data.len() + 4_096,
+        "{steps} steps for {} bytes",
+        data.len()
+    );
     if let Ok(canonical) = canonical {
         let again = canonicalize(canonical.as_bytes(), &[]).expect("canonical is JSON");
         assert_eq!(again.as_bytes(), canonical.as_bytes());
@@ -28,7 +32,15 @@ fuzz_target!(|data: &[u8]| {
         let edited = canonicalize(data, &settings.edits(api));
         assert_eq!(edited.is_ok(), canonicalize(data, &[]).is_ok());
     }
-    if let Ok(pointer) = std::str::from_utf8(data).map_or(Err(()), |t| Pointer::parse(t).map_err(|_| ())) {
-        let _dropped = canonicalize(br#"{"a":[1,{"b":2}],"":3}"#, &[&Edit { at: pointer, change: Change::Remove }]);
+    if let Ok(pointer) =
+        std::str::from_utf8(data).map_or(Err(()), |t| Pointer::parse(t).map_err(|_| ()))
+    {
+        let _dropped = canonicalize(
+            br#"{"a":[1,{"b":2}],"":3}"#,
+            &[&Edit {
+                at: pointer,
+                change: Change::Remove,
+            }],
+        );
     }
 });

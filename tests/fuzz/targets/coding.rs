@@ -14,7 +14,10 @@ fn decode(coding: &[u8], body: &[u8], size: usize) -> Result<Vec<u8>, CodingFaul
     steps::taken();
     let decoded = decode_to(&mut out, coding, body, size);
     let (steps, bytes) = (steps::taken(), body.len() + out.len());
-    assert!(steps <= 64 * bytes + (1 << 20), "{steps} steps for {bytes} bytes");
+    assert!(
+        steps <= 64 * bytes + (1 << 20),
+        "{steps} steps for {bytes} bytes"
+    );
     decoded.map(|()| out)
 }
 

@@ -19,7 +19,9 @@ fn pieces(kind: u8, data: &[u8], size: usize) -> (Vec<Vec<u8>>, bool) {
         1 => {
             let mut elements = Elements::new();
             for chunk in data.chunks(size) {
-                fine &= elements.feed(chunk, |element| pieces.push(element.to_vec())).is_ok();
+                fine &= elements
+                    .feed(chunk, |element| pieces.push(element.to_vec()))
+                    .is_ok();
             }
             fine &= elements.is_ended();
         }

@@ -21,7 +21,9 @@ impl SharedData for Map {
     }
 
     fn set(&self, name: &str, value: &[u8], _version: Option<Version>) -> Result<(), SetFault> {
-        self.0.borrow_mut().insert(name.to_owned(), value.to_owned());
+        self.0
+            .borrow_mut()
+            .insert(name.to_owned(), value.to_owned());
         Ok(())
     }
 }
@@ -33,7 +35,9 @@ fuzz_target!(|data: &[u8]| {
     let now = u64::from_le_bytes(*now);
     let shared = Map::default();
     let key = [3; 32];
-    shared.set("llm-cache/leases/3", value, None).expect("the map takes anything");
+    shared
+        .set("llm-cache/leases/3", value, None)
+        .expect("the map takes anything");
     let leader = Leases::new(1, Some(1));
     let waiter = Leases::new(2, Some(2));
     if let Joined::Leads(lease) = leader.join(&shared, &key, now, 1_000, true) {
@@ -49,5 +53,9 @@ fuzz_target!(|data: &[u8]| {
     let values = shared.0.borrow();
     assert_eq!(values.len(), 1);
     let longest = 3 + 16 * (32 + 8 + 4 + 1 + 8 + 4 + 1 + 64 * 4);
-    assert!(values.values().all(|held| held == value || held.len() <= longest));
+    assert!(
+        values
+            .values()
+            .all(|held| held == value || held.len() <= longest)
+    );
 });

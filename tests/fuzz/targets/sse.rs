@@ -13,7 +13,11 @@ fn events(data: &[u8], size: usize) -> (Vec<(Vec<u8>, Vec<u8>)>, impl PartialEq 
         parser.feed(chunk, |e| events.push((e.event.to_vec(), e.data.to_vec())));
     }
     let steps = steps::taken();
-    assert!(steps <= 8 * data.len() + 64, "{steps} steps for {} bytes", data.len());
+    assert!(
+        steps <= 8 * data.len() + 64,
+        "{steps} steps for {} bytes",
+        data.len()
+    );
     (events, parser.finish())
 }
 

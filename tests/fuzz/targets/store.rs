@@ -19,7 +19,9 @@ impl SharedData for Map {
     }
 
     fn set(&self, name: &str, value: &[u8], _version: Option<Version>) -> Result<(), SetFault> {
-        self.0.borrow_mut().insert(name.to_owned(), value.to_owned());
+        self.0
+            .borrow_mut()
+            .insert(name.to_owned(), value.to_owned());
         Ok(())
     }
 }
@@ -31,13 +33,19 @@ fuzz_target!(|data: &[u8]| {
     let shared = Map::default();
     let key = [3; 32];
     let store = MemoryStore::open(&shared, 2 << 20, 1 << 20);
-    store.insert(&shared, &key, b"entry", 1, 2).expect("room for one entry");
+    store
+        .insert(&shared, &key, b"entry", 1, 2)
+        .expect("room for one entry");
     let all: Vec<_> = shared.0.borrow().keys().cloned().collect();
     if let Some(name) = all.get(usize::from(*names) % all.len()) {
-        shared.set(name, value, None).expect("the map takes anything");
+        shared
+            .set(name, value, None)
+            .expect("the map takes anything");
     }
     let _found = store.lookup(&shared, &key, 1_000).expect("the map answers");
-    store.insert(&shared, &key, b"again", 1, 2).expect("room for one entry");
+    store
+        .insert(&shared, &key, b"again", 1, 2)
+        .expect("room for one entry");
     let found = store.lookup(&shared, &key, 1_000).expect("the map answers");
     let found = found.map(|stored| stored.bytes);
     assert_eq!(found.as_deref(), Some(&b"again"[..]));
