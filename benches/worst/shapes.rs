@@ -9,6 +9,7 @@ use envoy_llm_cache::llm::Framing;
 
 use chat::{chat_documents, chat_streams};
 use coded::coded;
+pub(crate) use coded::{CodedPrompt, coded_prompts};
 pub(crate) use conversions::{Conversion, conversions};
 pub(crate) use prompts::prompts;
 
