@@ -17,7 +17,7 @@ use std::time::Instant;
 use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
 use envoy_llm_cache::coding::{self, Decoder, FREE_PROMPT_BYTES, MAX_PROMPT_RATIO};
-use envoy_llm_cache::config::KeySettings;
+use envoy_llm_cache::config::{Config, KeySettings};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
 use envoy_llm_cache::llm::{Api, Ask, Form, Lossy, Stutter};
@@ -43,6 +43,13 @@ fn main() {
         println!("\n{name}");
         for (name, body) in shapes {
             let (base, cost) = per_byte(|| prompt(&plain), || prompt(&body));
+            worst = worst.max(row(base, cost, name, BOUND));
+        }
+        println!("\n{name}, of which the key leaves out what agents write anew");
+        let settings = Config::parse(shapes::EDITS.as_bytes()).unwrap().settings;
+        for (name, body) in shapes::edited_prompts() {
+            let edited = || prompt_of(shapes::RESPONSES, &settings.key, &body);
+            let (base, cost) = per_byte(|| prompt(&plain), edited);
             worst = worst.max(row(base, cost, name, BOUND));
         }
         println!("\n{name}, compressed, per byte on the wire (bound: {CODED_BOUND})");
@@ -112,19 +119,27 @@ fn answer(shape: &Answer) -> usize {
     shape.body.len().max(whole.len())
 }
 
-/// Reads a prompt and makes its key, as an exchange does. Gives its size.
 fn prompt(body: &[u8]) -> usize {
-    let api = Api::from_path(shapes::CHAT.as_bytes()).unwrap();
+    prompt_of(shapes::CHAT, &KeySettings::default(), body)
+}
+
+/// Reads a prompt and makes its key, as an exchange does. Gives its size.
+fn prompt_of(path: &str, settings: &KeySettings, body: &[u8]) -> usize {
+    let api = Api::from_path(path.as_bytes()).unwrap();
     let canonical = json::canonicalize(body, &[]).ok();
-    if let Ok(ask) = api.read(shapes::CHAT.as_bytes(), body, canonical.as_ref()) {
-        let headers: Headers = [(":path", shapes::CHAT), ("authorization", "Bearer k")]
+    if let Ok(ask) = api.read(path.as_bytes(), body, canonical.as_ref()) {
+        let headers: Headers = [(":path", path), ("authorization", "Bearer k")]
             .into_iter()
             .collect();
+        let keyed = match settings.edits(api).as_slice() {
+            [] => canonical,
+            edits => json::canonicalize(body, edits).ok(),
+        };
         let parts = KeyParts {
-            settings: &KeySettings::default(),
+            settings,
             headers: &headers,
             api,
-            body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
             attributes: &Attributes::default(),
         };
