@@ -111,6 +111,8 @@ pub fn canonicalize(body: &[u8], edits: &[&Edit]) -> Result<Canonical, NotPlain>
     if ids.is_empty() || ids.are_interchangeable(&canonical.bytes) {
         return Ok(canonical);
     }
+    // Both at once would be twice the memory.
+    drop((canonical, ids));
     let is_no_id = |edit: &&Edit| !matches!(edit.change, Change::Number(_));
     let (canonical, _) = write(body, edits.iter().copied().filter(is_no_id))?;
     Ok(canonical)

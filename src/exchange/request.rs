@@ -342,7 +342,11 @@ impl Collecting {
         let model = same_model.then(|| llm::asked_model(path, canonical.as_ref()));
         let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
-            edits => json::canonicalize(body, edits).ok(),
+            edits => {
+                // Both at once would be twice the memory.
+                drop(canonical);
+                json::canonicalize(body, edits).ok()
+            }
         };
         let secret = worker.explaining.filter(|_| settings.respond.explain);
         let mut explanation = secret.map(Explanation::new);
