@@ -9,7 +9,7 @@ use super::budget::{Held, Hold, NoRoom};
 
 /// What an exchange takes, its contexts, flight and place among those that wait included, but for
 /// what is charged by its length.
-const EXCHANGE_BYTES: usize = 3 << 9;
+const EXCHANGE_BYTES: usize = 2 << 10;
 
 /// Headers of so few bytes are kept as they are: to pick some would cost more than it saves.
 const FEW_BYTES: usize = 2 << 10;
@@ -50,11 +50,13 @@ impl Kept {
         })
     }
 
-    /// The host has told what it knows.
+    /// The host has told what it knows, and so whose request this is.
     ///
     /// # Errors
-    /// If there is no room for it.
-    pub(super) fn learn(&mut self, attributes: Attributes) -> Result<(), NoRoom> {
+    /// If there is no room for it, or the caller has its share.
+    pub(super) fn learn(&mut self, attributes: Attributes, caller: u64) -> Result<(), NoRoom> {
+        self.place.charge(caller)?;
+        self.headers.charge(caller)?;
         let bytes = self.place.bytes();
         self.place
             .set(bytes.saturating_add(attributes.held_bytes()))?;

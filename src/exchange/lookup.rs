@@ -146,7 +146,7 @@ impl Search {
     fn rehearse(self, usable: Usable, now: u64, worker: &Worker, out: &mut Vec<Output>) -> State {
         out.push(Output::Report(Report::Request(RequestResult::ShadowHit)));
         let Self { request, place, .. } = self;
-        let rehearsal = Rehearsal::new(usable.entry, now, worker);
+        let rehearsal = Rehearsal::new(usable.entry, now, &worker.budget.of(request.tenant));
         State::Forwarded(Box::new(Forwarded {
             status: None,
             respond: request.settings.respond,

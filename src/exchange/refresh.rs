@@ -90,7 +90,7 @@ impl Refreshes {
     /// Room for one more whose request has so many bytes, if there is any.
     fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Hold> {
         let share = self.shares.take(request.tenant, 1)?;
-        let hold = Hold::take(&worker.budget, bytes)?;
+        let hold = Hold::take(&worker.budget.of(request.tenant), bytes)?;
         self.under_way.borrow_mut().push((request.key, share));
         Some(hold)
     }
