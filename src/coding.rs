@@ -43,6 +43,28 @@ pub fn decode(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, C
     decoder.finish().map(|()| out)
 }
 
+/// So many bytes of a prompt may come out of each that came. Agents' prompts of source files come to
+/// 4, listings and logs to 8, a thousand questions of one pattern to 25; only what is repeated a hundred
+/// times over comes to more.
+pub const MAX_PROMPT_RATIO: usize = 32;
+
+/// Out of a prompt, however short, may come as much.
+pub const FREE_PROMPT_BYTES: usize = 64 << 10;
+
+/// Decodes a prompt of at most `max_bytes` decoded bytes. All of what comes out is read, sorted and
+/// hashed, so it is bounded by what came, too: otherwise 16 KB make as much work as 16 MB.
+///
+/// # Errors
+/// As [`decode`], and [`CodingFault::Laborious`] if more comes out than is let pass.
+pub fn decode_prompt(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, CodingFault> {
+    let worth = body.len().saturating_mul(MAX_PROMPT_RATIO);
+    let worth = worth.max(FREE_PROMPT_BYTES);
+    decode(coding, body, max_bytes.min(worth)).map_err(|fault| match fault {
+        CodingFault::TooLarge if worth < max_bytes => CodingFault::Laborious,
+        fault => fault,
+    })
+}
+
 impl Decoder {
     /// A decoder for an answer with this `content-encoding`, out of which may come `max_bytes` in
     /// all. `None` if the coding is not known, or is a list of several.

@@ -32,7 +32,7 @@ pub use self::elements::{Elements, NotElements};
 pub use self::fold::is_misspelled;
 use self::lexical::{split_escape, split_number, split_plain, split_space};
 pub use self::pointer::{Pointer, PointerError};
-use self::pointer::{Step, Way};
+use self::pointer::{Step, Token, Way};
 pub use self::reader::{Malformed, Read, Reader, TakeMember};
 pub use self::string::string_value;
 use self::string::{decoded, push_char, push_unit, unquoted};
@@ -111,6 +111,8 @@ pub fn canonicalize(body: &[u8], edits: &[&Edit]) -> Result<Canonical, NotPlain>
     if ids.is_empty() || ids.are_interchangeable(&canonical.bytes) {
         return Ok(canonical);
     }
+    // Both at once would be twice the memory.
+    drop((canonical, ids));
     let is_no_id = |edit: &&Edit| !matches!(edit.change, Change::Number(_));
     let (canonical, _) = write(body, edits.iter().copied().filter(is_no_id))?;
     Ok(canonical)
@@ -240,10 +242,12 @@ impl Writer<'_> {
             let name_end = self.out.len();
             self.skip_space();
             self.expect(b':')?;
+            self.skip_space();
+            let value = self.rest.first().copied();
             self.out.push(b':');
             let name = self.out.get(start..name_end).unwrap_or_default();
             let beginning = beginning(unquoted(name));
-            let step = Step::follow(ways, |token| token.names(name));
+            let step = Step::follow_into(ways, value, |token| token.names(name));
             let value_start = self.out.len();
             self.value(levels, &step.below)?;
             let fate = if step.removes() {
@@ -279,16 +283,27 @@ impl Writer<'_> {
         self.skip_space();
         let mut open = !self.take(b']');
         let mut index = 0_usize;
+        // Most elements are led to by wildcards only, and by the same ones.
+        let ways = if open { ways } else { &[] };
+        let by_wildcards = Step::follow(ways, Token::is_any);
+        let last_named = ways.iter().filter_map(Way::index).max();
         while open {
             let start = self.out.len();
-            let step = Step::follow(ways, |token| token.indexes(index));
             self.skip_space();
+            let by_index;
+            let step = if last_named.is_some_and(|last| index <= last) {
+                let value = self.rest.first().copied();
+                by_index = Step::follow_into(ways, value, |token| token.indexes(index));
+                &by_index
+            } else {
+                &by_wildcards
+            };
             self.value(levels, &step.below)?;
             if step.removes() {
                 self.out.truncate(start);
                 self.out.push(GONE);
             } else {
-                self.mask(start, &step);
+                self.mask(start, step);
             }
             index = index.saturating_add(1);
             open = self.comma_or(b']')?;

@@ -1,6 +1,6 @@
 //! What the worst answers and prompts cost, natively, as multiples of plain ones of the same size:
-//! whoever sends them chooses every byte. The size of a compressed one is what it comes to, or what
-//! it takes, whichever is more.
+//! whoever sends them chooses every byte. The size of a compressed answer is what it comes to, or what
+//! it takes, whichever is more; that of a compressed prompt is what it takes.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 #![expect(
@@ -16,15 +16,18 @@ use std::time::Instant;
 
 use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
-use envoy_llm_cache::coding::Decoder;
-use envoy_llm_cache::config::KeySettings;
+use envoy_llm_cache::coding::{self, Decoder, FREE_PROMPT_BYTES, MAX_PROMPT_RATIO};
+use envoy_llm_cache::config::{Config, KeySettings};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
 use envoy_llm_cache::llm::{Api, Ask, Form, Lossy, Stutter};
-use shapes::{Answer, Conversion, SIZE};
+use shapes::{Answer, CodedPrompt, Conversion, SIZE};
 
 /// No shape may cost more.
 const BOUND: f64 = 10.0;
+
+/// No byte of a compressed prompt may cost more: so many may come out of each.
+const CODED_BOUND: f64 = BOUND * MAX_PROMPT_RATIO as f64;
 
 fn main() {
     println!("shapes of {SIZE} bytes, as multiples of a plain one (bound: {BOUND})");
@@ -33,14 +36,26 @@ fn main() {
         println!("\n{}", plain.name);
         for shape in shapes {
             let (base, cost) = per_byte(|| answer(&plain), || answer(&shape));
-            worst = worst.max(row(base, cost, shape.name));
+            worst = worst.max(row(base, cost, shape.name, BOUND));
         }
     }
     for (name, plain, shapes) in shapes::prompts() {
         println!("\n{name}");
         for (name, body) in shapes {
             let (base, cost) = per_byte(|| prompt(&plain), || prompt(&body));
-            worst = worst.max(row(base, cost, name));
+            worst = worst.max(row(base, cost, name, BOUND));
+        }
+        println!("\n{name}, of which the key leaves out what agents write anew");
+        let settings = Config::parse(shapes::EDITS.as_bytes()).unwrap().settings;
+        for (name, body) in shapes::edited_prompts() {
+            let edited = || prompt_of(shapes::RESPONSES, &settings.key, &body);
+            let (base, cost) = per_byte(|| prompt(&plain), edited);
+            worst = worst.max(row(base, cost, name, BOUND));
+        }
+        println!("\n{name}, compressed, per byte on the wire (bound: {CODED_BOUND})");
+        for CodedPrompt { name, coding, body } in shapes::coded_prompts() {
+            let (base, cost) = per_byte(|| prompt(&plain), || coded_prompt(coding, &body));
+            worst = worst.max(row(base, cost, name, CODED_BOUND) / CODED_BOUND * BOUND);
         }
     }
     for (plain, shapes) in shapes::conversions() {
@@ -48,15 +63,15 @@ fn main() {
         converted(&plain).unwrap();
         for shape in shapes {
             let (base, cost) = per_byte(|| conversion(&plain), || conversion(&shape));
-            worst = worst.max(row(base, cost, shape.name));
+            worst = worst.max(row(base, cost, shape.name, BOUND));
         }
     }
     println!("\n{worst:8.2} x  the worst of all");
 }
 
-fn row(base: f64, cost: f64, name: &str) -> f64 {
+fn row(base: f64, cost: f64, name: &str, bound: f64) -> f64 {
     let ratio = cost / base;
-    let over = if ratio > BOUND {
+    let over = if ratio > bound {
         "  over the bound"
     } else {
         ""
@@ -104,25 +119,42 @@ fn answer(shape: &Answer) -> usize {
     shape.body.len().max(whole.len())
 }
 
-/// Reads a prompt and makes its key, as an exchange does. Gives its size.
 fn prompt(body: &[u8]) -> usize {
-    let api = Api::from_path(shapes::CHAT.as_bytes()).unwrap();
+    prompt_of(shapes::CHAT, &KeySettings::default(), body)
+}
+
+/// Reads a prompt and makes its key, as an exchange does. Gives its size.
+fn prompt_of(path: &str, settings: &KeySettings, body: &[u8]) -> usize {
+    let api = Api::from_path(path.as_bytes()).unwrap();
     let canonical = json::canonicalize(body, &[]).ok();
-    if let Ok(ask) = api.read(shapes::CHAT.as_bytes(), body, canonical.as_ref()) {
-        let headers: Headers = [(":path", shapes::CHAT), ("authorization", "Bearer k")]
+    if let Ok(ask) = api.read(path.as_bytes(), body, canonical.as_ref()) {
+        let headers: Headers = [(":path", path), ("authorization", "Bearer k")]
             .into_iter()
             .collect();
+        let keyed = match settings.edits(api).as_slice() {
+            [] => canonical,
+            edits => json::canonicalize(body, edits).ok(),
+        };
         let parts = KeyParts {
-            settings: &KeySettings::default(),
+            settings,
             headers: &headers,
             api,
-            body: canonical.as_ref().map_or(Body::Raw(body), Body::Canonical),
+            body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
             ask: &ask,
             attributes: &Attributes::default(),
         };
         let _key = black_box(CacheKey::new(&parts));
     }
     body.len()
+}
+
+/// Decodes a prompt and makes its key. Gives the size of what came; what is let pass however short it
+/// is counts as what may become as much.
+fn coded_prompt(coding: &str, body: &[u8]) -> usize {
+    if let Ok(plain) = coding::decode_prompt(coding.as_bytes(), body, 16 << 20) {
+        prompt(&plain);
+    }
+    body.len().max(FREE_PROMPT_BYTES / MAX_PROMPT_RATIO)
 }
 
 /// Turns an answer into its other form, or finds out that it cannot be. Gives its size.

@@ -9,11 +9,13 @@ use envoy_llm_cache::llm::Framing;
 
 use chat::{chat_documents, chat_streams};
 use coded::coded;
+pub(crate) use coded::{CodedPrompt, coded_prompts};
 pub(crate) use conversions::{Conversion, conversions};
-pub(crate) use prompts::prompts;
+pub(crate) use prompts::{EDITS, edited_prompts, prompts};
 
 pub(crate) const SIZE: usize = 1 << 20;
 pub(crate) const CHAT: &str = "/v1/chat/completions";
+pub(crate) const RESPONSES: &str = "/v1/responses";
 const EMBEDDINGS: &str = "/v1/embeddings";
 
 /// How much comes at once, about.

@@ -291,35 +291,6 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Whether a request has what a tenant is told by.
-///
-/// # Errors
-/// What it lacks.
-pub fn check_caller(
-    tenant: &Tenant,
-    headers: &Headers,
-    attributes: &Attributes,
-) -> Result<(), NoCaller> {
-    let mut distinctions = tenant.distinctions().iter();
-    distinctions.try_for_each(|distinction| match distinction {
-        Distinction::Credentials(anonymous) => {
-            Caller::find(headers, attributes, *anonymous).map(|_| ())
-        }
-        Distinction::Header(name) => {
-            let is_there = headers.get_all(name).any(|value| !value.is_empty());
-            is_there.then_some(()).ok_or(NoCaller::NoTenant)
-        }
-        Distinction::Metadata(path) => {
-            let found = attributes.metadata(path).map(|_| ());
-            found.ok_or(NoCaller::NoTenant)
-        }
-        Distinction::Certificate(field) => {
-            let found = attributes.get(Attribute::Certificate(*field));
-            found.map(|_| ()).ok_or(NoCaller::NoTenant)
-        }
-    })
-}
-
 impl<'a> Caller<'a> {
     /// Who asks, by their credentials as far as they can be seen here.
     pub(super) fn find(

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use highway::{HighwayHash, HighwayHasher};
 use sha2::{Digest, Sha256};
 
 use super::caller::{Caller, NoCaller, query_secrets, secret, tenant_headers};
@@ -233,8 +234,8 @@ impl CacheKey {
         Ok(Self(fields.digest.finalize().into()))
     }
 
-    /// Stands for the caller where what a worker has is shared out: the first 8 bytes of SHA-256 of its
-    /// likeliest secret, or else of what the key holds of it.
+    /// Stands for the caller where what a worker has is shared out: a digest of what no client can vary
+    /// at will, its likeliest secret, or else of what the key holds of it.
     ///
     /// # Errors
     /// If it cannot be told whose request this is.
@@ -243,8 +244,24 @@ impl CacheKey {
         headers: &Headers,
         attributes: &Attributes,
     ) -> Result<u64, NoCaller> {
+        if let [Distinction::Credentials(anonymous)] = settings.tenant.distinctions() {
+            let mut hasher = HighwayHasher::default();
+            match Caller::find(headers, attributes, *anonymous)? {
+                Caller::Credentials => {
+                    for part in secret(headers).into_iter().flat_map(<[_; 2]>::from) {
+                        hasher.append(part);
+                    }
+                    return Ok(hasher.finalize64());
+                }
+                Caller::Query => {
+                    query_secrets(headers).for_each(|secret| hasher.append(secret));
+                    return Ok(hasher.finalize64());
+                }
+                _ => {}
+            }
+        }
         let mut fields = Fields::new(None);
-        fields.sharer(&settings.tenant, headers, attributes)?;
+        fields.tenant(&settings.tenant, headers, attributes)?;
         let digest: [u8; Self::LENGTH] = fields.digest.finalize().into();
         let [first, ..] = digest.as_chunks::<8>().0 else {
             return Ok(0);
@@ -360,27 +377,6 @@ impl<'e> Fields<'e> {
         }
         // No name is so short.
         self.number(0);
-    }
-
-    /// As [`tenant`](Self::tenant), but of a caller's headers only the one that no client can vary at
-    /// will, and the query where the key is in there.
-    fn sharer(
-        &mut self,
-        tenant: &Tenant,
-        headers: &Headers,
-        attributes: &Attributes,
-    ) -> Result<(), NoCaller> {
-        let by_credentials = matches!(tenant.distinctions(), [Distinction::Credentials(_)]);
-        if let Some((name, value)) = secret(headers).filter(|_| by_credentials) {
-            self.bytes(name);
-            self.bytes(value);
-            return Ok(());
-        }
-        self.tenant(tenant, headers, attributes)?;
-        for credential in query_secrets(headers).filter(|_| by_credentials) {
-            self.bytes(credential);
-        }
-        Ok(())
     }
 
     fn tenant(

@@ -8,7 +8,7 @@ mod freshness;
 mod key;
 mod status;
 
-pub use caller::{NeededAttributes, NoCaller, check_caller};
+pub use caller::{NeededAttributes, NoCaller};
 pub use copy::copy_key;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
 pub use explain::{Explanation, known_member};

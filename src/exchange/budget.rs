@@ -1,6 +1,10 @@
 //! What a worker may hold on behalf of requests and answers, whoever chose how long they are.
+//!
+//! A caller may hold as much as it leaves free, as it may of [`Shares`](crate::shares::Shares): one
+//! alone gets half of the budget, and there is always some for the next. Here the amounts grow, and
+//! there may be as many callers as requests.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::ops::Deref;
 use std::rc::Rc;
@@ -8,20 +12,70 @@ use std::rc::Rc;
 /// What all exchanges of one worker may hold together, in bytes of allocated memory.
 #[derive(Clone, Debug)]
 pub struct CaptureBudget {
-    left: Rc<Cell<usize>>,
+    room: Rc<Room>,
+    /// On behalf of whom: [`Keyed::tenant`](super::request::Keyed::tenant). What is held for nobody is
+    /// bounded by what is left only, and must not outlive a callback.
+    caller: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Room {
+    left: Cell<usize>,
+    /// What each caller holds that holds anything, by the callers' order.
+    held: RefCell<Vec<(u64, usize)>>,
 }
 
 impl CaptureBudget {
     /// A budget of so many bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
-            left: Rc::new(Cell::new(bytes)),
+            room: Rc::new(Room {
+                left: Cell::new(bytes),
+                held: RefCell::default(),
+            }),
+            caller: None,
         }
     }
 
     /// How many bytes nobody holds.
     pub fn left(&self) -> usize {
-        self.left.get()
+        self.room.left.get()
+    }
+
+    /// The same budget, for what is held on behalf of this caller.
+    pub(super) fn of(&self, caller: u64) -> Self {
+        Self {
+            room: Rc::clone(&self.room),
+            caller: Some(caller),
+        }
+    }
+
+    /// Takes so many bytes more, or gives some back.
+    fn change(&self, before: usize, after: usize) -> Result<(), NoRoom> {
+        let all = self.left().saturating_add(before);
+        let left = all.checked_sub(after).ok_or(NoRoom)?;
+        if let Some(caller) = self.caller {
+            let mut held = self.room.held.borrow_mut();
+            let place = held.binary_search_by_key(&caller, |(holder, _)| *holder);
+            let all = place.ok().and_then(|place| held.get(place));
+            let all = all.map_or(0, |(_, all)| *all);
+            let share = all.saturating_sub(before).saturating_add(after);
+            if after > before && share > left {
+                return Err(NoRoom);
+            }
+            match place {
+                Ok(place) if share == 0 => drop(held.remove(place)),
+                Ok(place) => {
+                    if let Some((_, all)) = held.get_mut(place) {
+                        *all = share;
+                    }
+                }
+                Err(_) if share == 0 => {}
+                Err(place) => held.insert(place, (caller, share)),
+            }
+        }
+        self.room.left.set(left);
+        Ok(())
     }
 }
 
@@ -61,31 +115,51 @@ impl Hold {
     /// # Errors
     /// If so much is not left: then it is what it was.
     pub(super) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
-        let all = self.budget.left.get().saturating_add(self.bytes);
-        self.budget.left.set(all.checked_sub(bytes).ok_or(NoRoom)?);
+        self.budget.change(self.bytes, bytes)?;
         self.bytes = bytes;
         Ok(())
+    }
+
+    /// Holds it on behalf of this caller from now on.
+    ///
+    /// # Errors
+    /// If the caller has its share: then it is what it was.
+    pub(super) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
+        let bytes = self.bytes;
+        self.set(0)?;
+        match Self::take(&self.budget.of(caller), bytes) {
+            Some(hold) => {
+                *self = hold;
+                Ok(())
+            }
+            None => self.set(bytes).and(Err(NoRoom)),
+        }
     }
 }
 
 impl Drop for Hold {
     fn drop(&mut self) {
-        let left = &self.budget.left;
-        left.set(left.get().saturating_add(self.bytes));
+        // To give back is never refused.
+        let _given = self.budget.change(self.bytes, 0);
     }
 }
 
 /// A value, and the bytes of the budget that it takes.
 pub struct Held<T> {
     value: T,
-    _hold: Hold,
+    hold: Hold,
 }
 
 impl<T> Held<T> {
     /// `None` if so much is not left.
     pub(super) fn new(value: T, bytes: usize, budget: &CaptureBudget) -> Option<Self> {
         let hold = Hold::take(budget, bytes)?;
-        Some(Self { value, _hold: hold })
+        Some(Self { value, hold })
+    }
+
+    /// As [`Hold::charge`].
+    pub(super) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
+        self.hold.charge(caller)
     }
 }
 
@@ -131,5 +205,39 @@ mod tests {
         drop(held);
         drop(hold);
         assert_eq!(budget.left(), 100);
+    }
+
+    #[test]
+    fn a_caller_gets_as_much_as_it_leaves_and_the_next_finds_room() {
+        let budget = CaptureBudget::new(100);
+        let (one, other) = (budget.of(1), budget.of(2));
+        assert!(Hold::take(&one, 51).is_none(), "no more than half");
+        let mut first = Hold::take(&one, 30).unwrap();
+        assert_eq!(first.set(51), Err(NoRoom));
+        let second = Hold::take(&one, 20).unwrap();
+        assert!(Hold::take(&one, 1).is_none());
+        assert_eq!(first.set(31), Err(NoRoom), "both count");
+        let next = Hold::take(&other, 25).unwrap();
+        assert!(Hold::take(&other, 1).is_none());
+        // Who holds more than its share since others came may give some back.
+        assert_eq!(first.set(29), Ok(()));
+        assert_eq!(first.set(30), Err(NoRoom));
+        drop((first, second, next));
+        assert_eq!(budget.left(), 100);
+        assert!(budget.room.held.borrow().is_empty());
+    }
+
+    #[test]
+    fn what_is_held_before_the_caller_is_known_is_charged_to_it_afterwards() {
+        let budget = CaptureBudget::new(100);
+        let _full = Hold::take(&budget.of(1), 40).unwrap();
+        let mut held = Held::new("value", 30, &budget).unwrap();
+        assert_eq!(held.charge(1), Err(NoRoom));
+        assert_eq!(budget.left(), 30);
+        assert_eq!(held.charge(2), Ok(()));
+        assert_eq!(budget.left(), 30);
+        assert_eq!(budget.room.held.borrow().last(), Some(&(2, 30)));
+        drop(held);
+        assert_eq!(budget.left(), 60);
     }
 }

@@ -14,6 +14,8 @@ impl From<NoRoom> for NotStored {
 pub(super) struct Capture {
     bytes: Vec<u8>,
     max_bytes: usize,
+    /// How much room is made before it is needed, at most.
+    max_capacity: usize,
     /// The capacity of `bytes`.
     hold: Hold,
 }
@@ -23,16 +25,19 @@ impl Capture {
         Self {
             bytes: Vec::new(),
             max_bytes,
+            max_capacity: max_bytes,
             hold: Hold::new(budget),
         }
     }
 
-    /// Makes room at once for an answer whose length is known.
+    /// The answer says that it has so many bytes. Room is made as they come: an upstream that sends
+    /// none of them would have it all the same.
     pub(super) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
         if bytes > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
-        self.grow_to(bytes)
+        self.max_capacity = bytes;
+        Ok(())
     }
 
     pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NotStored> {
@@ -43,7 +48,7 @@ impl Capture {
         let taken = self.hold.bytes();
         if length > taken {
             // Doubling keeps the copying linear; an answer rarely ends at the limit.
-            let doubled = taken.saturating_mul(2).min(self.max_bytes);
+            let doubled = taken.saturating_mul(2).min(self.max_capacity);
             self.grow_to(length.max(doubled))
                 .or_else(|_| self.grow_to(length))?;
         }
@@ -93,6 +98,20 @@ mod tests {
         assert_eq!(capture.expect(11), Err(NotStored::ResponseTooLarge));
         capture.push(&[0; 10]).unwrap();
         assert_eq!(capture.push(&[0; 1]), Err(NotStored::ResponseTooLarge));
+    }
+
+    #[test]
+    fn an_answer_whose_length_is_known_takes_as_much_room_as_has_come_and_no_more_than_that() {
+        let budget = CaptureBudget::new(100);
+        let mut capture = Capture::new(&budget, 80);
+        capture.expect(50).unwrap();
+        assert_eq!(budget.left(), 100);
+        capture.push(&[1; 30]).unwrap();
+        assert_eq!(budget.left(), 70);
+        capture.push(&[1; 10]).unwrap();
+        assert_eq!(budget.left(), 50, "not doubled beyond its end");
+        capture.push(&[1; 20]).unwrap();
+        assert_eq!(capture.bytes().len(), 60, "who counts decides, not this");
     }
 
     #[test]

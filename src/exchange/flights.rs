@@ -4,6 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher};
+use std::rc::Rc;
 
 use crate::cache::CacheKey;
 
@@ -18,6 +19,8 @@ const UNHEARD: u64 = 250;
 pub(super) struct Flights {
     flights: RefCell<HashMap<[u8; 32], Flight, Seed>>,
     last_number: Cell<u32>,
+    /// How many wait: as many as there are of [`Seat`].
+    waiting: Rc<Cell<usize>>,
 }
 
 /// Makes another order of the keys in each worker: clients can compute their keys, and would find
@@ -81,11 +84,30 @@ enum Leader {
 }
 
 /// An exchange that waits, from `since` until `deadline`, in milliseconds since 1970.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Waiter {
     exchange: u32,
     since: u64,
     deadline: u64,
+    _seat: Seat,
+}
+
+/// Counts one who waits until it is dropped: whoever removes a waiter, and however, the number is
+/// right.
+#[derive(Debug)]
+struct Seat(Rc<Cell<usize>>);
+
+impl Seat {
+    fn take(waiting: &Rc<Cell<usize>>) -> Self {
+        waiting.set(waiting.get().saturating_add(1));
+        Self(Rc::clone(waiting))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 /// What is due.
@@ -103,6 +125,7 @@ impl Flights {
         Self {
             flights: RefCell::new(HashMap::with_hasher(Seed(seed))),
             last_number: Cell::default(),
+            waiting: Rc::default(),
         }
     }
 
@@ -155,9 +178,7 @@ impl Flights {
 
     /// Whether one more may wait.
     pub(super) fn have_room(&self) -> bool {
-        let flights = self.flights.borrow();
-        let waiting = flights.values().map(|flight| flight.waiting.len());
-        waiting.sum::<usize>() < MAX_WAITING
+        self.waiting.get() < MAX_WAITING
     }
 
     /// An exchange waits for a flight; whether there is one.
@@ -170,6 +191,7 @@ impl Flights {
             exchange,
             since,
             deadline,
+            _seat: Seat::take(&self.waiting),
         });
         true
     }
@@ -217,8 +239,7 @@ impl Flights {
 
     /// Whether anybody waits.
     pub(super) fn are_waited_for(&self) -> bool {
-        let flights = self.flights.borrow();
-        flights.values().any(|flight| !flight.waiting.is_empty())
+        self.waiting.get() > 0
     }
 
     /// Takes out who has waited long enough at `now`, and says of whom nothing was heard.

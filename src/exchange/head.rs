@@ -114,7 +114,8 @@ impl RequestCoding {
             Self::Coded(coding) => {
                 let max_bytes = worker.config.limits.max_request_bytes;
                 let max_bytes = max_bytes.min(worker.budget.left());
-                let plain = coding::decode(coding, body, max_bytes).map_err(Bypass::Coding)?;
+                let plain = coding::decode_prompt(coding, body, max_bytes);
+                let plain = plain.map_err(Bypass::Coding)?;
                 let held = plain.len();
                 (Cow::Owned(plain), held)
             }

@@ -77,13 +77,14 @@ impl Intake {
             return Err(NotStored::Streams);
         }
         let max_bytes = worker.config.limits.max_response_bytes;
-        let coded = Coded::new(headers, max_bytes, &worker.budget)?;
+        let budget = worker.budget.of(request.tenant);
+        let coded = Coded::new(headers, max_bytes, &budget)?;
         let form = match &ask.form {
             Some(asked) if asked.framing == framing => asked.clone(),
             Some(_) => return Err(NotStored::Form),
             None => Form::stream(framing, b""),
         };
-        let mut capture = Capture::new(&worker.budget, max_bytes);
+        let mut capture = Capture::new(&budget, max_bytes);
         let content_length = headers.number("content-length");
         if let Some(length) = content_length {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
@@ -104,10 +105,10 @@ impl Intake {
         let bytes = headers.held_bytes();
         Ok(Self {
             form,
-            headers: Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?,
+            headers: Held::new(headers, bytes, &budget).ok_or(NoRoom)?,
             created: now,
             content_length,
-            hold: Hold::new(&worker.budget),
+            hold: Hold::new(&budget),
             judge: api.judge_by(ask, framing, &request.settings.store_if.finish_words),
             stutter: Stutter::new(),
             capture,

@@ -1,7 +1,9 @@
 //! What a request keeps of its headers while it is held, and what its exchange takes beside. Clients
 //! choose how many requests they begin, and how long the headers of each are.
 
-use crate::attributes::Attributes;
+use std::mem;
+
+use crate::attributes::{Attribute, Attributes};
 use crate::http::Headers;
 
 use super::Worker;
@@ -9,7 +11,7 @@ use super::budget::{Held, Hold, NoRoom};
 
 /// What an exchange takes, its contexts, flight and place among those that wait included, but for
 /// what is charged by its length.
-const EXCHANGE_BYTES: usize = 3 << 9;
+const EXCHANGE_BYTES: usize = 2 << 10;
 
 /// Headers of so few bytes are kept as they are: to pick some would cost more than it saves.
 const FEW_BYTES: usize = 2 << 10;
@@ -50,14 +52,28 @@ impl Kept {
         })
     }
 
-    /// The host has told what it knows.
+    /// The host has told what it knows of the caller, and so whose request this is.
     ///
     /// # Errors
-    /// If there is no room for it.
-    pub(super) fn learn(&mut self, attributes: Attributes) -> Result<(), NoRoom> {
-        self.place
-            .set(EXCHANGE_BYTES.saturating_add(attributes.held_bytes()))?;
+    /// If there is no room for it, or the caller has its share.
+    pub(super) fn learn(&mut self, attributes: Attributes, caller: u64) -> Result<(), NoRoom> {
+        self.place.charge(caller)?;
+        self.headers.charge(caller)?;
+        self.keep(attributes)
+    }
+
+    /// The host has told what it knows of the route.
+    ///
+    /// # Errors
+    /// If there is no room for it, or the caller has its share.
+    pub(super) fn learn_route(&mut self, told: Vec<(Attribute, Vec<u8>)>) -> Result<(), NoRoom> {
+        let attributes = mem::take(&mut self.attributes);
+        self.keep(attributes.with_route(told))
+    }
+
+    fn keep(&mut self, attributes: Attributes) -> Result<(), NoRoom> {
+        let bytes = EXCHANGE_BYTES.saturating_add(attributes.held_bytes());
         self.attributes = attributes;
-        Ok(())
+        self.place.set(bytes)
     }
 }

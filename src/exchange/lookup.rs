@@ -151,7 +151,7 @@ impl Search {
             attributes,
             ..
         } = self;
-        let rehearsal = Rehearsal::new(usable.entry, now, worker);
+        let rehearsal = Rehearsal::new(usable.entry, now, &worker.budget.of(request.tenant));
         let route = attributes.of_route();
         State::Forwarded(Box::new(Forwarded {
             status: None,

@@ -7,6 +7,7 @@
 //! the client's request would have carried there, and no more; but the host adds `x-envoy-internal`.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
@@ -65,8 +66,8 @@ pub(super) struct Refreshes {
     under_way: RefCell<Vec<(CacheKey, Share)>>,
     shares: Shares,
     /// The keys for which the upstream has refused callouts, and until when, in milliseconds since
-    /// 1970. Looked through only where there would be a callout.
-    refused: RefCell<Vec<(CacheKey, u64)>>,
+    /// 1970, the oldest first. Looked through only where there would be a callout.
+    refused: RefCell<VecDeque<(CacheKey, u64)>>,
 }
 
 impl Refreshes {
@@ -89,7 +90,7 @@ impl Refreshes {
     /// Room for one more whose request has so many bytes, if there is any.
     fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Hold> {
         let share = self.shares.take(request.tenant, 1)?;
-        let hold = Hold::take(&worker.budget, bytes)?;
+        let hold = Hold::take(&worker.budget.of(request.tenant), bytes)?;
         self.under_way.borrow_mut().push((request.key, share));
         Some(hold)
     }
@@ -104,10 +105,11 @@ impl Refreshes {
         if !matches!(status, Ok(200 | 429 | 500..) | Err(CalloutFault::NoReply)) {
             let mut refused = self.refused.borrow_mut();
             refused.retain(|(other, until)| other != key && now < *until);
+            // To forget them all would have each of them asked for anew.
             if refused.len() >= MAX_REFUSED {
-                refused.clear();
+                refused.pop_front();
             }
-            refused.push((*key, now.saturating_add(BY_REQUEST_FOR)));
+            refused.push_back((*key, now.saturating_add(BY_REQUEST_FOR)));
         }
     }
 
@@ -168,4 +170,33 @@ fn callout(
         timeout: TIMEOUT,
         max_reply_bytes,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_700_000_000_000;
+
+    fn key(number: usize) -> CacheKey {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&number.to_le_bytes());
+        CacheKey::from_bytes(bytes)
+    }
+
+    #[test]
+    fn one_refusal_too_many_has_the_oldest_forgotten_and_no_other() {
+        let refreshes = Refreshes::new();
+        for number in 0..=MAX_REFUSED {
+            refreshes.ended(&key(number), Ok(404), NOW);
+        }
+        assert!(!refreshes.were_refused(&key(0), NOW));
+        assert!((1..=MAX_REFUSED).all(|number| refreshes.were_refused(&key(number), NOW)));
+        refreshes.ended(&key(1), Ok(404), NOW + 1);
+        refreshes.ended(&key(0), Ok(404), NOW + 1);
+        let still =
+            (0..=MAX_REFUSED).filter(|number| refreshes.were_refused(&key(*number), NOW + 1));
+        assert_eq!(still.count(), MAX_REFUSED);
+        assert!(refreshes.were_refused(&key(1), NOW + 1), "it came again");
+    }
 }

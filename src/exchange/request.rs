@@ -5,9 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
-use crate::cache::{
-    Body, CacheKey, CacheStatus, Explanation, Forward, KeyParts, NoCaller, check_caller,
-};
+use crate::cache::{Body, CacheKey, CacheStatus, Explanation, Forward, KeyParts, NoCaller};
 use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
@@ -166,14 +164,20 @@ impl Collecting {
         out: &mut Vec<Output>,
     ) -> State {
         let attributes = Attributes::read(told, &worker.needed.paths);
-        if self.kept.learn(attributes).is_err() {
-            return self.bypass(Bypass::CaptureLimit, worker, out);
-        }
-        if let Selection::Decided(policy) = &self.selection {
-            let tenant = &policy.settings.key.tenant;
-            if let Err(nobody) = check_caller(tenant, &self.kept.deciding, &self.kept.attributes) {
+        let key = match &self.selection {
+            Selection::Decided(policy) => &policy.settings.key,
+            Selection::NoPart | Selection::NeedsModel => &worker.config.settings.key,
+        };
+        let caller = match CacheKey::tenant(key, &self.kept.deciding, &attributes) {
+            Ok(caller) => caller,
+            Err(nobody) if matches!(self.selection, Selection::Decided(_)) => {
                 return self.bypass(nobody.into(), worker, out);
             }
+            // Who it is depends on the model. Until the body has come, all such share.
+            Err(_) => 0,
+        };
+        if self.kept.learn(attributes, caller).is_err() {
+            return self.bypass(Bypass::CaptureLimit, worker, out);
         }
         if may_be_stored(&self.selection, &self.kept.deciding, worker) {
             let narrowed = http::narrowed_codings(&self.kept.headers);
@@ -200,12 +204,10 @@ impl Collecting {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let attributes = mem::take(&mut self.kept.attributes).with_route(told);
-        let has_cluster = attributes.get(Attribute::Cluster).is_some();
-        if self.kept.learn(attributes).is_err() {
+        if self.kept.learn_route(told).is_err() {
             return self.bypass(Bypass::CaptureLimit, worker, out);
         }
-        if !has_cluster {
+        if self.kept.attributes.get(Attribute::Cluster).is_none() {
             return self.bypass(Bypass::NoCluster, worker, out);
         }
         out.push(Output::ReadRequestBody);
@@ -375,7 +377,11 @@ impl Collecting {
         let model = same_model.then(|| llm::asked_model(path, canonical.as_ref()));
         let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
-            edits => json::canonicalize(body, edits).ok(),
+            edits => {
+                // Both at once would be twice the memory.
+                drop(canonical);
+                json::canonicalize(body, edits).ok()
+            }
         };
         let secret = worker.explaining.filter(|_| settings.respond.explain);
         let mut explanation = secret.map(Explanation::new);

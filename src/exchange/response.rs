@@ -9,7 +9,7 @@ use crate::coding;
 use crate::config::Respond;
 use crate::http::{self, Headers};
 
-use super::budget::Hold;
+use super::budget::{CaptureBudget, Hold};
 use super::fate::Fate;
 use super::intake::{EndedBy, Intake, Whole};
 use super::reply::{self, Asked, Served};
@@ -215,8 +215,8 @@ impl Fallback {
 
 impl Rehearsal {
     /// `None` if there is no room for it.
-    pub(super) fn new(entry: Entry, asked: u64, worker: &Worker) -> Option<Self> {
-        let hold = Hold::take(&worker.budget, entry.len())?;
+    pub(super) fn new(entry: Entry, asked: u64, budget: &CaptureBudget) -> Option<Self> {
+        let hold = Hold::take(budget, entry.len())?;
         Some(Self {
             entry,
             asked,

@@ -148,14 +148,26 @@ impl Mask {
         }
         let mut out = String::with_capacity(text.len());
         let mut masked = false;
-        for line in text.split_inclusive('\n') {
-            let end = line.trim_end_matches(['\r', '\n']);
+        let mut rest = text;
+        // What is between the lines that say it is copied at once, however many lines that is.
+        while let Some((before, _)) = rest.split_once(&self.before) {
+            let start = before.rfind('\n').map_or(0, |at| at.saturating_add(1));
+            let (skipped, from) = rest.split_at_checked(start).unwrap_or((rest, ""));
+            out.push_str(skipped);
+            let (line, after) = match from.split_once('\n') {
+                Some((line, after)) => (line, Some(after)),
+                None => (from, None),
+            };
+            let end = line.trim_end_matches('\r');
             masked |= match self.scope {
                 Scope::Line => self.mask_line(end, &mut out),
                 Scope::Part => self.mask_parts(end, &mut out),
             };
             out.push_str(line.strip_prefix(end).unwrap_or_default());
+            out.extend(after.map(|_| '\n'));
+            rest = after.unwrap_or_default();
         }
+        out.push_str(rest);
         masked.then_some(out)
     }
 

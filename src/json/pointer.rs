@@ -84,6 +84,15 @@ impl<'e> Way<'e> {
             change: &edit.change,
         }
     }
+
+    /// The element of an array to which it leads, and to no other; `None` if it leads to all, or to
+    /// none.
+    pub(super) fn index(&self) -> Option<usize> {
+        match self.tokens.first()? {
+            Token::Any => None,
+            Token::One { index, .. } => *index,
+        }
+    }
 }
 
 /// What is changed at a place, and the ways that lead on from it.
@@ -96,11 +105,35 @@ pub(super) struct Step<'e> {
 impl<'e> Step<'e> {
     /// Follows the ways one step. The work is linear in their number.
     pub(super) fn follow(ways: &[Way<'e>], is_here: impl Fn(&Token) -> bool) -> Self {
+        Self::follow_to(ways, [true; 2], is_here)
+    }
+
+    /// Follows them to a value that begins with this byte. To make room for what changes nothing of a
+    /// number would cost many times what the number is long.
+    pub(super) fn follow_into(
+        ways: &[Way<'e>],
+        value: Option<u8>,
+        is_here: impl Fn(&Token) -> bool,
+    ) -> Self {
+        let is_text = value == Some(b'"');
+        let has_parts = matches!(value, Some(b'{' | b'['));
+        Self::follow_to(ways, [is_text, has_parts], is_here)
+    }
+
+    fn follow_to(
+        ways: &[Way<'e>],
+        [is_text, has_parts]: [bool; 2],
+        is_here: impl Fn(&Token) -> bool,
+    ) -> Self {
         let mut step = Self::default();
         for Way { tokens, change } in ways {
             match tokens.split_first() {
-                Some((token, [])) if is_here(token) => step.here.push(change),
-                Some((token, tokens)) if is_here(token) => step.below.push(Way { tokens, change }),
+                Some((token, [])) if (is_text || **change == Change::Remove) && is_here(token) => {
+                    step.here.push(change);
+                }
+                Some((token, tokens @ [_, ..])) if has_parts && is_here(token) => {
+                    step.below.push(Way { tokens, change });
+                }
                 _ => {}
             }
         }
@@ -168,6 +201,11 @@ impl Token {
             .ok()
             .filter(|index: &usize| index.to_string() == token);
         Ok(Self::One { name, index })
+    }
+
+    /// Whether it leads to every member and every element.
+    pub(super) fn is_any(&self) -> bool {
+        *self == Self::Any
     }
 
     /// Whether it leads to the object member with this canonical name.

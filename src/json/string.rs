@@ -10,7 +10,12 @@ pub fn string_value(canonical: &[u8]) -> Option<Cow<'_, str>> {
     };
     let inner = str::from_utf8(inner).ok()?;
     if inner.contains('\\') {
-        decoded(inner).collect::<Option<String>>().map(Cow::Owned)
+        // No escape is shorter than what it stands for.
+        let mut text = String::with_capacity(inner.len());
+        for c in decoded(inner) {
+            text.push(c?);
+        }
+        Some(Cow::Owned(text))
     } else {
         Some(Cow::Borrowed(inner))
     }

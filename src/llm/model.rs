@@ -106,19 +106,26 @@ fn names_another(asked: &str, document: &[u8]) -> bool {
     if Reader::whole(document, &mut named).is_err() {
         return true;
     }
-    let Named { top, inner } = named;
-    let names = [&top.model, &top.version, &inner.model, &inner.version];
-    let said = |name: &&Content<'_>| name.as_str().is_some_and(|name| !name.is_empty());
-    let mut names = names.into_iter().filter(said).filter_map(Content::as_str);
-    names.next().is_some_and(|name| !is_same(asked, name))
+    let Named {
+        top,
+        message,
+        response,
+    } = named;
+    let names = [top, message.0, response.0].map(|Names { model, version }| [model, version]);
+    let names = names.as_flattened().iter().filter_map(Content::as_str);
+    let mut names = names.filter(|name| !name.is_empty());
+    // A gateway may say one name in its own words, and leave the upstream's where it was.
+    names.any(|name| !is_same(asked, name))
 }
 
 /// The names of models in a JSON object of an answer.
 #[derive(Default)]
 struct Named<'a> {
     top: Names<'a>,
-    /// In Anthropic's `message`, and `response` of OpenAI's Responses and Gemini's gateways.
-    inner: Names<'a>,
+    /// In Anthropic's.
+    message: Perhaps<'a>,
+    /// In OpenAI's Responses, and what Gemini's gateways say.
+    response: Perhaps<'a>,
 }
 
 #[derive(Default)]
@@ -145,17 +152,12 @@ impl<'a> Read<'a> for Perhaps<'a> {
 impl<'a> Read<'a> for Named<'a> {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         let Names { model, version } = &mut self.top;
-        let (mut message, mut response) = (Perhaps::default(), Perhaps::default());
         json.members(&mut [
             ("model", model),
             ("modelVersion", version),
-            ("message", &mut message),
-            ("response", &mut response),
-        ])?;
-        let Perhaps(names) = message;
-        let names_model = names.model.is_said() || names.version.is_said();
-        self.inner = if names_model { names } else { response.0 };
-        Ok(())
+            ("message", &mut self.message),
+            ("response", &mut self.response),
+        ])
     }
 }
 
@@ -169,7 +171,7 @@ fn is_same(asked: &str, answered: &str) -> bool {
     !asked.is_empty()
         && answered
             .strip_prefix(asked)
-            .is_some_and(|rest| rest.is_empty() || is_version(rest))
+            .is_some_and(|rest| rest.is_empty() || is_version(asked, rest))
 }
 
 /// A name without what says where the model is served.
@@ -199,10 +201,13 @@ fn without_revision(name: &str) -> Option<&str> {
 }
 
 /// Whether what follows a model's name tells a version of it, and no other model. A single digit
-/// does not: `claude-sonnet-4-5` is another than `claude-sonnet-4`.
-fn is_version(rest: &str) -> bool {
+/// does not: `claude-sonnet-4-5` is another than `claude-sonnet-4`. Nor does a tag, which may tell a
+/// size: `llama3:70b` is another than `llama3`.
+fn is_version(asked: &str, rest: &str) -> bool {
     if let Some(tag) = rest.strip_prefix(':') {
-        return !tag.is_empty();
+        // Bedrock's `titan-text-express-v1` is its `titan-text-express-v1:0`.
+        let revision = asked.rsplit_once("-v").map(|(_, revision)| revision);
+        return tag == "latest" || (revision.is_some_and(are_digits) && are_digits(tag));
     }
     let Some(version) = rest.strip_prefix('-') else {
         return false;

@@ -7,6 +7,7 @@ thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
     /// Below zero where more was freed than allocated: by others.
     static LIVE: Cell<isize> = const { Cell::new(0) };
+    static HIGHEST: Cell<isize> = const { Cell::new(0) };
 }
 
 /// What an allocator takes beside what it gives, about.
@@ -17,7 +18,10 @@ struct Counting;
 // A thread that ends counts no more.
 fn allocated(size: usize) {
     let _ended = COUNT.try_with(|count| count.set(count.get() + 1));
-    let _ended = LIVE.try_with(|live| live.set(live.get() + (size + PER_ALLOCATION) as isize));
+    let _ended = LIVE.try_with(|live| {
+        live.set(live.get() + (size + PER_ALLOCATION) as isize);
+        HIGHEST.try_with(|highest| highest.set(highest.get().max(live.get())))
+    });
 }
 
 fn freed(size: usize) {
@@ -58,4 +62,12 @@ pub(crate) fn count() -> usize {
 /// How much this thread has allocated and not freed.
 pub(crate) fn live() -> isize {
     LIVE.get()
+}
+
+/// How much more this thread had at once than before, while it did this.
+pub(crate) fn highest(run: impl FnOnce()) -> usize {
+    let before = live();
+    HIGHEST.set(before);
+    run();
+    usize::try_from(HIGHEST.get() - before).unwrap_or(0)
 }

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 use std::rc::Rc;
 
-use super::counting::live;
+use super::counting::{highest, live};
 use super::simulated::{NOW, post};
 use envoy_llm_cache::config::Config;
 use envoy_llm_cache::exchange::{Exchange, Input, Output, Worker};
@@ -122,7 +122,7 @@ fn requests_that_are_held_take_no_more_than_they_are_charged() {
         }
         let (live, charged) = taken.both();
         assert!(live <= charged, "{live} bytes, {charged} charged");
-        assert!(charged <= live + MANY as usize * 1_700, "{live}, {charged}");
+        assert!(charged <= live + MANY as usize * 2_200, "{live}, {charged}");
         drop(exchanges);
         assert_eq!(worker.budget.left(), 64 << 20);
     }
@@ -147,6 +147,68 @@ fn requests_that_wait_take_no_more_than_they_are_charged() {
     }
     let (live, charged) = taken.both();
     assert!(live <= charged, "{live} bytes, {charged} charged");
+}
+
+#[test]
+fn a_key_is_made_in_as_much_memory_as_the_manual_says() {
+    let edits = r#"{"key": {"exclude": ["/user", "call_ids"]}}"#;
+    let masks = r#"{"key": {"mask": [
+        {"at": "/messages/*/content", "line": "Wall time: *"},
+        {"at": "/messages/*/content", "line": "Chunk ID: *"}
+    ]}}"#;
+    let message = |text: &str| format!(r#"{{"role":"user","content":"{text}"}}"#);
+    let call = r#"{"tool_calls":[{"id":"call_1234567"}],"content":""#;
+    let told = format!("{call}call_1234567 {}\"}}", "word ".repeat(200_000));
+    let words = message(&"word ".repeat(200_000));
+    let lines = message(&"\\n".repeat(500_000));
+    let masked = message(&format!(
+        "Wall time: 1\\nChunk ID: 2\\n{}",
+        "word ".repeat(200_000)
+    ));
+    for (name, config, message, times) in [
+        ("words", "{}", &words, 3),
+        ("words and edits", edits, &words, 3),
+        ("ids that a text tells of", edits, &told, 3),
+        ("lines", "{}", &lines, 11),
+        ("lines and edits", edits, &lines, 11),
+        ("a masked text", masks, &masked, 6),
+        ("lines and masks", masks, &lines, 11),
+    ] {
+        let worker = worker(config);
+        let body = format!(r#"{{"model":"m","messages":[{message}]}}"#).into_bytes();
+        let mut exchange = begin(&worker, exact(&post(&[])));
+        let mut left = Vec::new();
+        let more = highest(|| left = go_on(&worker, &mut exchange, 1, &body));
+        assert!(exchange.awaits_response(), "{name}: {left:?}");
+        // The host's copy of the body counts as well.
+        let all = more + body.len();
+        assert!(
+            all <= times * body.len() + (64 << 10),
+            "{name}: {all} of {}",
+            body.len()
+        );
+    }
+}
+
+#[test]
+fn a_request_that_is_refused_a_place_takes_no_more_than_the_manual_says() {
+    let huge = "v".repeat(50_000);
+    let worker = worker(r#"{"limits": {"max_capture_bytes": "1MiB"}}"#);
+    let refused = || {
+        let mut exchange = Exchange::new(Rc::clone(&worker));
+        let begin = Input::RequestHeaders {
+            headers: exact(&post(&[("content-encoding", "br"), ("x-pad", &huge)])),
+            end_of_stream: false,
+        };
+        exchange.handle(begin, &mut Vec::new());
+        assert!(exchange.awaits_response());
+        exchange
+    };
+    let mut exchanges = Vec::with_capacity(MANY as usize);
+    let before = live();
+    exchanges.extend((0..MANY).map(|_| refused()));
+    let each = usize::try_from(live() - before).unwrap() / MANY as usize;
+    assert!(each <= 600, "{each}");
 }
 
 /// A stream that makes its judge hold much, and what its request is.

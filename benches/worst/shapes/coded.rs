@@ -1,9 +1,11 @@
-//! Of chat completions, compressed.
+//! Of chat completions and of prompts, compressed.
 
 use std::io::Write;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use envoy_llm_cache::coding::{FREE_PROMPT_BYTES, MAX_PROMPT_RATIO};
 
 use super::{Answer, CHAT, SIZE, plain_stream, stream};
 
@@ -118,6 +120,62 @@ pub(super) fn coded() -> Vec<Answer> {
             })),
         ),
     ]
+}
+
+pub(crate) struct CodedPrompt {
+    pub(crate) name: &'static str,
+    pub(crate) coding: &'static str,
+    pub(crate) body: Vec<u8>,
+}
+
+pub(crate) fn coded_prompts() -> Vec<CodedPrompt> {
+    // Of plain prompts, the one that costs most.
+    let costly = |length: usize| "{\"A\":0},".repeat(length / 8);
+    let prompt = |costly: &str, padding: &str| {
+        format!(r#"{{"model":"m","x":[{costly}"{padding}"]}}"#).into_bytes()
+    };
+    let gzip = |plain: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(plain).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |plain: &[u8]| zstd::encode_all(plain, 19).unwrap();
+    // What hardly compresses lets pass what compresses without end.
+    let most = |coded: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let mut padding = String::new();
+        loop {
+            let plain = prompt(&costly(SIZE), &padding);
+            let body = coded(&plain);
+            if plain.len() <= body.len() * MAX_PROMPT_RATIO {
+                return body;
+            }
+            for number in 0..100 {
+                let number = (padding.len() as u64 + number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+                padding.push_str(&format!("{number:x}"));
+            }
+        }
+    };
+    let free = prompt(&costly(FREE_PROMPT_BYTES - 64), "");
+    let bomb = prompt(&costly(16 * SIZE - 64), "");
+    let [g, z] = ["gzip", "zstd"];
+    [
+        ("gzip: as much as is let pass", g, most(&gzip)),
+        (
+            "gzip: as much as is let pass of a short one",
+            g,
+            gzip(&free),
+        ),
+        ("gzip: a bomb", g, gzip(&bomb)),
+        ("zstd: as much as is let pass", z, most(&zstd)),
+        (
+            "zstd: as much as is let pass of a short one",
+            z,
+            zstd(&free),
+        ),
+        ("zstd: a bomb", z, zstd(&bomb)),
+    ]
+    .map(|(name, coding, body)| CodedPrompt { name, coding, body })
+    .into()
 }
 
 const GZIP_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];

@@ -104,3 +104,76 @@ pub(crate) fn prompts() -> Vec<(&'static str, Vec<u8>, Vec<Prompt>)> {
         ],
     )]
 }
+
+/// What Codex needs (docs/agents.md), and what makes an element leave a trace.
+pub(crate) const EDITS: &str = r#"{"key": {
+    "exclude": ["attribution", "call_ids", "/input/*/internal", "/input/*/content/*/internal"],
+    "mask": [
+        {"at": "/input/*/output", "line": "Chunk ID: *"},
+        {"at": "/input/*/output", "line": "Wall time: *"},
+        {"at": "/input/*/content/*/text", "part": "<current_date>*</current_date>"}
+    ]
+}}"#;
+
+/// Shapes of prompts to OpenAI's Responses, of which the key leaves out what [`EDITS`] says.
+pub(crate) fn edited_prompts() -> Vec<Prompt> {
+    let input = |open: &str, piece: &dyn Fn(usize) -> String, close: &str| {
+        let open = format!("{{\"model\":\"m\",\"input\":{open}");
+        of_pieces(&open, piece, &format!("{close}}}"))
+    };
+    let items = |piece: &dyn Fn(usize) -> String| input("[", piece, "0]");
+    let content = |piece: &dyn Fn(usize) -> String| input("[{\"content\":[", piece, "0]}]");
+    let call = |n: usize| format!("{{\"type\":\"function_call\",\"call_id\":\"call_{n:07}\"}},");
+    vec![
+        ("numbers", items(&|_| "0,".into())),
+        ("numbers of a message", content(&|_| "0,".into())),
+        ("empty texts", items(&|_| "\"\",".into())),
+        ("empty texts of a message", content(&|_| "\"\",".into())),
+        ("empty lists", items(&|_| "[],".into())),
+        ("empty objects", items(&|_| "{},".into())),
+        ("empty objects of a message", content(&|_| "{},".into())),
+        ("objects of a member", items(&|_| "{\"a\":0},".into())),
+        (
+            "short members",
+            input("{", &|n| format!("\"{n:x}\":0,"), "\"\":0}"),
+        ),
+        (
+            "members that are left out",
+            items(&|_| "{\"internal\":0},".into()),
+        ),
+        ("empty outputs", items(&|_| "{\"output\":\"\"},".into())),
+        (
+            "outputs of a masked line",
+            items(&|_| "{\"output\":\"Wall time: 0\"},".into()),
+        ),
+        (
+            "an output of masked lines",
+            input(
+                "[{\"output\":\"",
+                &|_| "Wall time: \\nChunk ID: \\n".into(),
+                "\"}]",
+            ),
+        ),
+        (
+            "an output of lines not masked",
+            input(
+                "[{\"output\":\"Wall time: \\nChunk ID: ",
+                &|_| "\\n".into(),
+                "\"}]",
+            ),
+        ),
+        (
+            "a text of masked parts",
+            input(
+                "[{\"content\":[{\"text\":\"",
+                &|_| "<current_date></current_date>".into(),
+                "\"}]}]",
+            ),
+        ),
+        ("calls", items(&|n| call(n % 4_000))),
+        (
+            "calls that a text tells of",
+            input("[", &|n| call(n % 4_000), "\"call_0003999\"]"),
+        ),
+    ]
+}

@@ -119,3 +119,39 @@ fn so_many_may_wait_and_no_more() {
     }
     assert!(!flights.have_room());
 }
+
+#[test]
+fn whoever_waits_no_more_leaves_its_place_to_another_however_that_came() {
+    let flights = Flights::new(7);
+    let sum = || {
+        let flights = flights.flights.borrow();
+        let waiting = flights.values().map(|flight| flight.waiting.len());
+        waiting.sum::<usize>()
+    };
+    let count = |expected: usize| {
+        assert_eq!((flights.waiting.get(), sum()), (expected, expected));
+        assert_eq!(flights.are_waited_for(), expected > 0);
+    };
+    for n in 1..=3 {
+        flights.lead(key(n), NOW, UNTIL);
+        for exchange in 0..4 {
+            flights.wait(&key(n), u32::from(n) * 10 + exchange, NOW, NOW + 100);
+        }
+    }
+    count(12);
+    flights.leave(&key(1), 10);
+    flights.leave(&key(1), 10);
+    flights.leave(&key(2), 10);
+    count(11);
+    assert_eq!(flights.end(&key(1)).len(), 3);
+    assert_eq!(flights.end(&key(1)).len(), 0);
+    count(8);
+    flights.wait(&key(2), 24, NOW, NOW + 600);
+    assert!(!flights.wait(&key(1), 11, NOW, NOW + 100), "it is over");
+    count(9);
+    assert_eq!(flights.due(NOW + 100).overdue.len(), 8);
+    count(1);
+    flights.land(&key(2));
+    flights.leave(&key(2), 24);
+    count(0);
+}

@@ -140,7 +140,8 @@ impl Search {
             Validity::Fresh { ttl } => Found::Fresh(usable, ttl),
             Validity::Expired { since } => {
                 // It may be held for as long as the upstream takes.
-                let hold = Hold::take(&worker.budget, usable.bytes());
+                let budget = worker.budget.of(self.request.tenant);
+                let hold = Hold::take(&budget, usable.bytes());
                 Found::Stale(Stale {
                     usable,
                     since,

@@ -243,13 +243,54 @@ fn a_compressed_request_that_cannot_be_read_is_a_bypass_that_says_why() {
 #[test]
 fn what_a_request_decodes_to_is_bounded_by_what_the_worker_may_hold() {
     let worker = worker(r#"{"limits":{"max_capture_bytes":"1MiB","max_request_bytes":"4MiB"}}"#);
-    let text = format!(
-        r#"{{"model":"m","messages":[],"x":"{}"}}"#,
-        "x".repeat(2 << 20)
-    );
+    // Compressed as little as prose is.
+    let numbers: String = (0_u32..300_000)
+        .map(|number| format!("{} ", number.wrapping_mul(0x9e37_79b9)))
+        .collect();
+    let text = format!(r#"{{"model":"m","messages":[],"x":"{numbers}"}}"#);
+    assert!(text.len() > 2 << 20);
     let host = coded(&worker, None, "gzip", &gzip(&text));
     let bypass = RequestResult::Bypass(Bypass::Coding(CodingFault::TooLarge));
     assert_eq!(host.request_result(), Some(bypass));
+}
+
+#[test]
+fn what_a_request_decodes_to_is_bounded_by_what_came() {
+    let worker = worker("{}");
+    let ask = |length: usize| {
+        let head = r#"{"model":"m","messages":[],"x":""#;
+        format!(r#"{head}{}"}}"#, "x".repeat(length - head.len() - 2))
+    };
+    let result = |coding: &str, body: &[u8]| coded(&worker, None, coding, body).request_result();
+    let miss = Some(RequestResult::Miss(Miss::Absent));
+    let laborious = RequestResult::Bypass(Bypass::Coding(CodingFault::Laborious));
+    let by = |coding: &str, text: &str| match coding {
+        "gzip" => gzip(text),
+        "deflate" => deflate(text),
+        _ => zstd(text),
+    };
+    for coding in ["gzip", "deflate", "zstd"] {
+        let coded = |text: &str| by(coding, text);
+        assert_eq!(result(coding, &coded(&ask(64 << 10))), miss, "{coding}");
+        for length in [(64 << 10) + 1, 1 << 20, 16 << 20] {
+            let body = coded(&ask(length));
+            assert_eq!(result(coding, &body), Some(laborious), "{coding}, {length}");
+        }
+        // The same file read ten times, among others.
+        let file: String = (0_u32..900)
+            .map(|n| format!("{:x}\\n", n.wrapping_mul(0x9e37_79b9)))
+            .collect();
+        let text = format!(r#"{{"model":"m","messages":[],"x":"{}"}}"#, file.repeat(10));
+        let body = coded(&text);
+        assert!(
+            text.len() > (64 << 10) && text.len() < 32 * body.len(),
+            "{coding}: {} of {}",
+            text.len(),
+            body.len()
+        );
+        assert_eq!(result(coding, &body), miss, "{coding}");
+        assert_eq!(worker.budget.left(), 64 << 20, "{coding}");
+    }
 }
 
 /// What the upstream is offered instead of what the client sent, if anything.

@@ -301,3 +301,58 @@ fn hostile_texts_and_ids_take_about_linear_time() {
         edited(&body, &edits);
     }
 }
+
+#[test]
+fn edits_reach_the_same_places_by_wildcards_by_index_and_by_both() {
+    let mask = |at: &str| Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Mask(Mask::parse(Scope::Part, "t=*").unwrap()),
+    };
+    let remove = |at: &str| Edit {
+        at: Pointer::parse(at).unwrap(),
+        change: Change::Remove,
+    };
+    let body = r#"{"a":[0,"t=1",{"b":2,"c":"t=3"},["t=4"], [] ,"t=5"]}"#;
+    for (edits, canonical) in [
+        (
+            vec![mask("/a/*")],
+            "{\"a\":[0,\"t=\0\",{\"b\":2,\"c\":\"t=3\"},[\"t=4\"],[],\"t=\0\"]}",
+        ),
+        (
+            vec![mask("/a/1"), remove("/a/0")],
+            "{\"a\":[\0,\"t=\0\",{\"b\":2,\"c\":\"t=3\"},[\"t=4\"],[],\"t=5\"]}",
+        ),
+        (
+            vec![remove("/a/*/b"), mask("/a/3/0"), mask("/a/5")],
+            "{\"a\":[0,\"t=1\",{\"c\":\"t=3\"},[\"t=\0\"],[],\"t=\0\"]}",
+        ),
+        (
+            vec![remove("/a/2/*"), mask("/*/*/*")],
+            "{\"a\":[0,\"t=1\",{},[\"t=\0\"],[],\"t=5\"]}",
+        ),
+        (vec![remove("/a/*")], "{\"a\":[\0,\0,\0,\0,\0,\0]}"),
+    ] {
+        assert_eq!(edited(body, &edits), canonical);
+    }
+}
+
+#[test]
+fn a_mask_leaves_the_lines_between_as_they_are() {
+    for scope in [Scope::Line, Scope::Part] {
+        let mask = Mask::parse(scope, "at *").unwrap();
+        for (text, masked) in [
+            ("at 1", Some("at \0")),
+            ("\nat 1\n", Some("\nat \0\n")),
+            (
+                "x\r\n\r\nat 1\r\r\ny\nat 2\n\nz",
+                Some("x\r\n\r\nat \0\r\r\ny\nat \0\n\nz"),
+            ),
+            ("at\n at", None),
+            ("", None),
+        ] {
+            assert_eq!(mask.apply(text).as_deref(), masked, "{text:?}");
+        }
+    }
+    let line = Mask::parse(Scope::Line, "at *").unwrap();
+    assert_eq!(line.apply("no at 1\nat 2").unwrap(), "no at 1\nat \0");
+}

@@ -31,7 +31,10 @@ fn a_version_of_a_model_is_the_same_model() {
         ("mistral-large", "mistral-large-latest"),
         ("llama3", "llama3:latest"),
         ("llama3:latest", "llama3"),
-        ("llama3", "llama3:8b"),
+        (
+            "amazon.titan-text-express-v1",
+            "amazon.titan-text-express-v1:0",
+        ),
         ("@cf/meta/llama-3.1-8b-instruct", "llama-3.1-8b-instruct"),
     ] {
         assert!(is_same(asked, answered), "{asked} {answered}");
@@ -49,6 +52,11 @@ fn another_model_is_not_a_version() {
         ("gpt-4", "gpt-4-32k"),
         ("gpt-4", "gpt-4-"),
         ("gpt-4", "gpt-4:"),
+        ("llama3", "llama3:8b"),
+        ("llama3", "llama3:70b"),
+        ("llama3:latest", "llama3:70b"),
+        ("llama3", "llama3:70"),
+        ("openai/gpt-4o", "openai/gpt-4o:free"),
         ("gpt-4o-2024-08-06", "gpt-4o-2024-05-13"),
         ("gpt-4o-2024-08-06", "gpt-4o"),
         ("claude-sonnet-4", "claude-sonnet-4-5"),
@@ -133,7 +141,7 @@ fn an_answer_names_its_model_wherever_its_api_does() {
         (r#"{"message":{},"response":{"model":"n"}}"#, true),
         (r#"{"message":"text","model":"n"}"#, true),
         (r#"{"model":"m","model":"n"}"#, true),
-        (r#"{"model":"m","message":{"model":"n"}}"#, false),
+        (r#"{"model":"m","message":{"model":"n"}}"#, true),
         (r#"{"model":""}"#, false),
         (r#"{"model":null,"message":"n","response":["n"]}"#, false),
         (r#"{"choices":[{"model":"n"}]}"#, false),
@@ -177,5 +185,25 @@ fn every_document_of_a_stream_is_looked_at() {
             b"{\"model\":\"m\"} and more than that",
             cut
         ));
+    }
+}
+
+#[test]
+fn an_answer_that_names_the_model_and_another_is_of_another() {
+    for (answer, is_other) in [
+        (r#"{"model":"m","modelVersion":"m-2024-08-06"}"#, false),
+        (r#"{"model":"m","modelVersion":"n"}"#, true),
+        (r#"{"model":"m","message":{"model":"n"}}"#, true),
+        (r#"{"model":"m","response":{"model":"n"}}"#, true),
+        (r#"{"model":"","response":{"modelVersion":"n"}}"#, true),
+        (
+            r#"{"message":{"model":"m"},"response":{"model":"n"}}"#,
+            true,
+        ),
+        (r#"{"message":{"model":"m"},"response":"n"}"#, false),
+        (r#"{"message":{"model":7},"response":{"model":"m"}}"#, false),
+    ] {
+        let is = is_of_another("m", answer.as_bytes(), Framing::Json);
+        assert_eq!(is, is_other, "{answer}");
     }
 }
