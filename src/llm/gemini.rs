@@ -447,6 +447,11 @@ impl EventJudge for Stream {
         self.document(event.data, listener)
     }
 
+    /// Google's client takes any other line for a piece of an error, which is no JSON then.
+    fn needs_plain_data(&self) -> bool {
+        true
+    }
+
     fn held_bytes(&self) -> usize {
         self.candidate_bytes()
     }
