@@ -138,6 +138,26 @@ fn a_line_that_is_not_plain_data_is_refused_because_google_s_client_raises_on_it
     );
 }
 
+#[test]
+fn arguments_are_an_object_or_none() {
+    let called = |call: &str| {
+        let parts =
+            format!(r#""content":{{"parts":[{{"functionCall":{call}}}]}},"finishReason":"STOP""#);
+        verdict(1, &[&candidate(&parts)])
+    };
+    for call in [
+        r#"{"name":"f","args":{"a":1}}"#,
+        r#"{"name":"f","args":null}"#,
+        r#"{"name":"f"}"#,
+    ] {
+        assert_eq!(called(call), Ok(WHOLE), "{call}");
+    }
+    for args in ["\"{}\"", "\"\"", "[]", "1", "true"] {
+        let call = format!(r#"{{"name":"f","args":{args}}}"#);
+        assert_eq!(called(&call), Err(Fault::Malformed), "{call}");
+    }
+}
+
 fn candidate(members: &str) -> String {
     format!(r#"{{"candidates":[{{{members}}}]}}"#)
 }
