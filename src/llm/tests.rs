@@ -402,6 +402,10 @@ fn text_arguments_and_finishes_of_other_types_are_malformed_in_every_api() {
             4,
             r#"{"type":"message_delta","delta":{"stop_reason":V},"usage":{}}"#,
         ),
+        (
+            4,
+            r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":V}"#,
+        ),
         (5, r#"{"candidates":[{"content":{"parts":[{"text":V}]}}]}"#),
         (
             5,
