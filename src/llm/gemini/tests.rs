@@ -139,6 +139,18 @@ fn a_line_that_is_not_plain_data_is_refused_because_google_s_client_raises_on_it
 }
 
 #[test]
+fn content_is_an_object() {
+    let finished = |content: &str| {
+        let last = candidate(&format!(r#""content":{content},"finishReason":"STOP""#));
+        verdict(1, &[HEL, &last])
+    };
+    assert_eq!(finished("{}"), Ok(WHOLE));
+    for content in ["[]", "\"a\""] {
+        assert_eq!(finished(content), Err(Fault::Malformed), "{content}");
+    }
+}
+
+#[test]
 fn arguments_are_an_object_or_none() {
     let called = |call: &str| {
         let parts =
