@@ -552,6 +552,21 @@ fn a_text_of_which_nobody_knows_how_it_adds_up_is_never_carried_over() {
 }
 
 #[test]
+fn a_document_without_a_finish_makes_no_stream_that_never_finishes() {
+    let mut whole = saying(json!({"role": "assistant", "content": "a"}));
+    whole["choices"][0]["finish_reason"] = Value::Null;
+    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    whole["choices"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("finish_reason");
+    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    // Snowflake's documents and streams alike.
+    whole["choices"][0]["finish_reason"] = json!("");
+    assert!(split(&whole, b"").is_ok());
+}
+
+#[test]
 fn a_member_that_nobody_knows_is_in_one_chunk_of_a_stream() {
     let mut whole = saying(
         json!({"role": "assistant", "content": "a", "new": "x", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": 1}}]}),
