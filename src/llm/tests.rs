@@ -645,6 +645,29 @@ fn names_that_a_server_may_take_for_those_that_are_looked_for_are_unclear() {
 }
 
 #[test]
+fn a_word_in_an_unreadable_body_that_may_ask_for_more_is_unclear() {
+    let read = |api: &str, word: &str| {
+        let body = format!("{{\"a\":\"{word}\",}}");
+        let api = Api::from_name(api).unwrap();
+        api.read(b"/", body.as_bytes(), None).map(|_| ())
+    };
+    for word in [
+        "perplexity/Sonar-pro",
+        "gpt-4o:online",
+        "groq/compound",
+        "data_sources",
+        "dataSources",
+        "deferred",
+    ] {
+        for api in ["openai_chat", "openai_completions", "openai_responses"] {
+            assert_eq!(read(api, word), Err(Unfit::UnclearBody), "{api} {word}");
+        }
+    }
+    assert_eq!(read("openai_responses", "prompt"), Err(Unfit::UnclearBody));
+    assert_eq!(read("openai_completions", "prompt"), Ok(()));
+}
+
+#[test]
 fn a_body_in_another_encoding_does_not_hide_what_it_asks_for() {
     let encode = |text: &str, unit: usize, big: bool| -> Vec<u8> {
         let bytes = |number: u32| {

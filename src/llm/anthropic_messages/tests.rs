@@ -183,6 +183,8 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"google_search":{}}]}"#,
         r#"{"tools":"nonsense"}"#,
         r#"{"mcp_servers":[{"type":"url"}]}"#,
+        r#"{"plugins":[{"id":"web"}]}"#,
+        r#"{"model":"anthropic/claude:online"}"#,
     ] {
         assert!(ask(server).unwrap().server_tools, "{server}");
     }

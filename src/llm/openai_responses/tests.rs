@@ -457,6 +457,7 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"type":"computer_use_preview"}]}"#,
         r#"{"prompt":{"id":"pmpt_1"}}"#,
         r#"{"plugins":[{"id":"web"}]}"#,
+        r#"{"model":"openai/gpt-4o:online"}"#,
         r#"{"tools":"nonsense"}"#,
     ] {
         assert!(ask(server).unwrap().server_tools, "{server}");
