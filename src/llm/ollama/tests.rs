@@ -317,11 +317,12 @@ fn every_document_is_the_same_after_splitting_and_joining() {
 fn what_has_no_known_place_is_not_guessed() {
     let with = |line: &str, new: &str| line.replace("\"content\"", &format!("{new},\"content\""));
     // What comes once, or with every line.
-    for lines in [
-        [with(HI, "\"new\":\"a\""), STOP.to_owned()],
-        [with(HI, "\"new\":\"a\""), with(STOP, "\"new\":\"a\"")],
-    ] {
-        let whole = joined(&[&lines[0], &lines[1]]).unwrap();
+    for lines in [[HI, YOU, STOP].map(|line| with(line, "\"new\":\"a\"")), {
+        let first = with(HI, "\"new\":\"a\"");
+        [first, YOU.to_owned(), STOP.to_owned()]
+    }] {
+        let lines = lines.each_ref().map(String::as_str);
+        let whole = joined(&lines).unwrap();
         assert_eq!(whole["message"]["new"], "a");
         assert_eq!(split_and_joined(&whole), Ok(whole));
     }
