@@ -339,8 +339,8 @@ fn an_event_is_named_as_its_data_says_because_clients_go_by_the_name() {
         events[at] = format!("{name}{data}");
         judge_chunks([events.concat().as_bytes()]).0
     };
-    for at in 0..WITH_TOOL.len() {
-        let is_ping = WITH_TOOL[at] == PING;
+    for (at, event) in WITH_TOOL.iter().enumerate() {
+        let is_ping = *event == PING;
         for name in ["", "event:\n", "event: ping\n", "event: foo\n"] {
             let expected = match is_ping && !name.contains("foo") {
                 true => Ok(WHOLE),
