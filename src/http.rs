@@ -219,6 +219,14 @@ pub fn media_type(content_type: &[u8]) -> String {
     }
 }
 
+/// Whether a content type tells no more than that something may be text: it is absent, no media type,
+/// or `text/plain`.
+pub fn is_any_text(content_type: &[u8]) -> bool {
+    let mut parts = content_type.split(|byte| *byte == b';');
+    let essence = parts.next().unwrap_or_default().trim_ascii();
+    essence.is_empty() || !essence.is_ascii() || essence.eq_ignore_ascii_case(b"text/plain")
+}
+
 /// Whether a media type's essence says JSON: `application/json` or any `+json` (RFC 6839).
 pub fn is_json(essence: &str) -> bool {
     essence == "application/json" || essence == "text/json" || essence.ends_with("+json")
@@ -520,6 +528,10 @@ mod tests {
             "text/event-stream"
         );
         assert_eq!(media_type(b"\xff"), "");
+        for any_text in [&b""[..], b" ; q=1", b"\xff", b"Text/Plain;charset=utf-8"] {
+            assert!(is_any_text(any_text), "{any_text:?}");
+        }
+        assert!(!is_any_text(b"text/event-stream"));
         assert!(is_json("application/vnd.api+json"));
         assert!(!is_json("application/jsonp"));
     }

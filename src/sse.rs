@@ -6,7 +6,8 @@
 //! - Events are bytes. The standard replaces invalid UTF-8 by U+FFFD; here it
 //!   is delivered as it came and counted ([`Parser::invalid_utf8_lines`]).
 //! - What the standard ignores or throws away without a word (unknown fields,
-//!   an event cut off by the end of the stream) is counted or handed over.
+//!   an event cut off by the end of the stream) is counted or handed over, and so
+//!   is what many clients do not know how to ignore (a byte order mark, comments).
 //!
 //! `id` and `retry` are recognised and have no effect: a cache never reconnects.
 
@@ -47,6 +48,7 @@ pub struct Parser {
     /// How many bytes of [`BOM`] the stream has begun with; all of them once
     /// the question is settled, either way.
     bom_matched: usize,
+    has_bom: bool,
     /// The last byte fed was a CR. It ended its line at once (waiting for the
     /// next chunk would delay the event), so an LF that follows belongs to it.
     after_cr: bool,
@@ -64,6 +66,7 @@ pub struct Parser {
     /// The last `id` was not empty. It holds for all events that follow.
     has_id: bool,
     stray_lines: u64,
+    other_lines: u64,
     invalid_utf8_lines: u64,
 }
 
@@ -75,6 +78,8 @@ pub struct Ending {
     pub pending: Option<Pending>,
     /// [`Parser::stray_lines`], the unfinished last line included.
     pub stray_lines: u64,
+    /// [`Parser::other_lines`], the unfinished last line included.
+    pub other_lines: u64,
     /// [`Parser::invalid_utf8_lines`], the unfinished last line included.
     pub invalid_utf8_lines: u64,
 }
@@ -174,6 +179,17 @@ impl Parser {
         self.stray_lines
     }
 
+    /// How many lines so far were neither blank nor began with `data: `, the space included:
+    /// comments, other fields, and data in another spelling.
+    pub fn other_lines(&self) -> u64 {
+        self.other_lines
+    }
+
+    /// Whether the stream began with a byte order mark.
+    pub fn has_bom(&self) -> bool {
+        self.has_bom
+    }
+
     /// How many lines so far, comments included, were not valid UTF-8.
     pub fn invalid_utf8_lines(&self) -> u64 {
         self.invalid_utf8_lines
@@ -194,6 +210,7 @@ impl Parser {
                 data,
             }),
             stray_lines: self.stray_lines,
+            other_lines: self.other_lines,
             invalid_utf8_lines: self.invalid_utf8_lines,
         }
     }
@@ -206,6 +223,7 @@ impl Parser {
                 None => break,
                 Some((byte, rest)) if byte == expected => {
                     self.bom_matched = self.bom_matched.saturating_add(1);
+                    self.has_bom = self.bom_matched == BOM.len();
                     chunk = rest;
                 }
                 Some(_) => self.give_up_bom(),
@@ -242,6 +260,8 @@ impl Parser {
         if line.is_empty() {
             return Line::Blank;
         }
+        let is_data = line.starts_with(b"data: ");
+        self.other_lines = self.other_lines.saturating_add(u64::from(!is_data));
         let colon = memchr(b':', line).unwrap_or(line.len());
         let (name, value) = line.split_at_checked(colon).unwrap_or((line, b""));
         if name.is_empty() {

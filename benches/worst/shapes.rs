@@ -60,22 +60,24 @@ pub(crate) fn answers() -> Vec<(Answer, Vec<Answer>)> {
             ],
         ),
         (
-            stream("Responses' stream", "/v1/responses", of_pieces("", |_| "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"some words\"}\n\n".into(), "")),
+            stream("Responses' stream", "/v1/responses", of_pieces(
+                &(CREATED.to_owned() + "data: {\"type\":\"response.output_item.added\",\"output_index\":0,\"item\":{\"type\":\"message\",\"content\":[{}]}}\n\n"),
+                |_| "data: {\"type\":\"response.output_text.delta\",\"output_index\":0,\"delta\":\"some words\"}\n\n".into(), "")),
             vec![
                 stream("Responses: 1,024 open items in turn", "/v1/responses", of_pieces(
-                    &(0..1_024).map(|n| format!("data:{{\"type\":\"response.output_item.added\",\"output_index\":{n},\"item\":{{\"type\":\"function_call\"}}}}\n\n")).collect::<String>(),
-                    |n| format!("data:{{\"type\":\"response.function_call_arguments.delta\",\"output_index\":{},\"delta\":\"\"}}\n\n", 1_023 - n % 4), "")),
-                stream("Responses: empty events", "/v1/responses", of_pieces("", |_| "data:{\"type\":\"x\"}\n\n".into(), "")),
+                    &(CREATED.to_owned() + &(0..1_024).map(|n| format!("data:{{\"type\":\"response.output_item.added\",\"output_index\":{n},\"item\":{{\"type\":\"function_call\"}}}}\n\n")).collect::<String>()),
+                    |n| format!("data:{{\"type\":\"response.function_call_arguments.delta\",\"output_index\":{},\"delta\":\"\"}}\n\n", n % 4), "")),
+                stream("Responses: empty events", "/v1/responses", of_pieces(CREATED, |_| "data:{\"type\":\"x\"}\n\n".into(), "")),
             ],
         ),
         (
             stream("Gemini's stream", "/v1beta/models/m:streamGenerateContent", of_pieces("", |_| "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"some words\"}],\"role\":\"model\"},\"index\":0}]}\n\n".into(), "")),
             vec![stream("Gemini: 128 candidates in turn", "/v1beta/models/m:streamGenerateContent", of_pieces("", |n| {
                 let candidates = (0..1_000).map(|m| format!("{{\"index\":{}}}", (m * 127 + n) % 128)).collect::<Vec<_>>();
-                format!("data:{{\"candidates\":[{}]}}\n\n", candidates.join(","))
+                format!("data: {{\"candidates\":[{}]}}\n\n", candidates.join(","))
             }, "")),
             stream("Gemini: empty parts", "/v1beta/models/m:streamGenerateContent", of_pieces("", |_| {
-                format!("data:{{\"candidates\":[{{\"content\":{{\"parts\":[{}]}}}}]}}\n\n", vec!["{}"; 4_000].join(","))
+                format!("data: {{\"candidates\":[{{\"content\":{{\"parts\":[{}]}}}}]}}\n\n", vec!["{}"; 4_000].join(","))
             }, ""))],
         ),
         (
@@ -155,10 +157,16 @@ fn plain_stream() -> Vec<u8> {
     )
 }
 
+const CREATED: &str = "data: {\"type\":\"response.created\",\"response\":{}}\n\n";
+
 fn anthropic(delta: &str) -> Vec<u8> {
     of_pieces(
-        "data: {\"type\":\"message_start\",\"message\":{\"content\":[]}}\n\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
-        |_| format!("data: {{\"type\":\"content_block_delta\",\"index\":0,{delta}}}\n\n"),
+        "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"content\":[],\"usage\":{}}}\n\nevent: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n",
+        |_| {
+            format!(
+                "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":0,{delta}}}\n\n"
+            )
+        },
         "",
     )
 }

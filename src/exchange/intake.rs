@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::cache::{Draft, Entry, STORED_HEADERS, Seal, encode};
 use crate::coding;
 use crate::config::StoreIf;
-use crate::http::Headers;
+use crate::http::{self, Headers};
 use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
 
 use super::budget::{Held, Hold, NoRoom};
@@ -89,7 +89,11 @@ impl Intake {
         if let Some(length) = content_length {
             capture.expect(usize::try_from(length).map_err(|_| NotStored::ResponseTooLarge)?)?;
         }
+        let is_untyped = http::is_any_text(content_type);
         let stored = |name| {
+            if is_untyped && name == "content-type" {
+                return None;
+            }
             let value = if cors::is_for_browsers(name) {
                 request.origin.stored(name, headers)
             } else {
@@ -98,8 +102,9 @@ impl Intake {
             value.map(|value| (name, value))
         };
         let mut headers: Headers = STORED_HEADERS.into_iter().filter_map(stored).collect();
-        // Otherwise the host calls what it replies with plain text.
-        if content_type.is_empty() {
+        // Without a type the host calls what it replies with plain text, and Cohere's client takes
+        // no stream that is called so. Whose answer this is did without one.
+        if is_untyped {
             headers.push("content-type", framing.content_type());
         }
         let bytes = headers.held_bytes();

@@ -1051,17 +1051,19 @@ fn a_configuration_may_know_more_words_for_a_finish() {
 }
 
 #[test]
-fn a_stream_without_a_content_type_is_stored_and_gets_one() {
+fn a_stream_whose_content_type_does_not_say_so_is_stored_and_gets_one_that_does() {
     let worker = worker("{}");
     let untyped = vec![(":status", "200".to_owned())];
-    for (headers, expected) in [
-        (untyped, "text/event-stream; charset=utf-8"),
-        (ok("text/plain", &[]), "text/plain"),
+    for headers in [
+        untyped,
+        ok("text/plain", &[]),
+        ok("Text/Plain; charset=utf-8", &[]),
     ] {
         let first = miss(&worker, &post(&[]), ASK_STREAM, &headers, STREAM);
         assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
         let second = again(&worker, first, &post(&[]), ASK_STREAM, 0);
-        assert_eq!(second.header("content-type").unwrap(), expected);
+        let content_type = second.header("content-type").unwrap();
+        assert_eq!(content_type, "text/event-stream; charset=utf-8");
     }
 }
 

@@ -15,6 +15,7 @@ use super::anew::{Attribution, CallId};
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
+use super::openai_chat;
 use super::paths::{last_segment, split_query};
 use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
@@ -198,6 +199,7 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
         choices: 1,
         temperature: number_member(body, "temperature"),
         server_tools: asks_for(body, "mcp_servers")
+            || openai_chat::searches(body)
             || body.member("tools").is_some_and(has_server_tools),
     })
 }

@@ -2,9 +2,10 @@
 //!
 //! What comes in pieces must be known by name, because only then it is known how the pieces add up.
 //! Anything else comes once, or again and again with the same value, and is carried over as it is.
-//! A text, or a list, that comes several times with one value might still be pieces of one that
-//! happen to be equal ("ha", "ha"): it is taken for one value only where every piece of the answer
-//! that says something has it, as a name or a model has.
+//! A text, a list, or an object that holds one, that comes several times with one value might still
+//! be pieces of one that happen to be equal ("ha", "ha"): it is taken for one value only where every
+//! piece of the answer that says something has it, of which there are several, as a name or a model
+//! has.
 
 use serde_json::{Map, Value};
 
@@ -74,9 +75,9 @@ impl Carried {
     /// If one may have come in pieces.
     pub(super) fn finish(self, whole: &mut Map<String, Value>) -> Result<(), Lossy> {
         for member in self.members {
-            let may_be_pieces = member.value.is_string() || member.value.is_array();
-            let is_everywhere = self.pieces > 0 && member.beside == self.pieces;
-            if may_be_pieces && member.times > 1 && !is_everywhere {
+            // Of a single piece that says something nobody knows.
+            let is_everywhere = self.pieces > 1 && member.beside == self.pieces;
+            if may_be_pieces(&member.value) && member.times > 1 && !is_everywhere {
                 return Err(Lossy::UnknownMember);
             }
             if whole.contains_key(&member.name) {
@@ -85,6 +86,15 @@ impl Carried {
             set(whole, &member.name, member.value);
         }
         Ok(())
+    }
+}
+
+/// Whether it is, or holds, something that can be cut: not a number, nor a word like true.
+fn may_be_pieces(value: &Value) -> bool {
+    match value {
+        Value::String(_) | Value::Array(_) => true,
+        Value::Object(object) => object.values().any(may_be_pieces),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
     }
 }
 
@@ -127,9 +137,16 @@ mod tests {
             ),
             (
                 vec![
-                    json!({"x": {"a": "b"}}),
+                    json!({"x": {"a": true}}),
                     json!({"says": 1}),
-                    json!({"x": {"a": "b"}}),
+                    json!({"x": {"a": true}}),
+                ],
+                json!({"x": {"a": true}}),
+            ),
+            (
+                vec![
+                    json!({"says": 1, "x": {"a": "b"}}),
+                    json!({"says": 1, "x": {"a": "b"}}),
                 ],
                 json!({"x": {"a": "b"}}),
             ),
@@ -158,6 +175,13 @@ mod tests {
                 json!({"says": 1}),
             ],
             vec![json!({"x": [1]}), json!({"says": 1}), json!({"x": [1]})],
+            vec![json!({"says": 1, "x": "ha"}), json!({"x": "ha"})],
+            vec![json!({"x": {"text": "ha"}}), json!({"x": {"text": "ha"}})],
+            vec![
+                json!({"x": {"y": {"z": [1]}}}),
+                json!({"says": 1}),
+                json!({"x": {"y": {"z": [1]}}}),
+            ],
         ] {
             assert_eq!(whole(&pieces), Err(Lossy::UnknownMember), "{pieces:?}");
         }

@@ -15,7 +15,7 @@ pub(super) const DONE: &[u8] = b"[DONE]";
 ///
 /// # Errors
 /// What `take` says, or [`Lossy::Malformed`] where an event holds anything else, comes after the
-/// end marker, or is not finished.
+/// end marker and is not the usage alone, or is not finished.
 pub(super) fn objects(
     stream: &[u8],
     take: &mut dyn FnMut(Map<String, Value>) -> Result<(), Lossy>,
@@ -28,10 +28,11 @@ pub(super) fn objects(
         if result.is_err() || event.data.trim_ascii().is_empty() {
         } else if event.data == DONE {
             done = true;
-        } else if done {
-            result = Err(Lossy::Malformed);
         } else {
-            result = object(event.data).and_then(&mut *take);
+            result = object(event.data).and_then(|object| match done && !is_usage(&object) {
+                true => Err(Lossy::Malformed),
+                false => take(object),
+            });
         }
     });
     result?;
@@ -41,6 +42,15 @@ pub(super) fn objects(
         return Err(Lossy::Malformed);
     }
     Ok(())
+}
+
+/// Whether a chunk of a completion reports usage and says nothing: judges take it behind the marker.
+fn is_usage(chunk: &Map<String, Value>) -> bool {
+    let says_nothing = match chunk.get("choices") {
+        None | Some(Value::Null) => true,
+        Some(choices) => choices.as_array().is_some_and(Vec::is_empty),
+    };
+    says_nothing && chunk.get("usage").is_some_and(Value::is_object)
 }
 
 /// The object that a JSON text is.
@@ -193,6 +203,8 @@ mod tests {
             count("data: {}\n\n: c\n\ndata: {\ndata: }\n\ndata: [DONE]\n\n"),
             Ok(2)
         );
+        let usage = "data: [DONE]\n\ndata: {\"choices\":[],\"usage\":{}}\n\n";
+        assert_eq!(count(usage), Ok(1));
         for malformed in [
             "data: 1\n\n",
             "data: {\n\n",
@@ -200,6 +212,7 @@ mod tests {
             "data: {}\n",
             "oops: {}\n\n",
             "data: [DONE]\n\ndata: {}\n\n",
+            "data: [DONE]\n\ndata: {\"choices\":[{}],\"usage\":{}}\n\n",
         ] {
             assert_eq!(count(malformed), Err(Lossy::Malformed), "{malformed}");
         }

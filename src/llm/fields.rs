@@ -136,6 +136,22 @@ impl<'a> Read<'a> for Arguments<'a> {
     }
 }
 
+/// The arguments of a call where an API has them as an object, or none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct ArgumentsObject {
+    pub(super) is_there: bool,
+}
+
+impl<'a> Read<'a> for ArgumentsObject {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        self.is_there = json.peek() == Some(b'{');
+        match self.is_there || json.peek() == Some(b'n') {
+            true => json.skip(),
+            false => Err(Malformed),
+        }
+    }
+}
+
 impl Default for Content<'_> {
     fn default() -> Self {
         Self::Other(Said(false))

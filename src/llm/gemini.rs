@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 use super::anew::{Attribution, CallId};
 use super::documents;
-use super::fields::{self, Arguments, Said, Text, read_members};
+use super::fields::{self, ArgumentsObject, Said, Text, read_members};
 use super::finish::Reason;
 use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
@@ -237,7 +237,7 @@ read_members!(Part<'a>:
 #[derive(Default)]
 struct FunctionCall<'a> {
     name: Text<'a>,
-    args: Arguments<'a>,
+    args: ArgumentsObject,
     will_continue: Said,
 }
 
@@ -445,6 +445,11 @@ impl EventJudge for Stream {
             return Err(Fault::Error);
         }
         self.document(event.data, listener)
+    }
+
+    /// Google's client takes any other line for a piece of an error, which is no JSON then.
+    fn needs_plain_data(&self) -> bool {
+        true
     }
 
     fn held_bytes(&self) -> usize {

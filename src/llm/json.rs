@@ -72,7 +72,8 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
                 || object.object == Word::Error
                 || object.r#type == Word::Error
                 || object.code.0
-                || object.status.0;
+                || object.status.0
+                || object.success.is_false;
             if is_error || is_message_alone(json)? {
                 return Err(Fault::Error);
             }
@@ -106,11 +107,13 @@ struct Object {
     r#type: Word,
     code: ErrorCode,
     status: ErrorCode,
+    success: Success,
 }
 
-read_members!(Object: error, errors, object, r#type as "type", code, status);
+read_members!(Object: error, errors, object, r#type as "type", code, status, success);
 
-/// Whether a number is an HTTP status that says error. Any value: what it is is the API's affair.
+/// Whether a number is an HTTP status that says error, or a word does. Any value: what it is is the
+/// API's affair.
 #[derive(Default)]
 struct ErrorCode(bool);
 
@@ -118,12 +121,31 @@ impl<'a> Read<'a> for ErrorCode {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         self.0 = match json.peek() {
             Some(b'0'..=b'9') => matches!(json.number()?.parse(), Ok(400_u16..=599)),
+            Some(b'"') => {
+                let word = json.string()?;
+                ["error", "failed", "failure"]
+                    .iter()
+                    .any(|error| word.eq_ignore_ascii_case(error))
+            }
             _ => {
                 json.skip()?;
                 false
             }
         };
         Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Success {
+    is_false: bool,
+}
+
+/// Any value, as above.
+impl<'a> Read<'a> for Success {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        self.is_false = json.peek() == Some(b'f');
+        json.skip()
     }
 }
 

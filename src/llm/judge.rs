@@ -25,7 +25,7 @@ pub enum Fault {
     Error,
     /// Not what the API sends: unparsable JSON, wrong types, invalid UTF-8, a wrong checksum.
     Malformed,
-    /// Lines in an event stream that belong to no event.
+    /// Lines in an event stream that belong to no event, or that the API's clients do not skip.
     StrayLines,
     /// An event without data, of which clients make one that is no JSON.
     NoData,
@@ -135,6 +135,12 @@ pub(super) trait EventJudge {
         }
     }
 
+    /// Whether the API's clients know nothing of event streams but lines that begin with `data: `,
+    /// and fail on any other.
+    fn needs_plain_data(&self) -> bool {
+        false
+    }
+
     /// See [`Judge::held_bytes`].
     fn held_bytes(&self) -> usize;
 
@@ -164,18 +170,30 @@ impl Events {
 impl Judge for Events {
     fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
         let judge = &mut self.judge;
+        let needs_plain_data = judge.needs_plain_data();
         let mut verdict = Ok(());
         self.parser.feed_blocks(chunk, |block| {
             if verdict.is_ok() {
                 verdict = match block {
-                    sse::Block::Event(event) if is_keep_alive(&event) => Ok(()),
+                    sse::Block::Event(event) if !needs_plain_data && is_keep_alive(&event) => {
+                        Ok(())
+                    }
                     sse::Block::Event(event) => judge.event(&event, listener),
                     sse::Block::NoData(name) => judge.no_data(name),
                 };
             }
         });
         verdict?;
-        only_events(self.parser.stray_lines(), self.parser.invalid_utf8_lines())
+        // The standard strips it. OpenAI's client loses the first event instead, Anthropic's and
+        // Google's raise.
+        if self.parser.has_bom() {
+            return Err(Fault::Malformed);
+        }
+        let stray_lines = match needs_plain_data {
+            true => self.parser.other_lines(),
+            false => self.parser.stray_lines(),
+        };
+        only_events(stray_lines, self.parser.invalid_utf8_lines())
     }
 
     fn is_over(&self) -> bool {
@@ -189,7 +207,11 @@ impl Judge for Events {
 
     fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
         let ending = self.parser.finish();
-        only_events(ending.stray_lines, ending.invalid_utf8_lines)?;
+        let stray_lines = match self.judge.needs_plain_data() {
+            true => ending.other_lines,
+            false => ending.stray_lines,
+        };
+        only_events(stray_lines, ending.invalid_utf8_lines)?;
         match ending.pending {
             None => {}
             // Its text alone proves that nothing is missing. Clients lose no more than a marker

@@ -107,6 +107,12 @@ trait Protocol: Sync {
         &LOOKED_FOR
     }
 
+    /// Words in a body that is not plain JSON, in small letters, that may ask for more than an
+    /// answer, besides those that do so in any API.
+    fn words_for_more(&self) -> &'static [&'static [u8]] {
+        &[]
+    }
+
     /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
     /// not plain JSON.
     ///
@@ -219,7 +225,7 @@ impl Api {
         canonical: Option<&Canonical>,
     ) -> Result<Ask, Unfit> {
         let is_unclear = match canonical {
-            None => may_ask_for_more(body),
+            None => may_ask_for_more(body, self.0.words_for_more()),
             Some(canonical) => has_misspelled_names(canonical, self.0.looked_for()),
         };
         if is_unclear {
@@ -584,8 +590,8 @@ fn can_be_taken_apart(answer: &[u8]) -> Result<(), Lossy> {
 /// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
 /// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
 /// escape that could spell one. Servers read UTF-16 and UTF-32 as well (Python's `json.loads`).
-fn may_ask_for_more(body: &[u8]) -> bool {
-    const WORDS: [&[u8]; 10] = [
+fn may_ask_for_more(body: &[u8], words: &[&[u8]]) -> bool {
+    const WORDS: [&[u8]; 16] = [
         b"\\u",
         b"tool",
         b"search",
@@ -596,11 +602,16 @@ fn may_ask_for_more(body: &[u8]) -> bool {
         b"conversation",
         b"container",
         b"previous_",
+        b"deferred",
+        // Azure's data, and models that search.
+        b"data_sources",
+        b"datasources",
+        b"sonar",
+        b"compound",
+        b":online",
     ];
     let folded = folded(body);
-    WORDS
-        .iter()
-        .any(|word| memchr::memmem::find(&folded, word).is_some())
+    (WORDS.iter().chain(words)).any(|word| memchr::memmem::find(&folded, word).is_some())
 }
 
 /// A body in small letters, without the zeros that UTF-16 and UTF-32 put between those of ASCII,

@@ -9,7 +9,7 @@ mod join;
 
 use super::anew::{CHAT_CALL_IDS, CallId};
 use super::documents;
-use super::fields::{self, Arguments, Listed, Said, Text, read_members};
+use super::fields::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use super::finish::Reason;
 use super::judge::{Document, DocumentJudge, Lines};
 use super::meaning::{Meaning, Says};
@@ -21,7 +21,7 @@ use super::{
     Unfit, is_flag,
 };
 use crate::http;
-use crate::json::{Canonical, Reader};
+use crate::json::Canonical;
 
 /// `POST /api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`.
 pub(super) struct Ollama;
@@ -199,13 +199,14 @@ read_members!(Response<'a>:
 
 #[derive(Default)]
 struct Message<'a> {
+    role: Text<'a>,
     content: Text<'a>,
     thinking: Text<'a>,
     tool_calls: Vec<ToolCall<'a>>,
     images: Said,
 }
 
-read_members!(Message<'a>: content, thinking, tool_calls, images);
+read_members!(Message<'a>: role, content, thinking, tool_calls, images);
 
 #[derive(Default)]
 struct ToolCall<'a> {
@@ -216,11 +217,11 @@ read_members!(ToolCall<'a>: function);
 
 #[derive(Default)]
 struct Function<'a> {
-    /// An object; where another server sends text, it must be that of an object.
-    arguments: Arguments<'a>,
+    name: Text<'a>,
+    arguments: ArgumentsObject,
 }
 
-read_members!(Function<'a>: arguments);
+read_members!(Function<'a>: name, arguments);
 
 impl<'a> Response<'a> {
     fn parse(json: &'a [u8]) -> Result<Self, Fault> {
@@ -233,14 +234,27 @@ impl<'a> Response<'a> {
         if response.done.is_none() && !embeds && !response.data.0 {
             return Err(Fault::Malformed);
         }
+        if response.message.as_ref().is_some_and(Message::lacks_role) {
+            return Err(Fault::Malformed);
+        }
         let of_message = response.message.iter().flat_map(|said| &said.tool_calls);
         if of_message
             .chain(&response.tool_calls)
-            .any(|call| !call.parses())
+            .any(|call| !call.is_whole())
         {
             return Err(Fault::ToolArguments);
         }
         Ok(response)
+    }
+
+    /// Which of the two it is. Ollama's client raises on a chat without a message.
+    fn kind(&self) -> Result<Kind, Fault> {
+        match (&self.message, self.response.as_str()) {
+            (Some(_), None) => Ok(Kind::Chat),
+            (None, Some(_)) => Ok(Kind::Generation),
+            (None, None) if self.says() || self.thinking.is_said() => Ok(Kind::Generation),
+            _ => Err(Fault::Malformed),
+        }
     }
 
     fn says(&self) -> bool {
@@ -257,6 +271,7 @@ impl<'a> Response<'a> {
             // Its elements are numbers.
             (None, Some(embedding)) => (1, embedding.length > 0 && embedding.all_said),
             (None, None) => {
+                self.kind()?;
                 return Ok(Answer {
                     finish: self.finish(words)?.ok_or(Fault::Unfinished)?,
                     empty: !self.says(),
@@ -284,16 +299,26 @@ impl<'a> Response<'a> {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Chat,
+    Generation,
+}
+
 impl Message<'_> {
+    fn lacks_role(&self) -> bool {
+        self.role.as_str().is_none()
+    }
+
     fn says(&self) -> bool {
         self.content.is_said() || !self.tool_calls.is_empty() || self.images.0
     }
 }
 
 impl ToolCall<'_> {
-    fn parses(&self) -> bool {
-        let text = self.function.arguments.as_str().unwrap_or_default();
-        text.is_empty() || Reader::is_json(text.as_bytes())
+    /// Ollama's client raises on arguments that are no object.
+    fn is_whole(&self) -> bool {
+        self.function.name.as_str().is_some() && self.function.arguments.is_there
     }
 }
 
@@ -301,7 +326,8 @@ impl ToolCall<'_> {
 #[derive(Debug, Default)]
 struct Stream {
     words: FinishWords,
-    any: bool,
+    /// Of all lines so far.
+    kind: Option<Kind>,
     said: bool,
     finish: Option<Finish>,
 }
@@ -317,7 +343,11 @@ impl DocumentJudge for Stream {
         if self.finish.is_some() {
             return Err(Fault::AfterEnd);
         }
-        self.any = true;
+        let kind = response.kind()?;
+        if self.kind.is_some_and(|before| before != kind) {
+            return Err(Fault::Malformed);
+        }
+        self.kind = Some(kind);
         self.said |= response.says();
         let of_message = response.message.as_ref().map(|message| &message.content);
         let texts = of_message.into_iter().chain([&response.response]);
@@ -337,7 +367,7 @@ impl DocumentJudge for Stream {
     }
 
     fn finish(&self) -> Result<Answer, Fault> {
-        if !self.any {
+        if self.kind.is_none() {
             return Err(Fault::Choices);
         }
         Ok(Answer {

@@ -220,9 +220,7 @@ pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
 }
 
 /// Members with which a request asks its provider to search or to run something.
-const SERVER_TOOL_MEMBERS: [&str; 6] = [
-    // OpenRouter.
-    "plugins",
+const SERVER_TOOL_MEMBERS: [&str; 5] = [
     // xAI.
     "search_parameters",
     // Qwen.
@@ -241,14 +239,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if !matches!(body.member("web_search_options"), None | Some(b"null")) {
         return true;
     }
-    if SERVER_TOOL_MEMBERS.iter().any(|name| asks_for(body, name)) {
-        return true;
-    }
-    if body
-        .member("model")
-        .and_then(string_value)
-        .is_some_and(|model| is_searching_model(&model))
-    {
+    if SERVER_TOOL_MEMBERS.iter().any(|name| asks_for(body, name)) || searches(body) {
         return true;
     }
     match body.member("tools") {
@@ -256,6 +247,13 @@ fn runs_server_tools(body: &Canonical) -> bool {
         // Tools of another shape than ours may be anything.
         Some(tools) => !fields::all_objects(tools, Tool::is_the_client_s),
     }
+}
+
+/// Whether the provider searches whatever the tools are: OpenRouter's `plugins`, which it takes in
+/// each of its APIs, and models that do so.
+pub(super) fn searches(body: &Canonical) -> bool {
+    let model = body.member("model").and_then(string_value);
+    asks_for(body, "plugins") || model.is_some_and(|model| is_searching_model(&model))
 }
 
 /// Perplexity's Sonar, Groq's Compound, OpenAI's search models, and OpenRouter's `:online`.

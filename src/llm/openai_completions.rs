@@ -40,7 +40,7 @@ impl Protocol for OpenaiCompletions {
             form: Some(openai_chat::form(body)?),
             choices: per_prompt.saturating_mul(prompts(body)),
             temperature: number_member(body, "temperature"),
-            server_tools: false,
+            server_tools: openai_chat::searches(body),
         })
     }
 

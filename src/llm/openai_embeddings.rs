@@ -175,12 +175,15 @@ impl<'a> Read<'a> for Vector {
     }
 }
 
-/// Not of nothing.
+/// Of as many bytes as floats of four bytes have, which OpenAI's client makes of them. Where another
+/// type was asked for, the length of a vector is a multiple of four all the same.
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');
     let padding = text.len().saturating_sub(digits.len());
     let is_digit = |b: u8| b.is_ascii_alphanumeric() || b == b'+' || b == b'/';
+    let bytes = (text.len() / 4 * 3).saturating_sub(padding);
     !digits.is_empty()
+        && bytes.is_multiple_of(4)
         && text.len().is_multiple_of(4)
         && padding <= 2
         && digits.bytes().all(is_digit)

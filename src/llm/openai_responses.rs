@@ -22,6 +22,7 @@ use super::anew::{Attribution, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
+use super::openai_chat;
 use super::usage;
 use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
@@ -112,6 +113,11 @@ impl Protocol for OpenaiResponses {
         CALL_IDS
     }
 
+    /// A stored prompt may bring tools.
+    fn words_for_more(&self) -> &'static [&'static [u8]] {
+        &[b"prompt"]
+    }
+
     fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
         let Some(body) = body else {
             return Ok(Ask::unreadable());
@@ -174,13 +180,10 @@ impl Protocol for OpenaiResponses {
 }
 
 /// Tools that are not the client's to run; `tools[].type` names them. Beyond `tools`: a stored
-/// `prompt` may bring tools that cannot be seen here, OpenRouter has `plugins`, xAI
-/// `search_parameters`.
+/// `prompt` may bring tools that cannot be seen here, xAI has `search_parameters`.
 fn runs_server_tools(body: &Canonical) -> bool {
-    if ["prompt", "plugins", "search_parameters"]
-        .into_iter()
-        .any(|name| asks_for(body, name))
-    {
+    let asks = |name: &&str| asks_for(body, name);
+    if ["prompt", "search_parameters"].iter().any(asks) || openai_chat::searches(body) {
         return true;
     }
     // Tools of another shape than ours may be anything.

@@ -110,6 +110,37 @@ fn a_stream_that_is_half_a_byte_order_mark_is_a_stray_line() {
 }
 
 #[test]
+fn a_byte_order_mark_is_told_and_half_of_one_is_none() {
+    for (stream, has_bom) in [
+        (&b"\xEF\xBB\xBFdata: a\n\n"[..], true),
+        (b"\xEF\xBB\xBF", true),
+        (b"\xEF\xBBdata: a\n\n", false),
+        (b"data: \xEF\xBB\xBF\n\n", false),
+    ] {
+        for at in 0..=stream.len() {
+            let mut parser = Parser::new();
+            let (head, tail) = stream.split_at(at);
+            parser.feed(head, |_| {});
+            parser.feed(tail, |_| {});
+            assert_eq!(parser.has_bom(), has_bom, "{stream:?} split at {at}");
+        }
+    }
+}
+
+#[test]
+fn lines_that_are_not_plain_data_are_counted() {
+    for (stream, count) in [
+        (&b"data: a\r\ndata: b\r\n\r\ndata: \n\n"[..], 0),
+        (b": c\n\ndata: a\n\n", 1),
+        (b"event: e\nid: 1\ndata: a\n\nretry: 1\n\n", 3),
+        (b"data:a\n\ndata\n\ndata:\n\n", 3),
+        (b"data: a\n\n: c", 1),
+    ] {
+        assert_eq!(parse_every_way(stream).1.other_lines, count, "{stream:?}");
+    }
+}
+
+#[test]
 fn one_leading_space_of_a_value_is_dropped() {
     assert_eq!(
         events(b"data:a\ndata: b\ndata:  c\ndata:\td\n\n"),

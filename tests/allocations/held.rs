@@ -227,6 +227,16 @@ fn sse(events: impl Iterator<Item = serde_json::Value>) -> Vec<u8> {
     stream.into_bytes()
 }
 
+/// Events that are named by their types, as Anthropic's are.
+fn named(events: impl Iterator<Item = serde_json::Value>) -> Vec<u8> {
+    let mut stream = String::new();
+    for event in events {
+        let name = event.get("type").and_then(|name| name.as_str()).unwrap();
+        write!(stream, "event: {name}\ndata: {event}\n\n").unwrap();
+    }
+    stream.into_bytes()
+}
+
 fn hostile() -> Vec<Hostile> {
     let calls = sse((0..60).map(|choice| {
         let call = |index: usize| {
@@ -241,7 +251,7 @@ fn hostile() -> Vec<Hostile> {
         serde_json::json!({"choices": [{"index": index, "delta": {"content": content}}]})
     };
     let anthropic = {
-        let start = serde_json::json!({"type": "message_start", "message": {"type": "message", "content": []}});
+        let start = serde_json::json!({"type": "message_start", "message": {"type": "message", "content": [], "usage": {}}});
         let blocks = (0..60).flat_map(|index| {
             let block = serde_json::json!({"type": "tool_use", "id": "t", "name": "n", "input": {}});
             let start = serde_json::json!({"type": "content_block_start", "index": index, "content_block": block});
@@ -249,7 +259,7 @@ fn hostile() -> Vec<Hostile> {
             let delta = serde_json::json!({"type": "content_block_delta", "index": index, "delta": delta});
             [start, delta]
         });
-        sse(std::iter::once(start).chain(blocks))
+        named(std::iter::once(start).chain(blocks))
     };
     let cohere = {
         let start = serde_json::json!({"type": "message-start"});
@@ -259,9 +269,13 @@ fn hostile() -> Vec<Hostile> {
         });
         sse(std::iter::once(start).chain(calls))
     };
-    let items = sse((0..1_000).map(|index| {
-        serde_json::json!({"type": "response.output_item.added", "output_index": index, "item": {"type": "message"}})
-    }));
+    let items = {
+        let created = serde_json::json!({"type": "response.created", "response": {"id": "r".repeat(100_000)}});
+        let added = (0..1_000).map(|index| {
+            serde_json::json!({"type": "response.output_item.added", "output_index": index, "item": {"type": "message"}})
+        });
+        sse(std::iter::once(created).chain(added))
+    };
     let candidates = sse((0..128).map(|index| {
         serde_json::json!({"candidates": [{"index": index, "content": {"parts": [{"text": "x"}]}}]})
     }));

@@ -17,7 +17,6 @@ RECORDED_STREAMS = [
     "deepseek-chat/deepseek_model_thinking_stream.sse",
     "mistral-chat/mistral_model_thinking_part_iter.sse",
     "openrouter-chat/openrouter_stream_with_native_options.sse",
-    "derived/openai_bom.sse",
     "derived/openai_cr_only.sse",
     "derived/openai_crlf.sse",
 ]

@@ -92,6 +92,8 @@ fn judge_framing<'c>(
 /// What the index says of a recording: its finish, and whether its end is marked.
 fn expected(recording: &Recording) -> Result<(Finish, bool), ()> {
     match (recording.path.as_str(), recording.status.as_str()) {
+        // The standard strips a byte order mark; OpenAI's client loses the first event with it.
+        ("derived/openai_bom.sse", _) => Err(()),
         // The index goes by the finish alone.
         ("derived/openai_missing_done_after_finish.sse", _) => Ok((Finish::Complete, false)),
         // The last line has no end, and its text alone proves that nothing is missing.

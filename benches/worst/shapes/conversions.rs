@@ -152,13 +152,13 @@ fn join_of(name: &'static str, path: &'static str, body: Vec<u8>) -> Conversion 
 
 /// With what a message has at its beginning and end.
 fn finished(stream: Vec<u8>) -> Vec<u8> {
-    let bare = "\"message\":{\"content\":[]}";
+    let bare = "\"message\":{\"content\":[],\"usage\":{}}";
     let message = "\"message\":{\"id\":\"m\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"m\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{\"input_tokens\":1,\"output_tokens\":1}}";
     let mut stream = String::from_utf8(stream)
         .unwrap()
         .replacen(bare, message, 1)
         .into_bytes();
-    stream.extend(b"data: {\"type\":\"content_block_stop\",\"index\":0}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":1}}\n\ndata: {\"type\":\"message_stop\"}\n\n");
+    stream.extend(b"event: content_block_stop\ndata: {\"type\":\"content_block_stop\",\"index\":0}\n\nevent: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":1}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n");
     stream
 }
 

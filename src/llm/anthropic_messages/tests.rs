@@ -116,7 +116,7 @@ const WHOLE: Answer = Answer {
 };
 
 /// The short stream with one event replaced by others.
-fn with(at: usize, events: &[&'static str]) -> Vec<&'static str> {
+fn with<'e>(at: usize, events: &[&'e str]) -> Vec<&'e str> {
     let mut all = SHORT.to_vec();
     all.splice(at..=at, events.iter().copied());
     all
@@ -183,6 +183,8 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"google_search":{}}]}"#,
         r#"{"tools":"nonsense"}"#,
         r#"{"mcp_servers":[{"type":"url"}]}"#,
+        r#"{"plugins":[{"id":"web"}]}"#,
+        r#"{"model":"anthropic/claude:online"}"#,
     ] {
         assert!(ask(server).unwrap().server_tools, "{server}");
     }
@@ -275,12 +277,25 @@ fn an_error_anywhere_is_a_fault() {
 #[test]
 fn what_the_api_does_not_send_is_a_fault() {
     let skipped = r#"{"type":"content_block_start","index":2,"content_block":{"type":"text"}}"#;
-    let prefilled = r#"{"type":"message_start","message":{"content":[{"type":"text"}]}}"#;
+    let prefilled = START.replace("[]", r#"[{"type":"text","text":""}]"#);
+    let without = START.replace("\"content\":[],", "");
+    let null = START.replace("[]", "null");
+    let uncounted = START.replace("\"usage\":{", "\"used\":{");
+    let wordless = r#"{"type":"content_block_start","index":0,"content_block":{"type":"text"}}"#;
+    let end_without_usage = r#"{"type":"message_delta","delta":{"stop_reason":"end_turn"}}"#;
+    let end_without_delta = r#"{"type":"message_delta","usage":{"output_tokens":7}}"#;
     for (events, fault) in [
         // Two answers spliced.
         (with(3, &[START]), Fault::Malformed),
         (with(0, &[]), Fault::Malformed),
-        (with(0, &[prefilled]), Fault::Malformed),
+        (with(0, &[&prefilled]), Fault::Malformed),
+        // What Anthropic's clients raise on.
+        (with(0, &[&without]), Fault::Malformed),
+        (with(0, &[&null]), Fault::Malformed),
+        (with(0, &[&uncounted]), Fault::Malformed),
+        (with(1, &[wordless]), Fault::Malformed),
+        (with(4, &[end_without_usage]), Fault::Malformed),
+        (with(4, &[end_without_delta]), Fault::Malformed),
         (with(1, &[]), Fault::Malformed),
         (with(1, &[skipped]), Fault::Malformed),
         (with(1, &[TEXT_START, TEXT_START]), Fault::Malformed),
@@ -313,6 +328,30 @@ fn what_the_api_does_not_send_is_a_fault() {
     many.extend((0..65).map(|index| TEXT_START.replace(":0", &format!(":{index}"))));
     let many: Vec<_> = many.iter().map(String::as_str).collect();
     assert_eq!(judge_stream(&many), Err(Fault::Choices));
+}
+
+#[test]
+fn an_event_is_named_as_its_data_says_because_clients_go_by_the_name() {
+    let named = |at: usize, name: &str| {
+        let text = text(stream(&WITH_TOOL));
+        let mut events: Vec<_> = text.split_inclusive("\n\n").map(str::to_owned).collect();
+        let (_, data) = events[at].split_once('\n').unwrap();
+        events[at] = format!("{name}{data}");
+        judge_chunks([events.concat().as_bytes()]).0
+    };
+    for (at, event) in WITH_TOOL.iter().enumerate() {
+        let is_ping = *event == PING;
+        for name in ["", "event:\n", "event: ping\n", "event: foo\n"] {
+            let expected = match is_ping && !name.contains("foo") {
+                true => Ok(WHOLE),
+                false => Err(Fault::Malformed),
+            };
+            assert_eq!(named(at, name), expected, "{at} {name:?}");
+        }
+        assert_eq!(named(at, "event: error\n"), Err(Fault::Error));
+    }
+    let marked = [&stream(&SHORT)[..], b"event: done\ndata: [DONE]\n\n"].concat();
+    assert_eq!(judge_chunks([&marked[..]]).0, Err(Fault::Malformed));
 }
 
 #[test]

@@ -24,12 +24,16 @@ pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, 
         return Err(Fault::Malformed);
     }
     let finish = message.stop_reason.finish(known, words)?;
-    if message.content.iter().any(Block::has_text_for_input) {
+    let content = message.content.ok_or(Fault::Malformed)?;
+    if content.iter().any(Block::has_text_for_input) {
         return Err(Fault::ToolArguments);
+    }
+    if content.iter().any(Block::lacks_text) {
+        return Err(Fault::Malformed);
     }
     Ok(Answer {
         finish: with_guardrail(finish, message.guardrail),
-        empty: !message.content.iter().any(Block::says_something),
+        empty: !content.iter().any(Block::says_something),
         marked_end: finish.is_some(),
     })
 }
@@ -83,15 +87,31 @@ impl Stream {
         arguments.fold(list_bytes(&self.open), usize::saturating_add)
     }
 
-    /// Takes the next event, which is UTF-8.
+    /// Takes the next event of a framing that has no names for them. It is UTF-8.
     pub(in crate::llm) fn take(
         &mut self,
+        json: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), Fault> {
+        self.take_named(None, json, listener)
+    }
+
+    /// Anthropic's clients skip an event that has no name, or is called a ping, whatever its data
+    /// says; others go by the name alone.
+    fn take_named(
+        &mut self,
+        name: Option<Type>,
         json: &[u8],
         listener: Listener<'_>,
     ) -> Result<(), Fault> {
         let event: Event<'_> = fields::parse_object(json)?;
         if event.error.0 || event.r#type == Type::Error {
             return Err(Fault::Error);
+        }
+        match name {
+            Some(Type::None) if event.r#type == Type::Ping => {}
+            Some(name) if name != event.r#type => return Err(Fault::Malformed),
+            _ => {}
         }
         match event.r#type {
             Type::Ping => return Ok(()),
@@ -111,7 +131,8 @@ impl Stream {
             Type::BlockDelta => self.extend_block(event.index, event.delta, listener),
             Type::BlockStop => self.stop_block(event.index),
             Type::MessageDelta => {
-                let reason = event.delta.unwrap_or_default().stop_reason;
+                event.usage.ok_or(Fault::Malformed)?;
+                let reason = event.delta.ok_or(Fault::Malformed)?.stop_reason;
                 self.finish = reason.finish(known, &self.words)?.or(self.finish);
                 Ok(())
             }
@@ -141,9 +162,12 @@ impl Stream {
     }
 
     /// A second start in one stream is two answers spliced, as a proxy that tries again may do.
+    /// Anthropic's clients add what follows to the content and to the usage of the first, and raise
+    /// where it has none.
     fn start(&mut self, message: Option<&Message<'_>>) -> Result<(), Fault> {
         let message = message.ok_or(Fault::Malformed)?;
-        if self.started || !message.content.is_empty() {
+        let is_empty = message.content.as_ref().is_some_and(Vec::is_empty);
+        if self.started || !is_empty || message.usage.is_none() {
             return Err(Fault::Malformed);
         }
         self.started = true;
@@ -157,7 +181,7 @@ impl Stream {
         listener: Listener<'_>,
     ) -> Result<(), Fault> {
         let (index, block) = index.zip(block).ok_or(Fault::Malformed)?;
-        if index != self.blocks || self.finish.is_some() {
+        if index != self.blocks || self.finish.is_some() || block.lacks_text() {
             return Err(Fault::Malformed);
         }
         if index >= MAX_BLOCKS || self.open.len() >= MAX_OPEN_BLOCKS {
@@ -229,11 +253,13 @@ impl EventJudge for Stream {
         if event.event == b"error" {
             return Err(Fault::Error);
         }
-        // Servers that also speak OpenAI's protocol end this one with its marker, too.
-        if event.data == events::DONE && self.stopped {
+        // Servers that also speak OpenAI's protocol end this one with its marker, too. Clients parse
+        // it if it has a name.
+        if event.data == events::DONE && self.stopped && event.event.is_empty() {
             return Ok(());
         }
-        self.take(event.data, listener)
+        let name = std::str::from_utf8(event.event).map_or(Type::Other, Type::of);
+        self.take_named(Some(name), event.data, listener)
     }
 
     /// Anthropic's clients skip names that they do not know, and what has none.
@@ -348,11 +374,12 @@ struct Event<'a> {
     index: Option<u64>,
     content_block: Option<Block<'a>>,
     delta: Option<Delta<'a>>,
+    usage: Option<Usage>,
     guardrail: Guardrail,
 }
 
 read_members!(Event<'a>:
-    r#type as "type", error, message, index, content_block, delta,
+    r#type as "type", error, message, index, content_block, delta, usage,
     guardrail as "amazon-bedrock-guardrailAction"
 );
 
@@ -361,14 +388,22 @@ read_members!(Event<'a>:
 struct Message<'a> {
     r#type: Type,
     error: Said,
-    content: Vec<Block<'a>>,
+    content: Option<Vec<Block<'a>>>,
     stop_reason: Reason<'a>,
+    usage: Option<Usage>,
     guardrail: Guardrail,
 }
 
 read_members!(Message<'a>:
-    r#type as "type", error, content, stop_reason, guardrail as "amazon-bedrock-guardrailAction"
+    r#type as "type", error, content, stop_reason, usage,
+    guardrail as "amazon-bedrock-guardrailAction"
 );
+
+/// Whatever it counts.
+#[derive(Default)]
+struct Usage;
+
+read_members!(Usage:);
 
 #[derive(Default)]
 struct Block<'a> {
@@ -396,6 +431,11 @@ read_members!(Delta<'a>: r#type as "type", text, thinking, partial_json, stop_re
 impl Block<'_> {
     fn has_text_for_input(&self) -> bool {
         self.input.as_str().is_some()
+    }
+
+    /// Clients add the text of the pieces to that of the block.
+    fn lacks_text(&self) -> bool {
+        self.r#type == Part::Text && self.text.as_str().is_none()
     }
 
     fn says_something(&self) -> bool {

@@ -6,6 +6,7 @@ use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
 use super::super::{Answer, Fault, Finish, FinishWords, Listener};
 use super::{Block, ToolCall, known, parses};
+use crate::json::{Malformed, Read, Reader};
 use crate::sse;
 use crate::steps;
 
@@ -59,14 +60,26 @@ struct Delta<'a> {
 
 read_members!(Delta<'a>: error, finish_reason, message);
 
-/// In `message-start` both are empty lists, which are read as objects without members.
+/// In `message-start` both are empty lists.
 #[derive(Default)]
 struct Message<'a> {
-    content: Block<'a>,
-    tool_calls: ToolCall<'a>,
+    content: ObjectOrEmptyList<Block<'a>>,
+    tool_calls: ObjectOrEmptyList<ToolCall<'a>>,
 }
 
 read_members!(Message<'a>: content, tool_calls);
+
+#[derive(Default)]
+struct ObjectOrEmptyList<T>(T);
+
+impl<'a, T: Read<'a>> Read<'a> for ObjectOrEmptyList<T> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        match json.peek() {
+            Some(b'[') => json.each_element(&mut |_| Err(Malformed)),
+            _ => self.0.read(json),
+        }
+    }
+}
 
 /// The stream so far.
 #[derive(Debug, Default)]
@@ -143,7 +156,7 @@ impl Stream {
 
     fn take(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
         let message = &event.delta.message;
-        let arguments = message.tool_calls.function.arguments.as_str();
+        let arguments = message.tool_calls.0.function.arguments.as_str();
         let arguments = arguments.unwrap_or_default();
         match event.r#type {
             Kind::None => return Err(Fault::Malformed),
@@ -156,10 +169,10 @@ impl Stream {
                     return Err(Fault::Malformed);
                 }
                 self.open_blocks.push(event.index);
-                self.take_block(&message.content, listener);
+                self.take_block(&message.content.0, listener);
             }
             Kind::ContentDelta if self.open_blocks.contains(&event.index) => {
-                self.take_block(&message.content, listener);
+                self.take_block(&message.content.0, listener);
             }
             Kind::ContentEnd if self.open_blocks.contains(&event.index) => {
                 self.open_blocks.retain(|open| *open != event.index);

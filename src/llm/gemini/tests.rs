@@ -102,6 +102,74 @@ fn splits_and_joins(json: &Value) {
     }
 }
 
+#[test]
+fn a_line_that_is_not_plain_data_is_refused_because_google_s_client_raises_on_it() {
+    let judged = |stream: &str| {
+        let whole = judge_chunks(Framing::Sse, 1, [stream.as_bytes()]).map(|(answer, _)| answer);
+        let bytewise = judge_chunks(Framing::Sse, 1, stream.as_bytes().chunks(1));
+        let bytewise = bytewise.map(|(answer, _)| answer);
+        assert_eq!(bytewise.ok(), whole.ok(), "{stream:?}");
+        whole
+    };
+    let (first, last) = (sse(&[HEL]), sse(&[LO]));
+    for (between, fault) in [
+        (": keep-alive\r\n\r\n", Fault::StrayLines),
+        ("event: message\r\n", Fault::StrayLines),
+        ("event: ping\r\n\r\n", Fault::NoData),
+        ("id: 1\r\n", Fault::StrayLines),
+        ("event: ping\r\ndata:\r\n\r\n", Fault::Malformed),
+        ("data:\r\n\r\n", Fault::Malformed),
+        ("data: \r\n\r\n", Fault::Malformed),
+    ] {
+        let stream = format!("{first}{between}{last}");
+        assert_eq!(judged(&stream), Err(fault), "{between:?}");
+    }
+    let tight = format!("{first}{last}").replace("data: ", "data:");
+    assert_eq!(judged(&tight), Err(Fault::StrayLines));
+    assert_eq!(
+        judged(&format!("{first}{last}: bye")),
+        Err(Fault::StrayLines)
+    );
+    let in_two_lines = LO.replacen("\"finishReason\"", "\r\ndata: \"finishReason\"", 1);
+    assert_ne!(in_two_lines, LO);
+    assert_eq!(
+        judged(&format!("{first}{}", sse(&[&in_two_lines]))),
+        Ok(WHOLE)
+    );
+}
+
+#[test]
+fn content_is_an_object() {
+    let finished = |content: &str| {
+        let last = candidate(&format!(r#""content":{content},"finishReason":"STOP""#));
+        verdict(1, &[HEL, &last])
+    };
+    assert_eq!(finished("{}"), Ok(WHOLE));
+    for content in ["[]", "\"a\""] {
+        assert_eq!(finished(content), Err(Fault::Malformed), "{content}");
+    }
+}
+
+#[test]
+fn arguments_are_an_object_or_none() {
+    let called = |call: &str| {
+        let parts =
+            format!(r#""content":{{"parts":[{{"functionCall":{call}}}]}},"finishReason":"STOP""#);
+        verdict(1, &[&candidate(&parts)])
+    };
+    for call in [
+        r#"{"name":"f","args":{"a":1}}"#,
+        r#"{"name":"f","args":null}"#,
+        r#"{"name":"f"}"#,
+    ] {
+        assert_eq!(called(call), Ok(WHOLE), "{call}");
+    }
+    for args in ["\"{}\"", "\"\"", "[]", "1", "true"] {
+        let call = format!(r#"{{"name":"f","args":{args}}}"#);
+        assert_eq!(called(&call), Err(Fault::Malformed), "{call}");
+    }
+}
+
 fn candidate(members: &str) -> String {
     format!(r#"{{"candidates":[{{{members}}}]}}"#)
 }

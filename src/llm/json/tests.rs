@@ -21,6 +21,8 @@ fn a_document_that_parses_and_is_no_error_is_whole() {
         r#"{"results":[{"index":0,"relevance_score":0.9}]}"#,
         r#"{"error":null,"object":{"any":1},"type":[2],"a":1}"#,
         r#"{"error":false,"a":1}"#,
+        r#"{"status":"ok","code":"a","success":true}"#,
+        r#"{"status":["error"],"success":null,"a":1}"#,
         " [1] \n",
         "7",
         "\"text\"",
@@ -39,6 +41,10 @@ fn an_error_object_is_a_fault() {
         r#"{"error":"m","results":[]}"#,
         r#"{"object":"error"}"#,
         r#"{"type":"error"}"#,
+        r#"{"status":"error","results":[]}"#,
+        r#"{"status":"FAILED","results":[]}"#,
+        r#"{"code":"failure","results":[]}"#,
+        r#"{"success":false,"results":[]}"#,
     ] {
         assert_eq!(judged(json), Err(Fault::Error), "{json}");
     }

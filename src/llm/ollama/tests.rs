@@ -138,9 +138,34 @@ fn every_fault_of_a_stream_is_told() {
         (&[HI, "{\"done\":"], Fault::Malformed),
         (&["[]"], Fault::Malformed),
         (
-            &[r#"{"message":{"tool_calls":[{"function":{"arguments":"{\"a"}}]},"done":false}"#],
+            &[
+                r#"{"message":{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]},"done":false}"#,
+            ],
             Fault::ToolArguments,
         ),
+        (
+            &[
+                r#"{"message":{"role":"assistant","tool_calls":[{"function":{"arguments":{}}}]},"done":false}"#,
+            ],
+            Fault::ToolArguments,
+        ),
+        (
+            &[
+                r#"{"message":{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"done":false}"#,
+            ],
+            Fault::Malformed,
+        ),
+        // Ollama's client needs a message with a role in every line of a chat.
+        (
+            &[r#"{"message":{"content":"Hi"},"done":false}"#],
+            Fault::Malformed,
+        ),
+        (
+            &[HI, r#"{"done":true,"done_reason":"stop"}"#],
+            Fault::Malformed,
+        ),
+        (&[HI, LAST], Fault::Malformed),
+        (&[TOKEN, STOP], Fault::Malformed),
         (&["{\"a\":1} {}"], Fault::Malformed),
     ] {
         assert_eq!(stream_of(parts), Err(fault), "{parts:?}");
@@ -162,6 +187,12 @@ fn a_document_must_be_done_as_well() {
     assert_eq!(judge_json(r#"{"error":"no"}"#, 1), Err(Fault::Error));
     assert_eq!(judge_json("[]", 1), Err(Fault::Malformed));
     assert!(judge_json(STOP, 1).unwrap().empty);
+    for nothing in [
+        r#"{"done":true,"done_reason":"stop"}"#,
+        r#"{"message":{"content":"Hi"},"done":true,"done_reason":"stop"}"#,
+    ] {
+        assert_eq!(judge_json(nothing, 1), Err(Fault::Malformed), "{nothing}");
+    }
 }
 
 #[test]
@@ -272,8 +303,8 @@ fn thinking_tool_calls_and_logprobs_of_all_lines_are_kept() {
 fn every_document_is_the_same_after_splitting_and_joining() {
     for json in [
         r#"{"model":"m","created_at":"t","response":"Hi","thinking":"h","done":true,"done_reason":"stop","context":[1]}"#,
-        r#"{"message":{"content":"Hi"},"done":true,"done_reason":"length"}"#,
-        r#"{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{}}]},"done":true,"done_reason":"stop"}"#,
+        r#"{"message":{"role":"assistant","content":"Hi"},"done":true,"done_reason":"length"}"#,
+        r#"{"message":{"role":"assistant","content":null,"tool_calls":[{"function":{"name":"f","arguments":{}}}]},"done":true,"done_reason":"stop"}"#,
         r#"{"message":{"role":"assistant","thinking":"","content":"","tool_calls":[]},"done":true,"done_reason":"stop","logprobs":null}"#,
         r#"{"message":{"role":"assistant","thinking":"a"},"done":true,"done_reason":"stop","logprobs":[{"token":"a"}],"new":{"x":1}}"#,
     ] {
@@ -286,11 +317,12 @@ fn every_document_is_the_same_after_splitting_and_joining() {
 fn what_has_no_known_place_is_not_guessed() {
     let with = |line: &str, new: &str| line.replace("\"content\"", &format!("{new},\"content\""));
     // What comes once, or with every line.
-    for lines in [
-        [with(HI, "\"new\":\"a\""), STOP.to_owned()],
-        [with(HI, "\"new\":\"a\""), with(STOP, "\"new\":\"a\"")],
-    ] {
-        let whole = joined(&[&lines[0], &lines[1]]).unwrap();
+    for lines in [[HI, YOU, STOP].map(|line| with(line, "\"new\":\"a\"")), {
+        let first = with(HI, "\"new\":\"a\"");
+        [first, YOU.to_owned(), STOP.to_owned()]
+    }] {
+        let lines = lines.each_ref().map(String::as_str);
+        let whole = joined(&lines).unwrap();
         assert_eq!(whole["message"]["new"], "a");
         assert_eq!(split_and_joined(&whole), Ok(whole));
     }

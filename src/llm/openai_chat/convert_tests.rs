@@ -552,6 +552,40 @@ fn a_text_of_which_nobody_knows_how_it_adds_up_is_never_carried_over() {
 }
 
 #[test]
+fn a_document_without_a_finish_makes_no_stream_that_never_finishes() {
+    let mut whole = saying(json!({"role": "assistant", "content": "a"}));
+    whole["choices"][0]["finish_reason"] = Value::Null;
+    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    whole["choices"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("finish_reason");
+    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    // Snowflake's documents and streams alike.
+    whole["choices"][0]["finish_reason"] = json!("");
+    assert!(split(&whole, b"").is_ok());
+}
+
+#[test]
+fn usage_after_the_end_marker_is_part_of_the_answer() {
+    let deltas = [
+        choice(json!({"content": "a"})),
+        json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}),
+    ];
+    let usage = json!({"choices": [], "usage": {"total_tokens": 3}});
+    let written = |events: &[Value]| -> String {
+        events
+            .iter()
+            .map(|event| format!("data: {event}\n\n"))
+            .collect()
+    };
+    let stream = written(&deltas) + "data: [DONE]\n\n" + &written(&[usage]);
+    let whole = join_stream(stream.as_bytes()).unwrap();
+    assert_eq!(whole["usage"], json!({"total_tokens": 3}));
+    assert_eq!(whole["choices"][0]["message"]["content"], "a");
+}
+
+#[test]
 fn a_member_that_nobody_knows_is_in_one_chunk_of_a_stream() {
     let mut whole = saying(
         json!({"role": "assistant", "content": "a", "new": "x", "tool_calls": [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}, "extra_content": {"google": 1}}]}),

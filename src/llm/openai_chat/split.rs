@@ -223,6 +223,11 @@ impl Choice {
     }
 
     fn write(mut self, chunks: &mut Chunks, shape: Shape, is_last: bool) -> Result<(), Lossy> {
+        // Usage tells that a document is whole, of a stream only a finish does. Snowflake's own
+        // streams have none, where its documents have an empty one.
+        if self.finish_reason.is_null() {
+            return Err(Lossy::Content);
+        }
         match (shape, self.message.take(), self.text.take()) {
             (Shape::Chat, Some(message), None) => self.write_message(chunks, message)?,
             (Shape::Text, None, Some(text @ Value::String(_))) => {

@@ -79,6 +79,23 @@ fn an_error_anywhere_is_a_fault() {
 }
 
 #[test]
+fn a_delta_is_an_object_or_left_out() {
+    for delta in ["null", "[]", "\"\"", "1"] {
+        let last = STOP.replace("{}", delta);
+        assert_eq!(
+            stream_of(1, &[TEXT, &last, DONE]),
+            Err(Fault::Malformed),
+            "{delta}"
+        );
+    }
+    let message = br#"{"choices":[{"index":0,"message":[],"finish_reason":"stop"}]}"#;
+    assert_eq!(judge_json(message, 1), Err(Fault::Malformed));
+    // What a filter of Azure's found in between.
+    let filter = r#"{"choices":[{"index":0,"content_filter_results":{},"finish_reason":null}]}"#;
+    assert_eq!(stream_of(1, &[TEXT, filter, STOP, DONE]), Ok(WHOLE));
+}
+
+#[test]
 fn a_finish_that_is_not_known_is_a_fault() {
     for reason in ["abort", "error", "insufficient_system_resource", "new"] {
         let last = STOP.replace("stop", reason);

@@ -95,7 +95,7 @@ pub(in crate::llm) struct Choice<'a> {
     index: Option<u64>,
     finish_reason: Reason<'a>,
     /// In chunks.
-    delta: Message<'a>,
+    delta: Delta<'a>,
     /// In whole completions. Perplexity's chunks have one as well, of all that came so far.
     message: Message<'a>,
     /// In text completions and their chunks.
@@ -104,6 +104,19 @@ pub(in crate::llm) struct Choice<'a> {
 }
 
 read_members!(Choice<'a>: index, finish_reason, delta, message, text, error);
+
+/// Azure leaves it out of chunks of its filters; OpenAI's clients raise on null.
+#[derive(Default)]
+struct Delta<'a>(Message<'a>);
+
+impl<'a> Read<'a> for Delta<'a> {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        match json.peek() {
+            Some(b'{') => self.0.read(json),
+            _ => Err(Malformed),
+        }
+    }
+}
 
 #[derive(Default)]
 struct Message<'a> {
@@ -306,12 +319,13 @@ impl Choices {
 
     /// Takes a choice of a chunk.
     pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
-        let state = self.take(choice, &choice.delta)?;
+        let delta = &choice.delta.0;
+        let state = self.take(choice, delta)?;
         let held = state.held_bytes();
-        for call in &choice.delta.tool_calls {
+        for call in &delta.tool_calls {
             state.tool_calls.take(call)?;
         }
-        if let Some(arguments) = function_arguments(&choice.delta) {
+        if let Some(arguments) = function_arguments(delta) {
             state.arguments.push_str(arguments);
         }
         let grown = state.held_bytes().saturating_sub(held);
@@ -427,7 +441,7 @@ impl Choice<'_> {
 
     /// Tells the text that this piece adds.
     pub(in crate::llm) fn tell(&self, listener: Listener<'_>) {
-        let texts = [self.delta.content.as_str(), self.text.as_str()];
+        let texts = [self.delta.0.content.as_str(), self.text.as_str()];
         for text in texts.into_iter().flatten() {
             listener(self.index.unwrap_or(0), text);
         }

@@ -91,8 +91,8 @@ fn an_embedding_is_a_list_of_numbers_or_base64_with_something_in_it() {
     for good in [
         "[1]",
         "\"AACAPw==\"",
-        "\"AAAA\"",
-        "\"ab+/\"",
+        "\"AAAAAAAAAAA=\"",
+        "\"ab+/ab+/ab+/ab+/\"",
         "[-128,127]",
         "[1e300]",
     ] {
@@ -101,7 +101,7 @@ fn an_embedding_is_a_list_of_numbers_or_base64_with_something_in_it() {
     }
     for bad in [
         "[]", "\"\"", "null", "{}", "7", "[null]", "[\"1\"]", "[[1]]", "\"AAA\"", "\"====\"",
-        "\"A===\"", "\"AA A\"", "[1,]", "[1e999]",
+        "\"A===\"", "\"AA A\"", "\"AAAA\"", "\"AA==\"", "\"AAA=\"", "[1,]", "[1e999]",
     ] {
         let json = list(&[0]).replace(vector, bad);
         assert_eq!(judge_of(1, &json), Err(Fault::Malformed), "{bad}");

@@ -62,7 +62,7 @@ struct Done {
 
 impl Reader {
     fn event(&mut self, event: &sse::Event<'_>) -> Result<(), Lossy> {
-        if event.data == b"[DONE]" {
+        if event.data == events::DONE {
             return Ok(());
         }
         let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
@@ -167,7 +167,7 @@ impl Reader {
 
 /// The item of an event that has a whole one, and its place.
 fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, Lossy> {
-    if event.data == b"[DONE]" {
+    if event.data == events::DONE {
         return Ok(None);
     }
     let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;

@@ -1,11 +1,11 @@
 //! Whether a response is whole: the object, and the stream that ends with it.
 
 use super::super::fields;
-use super::response::{Item, MAX_OPEN_ITEMS, Output, Response};
+use super::response::{Item, MAX_ITEMS, Output, Response};
 use crate::llm::fields::{Content, Said, read_members, read_word};
-use crate::llm::held::list_bytes;
+use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Fault, Finish, FinishWords, Listener};
+use crate::llm::{Answer, Fault, Finish, FinishWords, Listener, events};
 use crate::sse::Event;
 use crate::steps;
 
@@ -22,58 +22,88 @@ pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
 #[derive(Debug, Default)]
 pub(super) struct Stream {
     words: FinishWords,
-    /// The output items that were added and are not done.
-    open: Vec<OpenItem>,
+    /// The id of the response, which the first event has. OpenAI's client raises where another
+    /// event comes first, or the last one has another response.
+    created: Option<String>,
+    /// The output items that were added.
+    added: Vec<AddedItem>,
     /// What the items that are done come to.
     done: Output,
     /// The verdict on the response in the last event.
     end: Option<Answer>,
+    /// `[DONE]` has come, after which OpenAI's client reads nothing.
+    marked: bool,
 }
 
 #[derive(Debug)]
-struct OpenItem {
+struct AddedItem {
     output_index: u64,
+    is_done: bool,
+    /// A part of its content has begun.
+    has_part: bool,
     /// The sum of the pieces of arguments that came for it.
     argument_bytes: usize,
 }
 
 impl EventJudge for Stream {
     fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
-        if event.data == b"[DONE]" {
+        if event.data == events::DONE {
+            self.marked = true;
             return Ok(());
         }
         let data: Data<'_> = fields::parse_object(event.data)?;
-        let named = str::from_utf8(event.event).map_or(Kind::Other, Kind::of);
-        let kind = match data.r#type {
-            Kind::None => named,
-            kind => kind,
-        };
-        if named == Kind::Error || kind == Kind::Error || data.errs() {
+        let kind = data.r#type;
+        if event.event == b"error" || kind == Kind::Error || data.errs() {
             return Err(Fault::Error);
         }
-        if self.end.is_some() {
+        if self.end.is_some() || self.marked {
             return Err(Fault::AfterEnd);
         }
-        let output_index = data.output_index.unwrap_or(0);
         match kind {
-            Kind::ItemAdded => self.open(output_index),
-            Kind::ItemDone => self.close(output_index, &data.item.ok_or(Fault::Malformed)?),
-            Kind::Text => {
-                listener(output_index, data.delta.as_str().ok_or(Fault::Malformed)?);
+            Kind::Created => {
+                let response = data.response.ok_or(Fault::Malformed)?;
+                self.is_of(&response).or_else(|fault| match self.created {
+                    Some(_) => Err(fault),
+                    None => {
+                        self.created = Some(response.id().to_owned());
+                        Ok(())
+                    }
+                })
+            }
+            _ if self.created.is_none() => Err(Fault::Malformed),
+            Kind::ItemAdded => self.add(data.output_index, data.item),
+            Kind::ItemDone => self.close(data.output_index, data.item),
+            Kind::PartAdded => {
+                self.added(data.output_index)?.has_part = true;
+                Ok(())
+            }
+            Kind::Text | Kind::WholeText => {
+                let item = self.added(data.output_index)?;
+                // The client adds the text to a part; Bedrock counts them from 1.
+                if !item.has_part {
+                    return Err(Fault::Malformed);
+                }
+                if kind == Kind::Text {
+                    let text = data.delta.as_str().ok_or(Fault::Malformed)?;
+                    listener(item.output_index, text);
+                }
                 Ok(())
             }
             Kind::Arguments => {
                 let piece = data.delta.as_str().ok_or(Fault::Malformed)?;
-                self.count_arguments(output_index, piece);
+                let item = self.added(data.output_index)?;
+                item.argument_bytes = item.argument_bytes.saturating_add(piece.len());
                 Ok(())
             }
             Kind::Completed | Kind::Incomplete => {
                 let response = data.response.ok_or(Fault::Malformed)?;
                 let answer = response.answer(kind == Kind::Incomplete, &self.words)?;
+                self.is_of(&response)?;
                 // What the response has finished is done, whether or not an event said so:
                 // of several MCP servers, some are left open.
-                let is_done = |open: &OpenItem| response.has_finished(open.output_index);
-                if answer.finish == Finish::Complete && !self.open.iter().all(is_done) {
+                let is_done =
+                    |item: &AddedItem| item.is_done || response.has_finished(item.output_index);
+                if answer.finish == Finish::Complete && !self.added.iter().all(is_done) {
                     return Err(Fault::Unfinished);
                 }
                 self.end = Some(answer);
@@ -86,7 +116,8 @@ impl EventJudge for Stream {
     }
 
     fn held_bytes(&self) -> usize {
-        list_bytes(&self.open)
+        let id = self.created.as_ref().map_or(0, text_bytes);
+        list_bytes(&self.added).saturating_add(id)
     }
 
     /// `[DONE]` may follow, which says nothing.
@@ -114,43 +145,64 @@ impl Stream {
         }
     }
 
-    fn open(&mut self, output_index: u64) -> Result<(), Fault> {
-        if self.open.len() >= MAX_OPEN_ITEMS {
+    fn is_of(&self, response: &Response<'_>) -> Result<(), Fault> {
+        match self.created.as_deref() == Some(response.id()) {
+            true => Ok(()),
+            false => Err(Fault::Malformed),
+        }
+    }
+
+    fn add(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), Fault> {
+        let (output_index, item) = output_index.zip(item).ok_or(Fault::Malformed)?;
+        if self.added.len() >= MAX_ITEMS {
             return Err(Fault::Choices);
         }
-        self.open.push(OpenItem {
+        if self.place(output_index).is_some() {
+            return Err(Fault::Malformed);
+        }
+        self.added.push(AddedItem {
             output_index,
+            is_done: false,
+            has_part: item.has_parts(),
             argument_bytes: 0,
         });
         Ok(())
     }
 
-    fn close(&mut self, output_index: u64, item: &Item<'_>) -> Result<(), Fault> {
-        self.done.take(item);
-        let place = |open: &OpenItem| open.output_index == output_index;
-        steps::take(self.open.len());
-        let Some(place) = self.open.iter().position(place) else {
+    /// The item that an event adds to.
+    fn added(&mut self, output_index: Option<u64>) -> Result<&mut AddedItem, Fault> {
+        let place = output_index.and_then(|index| self.place(index));
+        let item = place.and_then(|place| self.added.get_mut(place));
+        item.ok_or(Fault::Malformed)
+    }
+
+    /// It is one of the last, mostly.
+    fn place(&self, output_index: u64) -> Option<usize> {
+        steps::take(self.added.len());
+        let is_it = |item: &AddedItem| item.output_index == output_index;
+        self.added.iter().rposition(is_it)
+    }
+
+    fn close(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), Fault> {
+        let (output_index, item) = output_index.zip(item).ok_or(Fault::Malformed)?;
+        self.done.take(&item);
+        let Some(place) = self.place(output_index) else {
             return Ok(());
         };
-        let open = self.open.swap_remove(place);
+        let Some(added) = self.added.get_mut(place) else {
+            return Ok(());
+        };
+        added.is_done = true;
         // A piece of the arguments that was lost or sent twice. Some send no pieces.
         match item.arguments.as_str() {
-            Some(arguments) if open.argument_bytes != 0 => {
-                if arguments.len() == open.argument_bytes {
+            Some(arguments) if added.argument_bytes != 0 => {
+                if arguments.len() == added.argument_bytes {
                     Ok(())
                 } else {
                     Err(Fault::ToolArguments)
                 }
             }
             _ => Ok(()),
-        }
-    }
-
-    fn count_arguments(&mut self, output_index: u64, piece: &str) {
-        let place = |open: &&mut OpenItem| open.output_index == output_index;
-        steps::take(self.open.len());
-        if let Some(open) = self.open.iter_mut().find(place) {
-            open.argument_bytes = open.argument_bytes.saturating_add(piece.len());
         }
     }
 }
@@ -179,9 +231,12 @@ impl Data<'_> {
 enum Kind {
     #[default]
     None,
+    Created,
     ItemAdded,
     ItemDone,
+    PartAdded,
     Text,
+    WholeText,
     Arguments,
     Completed,
     Incomplete,
@@ -193,9 +248,12 @@ impl Kind {
     fn of(word: &str) -> Self {
         match word {
             "" => Self::None,
+            "response.created" => Self::Created,
             "response.output_item.added" => Self::ItemAdded,
             "response.output_item.done" => Self::ItemDone,
+            "response.content_part.added" => Self::PartAdded,
             "response.output_text.delta" => Self::Text,
+            "response.output_text.done" => Self::WholeText,
             "response.function_call_arguments.delta" | "response.mcp_call_arguments.delta" => {
                 Self::Arguments
             }

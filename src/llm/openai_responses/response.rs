@@ -13,6 +13,7 @@ use crate::llm::{Answer, Fault, Finish, FinishWords};
 pub(super) struct Response<'a> {
     r#type: Object,
     object: Object,
+    id: Text<'a>,
     error: Said,
     status: Status,
     incomplete_details: IncompleteDetails<'a>,
@@ -22,7 +23,7 @@ pub(super) struct Response<'a> {
 }
 
 read_members!(Response<'a>:
-    r#type as "type", object, error, status, incomplete_details, output, content_filters
+    r#type as "type", object, id, error, status, incomplete_details, output, content_filters
 );
 
 #[derive(Default)]
@@ -35,6 +36,11 @@ read_members!(IncompleteDetails<'a>: reason);
 impl Response<'_> {
     pub(super) fn errs(&self) -> bool {
         self.error.0 || self.object == Object::Error || self.r#type == Object::Error
+    }
+
+    /// Empty where it has none.
+    pub(super) fn id(&self) -> &str {
+        self.id.as_str().unwrap_or_default()
     }
 
     /// Whether the item at this place is there, and at its end.
@@ -118,8 +124,8 @@ fn known(word: &str) -> Result<Finish, Fault> {
     }
 }
 
-/// More items than any provider has at work at one time.
-pub(super) const MAX_OPEN_ITEMS: usize = 1_024;
+/// More items than any provider has in one response.
+pub(super) const MAX_ITEMS: usize = 1_024;
 
 /// What the output items come to.
 #[derive(Debug, Default)]
@@ -166,7 +172,7 @@ impl Output {
 
     /// Takes the next item of a list.
     fn take_next(&mut self, item: &Item<'_>) {
-        if self.finished.len() < MAX_OPEN_ITEMS {
+        if self.finished.len() < MAX_ITEMS {
             let is_finished = !matches!(item.status, Status::Running | Status::Unknown);
             self.finished.push(is_finished);
         }
@@ -198,6 +204,10 @@ pub(super) struct Item<'a> {
 read_members!(Item<'a>: r#type as "type", status, content, arguments);
 
 impl Item<'_> {
+    pub(super) fn has_parts(&self) -> bool {
+        self.content.any
+    }
+
     /// Arguments are JSON, or nothing where the function has none.
     fn has_whole_arguments(&self) -> bool {
         match self.arguments.as_str() {
@@ -230,6 +240,7 @@ read_word!(ItemType, ItemType::Other, |word| match word {
 /// What the content parts of an item come to.
 #[derive(Clone, Copy, Debug, Default)]
 struct Parts {
+    any: bool,
     said: bool,
     refused: bool,
 }
@@ -285,6 +296,7 @@ impl<'a> Read<'a> for Parts {
         each_object(json, &mut |json| {
             let mut part = Part::default();
             part.read(json)?;
+            self.any = true;
             self.refused |= part.r#type == PartType::Refusal;
             self.said |= part.r#type != PartType::Text || part.text.is_said();
             Ok(())

@@ -7,11 +7,12 @@ use crate::llm::{Answer, Fault, Finish};
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"usage":null}}"#;
 const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","status":"in_progress","content":[]}}"#;
+const PART: &str = r#"{"type":"response.content_part.added","output_index":0,"content_index":0,"part":{"type":"output_text","text":""}}"#;
 const TEXT: &str =
     r#"{"type":"response.output_text.delta","output_index":0,"content_index":0,"delta":"Hëllo"}"#;
 const DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item":{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"Hëllo"}]}}"#;
 const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"r","status":"completed","error":null,"output":[{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"Hëllo"}]}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
-const EVENTS: [&str; 5] = [CREATED, ADDED, TEXT, DONE, COMPLETED];
+const EVENTS: [&str; 6] = [CREATED, ADDED, PART, TEXT, DONE, COMPLETED];
 
 const WHOLE: Answer = Answer {
     finish: Finish::Complete,
@@ -52,7 +53,7 @@ fn judge_json(json: &Value) -> Result<Answer, Fault> {
 
 /// A response with this output.
 fn response(output: Value) -> Value {
-    json!({"object": "response", "status": "completed", "error": null, "output": output})
+    json!({"id": "r", "object": "response", "status": "completed", "error": null, "output": output})
 }
 
 /// The stream events of which the last one holds this response.
@@ -71,16 +72,16 @@ fn a_stream_that_ends_with_a_completed_response_is_whole() {
     // OpenRouter's way, without event names and with the end marker of chat.
     let done = format!(": hi\n\n{}data: [DONE]\n\n", sse(&EVENTS));
     assert_eq!(judge_chunks(Framing::Sse, &[done.as_bytes()]), Ok(WHOLE));
-    // Names before or after the data, or the name alone.
+    // Names before or after the data; clients go by the data alone.
     let unnamed = COMPLETED.replacen("\"type\":\"response.completed\",", "", 1);
     for form in [
         "event: response.completed\ndata: DATA\n\n",
         "data: DATA\nevent: response.completed\n\n",
     ] {
-        for data in [COMPLETED, &unnamed] {
-            let stream = sse(&EVENTS[..4]) + &form.replace("DATA", data);
+        for (data, expected) in [(COMPLETED, Ok(WHOLE)), (&unnamed, Err(Fault::Malformed))] {
+            let stream = sse(&EVENTS[..5]) + &form.replace("DATA", data);
             let judged = judge_chunks(Framing::Sse, &[stream.as_bytes()]);
-            assert_eq!(judged, Ok(WHOLE), "{stream}");
+            assert_eq!(judged, expected, "{stream}");
         }
     }
 }
@@ -101,10 +102,14 @@ fn a_stream_is_judged_alike_at_every_split() {
 #[test]
 fn the_text_of_each_output_item_is_heard_and_nothing_else() {
     let mut heard = Vec::new();
-    let arguments = r#"{"type":"response.function_call_arguments.delta","delta":"{}"}"#;
+    let arguments =
+        r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}"#;
     let reasoning = r#"{"type":"response.reasoning_text.delta","delta":"hm"}"#;
-    let other = TEXT.replace("\"output_index\":0", "\"output_index\":3");
-    let stream = sse(&[CREATED, TEXT, arguments, reasoning, &other]);
+    let [added, part, other] =
+        [ADDED, PART, TEXT].map(|event| event.replace("\"output_index\":0", "\"output_index\":3"));
+    let stream = sse(&[
+        CREATED, ADDED, PART, TEXT, arguments, reasoning, &added, &part, &other,
+    ]);
     let mut judge = OpenaiResponses.judge(&Ask::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
@@ -116,7 +121,7 @@ fn the_text_of_each_output_item_is_heard_and_nothing_else() {
 
 #[test]
 fn a_stream_without_its_last_event_is_not_finished() {
-    for events in [&EVENTS[..4], &[][..], &["[DONE]"], &[CREATED, "[DONE]"]] {
+    for events in [&EVENTS[..5], &[][..], &["[DONE]"], &[CREATED, "[DONE]"]] {
         assert_eq!(stream_of(events), Err(Fault::Unfinished), "{events:?}");
     }
     let added = ADDED.replace("\"output_index\":0", "\"output_index\":1");
@@ -137,13 +142,15 @@ fn an_error_in_any_shape_is_a_fault() {
         r#"{"type":"response.completed","response":{"status":"failed","output":[]}}"#,
     ] {
         for events in [
-            &[bad][..],
+            &[CREATED, bad][..],
             &[CREATED, ADDED, bad],
             &[CREATED, bad, COMPLETED],
         ] {
             assert_eq!(stream_of(events), Err(Fault::Error), "{events:?}");
         }
     }
+    let first = r#"{"type":"error","message":"m"}"#;
+    assert_eq!(stream_of(&[first]), Err(Fault::Error));
     let named = sse(&EVENTS) + "event: error\ndata: {}\n\n";
     let judged = judge_chunks(Framing::Sse, &[named.as_bytes()]);
     assert_eq!(judged, Err(Fault::Error));
@@ -181,8 +188,64 @@ fn what_is_not_a_stream_of_responses_is_a_fault() {
     ] {
         assert_eq!(stream_of(&[CREATED, end]), Err(Fault::Malformed), "{end}");
     }
-    let many: Vec<_> = std::iter::repeat_n(ADDED, 2_000).collect();
+    let added = |index: usize| ADDED.replace(":0", &format!(":{index}"));
+    let many = [CREATED.to_owned()]
+        .into_iter()
+        .chain((0..2_000).map(added))
+        .collect::<Vec<_>>();
+    let many: Vec<_> = many.iter().map(String::as_str).collect();
     assert_eq!(stream_of(&many), Err(Fault::Choices));
+}
+
+#[test]
+fn an_order_of_events_that_openai_s_client_raises_on_is_a_fault() {
+    let nameless = TEXT.replace("\"output_index\":0,", "");
+    let without_item = r#"{"type":"response.output_item.added","output_index":0}"#;
+    let of_another = COMPLETED.replace("\"id\":\"r\"", "\"id\":\"s\"");
+    let whole_text = TEXT.replace(".delta\"", ".done\"");
+    let arguments =
+        r#"{"type":"response.function_call_arguments.delta","output_index":0,"delta":"{}"}"#;
+    for events in [
+        &EVENTS[1..],
+        &[r#"{"type":"response.in_progress"}"#, CREATED, COMPLETED],
+        &[r#"{"type":"response.created"}"#, COMPLETED],
+        // No item, no part.
+        &[CREATED, TEXT, COMPLETED],
+        &[CREATED, PART, COMPLETED],
+        &[CREATED, arguments, COMPLETED],
+        &[CREATED, ADDED, TEXT, DONE, COMPLETED],
+        &[CREATED, ADDED, &whole_text, DONE, COMPLETED],
+        &[CREATED, ADDED, PART, &nameless, DONE, COMPLETED],
+        &[CREATED, without_item, COMPLETED],
+        // Twice, and another response.
+        &[CREATED, ADDED, ADDED, DONE, COMPLETED],
+        &[CREATED, ADDED, DONE, ADDED, COMPLETED],
+        &[CREATED, ADDED, PART, TEXT, DONE, &of_another],
+        &[CREATED, &CREATED.replace("\"r\"", "\"s\""), COMPLETED],
+    ] {
+        assert_eq!(stream_of(events), Err(Fault::Malformed), "{events:?}");
+    }
+    // Bedrock counts the parts from 1.
+    let [part, text] =
+        [PART, TEXT].map(|event| event.replace("\"content_index\":0", "\"content_index\":1"));
+    let events = [
+        CREATED,
+        CREATED,
+        ADDED,
+        &part,
+        &text,
+        &whole_text,
+        DONE,
+        COMPLETED,
+    ];
+    assert_eq!(stream_of(&events), Ok(WHOLE));
+}
+
+#[test]
+fn an_event_after_the_end_marker_is_never_read_by_clients() {
+    let stream = |rest: &[&str]| stream_of(&[&EVENTS[..5], rest].concat());
+    assert_eq!(stream(&[COMPLETED, "[DONE]", "[DONE]"]), Ok(WHOLE));
+    assert_eq!(stream(&["[DONE]", COMPLETED]), Err(Fault::AfterEnd));
 }
 
 #[test]
@@ -394,6 +457,7 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"type":"computer_use_preview"}]}"#,
         r#"{"prompt":{"id":"pmpt_1"}}"#,
         r#"{"plugins":[{"id":"web"}]}"#,
+        r#"{"model":"openai/gpt-4o:online"}"#,
         r#"{"tools":"nonsense"}"#,
     ] {
         assert!(ask(server).unwrap().server_tools, "{server}");
@@ -726,7 +790,7 @@ fn an_open_item_is_done_where_the_final_output_has_finished_it() {
             "item": {"id": "c", "type": "mcp_call", "status": "in_progress"}});
         let end = json!({"type": "response.completed", "response": response(output)});
         let (added, end) = (added.to_string(), end.to_string());
-        stream_of(&[CREATED, ADDED, TEXT, DONE, &added, &end])
+        stream_of(&[CREATED, ADDED, PART, TEXT, DONE, &added, &end])
     };
     let message = json!({"type": "message", "status": "completed",
         "content": [{"type": "output_text", "text": "Hi"}]});
