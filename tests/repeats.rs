@@ -310,15 +310,18 @@ fn attributes() -> impl Strategy<Value = Vec<(Attribute, Vec<u8>)>> {
         bytes
     };
     let known = vec![
-        (Attribute::Cluster, b"one".to_vec()),
-        (Attribute::Cluster, b"two".to_vec()),
         (Attribute::RouteName, b"one".to_vec()),
         (sha256, b"1".to_vec()),
         (sha256, b"2".to_vec()),
         (Attribute::DynamicMetadata, metadata("red")),
         (Attribute::DynamicMetadata, metadata("tan")),
     ];
-    prop::collection::vec(select(known), 0..3)
+    let cluster = select(vec![b"one".to_vec(), b"two".to_vec()]);
+    let more = prop::collection::vec(select(known), 0..3);
+    (cluster, more).prop_map(|(cluster, mut more)| {
+        more.push((Attribute::Cluster, cluster));
+        more
+    })
 }
 
 fn body() -> impl Strategy<Value = &'static [u8]> {

@@ -77,7 +77,7 @@ impl Exchange {
     /// Whether the headers of a response, if they came now, would concern the exchange. Its own
     /// replies pass by unseen.
     pub fn awaits_response(&self) -> bool {
-        self.state.searches() || matches!(self.state, State::Forwarded(_))
+        self.state.searches() || matches!(self.state, State::Bypassed(_) | State::Forwarded(_))
     }
 
     /// Whether the exchange wants the response's bytes.

@@ -17,7 +17,7 @@ use super::head::{Head, InvalidTtl, RequestCoding};
 use super::kept::Kept;
 use super::lookup::{Search, refuse};
 use super::repeat::Decided;
-use super::response::Forwarded;
+use super::response::Bypassed;
 use super::state::State;
 use super::{Bypass, Output, Report, RequestResult, Worker};
 
@@ -26,6 +26,8 @@ pub(super) struct Collecting {
     kept: Kept,
     head: Head,
     selection: Selection,
+    /// See [`Keyed::tenant`]; `None` as long as it depends on the model.
+    tenant: Option<u64>,
     /// Bytes of the body that the host said it holds.
     held: usize,
 }
@@ -110,6 +112,7 @@ pub(super) fn start(headers: Headers, worker: &Worker, out: &mut Vec<Output>) ->
                 kept,
                 head,
                 selection,
+                tenant: None,
                 held: 0,
             });
             if needed.is_empty() {
@@ -168,15 +171,15 @@ impl Collecting {
             Selection::Decided(policy) => &policy.settings.key,
             Selection::NoPart | Selection::NeedsModel => &worker.config.settings.key,
         };
-        let caller = match CacheKey::tenant(key, &self.kept.deciding, &attributes) {
-            Ok(caller) => caller,
-            Err(nobody) if matches!(self.selection, Selection::Decided(_)) => {
-                return self.bypass(nobody.into(), worker, out);
-            }
+        let is_decided = matches!(self.selection, Selection::Decided(_));
+        let tenant = match CacheKey::tenant(key, &self.kept.deciding, &attributes) {
+            Ok(tenant) => tenant,
+            Err(nobody) if is_decided => return self.bypass(nobody.into(), worker, out),
             // Who it is depends on the model. Until the body has come, all such share.
             Err(_) => 0,
         };
-        if self.kept.learn(attributes, caller).is_err() {
+        self.tenant = is_decided.then_some(tenant);
+        if self.kept.learn(attributes, tenant).is_err() {
             return self.bypass(Bypass::CaptureLimit, worker, out);
         }
         if may_be_stored(&self.selection, &self.kept.deciding, worker) {
@@ -396,8 +399,13 @@ impl Collecting {
         let key = CacheKey::explained(&key_parts, explanation.as_mut());
         let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
         let key = key.map_err(nobody)?;
-        let tenant =
-            CacheKey::tenant(&settings.key, headers, &self.kept.attributes).map_err(nobody)?;
+        let tenant = match self.tenant {
+            Some(tenant) => tenant,
+            None => {
+                let attributes = &self.kept.attributes;
+                CacheKey::tenant(&settings.key, headers, attributes).map_err(nobody)?
+            }
+        };
         if !settings.sample.takes(key.sample_bits()) {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
@@ -437,15 +445,12 @@ fn bypass(
     if directives.only_if_cached && !shadow {
         return refuse(out);
     }
-    State::Forwarded(Box::new(Forwarded {
-        status: (!shadow).then(|| bypassed(reason)),
+    if shadow {
+        return State::Over;
+    }
+    State::Bypassed(Box::new(Bypassed {
+        status: bypassed(reason),
         respond: settings.respond,
-        storable: None,
-        key: None,
-        parts: None,
-        rehearsal: None,
-        fallback: None,
-        place: None,
     }))
 }
 

@@ -27,6 +27,14 @@ const STREAM_TYPES: [&str; 4] = [
     "text/event-stream",
 ];
 
+/// The request is with the upstream, and its answer is not of interest.
+#[derive(Debug)]
+pub(super) struct Bypassed {
+    /// What the client is told.
+    pub(super) status: CacheStatus,
+    pub(super) respond: Respond,
+}
+
 /// The request is with the upstream.
 #[derive(Debug)]
 pub(super) struct Forwarded {
@@ -102,6 +110,38 @@ pub(super) struct Capturing {
     _place: Option<Hold>,
 }
 
+impl Bypassed {
+    pub(super) fn response_headers(&self, headers: &Headers, out: &mut Vec<Output>) -> State {
+        let asked = Asked {
+            key: None,
+            parts: None,
+        };
+        announce(&self.status, self.respond, &asked, headers, out);
+        State::Over
+    }
+}
+
+/// Tells the client what the cache made of its request.
+fn announce(
+    status: &CacheStatus,
+    respond: Respond,
+    asked: &Asked,
+    headers: &Headers,
+    out: &mut Vec<Output>,
+) {
+    for (name, value) in reply::own_headers(status, respond, asked) {
+        out.push(match name {
+            // Caches behind us have their say in the same list (RFC 9211, section 2).
+            "cache-status" => Output::AddHeader(name, value),
+            _ => Output::SetHeader(name, value),
+        });
+    }
+    let content_type = headers.get("content-type").unwrap_or_default();
+    if respond.anti_buffering && is_stream_type(content_type) {
+        out.push(Output::SetHeader("x-accel-buffering", Cow::Borrowed("no")));
+    }
+}
+
 impl Forwarded {
     pub(super) fn response_headers(
         mut self,
@@ -129,18 +169,8 @@ impl Forwarded {
             }
             out.push(Output::Report(Report::Request(fallback.otherwise)));
         }
-        let content_type = headers.get("content-type").unwrap_or_default();
         if let Some(status) = &self.status {
-            for (name, value) in reply::own_headers(status, self.respond, &asked) {
-                out.push(match name {
-                    // Caches behind us have their say in the same list (RFC 9211, section 2).
-                    "cache-status" => Output::AddHeader(name, value),
-                    _ => Output::SetHeader(name, value),
-                });
-            }
-            if self.respond.anti_buffering && is_stream_type(content_type) {
-                out.push(Output::SetHeader("x-accel-buffering", Cow::Borrowed("no")));
-            }
+            announce(status, self.respond, &asked, headers, out);
         }
         let (Some(Storable { request, route }), Some(fate)) = (self.storable, fate) else {
             return State::Over;

@@ -7,15 +7,15 @@
 //!  Start ────────────────────────────────► Over      takes no part: nothing is touched
 //!    │ takes part                            ▲
 //!    ▼                                       │
-//!  Identifying ──── no caller ─────────────┐ │
-//!    │                                     │ │
-//!    ▼                                     │ │
-//!  Collecting ──── too large ... ──────────┤ │
-//!    │ body complete                       │ │
-//!    ▼                                     │ │
-//!  Routing, Reading ──── unfit ... ────────┤ │
-//!    │ key                                 │ │
-//!    ▼                                     ▼ │ response headers: not to be stored
+//!  Identifying ──── no caller ────────► Bypassed
+//!    │                                   ▲   ▲
+//!    ▼                                   │   │
+//!  Collecting ──── too large ... ────────┘   │
+//!    │ body complete                         │
+//!    ▼                                       │
+//!  Routing, Reading ──── unfit ... ──────────┘
+//!    │ key                                   Over
+//!    ▼                                       ▲ response headers: not to be stored
 //!  LookingUp ─── miss ──────────────► Forwarded ─── the upstream failed, stale stands in ─► Replied
 //!    │   │ miss, a store behind HTTP ▲ ▲ ▲   │ response headers: may be stored
 //!    │   └──────► Fetching ── miss ──┘ │ │   ▼
@@ -41,7 +41,7 @@
 use super::intake::EndedBy;
 use super::lookup::{Converting, Fetching, Leasing, Refreshing, Search, Waiting};
 use super::request::{Collecting, start};
-use super::response::{Capturing, Confirming, Forwarded, Response};
+use super::response::{Bypassed, Capturing, Confirming, Forwarded, Response};
 use super::storing::Storing;
 use super::{Input, Output, Report, Worker};
 
@@ -72,6 +72,8 @@ pub(super) enum State {
     Waiting(Box<Waiting>),
     /// The cache has answered; what follows is its own reply passing by.
     Replied,
+    /// The request has gone on to the upstream, and all that is to be done is to say so.
+    Bypassed(Box<Bypassed>),
     /// The request has gone on to the upstream.
     Forwarded(Box<Forwarded>),
     /// An answer has begun, and the host is being asked by which route it was asked for.
@@ -147,6 +149,9 @@ impl State {
                 }
                 state
             }
+            (Self::Bypassed(bypassed), Input::ResponseHeaders { headers, .. }) => {
+                bypassed.response_headers(headers, out)
+            }
             (
                 Self::Forwarded(forwarded),
                 Input::ResponseHeaders {
@@ -218,6 +223,7 @@ impl State {
             | Self::Waiting(_) => true,
             Self::Start
             | Self::Replied
+            | Self::Bypassed(_)
             | Self::Forwarded(_)
             | Self::Confirming(_)
             | Self::Capturing(_)

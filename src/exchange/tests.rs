@@ -185,6 +185,24 @@ impl Host {
         }
     }
 
+    /// The same where there is no room left from the body on.
+    fn request_without_room(
+        &mut self,
+        worker: &Worker,
+        fields: &Fields,
+        body: &str,
+    ) -> budget::Hold {
+        self.request_headers(fields);
+        self.step(Input::RequestBody {
+            held: body.len(),
+            end_of_stream: true,
+        });
+        let out = self.step(Input::AttributesRead(by_upstream()));
+        let others = fill(worker);
+        self.carry_out(out, body);
+        others
+    }
+
     fn response_headers(&mut self, fields: &Fields, via_upstream: bool) {
         let now = self.now;
         let out = self.step(Input::ResponseHeaders {
@@ -258,9 +276,9 @@ fn miss(worker: &Rc<Worker>, request: &Fields, ask: &str, response: &Fields, bod
     host
 }
 
-/// Others hold all that is left of the budget, but for what the name of a cluster takes.
+/// Others hold all that is left of the budget.
 fn fill(worker: &Worker) -> budget::Hold {
-    budget::Hold::take(&worker.budget, worker.budget.left() - 200).unwrap()
+    budget::Hold::take(&worker.budget, worker.budget.left()).unwrap()
 }
 
 fn json_miss(worker: &Rc<Worker>) -> Host {

@@ -70,7 +70,7 @@ impl Host {
             now: NOW,
             asked: 0,
             language: "en".to_owned(),
-            attributes: Vec::new(),
+            attributes: by_upstream(),
         }
     }
 
@@ -174,6 +174,11 @@ impl Host {
     }
 }
 
+/// A route without a name.
+pub(crate) fn by_upstream() -> Vec<(Attribute, Vec<u8>)> {
+    vec![(Attribute::Cluster, b"upstream".to_vec())]
+}
+
 /// A chat completion, with these headers beside or in the place of its own.
 pub(crate) fn post(extra: &[(&str, &str)]) -> Headers {
     let own = [
@@ -181,7 +186,7 @@ pub(crate) fn post(extra: &[(&str, &str)]) -> Headers {
         (":path", "/v1/chat/completions"),
         (":authority", "api.example"),
         ("content-type", "application/json"),
-        ("authorization", "Bearer k"),
+        ("authorization", "Bearer sk-0123456789abcdef"),
     ];
     let kept = own
         .iter()

@@ -83,9 +83,7 @@ fn what_there_is_no_room_to_convert_is_a_miss_that_says_so() {
     let worker = worker("{}");
     let mut host = Host::new(&worker);
     host.stored = json_miss(&worker).stored;
-    host.request_headers(&post(&[]));
-    let others = fill(&worker);
-    host.request_body(ASK_STREAM);
+    let others = host.request_without_room(&worker, &post(&[]), ASK_STREAM);
     let full = RequestResult::Miss(Miss::ConversionLimit);
     assert_eq!(host.request_result(), Some(full));
     host.response_headers(&ok("text/event-stream", &[]), true);

@@ -475,9 +475,7 @@ fn what_stands_in_is_charged_to_the_budget_or_does_not() {
     let mut host = Host::new(&worker);
     host.stored = stored;
     host.now = NOW + HOUR;
-    host.request_headers(&post(&[]));
-    let _others = fill(&worker);
-    host.request_body(ASK_JSON);
+    let _others = host.request_without_room(&worker, &post(&[]), ASK_JSON);
     let full = RequestResult::Miss(Miss::CaptureLimit);
     assert_eq!(host.request_result(), Some(full));
     host.response_headers(&ok("application/json", &[(":status", "500")]), true);
