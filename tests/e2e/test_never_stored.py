@@ -386,8 +386,9 @@ def test_an_answer_over_the_size_limits_passes_whole_and_is_not_stored(envoys, p
 
 
 def test_captures_of_one_worker_are_bounded_together(envoys, standin, prompt):
-    """Two streams at once do not fit; the second passes unstored while the first is captured."""
-    envoy = envoys.configured({"limits": {"max_capture_bytes": "32KiB"}})
+    """Two streams of one caller do not fit into its half at once; the second passes unstored while
+    the first is captured."""
+    envoy = envoys.configured({"limits": {"max_capture_bytes": "64KiB"}})
     first, second = chat(prompt(), True), chat(prompt(), True)
     piece = {"choices": [{"index": 0, "delta": {"content": "word "}, "finish_reason": None}]}
     last = {"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
