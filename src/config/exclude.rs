@@ -33,7 +33,7 @@ fn excluded(element: &Value) -> Result<Exclude, String> {
     if let Some(word) = WORDS.into_iter().find(|word| word.as_str() == text) {
         return Ok(word);
     }
-    if text == "/*" {
+    if text.starts_with('/') && text.split('/').skip(1).all(|token| token == "*") {
         return Err(format!(
             "{text:?} would exclude the whole body, name members such as /user"
         ));
