@@ -69,9 +69,6 @@ impl Context for Miss {}
 impl HttpContext for Miss {
     fn on_http_request_headers(&mut self, _count: usize, _end_of_stream: bool) -> Action {
         self.headers = host::headers(host::REQUEST_HEADERS);
-        // The route is a part of the key.
-        black_box(host::property(b"xds\0cluster_name"));
-        black_box(host::property(b"xds\0route_name"));
         Action::Continue
     }
 
@@ -80,9 +77,12 @@ impl HttpContext for Miss {
             return Action::Pause;
         }
         black_box(&self.headers);
+        read_route();
         black_box(host::buffer(host::REQUEST_BODY));
         black_box(host::now());
         (self.head, _) = host::shared_data(&head_name(self.set));
+        // A miss, and one that is near to an earlier request.
+        host::increment(self.counter);
         host::increment(self.counter);
         Action::Continue
     }
@@ -93,6 +93,8 @@ impl HttpContext for Miss {
         black_box(host::now());
         host::set_response_header("x-cache", "MISS");
         host::add_response_header("cache-status", "envoy-llm-cache; fwd=uri-miss");
+        // By which the answer came.
+        read_route();
         Action::Continue
     }
 
@@ -106,6 +108,12 @@ impl HttpContext for Miss {
         }
         Action::Continue
     }
+}
+
+/// The route is a part of the key.
+fn read_route() {
+    black_box(host::property(b"xds\0cluster_name"));
+    black_box(host::property(b"xds\0route_name"));
 }
 
 fn head_name(set: u32) -> String {
