@@ -141,7 +141,7 @@ impl Flights {
     }
 
     /// An exchange of this worker asks, and is waited for until `until`; the number of its flight.
-    pub(super) fn lead(&self, key: CacheKey, since: u64, until: u64) -> u32 {
+    pub(super) fn leadership(&self, key: CacheKey, since: u64, until: u64) -> u32 {
         let number = self.last_number.get().wrapping_add(1);
         self.last_number.set(number);
         self.begin(

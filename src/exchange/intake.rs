@@ -11,7 +11,7 @@ use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
 use super::budget::{Held, Hold, NoRoom};
 use super::capture::Capture;
 use super::coded::Coded;
-use super::fate::Fate;
+use super::permit::FetchPermit;
 use super::request::Keyed;
 use super::response::plain;
 use super::{NotStored, Worker, cors, milliseconds};
@@ -139,8 +139,8 @@ impl Intake {
         Ok(self.hold.set(held)?)
     }
 
-    pub(super) fn fate(&self) -> Fate {
-        self.request.fate()
+    pub(super) fn permit(&self) -> FetchPermit {
+        self.request.permit()
     }
 
     /// Whether the API's end marker has come, so that nothing is missing.
@@ -199,7 +199,7 @@ impl Intake {
         );
         let of_use = ttl.saturating_add(settings.stale_window());
         Ok(Whole {
-            fate: self.request.fate(),
+            permit: self.request.permit(),
             tenant: self.request.tenant,
             api: *api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
@@ -267,7 +267,7 @@ fn is_of_another(request: &Keyed, plain: &[u8], framing: Framing) -> bool {
 
 /// A whole answer that is wanted.
 pub(super) struct Whole {
-    pub(super) fate: Fate,
+    pub(super) permit: FetchPermit,
     /// On behalf of whom: [`Keyed::tenant`].
     pub(super) tenant: u64,
     pub(super) api: Api,

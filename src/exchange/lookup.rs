@@ -23,7 +23,7 @@ use crate::http::{Headers, RequestDirectives};
 use crate::store::{StoreFault, Stored};
 
 use super::budget::{Held, Hold};
-use super::fate::Lead;
+use super::permit::Leadership;
 use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Addressee, Asked, Served};
 use super::request::Keyed;
@@ -276,7 +276,7 @@ impl Search {
         self,
         miss: Miss,
         stale: Option<Stale>,
-        lead: Option<Lead>,
+        leadership: Option<Leadership>,
         out: &mut Vec<Output>,
     ) -> State {
         let (because, detail) = forward_of(miss);
@@ -297,14 +297,14 @@ impl Search {
         if let (Miss::Absent, Some(member)) = (miss, self.near_miss) {
             out.push(Output::Report(Report::NearMiss(member)));
         }
-        self.forward(status, fallback, lead, out)
+        self.forward(status, fallback, leadership, out)
     }
 
     pub(super) fn forward(
         self,
         status: CacheStatus,
         fallback: Option<Fallback>,
-        lead: Option<Lead>,
+        leadership: Option<Leadership>,
         out: &mut Vec<Output>,
     ) -> State {
         let shadow = self.request.settings.mode == Mode::Shadow;
@@ -313,7 +313,7 @@ impl Search {
         }
         let may_store = self.may_store();
         let mut request = self.request;
-        request.lead = lead;
+        request.leadership = leadership;
         let route = self.attributes.of_route();
         // A refresh in the background needs to know what the route makes of such requests.
         if may_store && !request.settings.stale_while_revalidate.is_zero() {

@@ -12,10 +12,10 @@ use crate::json;
 use crate::llm::{self, Api, Ask, Form};
 
 use super::cors::Origin;
-use super::fate::{Fate, Lead};
 use super::head::{Head, InvalidTtl, RequestCoding};
 use super::kept::Kept;
 use super::lookup::{Search, refuse};
+use super::permit::{FetchPermit, Leadership};
 use super::repeat::Decided;
 use super::response::Bypassed;
 use super::state::State;
@@ -50,12 +50,12 @@ pub(super) struct Keyed {
     /// The form of a fresh entry under the key that could not serve this request.
     pub(super) rival: Option<Form>,
     /// Set if it asks the upstream on behalf of others.
-    pub(super) lead: Option<Lead>,
+    pub(super) leadership: Option<Leadership>,
 }
 
 impl Keyed {
-    pub(super) fn fate(&self) -> Fate {
-        Fate::new(self.key, self.lead)
+    pub(super) fn permit(&self) -> FetchPermit {
+        FetchPermit::new(self.key, self.leadership)
     }
 
     pub(super) fn asks_for_stream(&self) -> bool {
@@ -304,7 +304,7 @@ impl Collecting {
                 ttl,
                 origin,
                 rival: None,
-                lead: None,
+                leadership: None,
             },
             headers,
             attributes,

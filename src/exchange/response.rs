@@ -10,8 +10,8 @@ use crate::config::Respond;
 use crate::http::{self, Headers};
 
 use super::budget::{CaptureBudget, Hold};
-use super::fate::Fate;
 use super::intake::{EndedBy, Intake, Whole};
+use super::permit::FetchPermit;
 use super::reply::{self, Asked, Served};
 use super::request::Keyed;
 use super::state::State;
@@ -155,15 +155,15 @@ impl Forwarded {
             via_upstream,
             end_of_stream,
         } = *response;
-        let fate = self.fate();
+        let permit = self.permit();
         let asked = Asked {
             key: self.key,
             parts: self.parts.take(),
         };
         if let Some(fallback) = self.fallback.take() {
             if let Some(status) = failure(headers, via_upstream) {
-                if let Some(fate) = fate {
-                    fate.not_stored(NotStored::Status, worker, out);
+                if let Some(permit) = permit {
+                    permit.not_stored(NotStored::Status, worker, out);
                 }
                 return fallback.serve(&asked, self.respond, status, out);
             }
@@ -172,13 +172,13 @@ impl Forwarded {
         if let Some(status) = &self.status {
             announce(status, self.respond, &asked, headers, out);
         }
-        let (Some(Storable { request, route }), Some(fate)) = (self.storable, fate) else {
+        let (Some(Storable { request, route }), Some(permit)) = (self.storable, permit) else {
             return State::Over;
         };
         let rehearsal = self.rehearsal;
         match Intake::begin(request, headers, via_upstream, now, worker) {
             Err(reason) => {
-                refuse(reason, fate, rehearsal.is_some(), worker, out);
+                refuse(reason, permit, rehearsal.is_some(), worker, out);
                 State::Over
             }
             Ok(intake) => {
@@ -197,9 +197,9 @@ impl Forwarded {
         }
     }
 
-    fn fate(&self) -> Option<Fate> {
+    fn permit(&self) -> Option<FetchPermit> {
         let storable = self.storable.as_ref();
-        storable.map(|storable| storable.request.fate())
+        storable.map(|storable| storable.request.permit())
     }
 
     /// The stream is over, and no response came.
@@ -207,10 +207,10 @@ impl Forwarded {
         if let Some(fallback) = &self.fallback {
             out.push(Output::Report(Report::Request(fallback.otherwise)));
         }
-        if let Some(fate) = self.fate() {
+        if let Some(permit) = self.permit() {
             refuse(
                 NotStored::Aborted,
-                fate,
+                permit,
                 self.rehearsal.is_some(),
                 worker,
                 out,
@@ -257,11 +257,11 @@ impl Rehearsal {
     /// Compares what the upstream said with what would have been served.
     fn compare(&self, whole: Whole, now: u64, worker: &Worker, out: &mut Vec<Output>) {
         let Whole {
-            fate, api, draft, ..
+            permit, api, draft, ..
         } = whole;
         let max_bytes = worker.config.limits.max_response_bytes;
         let bytes = draft.seal(&Seal::Checksum);
-        let fresh = Entry::decode(&fate.key(), bytes, &Seal::Checksum).ok();
+        let fresh = Entry::decode(&permit.key(), bytes, &Seal::Checksum).ok();
         let agreed = fresh.as_ref().and_then(|fresh| {
             let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
             // They are taken apart one after the other.
@@ -351,7 +351,7 @@ impl Capturing {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let (fate, is_rehearsal) = (self.intake.fate(), self.rehearsal.is_some());
+        let (permit, is_rehearsal) = (self.intake.permit(), self.rehearsal.is_some());
         match (self.intake.finish(ended_by, worker), self.rehearsal) {
             (Ok(whole), None) => storing::begin(whole, now, worker, out)
                 .map_or(State::Over, |storing| State::Storing(Box::new(storing))),
@@ -360,7 +360,7 @@ impl Capturing {
                 State::Over
             }
             (Err(reason), _) => {
-                refuse(reason, fate, is_rehearsal, worker, out);
+                refuse(reason, permit, is_rehearsal, worker, out);
                 State::Over
             }
         }
@@ -371,7 +371,7 @@ impl Capturing {
         let is_rehearsal = self.rehearsal.is_some();
         refuse(
             NotStored::Aborted,
-            self.intake.fate(),
+            self.intake.permit(),
             is_rehearsal,
             worker,
             out,
@@ -380,7 +380,7 @@ impl Capturing {
 
     fn refuse(&self, reason: NotStored, worker: &Worker, out: &mut Vec<Output>) -> State {
         let is_rehearsal = self.rehearsal.is_some();
-        refuse(reason, self.intake.fate(), is_rehearsal, worker, out);
+        refuse(reason, self.intake.permit(), is_rehearsal, worker, out);
         State::Over
     }
 
@@ -393,7 +393,7 @@ impl Capturing {
 /// An answer is not one that would be stored: nor can it be compared with one that was.
 fn refuse(
     reason: NotStored,
-    fate: Fate,
+    permit: FetchPermit,
     is_rehearsal: bool,
     worker: &Worker,
     out: &mut Vec<Output>,
@@ -401,7 +401,7 @@ fn refuse(
     if is_rehearsal {
         out.push(Output::Report(Report::Shadow(ShadowResult::NotWhole)));
     } else {
-        fate.not_stored(reason, worker, out);
+        permit.not_stored(reason, worker, out);
     }
 }
 

@@ -4,15 +4,15 @@
 use crate::cache::{Draft, Seal};
 use crate::store::StoreFault;
 
-use super::fate::Fate;
 use super::intake::Whole;
+use super::permit::FetchPermit;
 use super::worker::Write;
 use super::{NotStored, Output, Report, Worker};
 
 /// An answer that the memory is being given.
 #[derive(Debug)]
 pub(super) struct Storing {
-    fate: Fate,
+    permit: FetchPermit,
     /// On behalf of whom.
     tenant: u64,
     /// For the store behind HTTP.
@@ -32,7 +32,7 @@ pub(super) fn begin(
     out: &mut Vec<Output>,
 ) -> Option<Storing> {
     let Whole {
-        fate,
+        permit,
         tenant,
         draft,
         expires,
@@ -41,7 +41,7 @@ pub(super) fn begin(
     if worker.config.memory.is_none() {
         let draft = Some(draft);
         let storing = Storing {
-            fate,
+            permit,
             tenant,
             draft,
             expires,
@@ -52,13 +52,13 @@ pub(super) fn begin(
     }
     let for_http = worker.http.as_ref().map(|_| draft.clone());
     out.push(Output::Insert {
-        key: fate.key(),
+        key: permit.key(),
         entry: draft.seal(&Seal::Checksum),
         expires,
         now,
     });
     Some(Storing {
-        fate,
+        permit,
         tenant,
         draft: for_http,
         expires,
@@ -75,7 +75,7 @@ impl Storing {
         out: &mut Vec<Output>,
     ) {
         let Self {
-            fate,
+            permit,
             tenant,
             draft,
             expires,
@@ -86,25 +86,25 @@ impl Storing {
         }
         // Who waits is answered once the answer can be found: in the memory at once, in the store
         // behind HTTP when it has been written.
-        let fate_of_write = result.is_err().then_some(fate);
+        let fate_of_write = result.is_err().then_some(permit);
         let taken = draft.map(|draft| {
             let write = Write {
-                key: fate.key(),
+                key: permit.key(),
                 tenant,
                 draft,
                 expires,
-                fate: fate_of_write,
+                permit: fate_of_write,
             };
             worker.write(write, now, out)
         });
         match (result, taken) {
-            (Ok(_), _) => fate.stored(worker, out),
+            (Ok(_), _) => permit.stored(worker, out),
             (Err(_), Some(Ok(()))) => out.push(Output::Report(Report::stored())),
             // Why the one store that there is did not take it.
             (Err(_), Some(Err(fault))) if worker.config.memory.is_none() => {
-                fate.not_stored(NotStored::Store(fault), worker, out);
+                permit.not_stored(NotStored::Store(fault), worker, out);
             }
-            (Err(fault), _) => fate.not_stored(NotStored::Store(fault), worker, out),
+            (Err(fault), _) => permit.not_stored(NotStored::Store(fault), worker, out),
         }
     }
 }

@@ -23,8 +23,8 @@ use crate::shares::Share;
 use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
 use super::budget::{Held, Hold};
-use super::fate::Fate;
 use super::intake::{EndedBy, Intake, is_genuine};
+use super::permit::FetchPermit;
 use super::request::Keyed;
 use super::storing::{self, Storing};
 use super::trailers;
@@ -44,11 +44,11 @@ enum State {
         entry: Vec<u8>,
         /// When it is of no more use, in milliseconds since 1970.
         expires: u64,
-        fate: Option<Fate>,
+        permit: Option<FetchPermit>,
         room: WriteRoom,
     },
     Writing {
-        fate: Option<Fate>,
+        permit: Option<FetchPermit>,
         _room: WriteRoom,
     },
     Delete(CacheKey, WriteRoom),
@@ -67,7 +67,7 @@ enum State {
         _hold: Hold,
         _room: Share,
     },
-    Copying(Fate),
+    Copying(FetchPermit),
     Refreshing(Box<Keyed>),
     Storing(Storing),
     Find(CacheKey),
@@ -81,19 +81,19 @@ enum State {
 
 impl Task {
     /// Writes an entry, for which there is room, to the store behind HTTP. Whoever waits for it is
-    /// told by `fate`.
+    /// told by `permit`.
     pub(super) fn write(
         key: CacheKey,
         entry: Vec<u8>,
         expires: u64,
-        fate: Option<Fate>,
+        permit: Option<FetchPermit>,
         room: WriteRoom,
     ) -> Self {
         Self(State::Write {
             key,
             entry,
             expires,
-            fate,
+            permit,
             room,
         })
     }
@@ -141,16 +141,16 @@ impl Task {
 
     /// The task ends here, whatever was to come: who relies on it is told.
     pub fn abandon(self, worker: &Worker, out: &mut Vec<Output>) {
-        let fate = match self.0 {
-            State::Write { fate, .. } | State::Writing { fate, .. } => fate,
+        let permit = match self.0 {
+            State::Write { permit, .. } | State::Writing { permit, .. } => permit,
             State::Refresh { request, .. }
             | State::Asking { request, .. }
-            | State::Refreshing(request) => Some(request.fate()),
-            State::Copying(fate) => Some(fate),
+            | State::Refreshing(request) => Some(request.permit()),
+            State::Copying(permit) => Some(permit),
             _ => None,
         };
-        if let Some(fate) = fate {
-            fate.abandoned(worker, out);
+        if let Some(permit) = permit {
+            permit.abandoned(worker, out);
         }
     }
 
@@ -259,7 +259,7 @@ impl State {
                     Some(copy) => {
                         worker.refreshes.ended(&request.key, Ok(200), now);
                         out.push(copy);
-                        Self::Copying(request.fate())
+                        Self::Copying(request.permit())
                     }
                     None => {
                         out.push(Output::Call(callout));
@@ -267,11 +267,11 @@ impl State {
                     }
                 }
             }
-            (Self::Copying(fate), Input::Inserted(result)) => {
+            (Self::Copying(permit), Input::Inserted(result)) => {
                 if let Ok(evicted) = result {
                     out.push(Output::Report(Report::Evictions(evicted)));
                 }
-                fate.found(worker, out);
+                permit.found(worker, out);
                 Self::Over
             }
             (Self::Refreshing(request), Input::Called { result, now }) => {
@@ -306,23 +306,26 @@ impl State {
                     key,
                     entry,
                     expires,
-                    fate,
+                    permit,
                     room,
                 },
                 Input::Begin { now },
             ) => {
                 let seconds = expires.saturating_sub(now).div_ceil(1_000);
                 out.push(Output::Call(store.write(&key.to_string(), seconds, entry)));
-                Self::Writing { fate, _room: room }
+                Self::Writing {
+                    permit,
+                    _room: room,
+                }
             }
-            (Self::Writing { fate, _room }, Input::Called { result, now }) => {
+            (Self::Writing { permit, _room }, Input::Called { result, now }) => {
                 let (written, suspicion) = store.written(result, now);
                 report(Operation::Write, done(written), out);
                 worker.try_store(suspicion, out);
-                if let Some(fate) = fate {
+                if let Some(permit) = permit {
                     match written {
-                        Ok(()) => fate.found(worker, out),
-                        Err(_) => fate.abandoned(worker, out),
+                        Ok(()) => permit.found(worker, out),
+                        Err(_) => permit.abandoned(worker, out),
                     }
                 }
                 Self::Over
@@ -414,7 +417,7 @@ fn refreshed(
     worker: &Worker,
     out: &mut Vec<Output>,
 ) -> Option<Storing> {
-    let fate = request.fate();
+    let permit = request.permit();
     let whole = result.map_err(|_| NotStored::Aborted).and_then(|reply| {
         let mut intake = Intake::begin(request, &reply.headers, true, now, worker)?;
         let body = reply.body.ok_or(NotStored::ResponseTooLarge)?;
@@ -427,7 +430,7 @@ fn refreshed(
     match whole {
         Ok(whole) => storing::begin(whole, now, worker, out),
         Err(reason) => {
-            fate.not_stored(reason, worker, out);
+            permit.not_stored(reason, worker, out);
             None
         }
     }

@@ -13,9 +13,9 @@ use crate::http::Headers;
 use crate::random::Random;
 use crate::store::{HttpStore, Lookup, StoreFault, Suspicion, WriteBegun, WriteRoom};
 
-use super::fate::Fate;
 use super::flights::{Due, Flights};
 use super::near_misses::NearMisses;
+use super::permit::FetchPermit;
 use super::refresh::Refreshes;
 use super::repeat::{Deciding, Repeats};
 use super::route::Routes;
@@ -68,7 +68,7 @@ pub(super) struct Write {
     /// When it is of no more use, in milliseconds since 1970.
     pub(super) expires: u64,
     /// Of those who wait for it, if they are to be told when it is written.
-    pub(super) fate: Option<Fate>,
+    pub(super) permit: Option<FetchPermit>,
 }
 
 /// The store behind HTTP, and what proves that an entry in it is ours.
@@ -242,13 +242,13 @@ impl Worker {
             tenant,
             draft,
             expires,
-            fate,
+            permit,
         } = write;
         let remote = self.http.as_ref().ok_or(StoreFault::Unavailable)?;
         let entry = draft.seal(&remote.seal);
         let bytes = entry.len();
         let room = remote.begin(Operation::Write, tenant, bytes, now, self, out)?;
-        self.add(Task::write(key, entry, expires, fate, room), out);
+        self.add(Task::write(key, entry, expires, permit, room), out);
         Ok(())
     }
 

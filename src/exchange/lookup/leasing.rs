@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::cache::Tier;
-use crate::exchange::fate::Lead;
+use crate::exchange::permit::Leadership;
 use crate::exchange::refresh::LEASE;
 use crate::exchange::state::State;
 use crate::exchange::{LeaseKind, Miss, Output, Worker, milliseconds};
@@ -82,15 +82,15 @@ impl Leasing {
         match (purpose, joined) {
             (Purpose::Ask { miss, stale }, Joined::Leads(_) | Joined::Unavailable) => {
                 let until = now.saturating_add(milliseconds(search.leased_for()));
-                let lead = Lead::Collapse {
-                    flight: worker.flights.lead(key, now, until),
+                let leadership = Leadership::Collapse {
+                    flight: worker.flights.leadership(key, now, until),
                     // Without one, only those of this worker wait.
                     lease: match joined {
                         Joined::Leads(lease) => Some(lease),
                         _ => None,
                     },
                 };
-                search.ask(miss, stale, Some(lead), out)
+                search.ask(miss, stale, Some(leadership), out)
             }
             (Purpose::Ask { miss, stale }, Joined::Waits { .. }) => {
                 worker.flights.follow(key, now);

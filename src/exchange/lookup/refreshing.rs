@@ -3,7 +3,7 @@
 
 use crate::cache::CacheStatus;
 use crate::config::{Mode, Settings};
-use crate::exchange::fate::{Fate, Lead};
+use crate::exchange::permit::{FetchPermit, Leadership};
 use crate::exchange::refresh::{self, NotRefreshed};
 use crate::exchange::request::Keyed;
 use crate::exchange::state::State;
@@ -19,7 +19,7 @@ use super::leasing::Purpose;
 pub(in crate::exchange) struct Refreshing {
     search: Search,
     stale: Stale,
-    fate: Fate,
+    permit: FetchPermit,
 }
 
 impl Search {
@@ -47,12 +47,12 @@ impl Search {
     /// Has the request read, to be sent once more.
     pub(super) fn read_request(self, stale: Stale, lease: Lease, out: &mut Vec<Output>) -> State {
         out.push(Output::ReadRequest);
-        let fate = Fate::new(self.request.key, Some(Lead::Refresh(lease)));
+        let permit = FetchPermit::new(self.request.key, Some(Leadership::Refresh(lease)));
         let search = self;
         State::Refreshing(Box::new(Refreshing {
             search,
             stale,
-            fate,
+            permit,
         }))
     }
 
@@ -80,10 +80,10 @@ impl Refreshing {
         let Self {
             search,
             stale,
-            fate,
+            permit,
         } = self;
         let request = Keyed {
-            lead: fate.lead(),
+            leadership: permit.leadership(),
             ..search.request.clone()
         };
         let Search {
@@ -95,7 +95,7 @@ impl Refreshing {
             Ok(()) => search.serve_stale(stale, out),
             Err(NotRefreshed) => {
                 // What would have been served at once stands in, whatever `stale_if_error` says.
-                search.ask(Miss::Expired, Some(stale), fate.lead(), out)
+                search.ask(Miss::Expired, Some(stale), permit.leadership(), out)
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What becomes of an answer, and what that means to those who wait for it.
+//! The permit to ask the upstream for the answer under a key, and what its end means to the requests that
+//! wait for that answer.
 
 use crate::cache::CacheKey;
 use crate::store::Lease;
@@ -9,9 +10,9 @@ use super::{LeaseKind, NotStored, Output, Report, Worker};
 /// milliseconds, nobody does.
 const UNSTORABLE_FOR: u64 = 5_000;
 
-/// The part of the one that asks the upstream on behalf of others.
+/// Why a request asks the upstream on behalf of others, and by what right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lead {
+pub(super) enum Leadership {
     /// Of identical requests, which wait for the answer.
     Collapse {
         /// The number of the flight in this worker.
@@ -23,24 +24,25 @@ pub(super) enum Lead {
     Refresh(Lease),
 }
 
-/// An answer that is to be stored under a key, and who waits for it.
+/// Held by whoever asks the upstream for an answer that is to be stored. It ends with the answer in a
+/// store, or without.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fate {
+pub(super) struct FetchPermit {
     key: CacheKey,
-    lead: Option<Lead>,
+    leadership: Option<Leadership>,
 }
 
-impl Fate {
-    pub(super) fn new(key: CacheKey, lead: Option<Lead>) -> Self {
-        Self { key, lead }
+impl FetchPermit {
+    pub(super) fn new(key: CacheKey, leadership: Option<Leadership>) -> Self {
+        Self { key, leadership }
     }
 
     pub(super) fn key(self) -> CacheKey {
         self.key
     }
 
-    pub(super) fn lead(self) -> Option<Lead> {
-        self.lead
+    pub(super) fn leadership(self) -> Option<Leadership> {
+        self.leadership
     }
 
     /// The answer is in a store, where those who wait will find it.
@@ -67,10 +69,10 @@ impl Fate {
     }
 
     fn end(self, stored: bool, unstorable_for: u64, worker: &Worker, out: &mut Vec<Output>) {
-        let (kind, lease) = match self.lead {
+        let (kind, lease) = match self.leadership {
             None => return,
-            Some(Lead::Refresh(lease)) => (LeaseKind::Refresh, Some(lease)),
-            Some(Lead::Collapse { flight, lease }) => {
+            Some(Leadership::Refresh(lease)) => (LeaseKind::Refresh, Some(lease)),
+            Some(Leadership::Collapse { flight, lease }) => {
                 worker.landed(self.key, flight, stored, out);
                 (LeaseKind::Collapse, lease)
             }
