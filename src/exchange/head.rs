@@ -31,7 +31,7 @@ pub(super) struct InvalidTtl;
 pub(super) enum RequestCoding {
     Plain,
     /// In this way, which can be undone.
-    Coded(Box<[u8]>),
+    DecodedCapture(Box<[u8]>),
     Unknown,
 }
 
@@ -97,8 +97,8 @@ impl RequestCoding {
     fn then(self, coding: &[u8]) -> Self {
         match self {
             same if coding.eq_ignore_ascii_case(b"identity") => same,
-            Self::Plain if Decoder::new(coding, 0).is_some() => Self::Coded(coding.into()),
-            Self::Plain | Self::Coded(_) | Self::Unknown => Self::Unknown,
+            Self::Plain if Decoder::new(coding, 0).is_some() => Self::DecodedCapture(coding.into()),
+            Self::Plain | Self::DecodedCapture(_) | Self::Unknown => Self::Unknown,
         }
     }
 
@@ -111,7 +111,7 @@ impl RequestCoding {
         let (plain, held) = match self {
             Self::Plain => (Cow::Borrowed(body), 0),
             Self::Unknown => return Err(Bypass::ContentEncoding),
-            Self::Coded(coding) => {
+            Self::DecodedCapture(coding) => {
                 let max_bytes = worker.config.limits.max_request_bytes;
                 let max_bytes = max_bytes.min(worker.budget.left());
                 let plain = coding::decode_prompt(coding, body, max_bytes);

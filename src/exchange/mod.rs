@@ -3,17 +3,17 @@
 
 mod budget;
 mod capture;
-mod coded;
 mod cors;
+mod decoded_capture;
 mod flights;
 mod head;
 mod input;
-mod intake;
 mod kept;
 mod lookup;
 mod near_misses;
 mod permit;
 mod reason;
+mod recorder;
 mod refresh;
 mod repeat;
 mod reply;

@@ -10,8 +10,8 @@ use crate::config::Respond;
 use crate::http::{self, Headers};
 
 use super::budget::{CaptureBudget, Hold};
-use super::intake::{EndedBy, Intake, Whole};
 use super::permit::FetchPermit;
+use super::recorder::{EndedBy, ResponseRecorder, StorableResponse};
 use super::reply::{self, Asked, Served};
 use super::request::Keyed;
 use super::state::State;
@@ -105,7 +105,7 @@ pub(super) struct Confirming {
 /// The answer passes.
 #[derive(Debug)]
 pub(super) struct Capturing {
-    intake: Intake,
+    recorder: ResponseRecorder,
     rehearsal: Option<Rehearsal>,
     _place: Option<Hold>,
 }
@@ -176,14 +176,14 @@ impl Forwarded {
             return State::Over;
         };
         let rehearsal = self.rehearsal;
-        match Intake::begin(request, headers, via_upstream, now, worker) {
+        match ResponseRecorder::begin(request, headers, via_upstream, now, worker) {
             Err(reason) => {
                 refuse(reason, permit, rehearsal.is_some(), worker, out);
                 State::Over
             }
-            Ok(intake) => {
+            Ok(recorder) => {
                 let capturing = Capturing {
-                    intake,
+                    recorder,
                     rehearsal,
                     _place: self.place,
                 };
@@ -255,10 +255,16 @@ impl Rehearsal {
     }
 
     /// Compares what the upstream said with what would have been served.
-    fn compare(&self, whole: Whole, now: u64, worker: &Worker, out: &mut Vec<Output>) {
-        let Whole {
+    fn compare(
+        &self,
+        response: StorableResponse,
+        now: u64,
+        worker: &Worker,
+        out: &mut Vec<Output>,
+    ) {
+        let StorableResponse {
             permit, api, draft, ..
-        } = whole;
+        } = response;
         let max_bytes = worker.config.limits.max_response_bytes;
         let bytes = draft.seal(&Seal::Checksum);
         let fresh = Entry::decode(&permit.key(), bytes, &Seal::Checksum).ok();
@@ -321,7 +327,7 @@ impl Capturing {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        match self.intake.take(chunk, now) {
+        match self.recorder.take(chunk, now) {
             Err(reason) => self.refuse(reason, worker, out),
             Ok(()) if end_of_stream => self.conclude(EndedBy::Upstream, now, worker, out),
             Ok(()) => State::Capturing(self),
@@ -351,12 +357,12 @@ impl Capturing {
         worker: &Worker,
         out: &mut Vec<Output>,
     ) -> State {
-        let (permit, is_rehearsal) = (self.intake.permit(), self.rehearsal.is_some());
-        match (self.intake.finish(ended_by, worker), self.rehearsal) {
-            (Ok(whole), None) => storing::begin(whole, now, worker, out)
+        let (permit, is_rehearsal) = (self.recorder.permit(), self.rehearsal.is_some());
+        match (self.recorder.finish(ended_by, worker), self.rehearsal) {
+            (Ok(response), None) => storing::begin(response, now, worker, out)
                 .map_or(State::Over, |storing| State::Storing(Box::new(storing))),
-            (Ok(whole), Some(rehearsal)) => {
-                rehearsal.compare(whole, now, worker, out);
+            (Ok(response), Some(rehearsal)) => {
+                rehearsal.compare(response, now, worker, out);
                 State::Over
             }
             (Err(reason), _) => {
@@ -371,7 +377,7 @@ impl Capturing {
         let is_rehearsal = self.rehearsal.is_some();
         refuse(
             NotStored::Aborted,
-            self.intake.permit(),
+            self.recorder.permit(),
             is_rehearsal,
             worker,
             out,
@@ -380,13 +386,13 @@ impl Capturing {
 
     fn refuse(&self, reason: NotStored, worker: &Worker, out: &mut Vec<Output>) -> State {
         let is_rehearsal = self.rehearsal.is_some();
-        refuse(reason, self.intake.permit(), is_rehearsal, worker, out);
+        refuse(reason, self.recorder.permit(), is_rehearsal, worker, out);
         State::Over
     }
 
     /// Whether the API's end marker has come, so that nothing is missing.
     pub(super) fn is_over(&self) -> bool {
-        self.intake.is_over()
+        self.recorder.is_over()
     }
 }
 

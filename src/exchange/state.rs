@@ -38,8 +38,8 @@
 //! `Closed` leads from everywhere to Over, but for a client that hangs up behind the end marker: what
 //! it got is stored.
 
-use super::intake::EndedBy;
 use super::lookup::{Converting, Fetching, Leasing, Refreshing, Search, Waiting};
+use super::recorder::EndedBy;
 use super::request::{Collecting, start};
 use super::response::{Bypassed, Capturing, Confirming, Forwarded, Response};
 use super::storing::Storing;

@@ -4,8 +4,8 @@
 use crate::cache::{Draft, Seal};
 use crate::store::StoreFault;
 
-use super::intake::Whole;
 use super::permit::FetchPermit;
+use super::recorder::StorableResponse;
 use super::worker::Write;
 use super::{NotStored, Output, Report, Worker};
 
@@ -26,18 +26,18 @@ pub(super) struct Storing {
 /// Hands an answer to the memory, and [`Storing::inserted`] is told what came of it; `None` if there
 /// is no memory to wait for.
 pub(super) fn begin(
-    whole: Whole,
+    response: StorableResponse,
     now: u64,
     worker: &Worker,
     out: &mut Vec<Output>,
 ) -> Option<Storing> {
-    let Whole {
+    let StorableResponse {
         permit,
         tenant,
         draft,
         expires,
         ..
-    } = whole;
+    } = response;
     if worker.config.memory.is_none() {
         let draft = Some(draft);
         let storing = Storing {

@@ -23,8 +23,8 @@ use crate::shares::Share;
 use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
 use super::budget::{Held, Hold};
-use super::intake::{EndedBy, Intake, is_genuine};
 use super::permit::FetchPermit;
+use super::recorder::{EndedBy, ResponseRecorder, is_genuine};
 use super::request::Keyed;
 use super::storing::{self, Storing};
 use super::trailers;
@@ -419,13 +419,13 @@ fn refreshed(
 ) -> Option<Storing> {
     let permit = request.permit();
     let whole = result.map_err(|_| NotStored::Aborted).and_then(|reply| {
-        let mut intake = Intake::begin(request, &reply.headers, true, now, worker)?;
+        let mut recorder = ResponseRecorder::begin(request, &reply.headers, true, now, worker)?;
         let body = reply.body.ok_or(NotStored::ResponseTooLarge)?;
         if !trailers::are_harmless(&reply.trailers) {
             return Err(NotStored::Trailers);
         }
-        intake.take(Some(&body), now)?;
-        intake.finish(EndedBy::Upstream, worker)
+        recorder.take(Some(&body), now)?;
+        recorder.finish(EndedBy::Upstream, worker)
     });
     match whole {
         Ok(whole) => storing::begin(whole, now, worker, out),

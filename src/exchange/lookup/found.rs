@@ -9,7 +9,7 @@ use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
 use crate::exchange::budget::Hold;
-use crate::exchange::intake::is_genuine;
+use crate::exchange::recorder::is_genuine;
 use crate::exchange::reply::{Addressee, Served, Told};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};

@@ -1,4 +1,5 @@
-//! An answer that is taken in: captured, judged, and made into an entry if it is whole and wanted.
+//! An answer that is recorded as it passes: captured, judged, and made into an entry if it is whole and
+//! wanted.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
 
 use super::budget::{Held, Hold, NoRoom};
 use super::capture::Capture;
-use super::coded::Coded;
+use super::decoded_capture::DecodedCapture;
 use super::permit::FetchPermit;
 use super::request::Keyed;
 use super::response::plain;
@@ -18,7 +19,7 @@ use super::{NotStored, Worker, cors, milliseconds};
 
 /// An answer that passes, and what is known of it so far.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct ResponseRecorder {
     request: Keyed,
     form: Form,
     headers: Held<Headers>,
@@ -29,7 +30,7 @@ pub(super) struct Intake {
     stutter: Stutter,
     capture: Capture,
     /// Where the answer is compressed.
-    coded: Option<Coded>,
+    decoded: Option<DecodedCapture>,
     /// What the judge and its like take.
     hold: Hold,
 }
@@ -38,11 +39,11 @@ pub(super) struct Intake {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum EndedBy {
     Upstream,
-    /// It hung up at the API's end marker ([`Intake::is_over`]), before the upstream was done.
+    /// It hung up at the API's end marker ([`ResponseRecorder::is_over`]), before the upstream was done.
     Client,
 }
 
-impl Intake {
+impl ResponseRecorder {
     /// Begins with the response's headers.
     ///
     /// # Errors
@@ -78,7 +79,7 @@ impl Intake {
         }
         let max_bytes = worker.config.limits.max_response_bytes;
         let budget = worker.budget.of(request.tenant);
-        let coded = Coded::new(headers, max_bytes, &budget)?;
+        let decoded = DecodedCapture::new(headers, max_bytes, &budget)?;
         let form = match &ask.form {
             Some(asked) if asked.framing == framing => asked.clone(),
             Some(_) => return Err(NotStored::Form),
@@ -117,7 +118,7 @@ impl Intake {
             judge: api.judge_by(ask, framing, &request.settings.store_if.finish_words),
             stutter: Stutter::new(),
             capture,
-            coded,
+            decoded,
             request,
         })
     }
@@ -127,8 +128,8 @@ impl Intake {
         let chunk = chunk.ok_or(NotStored::Unreadable)?;
         self.capture.push(chunk)?;
         let mut plain = Cow::Borrowed(chunk);
-        if let Some(coded) = &mut self.coded {
-            plain = Cow::Owned(coded.take(chunk, self.form.framing)?);
+        if let Some(decoded) = &mut self.decoded {
+            plain = Cow::Owned(decoded.take(chunk, self.form.framing)?);
         }
         let stutter = &mut self.stutter;
         self.judge
@@ -149,7 +150,11 @@ impl Intake {
     }
 
     /// The response came to its end: what is to be stored, if it is whole and wanted.
-    pub(super) fn finish(mut self, ended_by: EndedBy, worker: &Worker) -> Result<Whole, NotStored> {
+    pub(super) fn finish(
+        mut self,
+        ended_by: EndedBy,
+        worker: &Worker,
+    ) -> Result<StorableResponse, NotStored> {
         let length = self.capture.bytes().len();
         let all_there = self
             .content_length
@@ -161,7 +166,7 @@ impl Intake {
             self.undo_cut_coding(worker)?;
         }
         let body = self.capture.bytes();
-        let decoded = self.coded.map(Coded::finish).transpose()?;
+        let decoded = self.decoded.map(DecodedCapture::finish).transpose()?;
         let plain = decoded.as_ref().map_or(body, Capture::bytes);
         let answer = self.judge.finish(plain).map_err(NotStored::Fault)?;
         let Keyed {
@@ -198,7 +203,7 @@ impl Intake {
             body,
         );
         let of_use = ttl.saturating_add(settings.stale_window());
-        Ok(Whole {
+        Ok(StorableResponse {
             permit: self.request.permit(),
             tenant: self.request.tenant,
             api: *api,
@@ -211,12 +216,14 @@ impl Intake {
     /// for cut. What its client read is all there, as its judge says; what the coding adds at its end,
     /// a checksum at most, the client did not wait for either.
     fn undo_cut_coding(&mut self, worker: &Worker) -> Result<(), NotStored> {
-        if self.coded.as_ref().is_none_or(Coded::is_ended) {
+        if self.decoded.as_ref().is_none_or(DecodedCapture::is_ended) {
             return Ok(());
         }
-        self.coded = None;
+        self.decoded = None;
         let (body, max_bytes) = (self.capture.bytes(), self.capture.max_bytes());
-        if let Some(plain) = Coded::beginning(&self.headers, body, max_bytes, &worker.budget)? {
+        if let Some(plain) =
+            DecodedCapture::beginning(&self.headers, body, max_bytes, &worker.budget)?
+        {
             let headers = self.headers.filtered(|name| name != b"content-encoding");
             let bytes = headers.held_bytes();
             self.headers = Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?;
@@ -266,7 +273,7 @@ fn is_of_another(request: &Keyed, plain: &[u8], framing: Framing) -> bool {
 }
 
 /// A whole answer that is wanted.
-pub(super) struct Whole {
+pub(super) struct StorableResponse {
     pub(super) permit: FetchPermit,
     /// On behalf of whom: [`Keyed::tenant`].
     pub(super) tenant: u64,

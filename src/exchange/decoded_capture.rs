@@ -10,7 +10,7 @@ use super::capture::Capture;
 
 /// A compressed answer on its way to the judge.
 #[derive(Debug)]
-pub(super) struct Coded {
+pub(super) struct DecodedCapture {
     decoder: Decoder,
     /// What the decoder holds.
     hold: Hold,
@@ -18,7 +18,7 @@ pub(super) struct Coded {
     decoded: Capture,
 }
 
-impl Coded {
+impl DecodedCapture {
     /// `None` where the answer is not compressed.
     pub(super) fn new(
         headers: &Headers,
