@@ -30,7 +30,7 @@ pub const LONGEST_TTL: Duration = Duration::from_secs(365 * 86_400);
 /// The whole plugin configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Hold request headers back until the lookup is done. Needs Envoy 1.35 and
+    /// Reservation request headers back until the lookup is done. Needs Envoy 1.35 and
     /// `allow_on_headers_stop_iteration: true` on the plugin; without it requests would hang.
     pub hold_headers: bool,
     /// Bounds on what is buffered and captured.

@@ -81,7 +81,7 @@ impl CaptureBudget {
 
 /// Bytes of the budget that are held until this is dropped.
 #[derive(Debug)]
-pub(super) struct Hold {
+pub(super) struct Reservation {
     bytes: usize,
     budget: CaptureBudget,
 }
@@ -90,7 +90,7 @@ pub(super) struct Hold {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
-impl Hold {
+impl Reservation {
     /// Nothing yet.
     pub(super) fn new(budget: &CaptureBudget) -> Self {
         Self {
@@ -101,8 +101,8 @@ impl Hold {
 
     /// `None` if so much is not left.
     pub(super) fn take(budget: &CaptureBudget, bytes: usize) -> Option<Self> {
-        let mut hold = Self::new(budget);
-        hold.set(bytes).ok().map(|()| hold)
+        let mut reservation = Self::new(budget);
+        reservation.set(bytes).ok().map(|()| reservation)
     }
 
     /// How much is held.
@@ -128,8 +128,8 @@ impl Hold {
         let bytes = self.bytes;
         self.set(0)?;
         match Self::take(&self.budget.of(caller), bytes) {
-            Some(hold) => {
-                *self = hold;
+            Some(reservation) => {
+                *self = reservation;
                 Ok(())
             }
             None => self.set(bytes).and(Err(NoRoom)),
@@ -137,7 +137,7 @@ impl Hold {
     }
 }
 
-impl Drop for Hold {
+impl Drop for Reservation {
     fn drop(&mut self) {
         // To give back is never refused.
         let _given = self.budget.change(self.bytes, 0);
@@ -145,25 +145,25 @@ impl Drop for Hold {
 }
 
 /// A value, and the bytes of the budget that it takes.
-pub struct Held<T> {
+pub struct Charged<T> {
     value: T,
-    hold: Hold,
+    reservation: Reservation,
 }
 
-impl<T> Held<T> {
+impl<T> Charged<T> {
     /// `None` if so much is not left.
     pub(super) fn new(value: T, bytes: usize, budget: &CaptureBudget) -> Option<Self> {
-        let hold = Hold::take(budget, bytes)?;
-        Some(Self { value, hold })
+        let reservation = Reservation::take(budget, bytes)?;
+        Some(Self { value, reservation })
     }
 
-    /// As [`Hold::charge`].
+    /// As [`Reservation::charge`].
     pub(super) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
-        self.hold.charge(caller)
+        self.reservation.charge(caller)
     }
 }
 
-impl<T> Deref for Held<T> {
+impl<T> Deref for Charged<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -171,19 +171,19 @@ impl<T> Deref for Held<T> {
     }
 }
 
-impl<T: fmt::Debug> fmt::Debug for Held<T> {
+impl<T: fmt::Debug> fmt::Debug for Charged<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.value.fmt(f)
     }
 }
 
-impl<T: PartialEq> PartialEq for Held<T> {
+impl<T: PartialEq> PartialEq for Charged<T> {
     fn eq(&self, other: &Self) -> bool {
         self.value == other.value
     }
 }
 
-impl<T: Eq> Eq for Held<T> {}
+impl<T: Eq> Eq for Charged<T> {}
 
 #[cfg(test)]
 mod tests {
@@ -192,18 +192,18 @@ mod tests {
     #[test]
     fn what_is_held_is_given_back() {
         let budget = CaptureBudget::new(100);
-        let mut hold = Hold::take(&budget, 60).unwrap();
-        assert!(Hold::take(&budget, 41).is_none());
-        assert_eq!(hold.set(101), Err(NoRoom));
-        assert_eq!((hold.bytes(), budget.left()), (60, 40));
-        assert_eq!(hold.set(100), Ok(()));
+        let mut reservation = Reservation::take(&budget, 60).unwrap();
+        assert!(Reservation::take(&budget, 41).is_none());
+        assert_eq!(reservation.set(101), Err(NoRoom));
+        assert_eq!((reservation.bytes(), budget.left()), (60, 40));
+        assert_eq!(reservation.set(100), Ok(()));
         assert_eq!(budget.left(), 0);
-        assert_eq!(hold.set(10), Ok(()));
-        let held = Held::new("value", 90, &budget).unwrap();
+        assert_eq!(reservation.set(10), Ok(()));
+        let held = Charged::new("value", 90, &budget).unwrap();
         assert_eq!(*held, "value");
-        assert!(Held::new("value", 1, &budget).is_none());
+        assert!(Charged::new("value", 1, &budget).is_none());
         drop(held);
-        drop(hold);
+        drop(reservation);
         assert_eq!(budget.left(), 100);
     }
 
@@ -211,14 +211,14 @@ mod tests {
     fn a_caller_gets_as_much_as_it_leaves_and_the_next_finds_room() {
         let budget = CaptureBudget::new(100);
         let (one, other) = (budget.of(1), budget.of(2));
-        assert!(Hold::take(&one, 51).is_none(), "no more than half");
-        let mut first = Hold::take(&one, 30).unwrap();
+        assert!(Reservation::take(&one, 51).is_none(), "no more than half");
+        let mut first = Reservation::take(&one, 30).unwrap();
         assert_eq!(first.set(51), Err(NoRoom));
-        let second = Hold::take(&one, 20).unwrap();
-        assert!(Hold::take(&one, 1).is_none());
+        let second = Reservation::take(&one, 20).unwrap();
+        assert!(Reservation::take(&one, 1).is_none());
         assert_eq!(first.set(31), Err(NoRoom), "both count");
-        let next = Hold::take(&other, 25).unwrap();
-        assert!(Hold::take(&other, 1).is_none());
+        let next = Reservation::take(&other, 25).unwrap();
+        assert!(Reservation::take(&other, 1).is_none());
         // Who holds more than its share since others came may give some back.
         assert_eq!(first.set(29), Ok(()));
         assert_eq!(first.set(30), Err(NoRoom));
@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn what_is_held_before_the_caller_is_known_is_charged_to_it_afterwards() {
         let budget = CaptureBudget::new(100);
-        let _full = Hold::take(&budget.of(1), 40).unwrap();
-        let mut held = Held::new("value", 30, &budget).unwrap();
+        let _full = Reservation::take(&budget.of(1), 40).unwrap();
+        let mut held = Charged::new("value", 30, &budget).unwrap();
         assert_eq!(held.charge(1), Err(NoRoom));
         assert_eq!(budget.left(), 30);
         assert_eq!(held.charge(2), Ok(()));

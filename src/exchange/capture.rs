@@ -1,7 +1,7 @@
 //! A bounded copy of an answer that passes.
 
 use super::NotStored;
-use super::budget::{CaptureBudget, Hold, NoRoom};
+use super::budget::{CaptureBudget, NoRoom, Reservation};
 
 impl From<NoRoom> for NotStored {
     fn from(NoRoom: NoRoom) -> Self {
@@ -17,7 +17,7 @@ pub(super) struct Capture {
     /// How much room is made before it is needed, at most.
     max_capacity: usize,
     /// The capacity of `bytes`.
-    hold: Hold,
+    reservation: Reservation,
 }
 
 impl Capture {
@@ -26,7 +26,7 @@ impl Capture {
             bytes: Vec::new(),
             max_bytes,
             max_capacity: max_bytes,
-            hold: Hold::new(budget),
+            reservation: Reservation::new(budget),
         }
     }
 
@@ -45,7 +45,7 @@ impl Capture {
         if length > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
-        let taken = self.hold.bytes();
+        let taken = self.reservation.bytes();
         if length > taken {
             // Doubling keeps the copying linear; an answer rarely ends at the limit.
             let doubled = taken.saturating_mul(2).min(self.max_capacity);
@@ -65,8 +65,8 @@ impl Capture {
     }
 
     fn grow_to(&mut self, capacity: usize) -> Result<(), NotStored> {
-        if capacity > self.hold.bytes() {
-            self.hold.set(capacity)?;
+        if capacity > self.reservation.bytes() {
+            self.reservation.set(capacity)?;
             self.bytes
                 .reserve_exact(capacity.saturating_sub(self.bytes.len()));
         }

@@ -5,7 +5,7 @@ use crate::http::Headers;
 use crate::llm::Framing;
 
 use super::NotStored;
-use super::budget::{CaptureBudget, Hold};
+use super::budget::{CaptureBudget, Reservation};
 use super::capture::Capture;
 
 /// A compressed answer on its way to the judge.
@@ -13,7 +13,7 @@ use super::capture::Capture;
 pub(super) struct DecodedCapture {
     decoder: Decoder,
     /// What the decoder holds.
-    hold: Hold,
+    reservation: Reservation,
     /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
     decoded: Capture,
 }
@@ -35,7 +35,7 @@ impl DecodedCapture {
         Ok(Some(Self {
             decoder: Decoder::new(coding, max_bytes).ok_or(NotStored::ContentEncoding)?,
             decoded: Capture::new(budget, max_bytes),
-            hold: Hold::new(budget),
+            reservation: Reservation::new(budget),
         }))
     }
 
@@ -54,7 +54,7 @@ impl DecodedCapture {
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
         // Its window grows with what was decoded.
-        self.hold.set(self.decoder.held())?;
+        self.reservation.set(self.decoder.held())?;
         Ok(plain)
     }
 

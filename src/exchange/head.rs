@@ -8,7 +8,7 @@ use crate::coding::{self, CodingFault, Decoder};
 use crate::config::parse_duration;
 use crate::http::{self, Headers, RequestDirectives};
 
-use super::budget::Hold;
+use super::budget::Reservation;
 use super::{Bypass, Worker};
 
 /// What the headers of a request say, beside what decides about its key.
@@ -107,7 +107,7 @@ impl RequestCoding {
         &self,
         body: &'b [u8],
         worker: &Worker,
-    ) -> Result<(Cow<'b, [u8]>, Hold), Bypass> {
+    ) -> Result<(Cow<'b, [u8]>, Reservation), Bypass> {
         let (plain, held) = match self {
             Self::Plain => (Cow::Borrowed(body), 0),
             Self::Unknown => return Err(Bypass::ContentEncoding),
@@ -120,7 +120,10 @@ impl RequestCoding {
                 (Cow::Owned(plain), held)
             }
         };
-        let hold = Hold::take(&worker.budget, held);
-        Ok((plain, hold.ok_or(Bypass::Coding(CodingFault::TooLarge))?))
+        let reservation = Reservation::take(&worker.budget, held);
+        Ok((
+            plain,
+            reservation.ok_or(Bypass::Coding(CodingFault::TooLarge))?,
+        ))
     }
 }

@@ -9,7 +9,7 @@ use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
 use crate::store::{Joined, Lease, Seen, StoreFault, Stored};
 
-use super::{CollapseFault, Held, Report};
+use super::{Charged, CollapseFault, Report};
 
 /// What happened to an exchange, or to a task of its worker.
 #[derive(Debug)]
@@ -149,7 +149,7 @@ pub enum Output {
     AddHeader(&'static str, Cow<'static, str>),
     /// Once the request is over, tell [`Worker::observe`](super::Worker::observe) how it came and by
     /// which route.
-    WatchRoute(Held<Headers>, Attributes),
+    WatchRoute(Charged<Headers>, Attributes),
     /// Keep an entry in memory and answer with [`Input::Inserted`], at once.
     Insert {
         /// Where.
@@ -223,7 +223,7 @@ pub enum Release {
     /// With the answer to the identical request.
     Answer {
         /// The entry, not verified. Many may wait for it.
-        entry: Rc<Held<Vec<u8>>>,
+        entry: Rc<Charged<Vec<u8>>>,
         /// Where it was found.
         tier: Tier,
     },

@@ -7,7 +7,7 @@ use crate::attributes::{Attribute, Attributes};
 use crate::http::Headers;
 
 use super::Worker;
-use super::budget::{Held, Hold, NoRoom};
+use super::budget::{Charged, NoRoom, Reservation};
 
 /// What an exchange takes, its contexts, flight and place among those that wait included, but for
 /// what is charged by its length.
@@ -23,12 +23,12 @@ const LOOKED_AT: [&[u8]; 3] = [b"accept-encoding", b"origin", b"x-request-id"];
 /// What a request keeps.
 #[derive(Debug)]
 pub(super) struct Kept {
-    pub(super) headers: Held<Headers>,
+    pub(super) headers: Charged<Headers>,
     /// Those of them that decide: nothing else does, but the attributes and the body.
     pub(super) deciding: Headers,
     pub(super) attributes: Attributes,
     /// What the exchange takes beside.
-    pub(super) place: Hold,
+    pub(super) place: Reservation,
 }
 
 impl Kept {
@@ -45,8 +45,8 @@ impl Kept {
         };
         let bytes = headers.held_bytes().saturating_add(deciding.list_bytes());
         Some(Self {
-            place: Hold::take(&worker.budget, EXCHANGE_BYTES)?,
-            headers: Held::new(headers, bytes, &worker.budget)?,
+            place: Reservation::take(&worker.budget, EXCHANGE_BYTES)?,
+            headers: Charged::new(headers, bytes, &worker.budget)?,
             deciding,
             attributes: Attributes::default(),
         })

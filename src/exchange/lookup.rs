@@ -22,7 +22,7 @@ use crate::config::{Mode, Settings};
 use crate::http::{Headers, RequestDirectives};
 use crate::store::{StoreFault, Stored};
 
-use super::budget::{Held, Hold};
+use super::budget::{Charged, Reservation};
 use super::permit::Leadership;
 use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Addressee, Asked, Served};
@@ -40,10 +40,10 @@ const MAX_REQUEST_ID_BYTES: usize = 128;
 #[derive(Debug)]
 pub(super) struct Search {
     pub(super) request: Keyed,
-    pub(super) headers: Held<Headers>,
+    pub(super) headers: Charged<Headers>,
     pub(super) attributes: Attributes,
     /// What the exchange takes beside.
-    pub(super) place: Hold,
+    pub(super) place: Reservation,
     pub(super) directives: RequestDirectives,
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,

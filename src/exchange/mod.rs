@@ -30,7 +30,7 @@ use std::mem;
 use std::rc::Rc;
 use std::time::Duration;
 
-pub use budget::{CaptureBudget, Held};
+pub use budget::{CaptureBudget, Charged};
 pub use input::{Input, LeaseKind, Output, Release, Reply, ReplyBody};
 pub use reason::{
     AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,

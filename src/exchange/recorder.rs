@@ -9,7 +9,7 @@ use crate::config::StoreIf;
 use crate::http::{self, Headers};
 use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
 
-use super::budget::{Held, Hold, NoRoom};
+use super::budget::{Charged, NoRoom, Reservation};
 use super::capture::Capture;
 use super::decoded_capture::DecodedCapture;
 use super::permit::FetchPermit;
@@ -22,7 +22,7 @@ use super::{NotStored, Worker, cors, milliseconds};
 pub(super) struct ResponseRecorder {
     request: Keyed,
     form: Form,
-    headers: Held<Headers>,
+    headers: Charged<Headers>,
     /// When the response's headers came, in milliseconds since 1970.
     created: u64,
     content_length: Option<u64>,
@@ -32,7 +32,7 @@ pub(super) struct ResponseRecorder {
     /// Where the answer is compressed.
     decoded: Option<DecodedCapture>,
     /// What the judge and its like take.
-    hold: Hold,
+    reservation: Reservation,
 }
 
 /// Who ended a response that is taken for whole.
@@ -111,10 +111,10 @@ impl ResponseRecorder {
         let bytes = headers.held_bytes();
         Ok(Self {
             form,
-            headers: Held::new(headers, bytes, &budget).ok_or(NoRoom)?,
+            headers: Charged::new(headers, bytes, &budget).ok_or(NoRoom)?,
             created: now,
             content_length,
-            hold: Hold::new(&budget),
+            reservation: Reservation::new(&budget),
             judge: api.judge_by(ask, framing, &request.settings.store_if.finish_words),
             stutter: Stutter::new(),
             capture,
@@ -137,7 +137,7 @@ impl ResponseRecorder {
             .map_err(NotStored::Fault)?;
         let held = self.judge.held_bytes();
         let held = held.saturating_add(self.stutter.held_bytes());
-        Ok(self.hold.set(held)?)
+        Ok(self.reservation.set(held)?)
     }
 
     pub(super) fn permit(&self) -> FetchPermit {
@@ -187,7 +187,7 @@ impl ResponseRecorder {
             let coding = self.headers.get("content-encoding").unwrap_or_default();
             let plain = coding::decode(coding, body, self.capture.max_bytes());
             let plain = plain.map_err(|_| NotStored::LessGeneral)?;
-            let room = Hold::take(&worker.budget, api.conversion_bytes(&plain));
+            let room = Reservation::take(&worker.budget, api.conversion_bytes(&plain));
             let _room = room.ok_or(NoRoom)?;
             let converted = api.convert(&plain, &self.form, rival);
             converted.map_err(|_| NotStored::LessGeneral)?;
@@ -226,7 +226,7 @@ impl ResponseRecorder {
         {
             let headers = self.headers.filtered(|name| name != b"content-encoding");
             let bytes = headers.held_bytes();
-            self.headers = Held::new(headers, bytes, &worker.budget).ok_or(NoRoom)?;
+            self.headers = Charged::new(headers, bytes, &worker.budget).ok_or(NoRoom)?;
             self.capture = plain;
         }
         Ok(())

@@ -16,7 +16,7 @@ use crate::callout::{Callout, CalloutFault};
 use crate::http::Headers;
 use crate::shares::{Share, Shares};
 
-use super::budget::Hold;
+use super::budget::Reservation;
 use super::request::Keyed;
 use super::route::what_matters;
 use super::task::Task;
@@ -88,11 +88,11 @@ impl Refreshes {
     }
 
     /// Room for one more whose request has so many bytes, if there is any.
-    fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Hold> {
+    fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Reservation> {
         let share = self.shares.take(request.tenant, 1)?;
-        let hold = Hold::take(&worker.budget.of(request.tenant), bytes)?;
+        let reservation = Reservation::take(&worker.budget.of(request.tenant), bytes)?;
         self.under_way.borrow_mut().push((request.key, share));
-        Some(hold)
+        Some(reservation)
     }
 
     /// One has ended, with this status if there was an answer.
@@ -142,8 +142,8 @@ pub(super) fn begin(
         None => (RefreshResult::ByRequest, Err(NotRefreshed)),
         Some(callout) => match refreshes.room(&request, callout.held_bytes(), worker) {
             None => (RefreshResult::Busy, Err(NotRefreshed)),
-            Some(hold) => {
-                worker.add(Task::refresh(request, callout, hold), out);
+            Some(reservation) => {
+                worker.add(Task::refresh(request, callout, reservation), out);
                 (RefreshResult::Sent, Ok(()))
             }
         },

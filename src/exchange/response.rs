@@ -9,7 +9,7 @@ use crate::coding;
 use crate::config::Respond;
 use crate::http::{self, Headers};
 
-use super::budget::{CaptureBudget, Hold};
+use super::budget::{CaptureBudget, Reservation};
 use super::permit::FetchPermit;
 use super::recorder::{EndedBy, ResponseRecorder, StorableResponse};
 use super::reply::{self, Asked, Served};
@@ -52,7 +52,7 @@ pub(super) struct Forwarded {
     /// What is served if the upstream fails.
     pub(super) fallback: Option<Fallback>,
     /// What the exchange takes, unless it was refused a place.
-    pub(super) place: Option<Hold>,
+    pub(super) place: Option<Reservation>,
 }
 
 /// A request whose answer may be stored.
@@ -82,7 +82,7 @@ pub(super) struct Fallback {
     pub(super) since: u64,
     /// How the request went if the upstream does not fail.
     pub(super) otherwise: RequestResult,
-    pub(super) _hold: Hold,
+    pub(super) _reservation: Reservation,
 }
 
 /// A stored answer that would have been served, but for `mode: shadow`.
@@ -91,7 +91,7 @@ pub(super) struct Rehearsal {
     entry: Entry,
     /// When the request went on to the upstream, in milliseconds since 1970.
     asked: u64,
-    _hold: Hold,
+    _reservation: Reservation,
 }
 
 /// The answer has begun.
@@ -107,7 +107,7 @@ pub(super) struct Confirming {
 pub(super) struct Capturing {
     recorder: ResponseRecorder,
     rehearsal: Option<Rehearsal>,
-    _place: Option<Hold>,
+    _place: Option<Reservation>,
 }
 
 impl Bypassed {
@@ -246,11 +246,11 @@ impl Fallback {
 impl Rehearsal {
     /// `None` if there is no room for it.
     pub(super) fn new(entry: Entry, asked: u64, budget: &CaptureBudget) -> Option<Self> {
-        let hold = Hold::take(budget, entry.len())?;
+        let reservation = Reservation::take(budget, entry.len())?;
         Some(Self {
             entry,
             asked,
-            _hold: hold,
+            _reservation: reservation,
         })
     }
 
@@ -272,7 +272,7 @@ impl Rehearsal {
             let (one, other) = (plain(&self.entry, max_bytes)?, plain(fresh, max_bytes)?);
             // They are taken apart one after the other.
             let bytes = [&one, &other].map(|answer| api.conversion_bytes(answer));
-            let _room = Hold::take(&worker.budget, bytes.into_iter().max()?)?;
+            let _room = Reservation::take(&worker.budget, bytes.into_iter().max()?)?;
             let agreed = api.agree(&one, &self.entry.head.form, &other, &fresh.head.form);
             Some((agreed.ok()?, api.tokens(&other, &fresh.head.form)))
         });

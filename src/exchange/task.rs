@@ -22,7 +22,7 @@ use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::shares::Share;
 use crate::store::{Lookup, StoreFault, Stored, WriteRoom};
 
-use super::budget::{Held, Hold};
+use super::budget::{Charged, Reservation};
 use super::permit::FetchPermit;
 use super::recorder::{EndedBy, ResponseRecorder, is_genuine};
 use super::request::Keyed;
@@ -59,12 +59,12 @@ enum State {
         request: Box<Keyed>,
         callout: Callout,
         /// Until the host has the request's body.
-        hold: Hold,
+        reservation: Reservation,
     },
     Asking {
         request: Box<Keyed>,
         callout: Callout,
-        _hold: Hold,
+        _reservation: Reservation,
         _room: Share,
     },
     Copying(FetchPermit),
@@ -109,11 +109,11 @@ impl Task {
     }
 
     /// Asks the upstream for a new answer.
-    pub(super) fn refresh(request: Keyed, callout: Callout, hold: Hold) -> Self {
+    pub(super) fn refresh(request: Keyed, callout: Callout, reservation: Reservation) -> Self {
         Self(State::Refresh {
             request: Box::new(request),
             callout,
-            hold,
+            reservation,
         })
     }
 
@@ -216,7 +216,7 @@ impl State {
                 Self::Refresh {
                     request,
                     callout,
-                    hold,
+                    reservation,
                 },
                 Input::Begin { now },
             ) => {
@@ -231,7 +231,7 @@ impl State {
                         Self::Asking {
                             request,
                             callout,
-                            _hold: hold,
+                            _reservation: reservation,
                             _room: room,
                         }
                     }
@@ -396,7 +396,7 @@ fn end(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, worker: &Worker) {
     // They are released a few at a time.
     let held = entry.map(|entry| {
         let bytes = entry.capacity();
-        Held::new(entry, bytes, &worker.budget)
+        Charged::new(entry, bytes, &worker.budget)
     });
     let release = match held {
         Some(Some(entry)) => Release::Answer {

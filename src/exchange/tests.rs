@@ -191,7 +191,7 @@ impl Host {
         worker: &Worker,
         fields: &Fields,
         body: &str,
-    ) -> budget::Hold {
+    ) -> budget::Reservation {
         self.request_headers(fields);
         self.step(Input::RequestBody {
             held: body.len(),
@@ -277,8 +277,8 @@ fn miss(worker: &Rc<Worker>, request: &Fields, ask: &str, response: &Fields, bod
 }
 
 /// Others hold all that is left of the budget.
-fn fill(worker: &Worker) -> budget::Hold {
-    budget::Hold::take(&worker.budget, worker.budget.left()).unwrap()
+fn fill(worker: &Worker) -> budget::Reservation {
+    budget::Reservation::take(&worker.budget, worker.budget.left()).unwrap()
 }
 
 fn json_miss(worker: &Rc<Worker>) -> Host {

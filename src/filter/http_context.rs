@@ -7,7 +7,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 
 use crate::attributes::Attributes;
-use crate::exchange::{Exchange, Held, Input, Output, Release, Reply};
+use crate::exchange::{Charged, Exchange, Input, Output, Release, Reply};
 use crate::http::Headers;
 use crate::store::HostFault;
 
@@ -28,7 +28,7 @@ pub(super) struct Stream {
     /// The host holds the request back, because the last callback said so.
     paused: bool,
     /// How the request came and by which route, if it matters what that makes of it.
-    came: Option<Box<(Held<Headers>, Attributes)>>,
+    came: Option<Box<(Charged<Headers>, Attributes)>>,
     /// The longest body of use in the reply to the callout that is waited for.
     max_reply_bytes: usize,
 }

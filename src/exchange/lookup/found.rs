@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
-use crate::exchange::budget::Hold;
+use crate::exchange::budget::Reservation;
 use crate::exchange::recorder::is_genuine;
 use crate::exchange::reply::{Addressee, Served, Told};
 use crate::exchange::response::Fallback;
@@ -64,7 +64,7 @@ pub(super) struct Stale {
     pub(super) usable: Usable,
     /// Milliseconds since it expired.
     pub(super) since: u64,
-    hold: Hold,
+    reservation: Reservation,
 }
 
 pub(super) enum Found {
@@ -141,11 +141,11 @@ impl Search {
             Validity::Expired { since } => {
                 // It may be held for as long as the upstream takes.
                 let budget = worker.budget.of(self.request.tenant);
-                let hold = Hold::take(&budget, usable.bytes());
+                let reservation = Reservation::take(&budget, usable.bytes());
                 Found::Stale(Stale {
                     usable,
                     since,
-                    hold: hold.ok_or(Miss::CaptureLimit)?,
+                    reservation: reservation.ok_or(Miss::CaptureLimit)?,
                 })
             }
         })
@@ -212,8 +212,8 @@ impl Search {
                     .map_err(|_| Miss::Form(Lossy::Malformed))?,
             ),
         };
-        let _room =
-            Hold::take(&worker.budget, api.conversion_bytes(&body)).ok_or(Miss::ConversionLimit)?;
+        let _room = Reservation::take(&worker.budget, api.conversion_bytes(&body))
+            .ok_or(Miss::ConversionLimit)?;
         if *form != entry.head.form {
             let converted = api.convert(&body, &entry.head.form, form);
             body = Cow::Owned(converted.map_err(Miss::Form)?);
@@ -239,14 +239,14 @@ impl Stale {
         let Self {
             usable,
             since,
-            hold,
+            reservation,
         } = self;
         Fallback {
             age: usable.age,
             since: since.div_ceil(1_000),
             served: Served::new(usable.entry, usable.converted, to),
             otherwise,
-            _hold: hold,
+            _reservation: reservation,
         }
     }
 }
