@@ -63,10 +63,10 @@ const PASSING: [&str; 14] = [
 
 /// What a worker has seen of routes.
 #[derive(Debug, Default)]
-pub(super) struct Routes(RefCell<Seen>);
+pub(super) struct RouteObserver(RefCell<Observed>);
 
 #[derive(Debug, Default)]
-struct Seen {
+struct Observed {
     /// Requests that reached the upstream as they came. Each has one place, where another may take
     /// its turn: a request that is forgotten is one that was never seen.
     passed: Vec<Option<Fingerprint>>,
@@ -77,7 +77,7 @@ struct Seen {
 /// Half of a SHA-256 digest.
 type Fingerprint = [u8; 16];
 
-impl Routes {
+impl RouteObserver {
     /// Sees how a request came by a route, and how it was sent.
     pub(super) fn observe(&self, came: &Headers, sent: &Headers, by: &Attributes) {
         let mut seen = self.0.borrow_mut();
@@ -200,17 +200,17 @@ mod tests {
         Attributes::read(told.to_vec(), &[])
     }
 
-    fn see(routes: &Routes, came: &Headers, sent: &Headers, by: &Attributes) {
+    fn see(routes: &RouteObserver, came: &Headers, sent: &Headers, by: &Attributes) {
         routes.observe(came, sent, by);
     }
 
-    fn passes(routes: &Routes, came: &Headers, by: &Attributes) -> bool {
+    fn passes(routes: &RouteObserver, came: &Headers, by: &Attributes) -> bool {
         routes.let_pass(came, by)
     }
 
     #[test]
     fn a_request_is_known_to_pass_where_the_same_has_passed() {
-        let routes = Routes::default();
+        let routes = RouteObserver::default();
         let by = route("upstream", "");
         let came = headers(&[
             ("accept-encoding", "br"),
@@ -260,7 +260,7 @@ mod tests {
             ("authorization", "Bearer provider"),
             ("openai-organization", "org"),
         ] {
-            let routes = Routes::default();
+            let routes = RouteObserver::default();
             let (here, there) = (route("upstream", "a"), route("upstream", "b"));
             let came = headers(&[]);
             for by in [&here, &there] {
@@ -283,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_known_is_bounded_and_no_change_is_forgotten() {
-        let routes = Routes::default();
+        let routes = RouteObserver::default();
         let (came, changed) = (headers(&[]), headers(&[(":path", "/changed")]));
         let name = |number: usize| route("upstream", &number.to_string());
         for number in 0..MAX_CHANGING - 1 {

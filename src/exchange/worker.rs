@@ -18,7 +18,7 @@ use super::near_misses::NearMisses;
 use super::permit::FetchPermit;
 use super::refresh::Refreshes;
 use super::repeat::{Deciding, Repeats};
-use super::route::Routes;
+use super::route::RouteObserver;
 use super::task::Task;
 use super::{
     CaptureBudget, CollapseFault, Operation, OperationResult, Output, Release, Report, milliseconds,
@@ -36,7 +36,7 @@ pub struct Worker {
     pub(super) http: Option<Remote>,
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
-    pub(super) routes: Routes,
+    pub(super) routes: RouteObserver,
     pub(super) deciding: Deciding,
     pub(super) needed: NeededAttributes,
     /// Some requests may be sent once more, to refresh what has expired.
@@ -111,7 +111,7 @@ impl Worker {
             config,
             flights: Flights::new(random.bits()),
             refreshes: Refreshes::new(),
-            routes: Routes::default(),
+            routes: RouteObserver::default(),
             tasks: RefCell::default(),
             woken: Cell::new(false),
             released: RefCell::default(),
