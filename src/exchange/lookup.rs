@@ -24,9 +24,9 @@ use crate::store::{StoreFault, Stored};
 
 use super::budget::{Charged, Reservation};
 use super::permit::Leadership;
-use super::repeat::{Decided, Fingerprint, Known};
 use super::reply::{self, Addressee, Asked, Served};
 use super::request::Keyed;
+use super::request_memo::{Fingerprint, MemoEntry, ResolvedRequest};
 use super::response::{Fallback, Forwarded, Rehearsal, Storable};
 use super::state::State;
 use super::{Miss, NotStored, Output, Report, RequestResult, Worker};
@@ -48,7 +48,7 @@ pub(super) struct Search {
     /// By this the worker knows the request again.
     pub(super) fingerprint: Option<Fingerprint>,
     /// What the memory had for it before.
-    pub(super) known: Option<Known>,
+    pub(super) known: Option<MemoEntry>,
     /// The one member in which it differs from an earlier request.
     pub(super) near_miss: Option<&'static str>,
 }
@@ -95,7 +95,7 @@ impl Search {
     fn recognize(
         &mut self,
         found: Result<Option<Stored>, StoreFault>,
-    ) -> Result<(Entry, Option<Known>), Miss> {
+    ) -> Result<(Entry, Option<MemoEntry>), Miss> {
         let Stored { bytes, seen } = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
         let before = self.known.take();
         let before = before
@@ -103,11 +103,11 @@ impl Search {
             .filter(|(known, seen)| known.seen.is_same(seen));
         if let Some((known, seen)) = before {
             let entry = Entry::again(Rc::clone(&known.head), bytes).ok_or(Miss::Unusable)?;
-            return Ok((entry, Some(Known { seen, ..known })));
+            return Ok((entry, Some(MemoEntry { seen, ..known })));
         }
         let entry = Entry::decode(&self.request.key, bytes, &Seal::Checksum);
         let entry = entry.map_err(|_| Miss::Unusable)?;
-        let known = seen.map(|seen| Known {
+        let known = seen.map(|seen| MemoEntry {
             seen,
             head: Rc::clone(&entry.head),
             told: Rc::default(),
@@ -116,9 +116,9 @@ impl Search {
     }
 
     /// A store has an answer to the request; `known` says more, if it is the memory.
-    fn remember(&self, known: Option<Known>, worker: &Worker) {
-        if let (Some(fingerprint), Some(repeats)) = (self.fingerprint, &worker.repeats) {
-            repeats.remember(fingerprint, known, || Decided::of(&self.request));
+    fn remember(&self, known: Option<MemoEntry>, worker: &Worker) {
+        if let (Some(fingerprint), Some(memo)) = (self.fingerprint, &worker.memo) {
+            memo.remember(fingerprint, known, || ResolvedRequest::of(&self.request));
         }
     }
 

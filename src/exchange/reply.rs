@@ -41,7 +41,7 @@ pub(super) struct Addressee {
 
 /// The headers of the last hit that served an entry as it is. They are the same for a second.
 #[derive(Debug, Default)]
-pub(super) struct Told(RefCell<Option<(Tell, Rc<Headers>)>>);
+pub(super) struct HitHeaders(RefCell<Option<(Tell, Rc<Headers>)>>);
 
 /// What the headers of a hit depend on, but for the entry and what does not change for a worker that
 /// serves it to identical requests.
@@ -101,7 +101,7 @@ impl Served {
     /// The same with headers that may be known already.
     pub(super) fn reply_again(
         self,
-        told: &Told,
+        told: &HitHeaders,
         asked: &Asked,
         respond: Respond,
         status: &CacheStatus,

@@ -16,7 +16,7 @@ use super::head::{Head, InvalidTtl, RequestCoding};
 use super::kept::Kept;
 use super::lookup::{Search, refuse};
 use super::permit::{FetchPermit, Leadership};
-use super::repeat::Decided;
+use super::request_memo::ResolvedRequest;
 use super::response::Bypassed;
 use super::state::State;
 use super::{Bypass, Output, Report, RequestResult, Worker};
@@ -253,19 +253,19 @@ impl Collecting {
             Err(reason) => return self.bypass(reason, worker, out),
         };
         let body: &[u8] = &body;
-        let repeats = worker.repeats.as_ref();
-        let (fingerprint, repeated) = repeats
-            .map(|repeats| repeats.find(&self.kept.deciding, &self.kept.attributes, body))
+        let memo = worker.memo.as_ref();
+        let (fingerprint, repeated) = memo
+            .map(|memo| memo.find(&self.kept.deciding, &self.kept.attributes, body))
             .unzip();
-        let (decided, known, near_miss) = match repeated.flatten() {
-            Some((decided, known)) => (decided, known, None),
+        let (resolved, known, near_miss) = match repeated.flatten() {
+            Some((resolved, known)) => (resolved, known, None),
             None => match self.decide(body, worker) {
-                Ok((decided, near_miss)) => (decided, None, near_miss),
+                Ok((resolved, near_miss)) => (resolved, None, near_miss),
                 Err(NotKeyed::NoPart) => return State::Over,
                 Err(NotKeyed::Bypass(reason)) => return self.bypass(reason, worker, out),
             },
         };
-        let Decided {
+        let ResolvedRequest {
             key,
             tenant,
             api,
@@ -273,7 +273,7 @@ impl Collecting {
             ask,
             parts,
             model,
-        } = decided;
+        } = resolved;
         let directives = settings.client.obeyed(self.head.directives);
         if directives.no_store {
             self.selection = Selection::Decided(Policy { api, settings });
@@ -341,13 +341,13 @@ impl Collecting {
     }
 
     /// Reads the request. What is decided depends on nothing but the configuration, the deciding
-    /// headers, the attributes and the body: see [`repeat`](super::repeat). Beside it, the member in
+    /// headers, the attributes and the body: see [`request_memo`](super::request_memo). Beside it, the member in
     /// which the request differs from an earlier one: see [`near_misses`](super::near_misses).
     fn decide(
         &mut self,
         body: &[u8],
         worker: &Worker,
-    ) -> Result<(Decided, Option<&'static str>), NotKeyed> {
+    ) -> Result<(ResolvedRequest, Option<&'static str>), NotKeyed> {
         let headers = &self.kept.deciding;
         let canonical = json::canonicalize(body, &[]).ok();
         let policy = match mem::replace(&mut self.selection, Selection::NoPart) {
@@ -410,7 +410,7 @@ impl Collecting {
             return Err(NotKeyed::Bypass(Bypass::Sample));
         }
         let near_miss = worker.near_misses.compare(&key_parts);
-        let decided = Decided {
+        let resolved = ResolvedRequest {
             key,
             tenant,
             api,
@@ -419,7 +419,7 @@ impl Collecting {
             parts: explanation.map(|explanation| explanation.finish().into()),
             model: model.flatten().map(Rc::from),
         };
-        Ok((decided, near_miss))
+        Ok((resolved, near_miss))
     }
 
     fn bypass(&self, reason: Bypass, worker: &Worker, out: &mut Vec<Output>) -> State {

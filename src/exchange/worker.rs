@@ -17,7 +17,7 @@ use super::flights::{Due, Flights};
 use super::near_misses::NearMisses;
 use super::permit::FetchPermit;
 use super::refresh::Refreshes;
-use super::repeat::{Deciding, Repeats};
+use super::request_memo::{KeyHeaderFilter, RequestMemo};
 use super::route::RouteObserver;
 use super::task::Task;
 use super::{
@@ -37,14 +37,14 @@ pub struct Worker {
     pub(super) flights: Flights,
     pub(super) refreshes: Refreshes,
     pub(super) routes: RouteObserver,
-    pub(super) deciding: Deciding,
+    pub(super) deciding: KeyHeaderFilter,
     pub(super) needed: NeededAttributes,
     /// Some requests may be sent once more, to refresh what has expired.
     pub(super) resends: bool,
     /// Keys what explains keys to clients; `None` explains nothing.
     pub explaining: Option<[u64; 4]>,
     /// `None` without a random key.
-    pub(super) repeats: Option<Repeats>,
+    pub(super) memo: Option<RequestMemo>,
     pub(super) near_misses: NearMisses,
     /// To be run as soon as the host has woken the worker up.
     tasks: RefCell<Vec<Task>>,
@@ -102,11 +102,11 @@ impl Worker {
             budget: CaptureBudget::new(config.limits.max_capture_bytes),
             longest_ttl: milliseconds(longest_ttl),
             http,
-            deciding: Deciding::new(&config),
+            deciding: KeyHeaderFilter::new(&config),
             needed: NeededAttributes::new(config.all_settings()),
             resends,
             explaining: None,
-            repeats: secret.map(Repeats::new),
+            memo: secret.map(RequestMemo::new),
             near_misses: NearMisses::new(secret.unwrap_or_default()),
             config,
             flights: Flights::new(random.bits()),

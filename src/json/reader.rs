@@ -342,7 +342,7 @@ impl<'a> Read<'a> for f64 {
     }
 }
 
-/// Whether a JSON number is not beyond all that an `f64` can hold. Told by its magnitude, because
+/// Whether a JSON number is not beyond all that an `f64` can hold. Known by its magnitude, because
 /// to parse one that is close to half way between two `f64` takes a hundred times as long. Of those
 /// between [`LARGEST`] and what rounds to it, it says no.
 fn is_finite(number: &str) -> bool {

@@ -10,7 +10,7 @@ use crate::coding;
 use crate::config::Usage;
 use crate::exchange::budget::Reservation;
 use crate::exchange::recorder::is_genuine;
-use crate::exchange::reply::{Addressee, Served, Told};
+use crate::exchange::reply::{Addressee, HitHeaders, Served};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
@@ -55,7 +55,7 @@ pub(super) struct Usable {
     pub(super) age: u64,
     pub(super) tier: Tier,
     /// If it is known from before, and served as it is.
-    pub(super) told: Option<Rc<Told>>,
+    pub(super) told: Option<Rc<HitHeaders>>,
 }
 
 /// An entry that could serve a request if it had not expired, and may yet.

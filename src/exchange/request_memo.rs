@@ -1,12 +1,12 @@
 //! The short way for requests that come again byte for byte.
 //!
 //! What a request asks for, and under which key, comes of reading its JSON and digesting all of it:
-//! most of what a hit costs. [`Repeats`] remembers what came of it, and where the answer was found,
+//! most of what a hit costs. [`RequestMemo`] remembers what came of it, and where the answer was found,
 //! for requests that a store had an answer to. A request that comes again is known by a fingerprint
 //! of its bytes. That this changes nothing but the time it takes rests on five things:
 //!
 //! 1. *The fingerprint covers all that decides.* What is remembered is a function of the
-//!    configuration, of which a worker has one; of the body; of the headers that [`Deciding`] picks;
+//!    configuration, of which a worker has one; of the body; of the headers that [`KeyHeaderFilter`] picks;
 //!    and of the attributes, the route's cluster among them, which are read each time. The long way
 //!    is given these and no others. So one that were forgotten here would be missing in the key as
 //!    well, and the tests of the key would say so. All other headers that an exchange looks at, it
@@ -19,7 +19,7 @@
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
 //! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`Seen`] names the
 //!    slot and the version of its value, whoever sets a value gives it a new version, and after a
-//!    second it is done again. The headers of a reply are used again ([`Told`]) where they would
+//!    second it is done again. The headers of a reply are used again ([`HitHeaders`]) where they would
 //!    say the same.
 //! 5. *It is bounded.* There are [`RECORDS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`],
 //!    256 bytes of a model's name and four times [`MAX_HEAD_BYTES`] more, 2 KiB with `respond.explain`,
@@ -40,7 +40,7 @@ use crate::http::Headers;
 use crate::llm::{Api, Ask};
 use crate::store::Seen;
 
-use super::reply::Told;
+use super::reply::HitHeaders;
 use super::request::Keyed;
 use long::LongRequests;
 
@@ -56,11 +56,11 @@ const MAX_HEAD_BYTES: usize = 512;
 /// The headers that decide what a request asks for and under which key, by the length of their
 /// names.
 #[derive(Debug)]
-pub(super) struct Deciding {
+pub(super) struct KeyHeaderFilter {
     by_length: Vec<Vec<Box<[u8]>>>,
 }
 
-impl Deciding {
+impl KeyHeaderFilter {
     pub(super) fn new(config: &Config) -> Self {
         let settings = config.all_settings();
         let names = [":authority", ":scheme", ":path"]
@@ -105,7 +105,7 @@ pub(super) struct Fingerprint([u64; 2]);
 
 /// What is decided of a request.
 #[derive(Clone, Debug)]
-pub(super) struct Decided {
+pub(super) struct ResolvedRequest {
     pub(super) key: CacheKey,
     pub(super) tenant: u64,
     pub(super) api: Api,
@@ -117,7 +117,7 @@ pub(super) struct Decided {
     pub(super) model: Option<Rc<str>>,
 }
 
-impl Decided {
+impl ResolvedRequest {
     pub(super) fn of(request: &Keyed) -> Self {
         Self {
             key: request.key,
@@ -133,23 +133,23 @@ impl Decided {
 
 /// What the memory had for a request, verified.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct MemoEntry {
     /// Where, and in which version.
     pub(super) seen: Seen,
     pub(super) head: Rc<EntryHead>,
-    pub(super) told: Rc<Told>,
+    pub(super) told: Rc<HitHeaders>,
 }
 
 #[derive(Debug)]
 struct Record {
     fingerprint: Fingerprint,
-    decided: Decided,
-    known: Option<Known>,
+    resolved: ResolvedRequest,
+    known: Option<MemoEntry>,
 }
 
 /// The requests that a worker remembers.
 #[derive(Debug)]
-pub(super) struct Repeats {
+pub(super) struct RequestMemo {
     key: [u64; 4],
     long: RefCell<LongRequests>,
     /// Room for the deciding headers and the attributes of the request that is looked at.
@@ -158,7 +158,7 @@ pub(super) struct Repeats {
     records: RefCell<Vec<Option<Box<Record>>>>,
 }
 
-impl Repeats {
+impl RequestMemo {
     /// `key` must be random, and known to nobody else.
     pub(super) fn new(key: [u64; 4]) -> Self {
         let mut records = Vec::new();
@@ -177,7 +177,7 @@ impl Repeats {
         deciding: &Headers,
         attributes: &Attributes,
         body: &[u8],
-    ) -> (Fingerprint, Option<(Decided, Option<Known>)>) {
+    ) -> (Fingerprint, Option<(ResolvedRequest, Option<MemoEntry>)>) {
         let mut pairs = self.pairs.borrow_mut();
         pairs.clear();
         // Both say how many and how long they are: the body cannot pass for a part of them.
@@ -193,10 +193,10 @@ impl Repeats {
         (fingerprint, found)
     }
 
-    fn remembered(&self, fingerprint: Fingerprint) -> Option<(Decided, Option<Known>)> {
+    fn remembered(&self, fingerprint: Fingerprint) -> Option<(ResolvedRequest, Option<MemoEntry>)> {
         let records = self.records.borrow();
         let record = records.get(place(fingerprint))?.as_deref()?;
-        (record.fingerprint == fingerprint).then(|| (record.decided.clone(), record.known.clone()))
+        (record.fingerprint == fingerprint).then(|| (record.resolved.clone(), record.known.clone()))
     }
 
     fn hash(&self, pairs: &[u8], body: &[u8]) -> Fingerprint {
@@ -210,8 +210,8 @@ impl Repeats {
     pub(super) fn remember(
         &self,
         fingerprint: Fingerprint,
-        known: Option<Known>,
-        decided: impl FnOnce() -> Decided,
+        known: Option<MemoEntry>,
+        resolved: impl FnOnce() -> ResolvedRequest,
     ) {
         let known = known.filter(|known| known.head.len() <= MAX_HEAD_BYTES);
         let mut records = self.records.borrow_mut();
@@ -221,12 +221,12 @@ impl Repeats {
         match place {
             Some(record) if record.fingerprint == fingerprint => record.known = known,
             _ => {
-                let decided = decided();
-                let form = decided.ask.form.as_ref();
+                let resolved = resolved();
+                let form = resolved.ask.form.as_ref();
                 if form.is_none_or(|form| form.options.len() <= MAX_OPTION_BYTES) {
                     *place = Some(Box::new(Record {
                         fingerprint,
-                        decided,
+                        resolved,
                         known,
                     }));
                 }

@@ -1,7 +1,7 @@
 //! Long requests that came again, and their fingerprints: to compare two of them takes a fraction of
 //! the time in which one is hashed.
 //!
-//! Deciding headers are compared first, so that how long it takes tells nobody about the prompts of
+//! KeyHeaderFilter headers are compared first, so that how long it takes tells nobody about the prompts of
 //! another tenant.
 
 use std::collections::VecDeque;

@@ -1,8 +1,8 @@
 use super::*;
 use crate::llm::{Form, Framing};
 
-fn decided(options: &[u8]) -> Decided {
-    Decided {
+fn resolved(options: &[u8]) -> ResolvedRequest {
+    ResolvedRequest {
         key: CacheKey::from_bytes([7; 32]),
         tenant: 1,
         api: Api::from_path(b"/v1/chat/completions").unwrap(),
@@ -20,42 +20,39 @@ fn decided(options: &[u8]) -> Decided {
 
 #[test]
 fn what_is_remembered_is_found_by_its_whole_fingerprint_only() {
-    let repeats = Repeats::new([1; 4]);
+    let memo = RequestMemo::new([1; 4]);
     let known = Fingerprint([5, 6]);
-    repeats.remember(known, None, || decided(b""));
-    let (found, in_memory) = repeats.remembered(known).unwrap();
+    memo.remember(known, None, || resolved(b""));
+    let (found, in_memory) = memo.remembered(known).unwrap();
     assert_eq!(found.key.as_bytes(), &[7; 32]);
     assert!(in_memory.is_none());
     // The first shares its place.
     for other in [[5 + RECORDS as u64, 6], [5, 7], [6, 6]] {
-        assert!(
-            repeats.remembered(Fingerprint(other)).is_none(),
-            "{other:?}"
-        );
+        assert!(memo.remembered(Fingerprint(other)).is_none(), "{other:?}");
     }
 }
 
 #[test]
 fn a_worker_remembers_no_more_than_it_has_places_for() {
-    let repeats = Repeats::new([1; 4]);
+    let memo = RequestMemo::new([1; 4]);
     for number in 0..3 * RECORDS as u64 {
-        repeats.remember(Fingerprint([number, 0]), None, || decided(b""));
+        memo.remember(Fingerprint([number, 0]), None, || resolved(b""));
     }
-    let kept = |number| repeats.remembered(Fingerprint([number, 0])).is_some();
+    let kept = |number| memo.remembered(Fingerprint([number, 0])).is_some();
     let first_kept = 2 * RECORDS as u64;
     assert!((0..first_kept).all(|number| !kept(number)));
     assert!((first_kept..3 * RECORDS as u64).all(kept));
-    assert_eq!(repeats.records.borrow().len(), RECORDS);
+    assert_eq!(memo.records.borrow().len(), RECORDS);
     let long = Fingerprint([9, 9]);
-    repeats.remember(long, None, || decided(&[b' '; MAX_OPTION_BYTES + 1]));
-    assert!(repeats.remembered(long).is_none());
+    memo.remember(long, None, || resolved(&[b' '; MAX_OPTION_BYTES + 1]));
+    assert!(memo.remembered(long).is_none());
 }
 
 #[test]
 fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
     let of = |key, headers: &[(&str, &str)], body: &[u8]| {
         let headers: Headers = headers.iter().copied().collect();
-        Repeats::new(key)
+        RequestMemo::new(key)
             .find(&headers, &Attributes::default(), body)
             .0
     };
@@ -78,29 +75,29 @@ fn a_fingerprint_depends_on_the_key_and_on_where_fields_end() {
 
 #[test]
 fn a_long_body_that_came_before_has_the_fingerprint_that_it_had() {
-    let repeats = Repeats::new([1; 4]);
+    let memo = RequestMemo::new([1; 4]);
     let headers: Headers = [(":path", "/v1/chat/completions")].into_iter().collect();
     let nothing_more = Attributes::default();
     let mut pairs = headers.to_pairs();
     nothing_more.write(&mut pairs);
     let body = vec![b'x'; 100_000];
-    let (first, found) = repeats.find(&headers, &nothing_more, &body);
+    let (first, found) = memo.find(&headers, &nothing_more, &body);
     assert!(found.is_none());
-    assert_eq!(repeats.long.borrow().fingerprint(&pairs, &body), None);
-    repeats.remember(first, None, || decided(b""));
+    assert_eq!(memo.long.borrow().fingerprint(&pairs, &body), None);
+    memo.remember(first, None, || resolved(b""));
     for _ in 0..2 {
-        let (again, found) = repeats.find(&headers, &nothing_more, &body);
+        let (again, found) = memo.find(&headers, &nothing_more, &body);
         assert_eq!(again, first);
         assert!(found.is_some());
-        let kept = repeats.long.borrow().fingerprint(&pairs, &body);
+        let kept = memo.long.borrow().fingerprint(&pairs, &body);
         assert_eq!(kept, Some(first));
     }
     // Nor is another one taken for it.
     let mut other = body.clone();
     other[50_000] = b'y';
-    let (fingerprint, found) = repeats.find(&headers, &nothing_more, &other);
+    let (fingerprint, found) = memo.find(&headers, &nothing_more, &other);
     assert!(fingerprint != first && found.is_none());
     let others: Headers = [(":path", "/v2/chat/completions")].into_iter().collect();
-    let (_, found) = repeats.find(&others, &nothing_more, &body);
+    let (_, found) = memo.find(&others, &nothing_more, &body);
     assert!(found.is_none());
 }
