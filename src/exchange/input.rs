@@ -7,7 +7,7 @@ use crate::attributes::{Attribute, Attributes};
 use crate::cache::{CacheKey, Entry, Tier};
 use crate::callout::{Callout, CalloutResult};
 use crate::http::Headers;
-use crate::store::{Joined, Lease, Seen, StoreFault, Stored};
+use crate::store::{Joined, Lease, SlotRef, StoreFault, Stored};
 
 use super::{Charged, CollapseFault, Report};
 
@@ -136,7 +136,7 @@ pub enum Output {
     /// Look the key up in memory and answer with [`Input::LookedUp`], at once.
     LookUp(CacheKey),
     /// The same where the entry was seen before.
-    LookAgain(CacheKey, Seen),
+    LookAgain(CacheKey, SlotRef),
     /// Send this and answer with [`Input::Called`], at once if it could not be sent.
     Call(Callout),
     /// Answer the client; the request goes no further.

@@ -17,7 +17,7 @@
 //!    hash of a long request is known where the same bytes were hashed before ([`LongRequests`]).
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
-//! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`Seen`] names the
+//! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`SlotRef`] names the
 //!    slot and the version of its value, whoever sets a value gives it a new version, and after a
 //!    second it is done again. The headers of a reply are used again ([`HitHeaders`]) where they would
 //!    say the same.
@@ -38,7 +38,7 @@ use crate::cache::{CacheKey, EntryHead, key_headers, steers_by_prefix};
 use crate::config::{Config, Settings};
 use crate::http::Headers;
 use crate::llm::{Api, Ask};
-use crate::store::Seen;
+use crate::store::SlotRef;
 
 use super::reply::HitHeaders;
 use super::request::Keyed;
@@ -135,7 +135,7 @@ impl ResolvedRequest {
 #[derive(Clone, Debug)]
 pub(super) struct MemoEntry {
     /// Where, and in which version.
-    pub(super) seen: Seen,
+    pub(super) seen: SlotRef,
     pub(super) head: Rc<EntryHead>,
     pub(super) told: Rc<HitHeaders>,
 }

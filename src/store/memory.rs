@@ -9,9 +9,9 @@
 mod geometry;
 mod heads;
 mod names;
-mod place;
 mod segment;
 mod set;
+mod slot_address;
 
 use std::cell::Cell;
 
@@ -19,9 +19,9 @@ use super::{HostFault, SharedData, StoreFault, Version};
 use geometry::MAX_SETS;
 use heads::Heads;
 use names::slot_name;
-use place::Place;
 use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
+use slot_address::SlotAddress;
 
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
@@ -38,7 +38,7 @@ const SEEN_BYTES: usize = SEGMENT_BYTES / 4;
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Seen {
+pub struct SlotRef {
     set: u32,
     way: u8,
     version: Version,
@@ -48,7 +48,7 @@ pub struct Seen {
     times_left: usize,
 }
 
-impl Seen {
+impl SlotRef {
     /// Whether both tell of the same bytes.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.set, self.way) == (other.set, other.way)
@@ -62,7 +62,7 @@ pub struct Stored {
     /// Any bytes at all.
     pub bytes: Vec<u8>,
     /// Where, if it is in one piece.
-    pub seen: Option<Seen>,
+    pub seen: Option<SlotRef>,
 }
 
 /// The store in Envoy's shared data.
@@ -123,7 +123,7 @@ impl MemoryStore {
                 _ => return Ok(None),
             }
         }
-        let seen = Seen {
+        let seen = SlotRef {
             set: self.place_of(key, 0).set,
             way,
             version,
@@ -145,7 +145,7 @@ impl MemoryStore {
         &self,
         shared: &impl SharedData,
         key: &[u8; 32],
-        seen: Seen,
+        seen: SlotRef,
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
         let is_recent = now
@@ -162,7 +162,7 @@ impl MemoryStore {
                 && trailer.segments == 1
                 && trailer.is_whole(&bytes)
             {
-                let seen = Seen {
+                let seen = SlotRef {
                     version,
                     times_left: seen.times_left.saturating_sub(1),
                     ..seen
@@ -274,8 +274,8 @@ impl MemoryStore {
         Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 
-    fn place_of(&self, key: &[u8; 32], index: u16) -> Place {
-        Place::of(key, index, self.sets.get())
+    fn place_of(&self, key: &[u8; 32], index: u16) -> SlotAddress {
+        SlotAddress::of(key, index, self.sets.get())
     }
 }
 

@@ -6,7 +6,7 @@ mod memory;
 
 pub use http::{BreakerState, HttpStore, Lookup, Suspicion, Turn, WriteBegun, WriteRoom};
 pub use lease::{Joined, Lease, Leases, Peeked};
-pub use memory::{MemoryStore, Seen, Stored};
+pub use memory::{MemoryStore, SlotRef, Stored};
 
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
 /// of the process share, that grows with every new name and never forgets one.

@@ -13,12 +13,12 @@ use super::set::{Placement, SetHead};
 use crate::store::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
 
 /// A set, and what tells a value apart there.
-pub(super) struct Place {
+pub(super) struct SlotAddress {
     pub(super) set: u32,
     tag: u64,
 }
 
-impl Place {
+impl SlotAddress {
     /// Where a segment goes in a store of so many sets: the key chooses the set of the first, the
     /// others follow round robin.
     pub(super) fn of(key: &[u8; 32], index: u16, sets: u32) -> Self {
