@@ -104,7 +104,7 @@ fn api() -> Api {
     Api::from_path(PATH).unwrap()
 }
 
-fn ask(body: &[u8]) -> envoy_llm_cache::llm::Ask {
+fn ask(body: &[u8]) -> envoy_llm_cache::llm::RequestTraits {
     let canonical = json::canonicalize(body, &[]).unwrap();
     api().read(PATH, body, Some(&canonical)).unwrap()
 }

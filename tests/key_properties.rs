@@ -7,7 +7,7 @@ use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
 use envoy_llm_cache::config::{Anonymous, Distinction, Exclude, KeySettings, Tenant};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json::{Change, Edit, Pointer, canonicalize};
-use envoy_llm_cache::llm::{Api, Ask};
+use envoy_llm_cache::llm::{Api, RequestTraits};
 use proptest::{collection::vec, prelude::*, sample::select};
 
 /// Everything in a request that takes part in its key.
@@ -100,7 +100,7 @@ fn key(request: &Request) -> CacheKey {
         attributes: &Attributes::default(),
         api: Api::from_name("openai_chat").unwrap(),
         body: Body::Canonical(&body),
-        ask: &Ask {
+        ask: &RequestTraits {
             form: None,
             choices: 1,
             temperature: None,

@@ -20,7 +20,7 @@ use envoy_llm_cache::coding::{self, Decoder, FREE_PROMPT_BYTES, MAX_PROMPT_RATIO
 use envoy_llm_cache::config::{Config, KeySettings};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
-use envoy_llm_cache::llm::{Api, Ask, Form, Lossy, Stutter};
+use envoy_llm_cache::llm::{Api, Form, Lossy, RequestTraits, Stutter};
 use shapes::{Answer, CodedPrompt, Conversion, SIZE};
 
 /// No shape may cost more.
@@ -96,7 +96,7 @@ fn per_byte(plain: impl Fn() -> usize, shape: impl Fn() -> usize) -> (f64, f64) 
 /// Decodes, judges and watches an answer, until it is refused or over. Gives its size.
 fn answer(shape: &Answer) -> usize {
     let api = Api::from_path(shape.path.as_bytes()).unwrap();
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(Form::stream(shape.framing, b"")),
         choices: 1,
         temperature: None,

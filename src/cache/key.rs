@@ -11,7 +11,7 @@ use crate::attributes::{Attribute, Attributes};
 use crate::config::{Distinction, Exclude, KeySettings, Tenant};
 use crate::http::{Headers, authority};
 use crate::json::{Canonical, Change};
-use crate::llm::{Api, Ask};
+use crate::llm::{Api, RequestTraits};
 
 /// Raised whenever the same request gets another key; `tests/golden/key.hex` changes with it.
 pub(super) const FORMAT_VERSION: u64 = 3;
@@ -96,7 +96,7 @@ pub struct KeyParts<'a> {
     /// The request's body.
     pub body: Body<'a>,
     /// Which form of the answer is asked for.
-    pub ask: &'a Ask,
+    pub ask: &'a RequestTraits,
 }
 
 /// A request's body as the key sees it.

@@ -7,7 +7,7 @@ use crate::cache::{Draft, Entry, STORED_HEADERS, Seal, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::{self, Headers};
-use crate::llm::{self, Answer, Api, Ask, Finish, Form, Framing, Judge, Stutter};
+use crate::llm::{self, Answer, Api, Finish, Form, Framing, Judge, RequestTraits, Stutter};
 
 use super::budget::{Charged, NoRoom, Reservation};
 use super::capture::Capture;
@@ -243,7 +243,7 @@ pub(super) fn is_genuine(entry: &Entry, request: &Keyed, worker: &Worker) -> boo
 
 fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
     let form = &entry.head.form;
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(form.clone()),
         ..(*request.ask).clone()
     };
@@ -256,7 +256,7 @@ fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
 }
 
 /// What is to be said of an entry's answer, if it is whole and of the model that is asked for.
-fn whole(entry: &Entry, ask: &Ask, request: &Keyed, worker: &Worker) -> Option<Answer> {
+fn whole(entry: &Entry, ask: &RequestTraits, request: &Keyed, worker: &Worker) -> Option<Answer> {
     let plain = plain(entry, worker.config.limits.max_response_bytes)?;
     let framing = entry.head.form.framing;
     let words = &request.settings.store_if.finish_words;

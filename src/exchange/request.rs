@@ -9,7 +9,7 @@ use crate::cache::{Body, CacheKey, CacheStatus, Explanation, Forward, KeyParts, 
 use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
-use crate::llm::{self, Api, Ask, Form};
+use crate::llm::{self, Api, Form, RequestTraits};
 
 use super::cors::Origin;
 use super::head::{Head, InvalidTtl, RequestCoding};
@@ -40,7 +40,7 @@ pub(super) struct Keyed {
     pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
-    pub(super) ask: Rc<Ask>,
+    pub(super) ask: Rc<RequestTraits>,
     /// What the key is made of, with `respond.explain`.
     pub(super) parts: Option<Rc<str>>,
     /// The model that it asks for, where answers of others are not stored.

@@ -37,7 +37,7 @@ use crate::attributes::Attributes;
 use crate::cache::{CacheKey, EntryHead, key_headers, steers_by_prefix};
 use crate::config::{Config, Settings};
 use crate::http::Headers;
-use crate::llm::{Api, Ask};
+use crate::llm::{Api, RequestTraits};
 use crate::store::SlotRef;
 
 use super::reply::HitHeaders;
@@ -110,7 +110,7 @@ pub(super) struct ResolvedRequest {
     pub(super) tenant: u64,
     pub(super) api: Api,
     pub(super) settings: Rc<Settings>,
-    pub(super) ask: Rc<Ask>,
+    pub(super) ask: Rc<RequestTraits>,
     /// What the key is made of, with `respond.explain`.
     pub(super) parts: Option<Rc<str>>,
     /// See [`Keyed::model`]; at most 256 bytes.

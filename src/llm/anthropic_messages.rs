@@ -17,7 +17,7 @@ use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
 use super::openai_chat;
 use super::paths::{last_segment, split_query};
-use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
 use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
 use crate::json::{Canonical, Role};
 
@@ -74,13 +74,13 @@ impl Protocol for AnthropicMessages {
         CALL_IDS
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let verb = Verb::of(split_query(path).0);
         let Some(body) = body else {
             // The path in the key does not tell the verb.
-            return Ok(Ask {
+            return Ok(RequestTraits {
                 form: verb.map(Verb::form),
-                ..Ask::unreadable()
+                ..RequestTraits::unreadable()
             });
         };
         let form = match (verb, body.member("stream")) {
@@ -93,11 +93,16 @@ impl Protocol for AnthropicMessages {
         read_body(body, form)
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type)
     }
 
-    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        _ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         match framing {
             Framing::Json => {
                 let words = words.clone();
@@ -189,12 +194,12 @@ impl Verb {
 }
 
 /// What a request in this form asks for, by its body; Bedrock takes the same bodies.
-pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<RequestTraits, Unfit> {
     // A container keeps files and processes from one request to the next.
     if asks_for(body, "container") {
         return Err(Unfit::Conversation);
     }
-    Ok(Ask {
+    Ok(RequestTraits {
         form: Some(form),
         choices: 1,
         temperature: number_member(body, "temperature"),

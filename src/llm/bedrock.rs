@@ -25,7 +25,7 @@ use super::fields::{self, Content, read_members};
 use super::judge::{Document, Messages};
 use super::meaning::{Meaning, Says};
 use super::paths::split_query;
-use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
 use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
@@ -90,10 +90,10 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let (bare, _) = split_query(path);
         let Some(operation) = Operation::of(bare) else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         let framing = if bare.ends_with(operation.stream_suffix()) {
             Framing::EventStream
@@ -102,16 +102,16 @@ impl Protocol for Bedrock {
         };
         let form = Form::stream(framing, operation.options());
         match (operation, body) {
-            (_, None) => Ok(Ask {
+            (_, None) => Ok(RequestTraits {
                 form: Some(form),
-                ..Ask::unreadable()
+                ..RequestTraits::unreadable()
             }),
             (Operation::Converse, Some(body)) => converse::read_body(body, form),
             (Operation::Invoke, Some(body)) => native::read_body(body, form),
         }
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         match media_type {
             "application/vnd.amazon.eventstream" => Some(Framing::EventStream),
             json if http::is_json(json) => Some(Framing::Json),
@@ -119,7 +119,12 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let words = words.clone();
         let operation = ask.form.as_ref().map(Operation::by_form);
         let expected = ask.choices;

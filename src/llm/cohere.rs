@@ -21,7 +21,7 @@ use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
 };
 use super::{asks_for, is_flag, number_member};
 use crate::http;
@@ -48,15 +48,15 @@ impl Protocol for Cohere {
         CHAT_CALL_IDS
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::ChatV2);
         if endpoint == Endpoint::ChatV1 && asks_for(body, "conversation_id") {
             return Err(Unfit::Conversation);
         }
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(endpoint.form(body)?),
             choices: match endpoint {
                 Endpoint::ChatV1 | Endpoint::ChatV2 => 1,
@@ -67,7 +67,7 @@ impl Protocol for Cohere {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         match media_type {
             "text/event-stream" => Some(Framing::Sse),
             "application/stream+json" | "application/x-ndjson" => Some(Framing::Ndjson),
@@ -76,7 +76,12 @@ impl Protocol for Cohere {
         }
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let (expected, words) = (ask.choices, words.clone());
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, expected, &words))),

@@ -20,7 +20,8 @@ use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    RequestTraits, Unfit,
 };
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
@@ -67,11 +68,11 @@ impl Protocol for Gemini {
         ask::key_path(path)
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         ask::read(path, body)
     }
 
-    fn framing(&self, ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         match media_type {
             "text/event-stream" => Some(Framing::Sse),
             // Both a document and an array of them have this type.
@@ -83,7 +84,12 @@ impl Protocol for Gemini {
         }
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let stream = Stream::new(ask.choices, words);
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, stream))),

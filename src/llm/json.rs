@@ -9,7 +9,7 @@ use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
 };
 use super::{json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -26,11 +26,11 @@ impl Protocol for Json {
         false
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
-        Ok(Ask {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+        Ok(RequestTraits {
             form: Some(Form::json()),
             temperature: body.and_then(|body| number_member(body, "temperature")),
-            ..Ask::unreadable()
+            ..RequestTraits::unreadable()
         })
     }
 
@@ -39,11 +39,16 @@ impl Protocol for Json {
     }
 
     /// A `stream` in the request is in the key like any member; a stream in answer has no framing.
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
     }
 
-    fn judge_by(&self, _ask: &Ask, _framing: Framing, _words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        _ask: &RequestTraits,
+        _framing: Framing,
+        _words: &FinishWords,
+    ) -> Box<dyn Judge> {
         Box::new(Document(judge))
     }
 

@@ -118,17 +118,22 @@ trait Protocol: Sync {
     ///
     /// # Errors
     /// Why the answer to this request must not come from a cache.
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit>;
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
 
     /// The framing of an answer with this media type to this request, if the API answers so.
-    fn framing(&self, ask: &Ask, media_type: &str) -> Option<Framing>;
+    fn framing(&self, ask: &RequestTraits, media_type: &str) -> Option<Framing>;
 
     /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave. `words`
     /// are those for how it ended that the API does not know.
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge>;
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge>;
 
     /// A judge that knows the API's own words alone.
-    fn judge(&self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    fn judge(&self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
         self.judge_by(ask, framing, &FinishWords::default())
     }
 
@@ -223,7 +228,7 @@ impl Api {
         path: &[u8],
         body: &[u8],
         canonical: Option<&Canonical>,
-    ) -> Result<Ask, Unfit> {
+    ) -> Result<RequestTraits, Unfit> {
         let is_unclear = match canonical {
             None => may_ask_for_more(body, self.0.words_for_more()),
             Some(canonical) => has_misspelled_names(canonical, self.0.looked_for()),
@@ -261,14 +266,14 @@ impl Api {
     }
 
     /// The framing of an answer with this content type to this request, if the API answers so.
-    pub fn framing(self, ask: &Ask, content_type: &[u8]) -> Option<Framing> {
+    pub fn framing(self, ask: &RequestTraits, content_type: &[u8]) -> Option<Framing> {
         let media_type = http::media_type(content_type);
         let framing = self.0.framing(ask, &media_type);
         framing.or_else(|| untyped_stream(ask, &media_type))
     }
 
     /// A judge for an answer in this framing.
-    pub fn judge(self, ask: &Ask, framing: Framing) -> Box<dyn Judge> {
+    pub fn judge(self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
         self.0.judge(ask, framing)
     }
 
@@ -279,7 +284,12 @@ impl Api {
     }
 
     /// A judge that knows more words for how an answer ended.
-    pub fn judge_by(self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    pub fn judge_by(
+        self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         self.0.judge_by(ask, framing, words)
     }
 
@@ -365,10 +375,10 @@ impl Api {
 
     /// The answer, if an upstream's like it would be stored.
     fn judged(self, answer: Vec<u8>, form: &Form) -> Result<Vec<u8>, Lossy> {
-        let ask = Ask {
+        let ask = RequestTraits {
             form: Some(form.clone()),
             choices: 0,
-            ..Ask::unreadable()
+            ..RequestTraits::unreadable()
         };
         let mut judge = self.judge_by(&ask, form.framing, &FinishWords::Any);
         judge
@@ -405,7 +415,7 @@ impl fmt::Debug for Api {
 
 /// What a request asks for, as far as it decides which answers fit it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Ask {
+pub struct RequestTraits {
     /// The form of the answer. `None` where it cannot be told because the body is not plain JSON:
     /// the key then holds all its bytes, so that what was answered once fits.
     pub form: Option<Form>,
@@ -417,7 +427,7 @@ pub struct Ask {
     pub server_tools: bool,
 }
 
-impl Ask {
+impl RequestTraits {
     /// What is known of a request whose body is not plain JSON.
     fn unreadable() -> Self {
         Self {
@@ -563,7 +573,7 @@ fn json_or_sse(media_type: &str) -> Option<Framing> {
 
 /// The framing of a stream of text that was asked for, and came without a type or with that of any
 /// text. Its judge will tell whether it is one.
-fn untyped_stream(ask: &Ask, media_type: &str) -> Option<Framing> {
+fn untyped_stream(ask: &RequestTraits, media_type: &str) -> Option<Framing> {
     let framing = ask.form.as_ref()?.framing;
     let is_text = matches!(framing, Framing::Sse | Framing::Ndjson);
     (is_text && matches!(media_type, "" | "text/plain")).then_some(framing)

@@ -17,8 +17,8 @@ use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
-    Unfit, is_flag,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    RequestTraits, Unfit, is_flag,
 };
 use crate::http;
 use crate::json::Canonical;
@@ -44,9 +44,9 @@ impl Protocol for Ollama {
         CHAT_CALL_IDS
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::Generation);
         let (form, choices) = match endpoint {
@@ -54,7 +54,7 @@ impl Protocol for Ollama {
             Endpoint::Embed => (Form::json(), inputs(body)),
             Endpoint::Embeddings => (Form::json(), openai_embeddings::inputs(body)),
         };
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(form),
             choices,
             temperature: temperature(body),
@@ -63,7 +63,7 @@ impl Protocol for Ollama {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         match media_type {
             "application/x-ndjson" => Some(Framing::Ndjson),
             json if http::is_json(json) => Some(Framing::Json),
@@ -71,7 +71,12 @@ impl Protocol for Ollama {
         }
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let (expected, inputs, words) = (ask.choices, Inputs::of(ask), words.clone());
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {

@@ -15,7 +15,9 @@ use super::events;
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
-use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit, memory, usage};
+use super::{
+    FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit, memory, usage,
+};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, is_misspelled, string_value};
 
@@ -50,15 +52,15 @@ impl Protocol for OpenaiChat {
         CHAT_CALL_IDS
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         // xAI answers with an id, to ask again with.
         if asks_for(body, "deferred") {
             return Err(Unfit::Background);
         }
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(form(body)?),
             choices: number_member(body, "n").unwrap_or(1),
             temperature: number_member(body, "temperature"),
@@ -66,11 +68,16 @@ impl Protocol for OpenaiChat {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type)
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         judge_by(ask, framing, words)
     }
 
@@ -184,7 +191,11 @@ pub(super) fn form(body: &Canonical) -> Result<Form, Unfit> {
 }
 
 /// A judge for completions of both kinds.
-pub(super) fn judge_by(ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+pub(super) fn judge_by(
+    ask: &RequestTraits,
+    framing: Framing,
+    words: &FinishWords,
+) -> Box<dyn Judge> {
     let choices = ask.choices;
     match framing {
         Framing::Json => {

@@ -7,7 +7,7 @@ use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
-use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
 use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
 
@@ -31,12 +31,12 @@ impl Protocol for OpenaiCompletions {
         OPENAI_ATTRIBUTION
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         let per_prompt: u32 = number_member(body, "n").unwrap_or(1);
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(openai_chat::form(body)?),
             choices: per_prompt.saturating_mul(prompts(body)),
             temperature: number_member(body, "temperature"),
@@ -44,11 +44,16 @@ impl Protocol for OpenaiCompletions {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type)
     }
 
-    fn judge_by(&self, ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         openai_chat::judge_by(ask, framing, words)
     }
 

@@ -12,7 +12,7 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
 use super::usage;
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
 };
 use crate::json::{Canonical, Malformed, Read, Reader};
 
@@ -32,11 +32,11 @@ impl Protocol for OpenaiEmbeddings {
         OPENAI_ATTRIBUTION
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(Form::json()),
             choices: inputs(body),
             temperature: None,
@@ -44,11 +44,16 @@ impl Protocol for OpenaiEmbeddings {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
     }
 
-    fn judge_by(&self, ask: &Ask, _framing: Framing, _words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        _framing: Framing,
+        _words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let inputs = Inputs::of(ask);
         Box::new(Document(move |json: &[u8]| judge(json, inputs)))
     }
@@ -83,7 +88,7 @@ pub(super) struct Inputs {
 }
 
 impl Inputs {
-    pub(super) fn of(ask: &Ask) -> Self {
+    pub(super) fn of(ask: &RequestTraits) -> Self {
         Self {
             least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
             // The inputs of a body that cannot be read are not known.

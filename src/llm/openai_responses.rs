@@ -24,7 +24,7 @@ use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat;
 use super::usage;
-use super::{Ask, FinishWords, Form, Framing, Judge, Lossy, Protocol, Unfit};
+use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
 
@@ -118,9 +118,9 @@ impl Protocol for OpenaiResponses {
         &[b"prompt"]
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
         if asks_for(body, "background") {
             return Err(Unfit::Background);
@@ -128,7 +128,7 @@ impl Protocol for OpenaiResponses {
         if asks_for(body, "conversation") {
             return Err(Unfit::Conversation);
         }
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(form(body)?),
             choices: 1,
             temperature: number_member(body, "temperature"),
@@ -136,11 +136,16 @@ impl Protocol for OpenaiResponses {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type)
     }
 
-    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        _ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let words = words.clone();
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),

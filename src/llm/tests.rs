@@ -267,9 +267,9 @@ fn what_stands_in_place_of_a_chunk_is_no_answer_in_any_api() {
     }
     for api in Api::all() {
         for foreign in FOREIGN {
-            let ask = Ask {
+            let ask = RequestTraits {
                 form: Some(Form::json()),
-                ..Ask::unreadable()
+                ..RequestTraits::unreadable()
             };
             let judge = api.judge(&ask, Framing::Json);
             let fault = judge.finish(foreign.as_bytes()).unwrap_err();
@@ -502,7 +502,7 @@ fn words_of_the_configuration_tell_a_finish_in_every_api() {
     ] {
         let judge = |word: &str, words: &FinishWords| {
             let api = Api::from_name(api).unwrap();
-            let judge = api.judge_by(&Ask::unreadable(), Framing::Json, words);
+            let judge = api.judge_by(&RequestTraits::unreadable(), Framing::Json, words);
             let verdict = judge.finish(json.replace('W', word).as_bytes());
             verdict.map(|answer| answer.finish)
         };
@@ -546,7 +546,10 @@ fn a_stream_of_text_may_come_without_its_type() {
         if case.api != "gemini" && case.api != "bedrock" {
             assert_eq!(api.framing(&ask(false), b"text/plain"), None);
         }
-        assert_eq!(api.framing(&Ask::unreadable(), b"text/plain"), None);
+        assert_eq!(
+            api.framing(&RequestTraits::unreadable(), b"text/plain"),
+            None
+        );
     }
 }
 

@@ -19,7 +19,8 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
 use super::usage;
 use super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol, Unfit,
+    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    RequestTraits, Unfit,
 };
 use super::{events, json_or_sse, memory, number_member, openai_chat};
 use crate::json::Canonical;
@@ -51,11 +52,11 @@ impl Protocol for WorkersAi {
         CHAT_CALL_IDS
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
-            return Ok(Ask::unreadable());
+            return Ok(RequestTraits::unreadable());
         };
-        Ok(Ask {
+        Ok(RequestTraits {
             form: Some(openai_chat::form(body)?),
             choices: 1,
             temperature: number_member(body, "temperature"),
@@ -63,11 +64,16 @@ impl Protocol for WorkersAi {
         })
     }
 
-    fn framing(&self, _ask: &Ask, media_type: &str) -> Option<Framing> {
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
         json_or_sse(media_type)
     }
 
-    fn judge_by(&self, _ask: &Ask, framing: Framing, words: &FinishWords) -> Box<dyn Judge> {
+    fn judge_by(
+        &self,
+        _ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
         let words = words.clone();
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge(json, &words))),

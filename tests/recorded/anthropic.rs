@@ -1,7 +1,7 @@
 //! Anthropic's and Bedrock's answers as recorded: judged at many chunkings, and turned into the
 //! other form and back.
 
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
 use serde_json::Value;
 
 use crate::index::{Recorded, recorded};
@@ -11,7 +11,7 @@ struct Recording {
     api: Api,
     status: String,
     /// What the request asked for.
-    ask: Ask,
+    ask: RequestTraits,
     body: Vec<u8>,
 }
 
@@ -56,11 +56,11 @@ impl Recording {
 
 fn judge<'c>(
     api: Api,
-    ask: &Ask,
+    ask: &RequestTraits,
     form: &Form,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(form.clone()),
         ..ask.clone()
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
 use serde_json::Value;
 
 use crate::index::{Recorded, read, recorded};
@@ -40,8 +40,8 @@ fn api_of(recorded: &Recorded) -> Option<Api> {
     Api::from_name(name)
 }
 
-fn ask() -> Ask {
-    Ask {
+fn ask() -> RequestTraits {
+    RequestTraits {
         form: None,
         choices: 1,
         temperature: None,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use envoy_llm_cache::llm::{Api, Ask, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Api, Form, Framing, Lossy, RequestTraits};
 use memchr::memmem;
 
 use crate::index::{Recorded, by_folder};
@@ -28,7 +28,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
         _ => Framing::Json,
     };
     let form = Form::stream(framing, options(&recorded.folder, api, framing, &answer));
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(form.clone()),
         choices: 1,
         temperature: None,

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use envoy_llm_cache::json::canonicalize;
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
 use serde_json::Value;
 
 use crate::index::{Recorded, read, recorded};
@@ -13,7 +13,7 @@ struct Recording {
     path: String,
     api: Api,
     status: String,
-    ask: Ask,
+    ask: RequestTraits,
     form: Form,
     body: Vec<u8>,
 }
@@ -49,7 +49,7 @@ fn recordings() -> Vec<Recording> {
             (_, "ndjson") => Form::stream(Framing::Ndjson, b""),
             _ => Form::json(),
         };
-        let unknown = Ask {
+        let unknown = RequestTraits {
             form: Some(form.clone()),
             choices: 1,
             temperature: None,

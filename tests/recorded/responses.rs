@@ -1,7 +1,7 @@
 //! Responses and embeddings against answers recorded from providers: judged at many chunkings, and
 //! changed from one form to the other and back.
 
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Finish, Form, Framing};
+use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, RequestTraits};
 use serde_json::Value;
 
 use crate::index::{Recorded, recorded};
@@ -51,8 +51,8 @@ fn recordings() -> Vec<Recording> {
     recorded().filter_map(recording).collect()
 }
 
-fn ask() -> Ask {
-    Ask {
+fn ask() -> RequestTraits {
+    RequestTraits {
         // Embeddings: at least one.
         form: None,
         choices: 1,

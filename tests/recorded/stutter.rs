@@ -1,6 +1,6 @@
 //! The stutter detector against streams recorded from providers, as they are and made to stutter.
 
-use envoy_llm_cache::llm::{Api, Ask, Framing, Stutter};
+use envoy_llm_cache::llm::{Api, Framing, RequestTraits, Stutter};
 use envoy_llm_cache::sse;
 use serde_json::Value;
 
@@ -150,7 +150,7 @@ fn streams() -> Vec<Stream> {
 
 /// What the judge of chat completions tells its listener, if it can judge the stream.
 fn heard_by_judge(path: &str, body: &[u8]) -> Option<Vec<Piece>> {
-    let ask = Ask {
+    let ask = RequestTraits {
         form: None,
         choices: 1,
         temperature: None,

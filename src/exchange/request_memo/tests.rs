@@ -7,7 +7,7 @@ fn resolved(options: &[u8]) -> ResolvedRequest {
         tenant: 1,
         api: Api::from_path(b"/v1/chat/completions").unwrap(),
         settings: Rc::new(Settings::default()),
-        ask: Rc::new(Ask {
+        ask: Rc::new(RequestTraits {
             form: Some(Form::stream(Framing::Sse, options)),
             choices: 1,
             temperature: None,

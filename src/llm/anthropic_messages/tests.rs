@@ -16,7 +16,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn ask(body: &str) -> Result<Ask, Unfit> {
+fn ask(body: &str) -> Result<RequestTraits, Unfit> {
     AnthropicMessages.read(b"/v1/messages?beta=true", Some(&canonical(body)))
 }
 
@@ -46,7 +46,7 @@ fn events_of(stream: &[u8]) -> Vec<(String, Value)> {
 }
 
 fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> (Result<Answer, Fault>, String) {
-    let mut judge = AnthropicMessages.judge(&Ask::unreadable(), Framing::Sse);
+    let mut judge = AnthropicMessages.judge(&RequestTraits::unreadable(), Framing::Sse);
     let mut heard = String::new();
     for chunk in chunks {
         if let Err(fault) = judge.feed(chunk, &mut |_, text| heard.push_str(text)) {
@@ -66,7 +66,7 @@ fn judge_json(json: &str) -> Result<Answer, Fault> {
 
 fn judge_json_bytes(json: &[u8]) -> Result<Answer, Fault> {
     AnthropicMessages
-        .judge(&Ask::unreadable(), Framing::Json)
+        .judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json)
 }
 

@@ -5,7 +5,7 @@ use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::MessageJudge;
 use super::super::{
-    Answer, Ask, Fault, Finish, FinishWords, Form, Listener, Unfit, anthropic_messages,
+    Answer, Fault, Finish, FinishWords, Form, Listener, RequestTraits, Unfit, anthropic_messages,
 };
 use super::super::{LOOKED_FOR, has_misspelled_names};
 use crate::json::{Canonical, Reader, canonicalize};
@@ -14,7 +14,7 @@ use crate::json::{Canonical, Reader, canonicalize};
 pub(super) const MAX_BLOCKS: usize = 1_024;
 
 /// What a request in this form asks for, by its body.
-pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<RequestTraits, Unfit> {
     #[derive(Default)]
     struct Inference {
         temperature: Option<f64>,
@@ -36,9 +36,9 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
     }
     let native = match &additional {
         Some(fields) => anthropic_messages::read_body(fields, form.clone())?,
-        None => Ask::unreadable(),
+        None => RequestTraits::unreadable(),
     };
-    Ok(Ask {
+    Ok(RequestTraits {
         form: Some(form),
         choices: 1,
         temperature: inference.temperature.or(native.temperature),

@@ -18,7 +18,7 @@ use super::super::fields::{self, Content, Said, read_members};
 use super::super::finish::Reason;
 use super::super::judge::{DocumentJudge, MessageJudge};
 use super::super::openai_embeddings::Vector;
-use super::super::{Answer, Ask, Fault, Finish, FinishWords, Form, Listener, Unfit};
+use super::super::{Answer, Fault, Finish, FinishWords, Form, Listener, RequestTraits, Unfit};
 use super::super::{anthropic_messages, number_member};
 use super::{CHUNK, OF_BEDROCK, converse, native};
 use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
@@ -33,7 +33,7 @@ const WHOLE: Answer = Answer {
 };
 
 /// What a request in this form asks for, by its body, whosever model it is for.
-pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
+pub(super) fn read_body(body: &Canonical, form: Form) -> Result<RequestTraits, Unfit> {
     #[derive(Default)]
     struct Generation {
         temperature: Option<f64>,
@@ -47,7 +47,7 @@ pub(super) fn read_body(body: &Canonical, form: Form) -> Result<Ask, Unfit> {
     // Neither's members mean anything else to the other.
     let anthropic = anthropic_messages::read_body(body, form.clone())?;
     let nova = converse::read_body(body, form)?;
-    Ok(Ask {
+    Ok(RequestTraits {
         choices: cohere::inputs(body).max(number_member(body, "num_generations").unwrap_or(1)),
         temperature: (anthropic.temperature)
             .or(nova.temperature)

@@ -15,7 +15,7 @@ fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap()
 }
 
-fn ask(path: &str, body: &str) -> Result<Ask, Unfit> {
+fn ask(path: &str, body: &str) -> Result<RequestTraits, Unfit> {
     Bedrock.read(path.as_bytes(), Some(&canonical(body)))
 }
 
@@ -204,7 +204,7 @@ fn the_path_says_which_form_a_request_wants() {
         form(INVOKE_STREAM),
         Form::stream(Framing::EventStream, b"invoke")
     );
-    let framing = |media_type| Bedrock.framing(&Ask::unreadable(), media_type);
+    let framing = |media_type| Bedrock.framing(&RequestTraits::unreadable(), media_type);
     assert_eq!(framing("application/json"), Some(Framing::Json));
     assert_eq!(
         framing("application/vnd.amazon.eventstream"),

@@ -37,7 +37,7 @@ fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
-fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
+fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     Cohere.read(path, Some(&canonical(body)))
 }
 
@@ -64,7 +64,7 @@ fn judge_chunks<'c>(
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<(Answer, String), Fault> {
-    let mut judge = Cohere.judge(&Ask::unreadable(), framing);
+    let mut judge = Cohere.judge(&RequestTraits::unreadable(), framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |_, piece| text.push_str(piece))?;
@@ -82,9 +82,9 @@ fn v1(parts: &[&str]) -> Result<Answer, Fault> {
 }
 
 fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices: expected,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     Cohere.judge(&ask, Framing::Json).finish(json.as_bytes())
 }
@@ -352,7 +352,7 @@ fn what_a_request_asks_for_is_read_from_its_path_and_body() {
         Some(0.3)
     );
     assert!(!Cohere.owns(b"/v1/chat/completions"));
-    let framing = |media_type| Cohere.framing(&Ask::unreadable(), media_type);
+    let framing = |media_type| Cohere.framing(&RequestTraits::unreadable(), media_type);
     assert_eq!(framing("application/stream+json"), Some(Framing::Ndjson));
     assert_eq!(framing("application/json"), Some(Framing::Json));
 }

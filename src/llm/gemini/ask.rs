@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::super::asks_for;
 use super::super::fields::{self, Said, read_members};
 use super::super::paths::{decoded, parameters, split_query};
-use super::super::{Ask, Form, Framing, Unfit};
+use super::super::{Form, Framing, RequestTraits, Unfit};
 use crate::json::{Canonical, Read, Reader};
 
 /// What comes after the model in the path.
@@ -57,20 +57,20 @@ pub(super) fn key_path(path: &[u8]) -> Cow<'_, [u8]> {
 
 /// # Errors
 /// If `alt` asks for a form other than those known for the method.
-pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<Ask, Unfit> {
+pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let (bare, query) = split_query(path);
     let method = Method::of(bare).unwrap_or(Method::Generate);
     // The form does not depend on the body, and the path in the key is without it: it must be
     // known even where the body is not plain JSON.
     let form = Some(form(method, query)?);
     let Some(body) = body else {
-        return Ok(Ask {
+        return Ok(RequestTraits {
             form,
-            ..Ask::unreadable()
+            ..RequestTraits::unreadable()
         });
     };
     let generation = Generation::of(body);
-    Ok(Ask {
+    Ok(RequestTraits {
         form,
         choices: match method {
             Method::Generate | Method::Stream => generation.candidates().unwrap_or(1),

@@ -17,7 +17,7 @@ fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
-fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
+fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     Gemini.read(path, Some(&canonical(body)))
 }
 
@@ -44,10 +44,10 @@ fn judge_chunks<'c>(
     expected: u32,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<(Answer, String), Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(form(framing)),
         choices: expected,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     let mut judge = Gemini.judge(&ask, framing);
     let (mut whole, mut text) = (Vec::new(), String::new());

@@ -4,7 +4,7 @@ use crate::llm::Api;
 use crate::llm::values;
 
 fn judged(json: &str) -> Result<Answer, Fault> {
-    Json.judge(&Ask::unreadable(), Framing::Json)
+    Json.judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json.as_bytes())
 }
 

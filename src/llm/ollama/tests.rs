@@ -24,7 +24,7 @@ fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
-fn ask(path: &[u8], body: &str) -> Result<Ask, Unfit> {
+fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     Ollama.read(path, Some(&canonical(body)))
 }
 
@@ -33,7 +33,7 @@ fn lines(lines: &[&str]) -> String {
 }
 
 fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<(Answer, String), Fault> {
-    let mut judge = Ollama.judge(&Ask::unreadable(), Framing::Ndjson);
+    let mut judge = Ollama.judge(&RequestTraits::unreadable(), Framing::Ndjson);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |index, piece| {
@@ -50,9 +50,9 @@ fn stream_of(parts: &[&str]) -> Result<Answer, Fault> {
 }
 
 fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices: expected,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     Ollama.judge(&ask, Framing::Json).finish(json.as_bytes())
 }

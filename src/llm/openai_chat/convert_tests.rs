@@ -127,7 +127,7 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 empty: message["tool_calls"].is_null() && message["content"].as_str() == Some(""),
                 marked_end: true,
             };
-            let ask = Ask::unreadable();
+            let ask = RequestTraits::unreadable();
             let mut judging = OpenaiChat.judge(&ask, Framing::Sse);
             judging.feed(stream.as_bytes(), &mut |_, _| {}).unwrap();
             assert_eq!(judging.finish(stream.as_bytes()), Ok(expected), "{stream}");

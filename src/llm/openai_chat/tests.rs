@@ -6,7 +6,7 @@ fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
-fn ask(body: &str) -> Result<Ask, Unfit> {
+fn ask(body: &str) -> Result<RequestTraits, Unfit> {
     OpenaiChat.read(b"/v1/chat/completions", Some(&canonical(body)))
 }
 
@@ -17,9 +17,9 @@ fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
 }
 
 fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     let mut judge = OpenaiChat.judge(&ask, Framing::Sse);
     judge.feed(bytes, &mut |_, _| {})?;
@@ -27,9 +27,9 @@ fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
 }
 
 fn judge_json(bytes: &[u8], choices: u32) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     OpenaiChat.judge(&ask, Framing::Json).finish(bytes)
 }
@@ -367,7 +367,7 @@ fn a_chunk_with_the_message_so_far_is_read_by_its_delta() {
     let perplexity = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"delta":{"content":"lo"},"finish_reason":"stop"}]}"#;
     let stream = format!("data: {perplexity}\n\ndata: [DONE]\n\n");
     let mut told = String::new();
-    let mut judge = OpenaiChat.judge(&Ask::unreadable(), Framing::Sse);
+    let mut judge = OpenaiChat.judge(&RequestTraits::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
             assert_eq!(index, 0);
@@ -388,7 +388,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     let stream = stream.as_bytes();
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
-        let mut judge = OpenaiChat.judge(&Ask::unreadable(), Framing::Sse);
+        let mut judge = OpenaiChat.judge(&RequestTraits::unreadable(), Framing::Sse);
         judge.feed(head, &mut |_, _| {}).unwrap();
         judge.feed(tail, &mut |_, _| {}).unwrap();
         assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
@@ -480,10 +480,10 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
 
 /// As [`stream_of`], for a request whose choices are known.
 fn known_stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(Form::stream(Framing::Sse, b"")),
         choices,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     let event = |data: &&str| format!("data: {data}\n\n");
     let text: String = events.iter().map(event).collect();

@@ -12,7 +12,7 @@ const WHOLE: Answer = Answer {
     marked_end: true,
 };
 
-fn ask(body: &str) -> Ask {
+fn ask(body: &str) -> RequestTraits {
     let body = canonicalize(body.as_bytes(), &[]).unwrap();
     OpenaiCompletions
         .read(b"/v1/completions", Some(&body))
@@ -20,9 +20,9 @@ fn ask(body: &str) -> Ask {
 }
 
 fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices,
-        ..Ask::unreadable()
+        ..RequestTraits::unreadable()
     };
     let mut judge = OpenaiCompletions.judge(&ask, framing);
     judge.feed(answer, &mut |_, _| {})?;
@@ -90,7 +90,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
         let mut listener = |index: u64, text: &str| {
             told[usize::try_from(index).unwrap()].push_str(text);
         };
-        let mut judging = OpenaiCompletions.judge(&Ask::unreadable(), Framing::Sse);
+        let mut judging = OpenaiCompletions.judge(&RequestTraits::unreadable(), Framing::Sse);
         judging.feed(head, &mut listener).unwrap();
         judging.feed(tail, &mut listener).unwrap();
         assert_eq!(judging.finish(stream), Ok(expected), "at {at}");

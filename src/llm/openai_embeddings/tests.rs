@@ -8,21 +8,21 @@ const WHOLE: Answer = Answer {
     marked_end: true,
 };
 
-fn ask(body: &str) -> Ask {
+fn ask(body: &str) -> RequestTraits {
     let body = canonicalize(body.as_bytes(), &[]).unwrap();
     OpenaiEmbeddings
         .read(b"/v1/embeddings", Some(&body))
         .unwrap()
 }
 
-fn judge_for(ask: &Ask, json: &str) -> Result<Answer, Fault> {
+fn judge_for(ask: &RequestTraits, json: &str) -> Result<Answer, Fault> {
     OpenaiEmbeddings
         .judge(ask, Framing::Json)
         .finish(json.as_bytes())
 }
 
 fn judge_of(inputs: u32, json: &str) -> Result<Answer, Fault> {
-    let ask = Ask {
+    let ask = RequestTraits {
         choices: inputs,
         ..ask("{}")
     };

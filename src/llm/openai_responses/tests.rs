@@ -24,7 +24,7 @@ fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
 }
 
-fn ask(body: &str) -> Result<Ask, Unfit> {
+fn ask(body: &str) -> Result<RequestTraits, Unfit> {
     OpenaiResponses.read(b"/v1/responses", Some(&canonical(body)))
 }
 
@@ -36,7 +36,7 @@ fn sse(events: &[&str]) -> String {
 }
 
 fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, Fault> {
-    let mut judge = OpenaiResponses.judge(&Ask::unreadable(), framing);
+    let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), framing);
     for chunk in chunks {
         judge.feed(chunk, &mut |_, _| {})?;
     }
@@ -110,7 +110,7 @@ fn the_text_of_each_output_item_is_heard_and_nothing_else() {
     let stream = sse(&[
         CREATED, ADDED, PART, TEXT, arguments, reasoning, &added, &part, &other,
     ]);
-    let mut judge = OpenaiResponses.judge(&Ask::unreadable(), Framing::Sse);
+    let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
             heard.push((index, text.to_owned()));
@@ -427,7 +427,10 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
     assert_eq!(form(r#"{"stream":"yes"}"#), Err(Unfit::UnclearForm));
     let warm = ask(r#"{"temperature":0.5,"previous_response_id":"resp_1"}"#).unwrap();
     assert_eq!(warm.temperature, Some(0.5));
-    assert_eq!(OpenaiResponses.read(b"/", None), Ok(Ask::unreadable()));
+    assert_eq!(
+        OpenaiResponses.read(b"/", None),
+        Ok(RequestTraits::unreadable())
+    );
 }
 
 #[test]

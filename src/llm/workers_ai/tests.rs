@@ -19,7 +19,7 @@ fn form(options: &[u8]) -> Form {
 }
 
 fn judge_as(framing: Framing, answer: &[u8]) -> Result<Answer, Fault> {
-    let mut judge = WorkersAi.judge(&Ask::unreadable(), framing);
+    let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), framing);
     judge.feed(answer, &mut |_, _| {})?;
     judge.finish(answer)
 }
@@ -176,7 +176,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
         let mut told = String::new();
-        let mut judge = WorkersAi.judge(&Ask::unreadable(), Framing::Sse);
+        let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), Framing::Sse);
         judge
             .feed(head, &mut |_, text| told.push_str(text))
             .unwrap();

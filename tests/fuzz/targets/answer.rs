@@ -2,11 +2,11 @@
 //! converted is whole in its other form too.
 #![no_main]
 
-use envoy_llm_cache::llm::{Answer, Api, Ask, Fault, Form, Framing};
+use envoy_llm_cache::llm::{Answer, Api, RequestTraits, Fault, Form, Framing};
 use envoy_llm_cache::steps;
 use libfuzzer_sys::fuzz_target;
 
-fn judge(api: Api, ask: &Ask, framing: Framing, body: &[u8], size: usize) -> Result<Answer, Fault> {
+fn judge(api: Api, ask: &RequestTraits, framing: Framing, body: &[u8], size: usize) -> Result<Answer, Fault> {
     steps::taken();
     let mut judge = api.judge(ask, framing);
     for chunk in body.chunks(size) {
@@ -32,7 +32,7 @@ fuzz_target!(|data: &[u8]| {
     let usage = br#"{"include_usage":true}"#;
     let options: &[u8] = [b"", &usage[..], b"invoke"][usize::from(*options) % 3];
     let form = Form::stream(framing, if framing.is_stream() { options } else { b"" });
-    let ask = Ask {
+    let ask = RequestTraits {
         form: Some(form.clone()),
         choices: 1,
         temperature: None,
@@ -64,7 +64,7 @@ fuzz_target!(|data: &[u8]| {
             converted.len() <= body.len() * 4_096 + (1 << 20),
             "conversion made it long"
         );
-        let ask = Ask {
+        let ask = RequestTraits {
             form: Some(wanted.clone()),
             ..ask.clone()
         };
