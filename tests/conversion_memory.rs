@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use envoy_llm_cache::llm::{Api, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Api, ConversionError, Form, Framing};
 
 thread_local! {
     static HELD: Cell<usize> = const { Cell::new(0) };
@@ -191,7 +191,7 @@ fn what_takes_far_more_than_its_text_is_refused_before_it_is_taken_apart() {
         let wanted = other(name, &form);
         let (held, result) = peak(|| api(name).convert(answer.as_bytes(), &form, &wanted));
         assert!(held <= 160 << 20, "{name}: {held}");
-        if result == Err(Lossy::TooLarge) {
+        if result == Err(ConversionError::TooLarge) {
             assert!(held < 4 << 20, "{name}: {held}");
         }
     }
@@ -244,11 +244,11 @@ fn a_stream_is_at_most_some_times_as_long_as_the_answer_that_became_it() {
         let converted = api(name).convert(answer.as_bytes(), &Form::json(), &sse());
         match converted {
             Ok(stream) => assert!(stream.len() < 8 * answer.len() + (64 << 10), "{name}"),
-            Err(lossy) => assert_eq!(lossy, Lossy::TooLarge, "{name}"),
+            Err(lossy) => assert_eq!(lossy, ConversionError::TooLarge, "{name}"),
         }
     }
     let refused = api("openai_chat").convert(chat(&long).as_bytes(), &Form::json(), &sse());
-    assert_eq!(refused, Err(Lossy::TooLarge));
+    assert_eq!(refused, Err(ConversionError::TooLarge));
     assert!(
         api("openai_chat")
             .convert(chat("m").as_bytes(), &Form::json(), &sse())

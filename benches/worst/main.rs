@@ -20,7 +20,7 @@ use envoy_llm_cache::coding::{self, Decoder, FREE_PROMPT_BYTES, MAX_PROMPT_RATIO
 use envoy_llm_cache::config::{Config, KeySettings};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
-use envoy_llm_cache::llm::{Api, Form, Lossy, RequestTraits, Stutter};
+use envoy_llm_cache::llm::{Api, ConversionError, Form, RequestTraits, Stutter};
 use shapes::{Answer, CodedPrompt, Conversion, SIZE};
 
 /// No shape may cost more.
@@ -163,7 +163,7 @@ fn conversion(shape: &Conversion) -> usize {
     shape.body.len()
 }
 
-fn converted(shape: &Conversion) -> Result<Vec<u8>, Lossy> {
+fn converted(shape: &Conversion) -> Result<Vec<u8>, ConversionError> {
     let api = Api::from_path(shape.path.as_bytes()).unwrap();
     api.convert(&shape.body, &shape.stored, &shape.wanted)
 }

@@ -1,7 +1,7 @@
 //! Every "no" has a reason, and the same word serves header, metric and log.
 
 use crate::coding::CodingFault;
-use crate::llm::{Fault, Lossy, Unfit};
+use crate::llm::{ConversionError, Fault, Unfit};
 use crate::store::{StoreFault, Turn};
 
 /// Why a request that takes part is not looked up. Its answer is not stored either, but for
@@ -78,7 +78,7 @@ pub enum Miss {
     /// `limits.max_capture_bytes`.
     CaptureLimit,
     /// The entry is in another form than asked for, and to convert it would lose something.
-    Form(Lossy),
+    Form(ConversionError),
     /// The entry is in another form than asked for, and there was no room left to convert it: see
     /// `limits.max_capture_bytes`.
     ConversionLimit,

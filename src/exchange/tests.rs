@@ -399,7 +399,7 @@ fn what_would_be_lost_is_a_miss_and_the_more_general_answer_stays() {
     let worker = worker("{}");
     let event_stream = ok("text/event-stream", &[]);
     let without = || miss(&worker, &post(&[]), ASK_STREAM, &event_stream, STREAM);
-    let no_usage = RequestResult::Miss(Miss::Form(crate::llm::Lossy::NoUsage));
+    let no_usage = RequestResult::Miss(Miss::Form(crate::llm::ConversionError::NoUsage));
     // The JSON answer serves streams as well, and so takes the place of the stream.
     let mut json = again(&worker, without(), &post(&[]), ASK_JSON, 0);
     assert_eq!(json.request_result(), Some(no_usage));

@@ -17,7 +17,7 @@ use super::judge::{Document, Events};
 use super::meaning::{Meaning, Says};
 use super::openai_chat;
 use super::paths::{last_segment, split_query};
-use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
+use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
 use crate::json::{Canonical, Role};
 
@@ -112,13 +112,13 @@ impl Protocol for AnthropicMessages {
         }
     }
 
-    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         let mut assembly = join::Assembly::default();
         events::objects(stream, &mut |event| assembly.take(event))?;
         events::text(&assembly.finish()?)
     }
 
-    fn split(&self, json: &[u8], _wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], _wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let mut out = Vec::new();
         split::split(events::object(json)?, &mut |name, event| {
             out.extend_from_slice(b"event: ");
@@ -130,7 +130,7 @@ impl Protocol for AnthropicMessages {
         Ok(out)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Json => zero_usage_of_message(answer),
             _ => events::edit(answer, &mut zero_usage_of_event),
@@ -246,12 +246,12 @@ read_word!(ToolType, ToolType::Client, |word| match word {
 const OF_THE_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
 
 /// The same message, without usage.
-pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
     usage::zero_document(json, &["/usage"])
 }
 
 /// The same event, without usage; `None` if it holds none.
-pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
+pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
     usage::zero_json(json, &["/usage", "/message/usage"])
 }
 

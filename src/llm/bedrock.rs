@@ -25,7 +25,7 @@ use super::fields::{self, Content, read_members};
 use super::judge::{Document, Messages};
 use super::meaning::{Meaning, Says};
 use super::paths::split_query;
-use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
+use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
 use crate::http;
@@ -146,7 +146,7 @@ impl Protocol for Bedrock {
         Some("x-amzn-requestid")
     }
 
-    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match Operation::by_form(form) {
             Operation::Converse => {
                 let mut assembly = join::Assembly::default();
@@ -158,10 +158,11 @@ impl Protocol for Bedrock {
             Operation::Invoke => {
                 let mut assembly = anthropic_messages::join::Assembly::default();
                 each_event(stream, |_, payload| {
-                    let mut native = events::object(&native(payload).ok_or(Lossy::Malformed)?)?;
+                    let mut native =
+                        events::object(&native(payload).ok_or(ConversionError::Malformed)?)?;
                     // Only Anthropic's events have one.
                     if !native.contains_key("type") {
-                        return Err(Lossy::Unsupported);
+                        return Err(ConversionError::Unsupported);
                     }
                     // Bedrock's own, for its stream alone.
                     native.remove(METRICS);
@@ -174,9 +175,9 @@ impl Protocol for Bedrock {
 
     /// The last event of a stream of `InvokeModelWithResponseStream` has Bedrock's own metrics,
     /// latencies among them, which the answer of `InvokeModel` does not have.
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         if Operation::by_form(wanted) == Operation::Invoke {
-            return Err(Lossy::Unsupported);
+            return Err(ConversionError::Unsupported);
         }
         let mut out = Vec::new();
         split::split(events::object(json)?, &mut |event, payload| {
@@ -185,7 +186,7 @@ impl Protocol for Bedrock {
         Ok(out)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match (Operation::by_form(form), form.framing) {
             (Operation::Invoke, Framing::Json) => {
                 documents::rewrite(answer, Framing::Json, &mut zero_counts)
@@ -199,7 +200,7 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, Lossy> {
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
         if form.framing != Framing::EventStream {
             return documents::objects(answer, form.framing);
         }
@@ -207,7 +208,9 @@ impl Protocol for Bedrock {
         each_event(answer, |_, payload| {
             objects.push(match Operation::by_form(form) {
                 Operation::Converse => events::object(payload)?,
-                Operation::Invoke => events::object(&native(payload).ok_or(Lossy::Malformed)?)?,
+                Operation::Invoke => {
+                    events::object(&native(payload).ok_or(ConversionError::Malformed)?)?
+                }
             });
             Ok(())
         })?;
@@ -274,8 +277,8 @@ pub(super) fn native(payload: &[u8]) -> Option<Vec<u8>> {
 }
 
 /// The `chunk` without usage; `None` if it holds none.
-fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
-    let native = native(payload).ok_or(Lossy::Malformed)?;
+fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
+    let native = native(payload).ok_or(ConversionError::Malformed)?;
     let mut event = events::object(&native)?;
     let mut found = zero_counts(&mut event);
     let metrics = event.get_mut(METRICS).and_then(Value::as_object_mut);
@@ -325,24 +328,24 @@ fn zero_counts(native: &mut Object) -> bool {
 /// Calls `take` with the name and the payload of each event of a stream, in order.
 ///
 /// # Errors
-/// What `take` says, or [`Lossy::Malformed`] where the stream is not one of whole events.
+/// What `take` says, or [`ConversionError::Malformed`] where the stream is not one of whole events.
 fn each_event(
     stream: &[u8],
-    mut take: impl FnMut(&str, &[u8]) -> Result<(), Lossy>,
-) -> Result<(), Lossy> {
+    mut take: impl FnMut(&str, &[u8]) -> Result<(), ConversionError>,
+) -> Result<(), ConversionError> {
     let mut parser = eventstream::Parser::new();
     let mut result = Ok(());
     let fed = parser.feed(stream, |message| {
         if result.is_ok() {
             result = match message.kind() {
                 Kind::Event(event) => take(event, message.payload()),
-                _ => Err(Lossy::Malformed),
+                _ => Err(ConversionError::Malformed),
             };
         }
     });
     result?;
     if fed.is_err() || parser.is_pending() {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     Ok(())
 }
@@ -351,8 +354,8 @@ fn each_event(
 /// message stays byte for byte.
 fn edit_events(
     stream: &[u8],
-    mut edit: impl FnMut(&str, &[u8]) -> Result<Option<Vec<u8>>, Lossy>,
-) -> Result<Vec<u8>, Lossy> {
+    mut edit: impl FnMut(&str, &[u8]) -> Result<Option<Vec<u8>>, ConversionError>,
+) -> Result<Vec<u8>, ConversionError> {
     let mut parser = eventstream::Parser::new();
     let mut out = Vec::with_capacity(stream.len());
     let mut result = Ok(());
@@ -375,19 +378,19 @@ fn edit_events(
     });
     result?;
     if fed.is_err() || parser.is_pending() {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     Ok(out)
 }
 
 /// Writes an event with the headers that Bedrock gives it.
-fn write_event(out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<(), Lossy> {
+fn write_event(out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<(), ConversionError> {
     let headers = [
         (":event-type", event),
         (":content-type", "application/json"),
         (":message-type", "event"),
     ];
-    eventstream::encode(out, &headers, payload).map_err(|_| Lossy::Content)
+    eventstream::encode(out, &headers, payload).map_err(|_| ConversionError::Content)
 }
 
 /// Drops the padding that Bedrock puts into each event, so that its length tells nothing.

@@ -9,7 +9,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Lossy;
+use super::ConversionError;
 use super::members::{is_blank, set};
 
 /// More names than any provider has made up for one message.
@@ -38,13 +38,22 @@ impl Carried {
     ///
     /// # Errors
     /// If one differs from what it was before.
-    pub(super) fn take(&mut self, unknown: Vec<(String, Value)>, says: bool) -> Result<(), Lossy> {
+    pub(super) fn take(
+        &mut self,
+        unknown: Vec<(String, Value)>,
+        says: bool,
+    ) -> Result<(), ConversionError> {
         self.pieces = self.pieces.saturating_add(usize::from(says));
         for (name, value) in unknown {
             let place = self.members.iter().position(|known| known.name == name);
             let member = match place {
-                Some(place) => self.members.get_mut(place).ok_or(Lossy::Malformed)?,
-                None if self.members.len() >= MAX_MEMBERS => return Err(Lossy::UnknownMember),
+                Some(place) => self
+                    .members
+                    .get_mut(place)
+                    .ok_or(ConversionError::Malformed)?,
+                None if self.members.len() >= MAX_MEMBERS => {
+                    return Err(ConversionError::UnknownMember);
+                }
                 None => self.members.push_mut(Member {
                     name,
                     value: Value::Null,
@@ -61,7 +70,7 @@ impl Carried {
             if is_blank(&member.value) {
                 member.value = value;
             } else if member.value != value {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             member.times = member.times.saturating_add(1);
             member.beside = member.beside.saturating_add(usize::from(says));
@@ -73,15 +82,15 @@ impl Carried {
     ///
     /// # Errors
     /// If one may have come in pieces.
-    pub(super) fn finish(self, whole: &mut Map<String, Value>) -> Result<(), Lossy> {
+    pub(super) fn finish(self, whole: &mut Map<String, Value>) -> Result<(), ConversionError> {
         for member in self.members {
             // Of a single piece that says something nobody knows.
             let is_everywhere = self.pieces > 1 && member.beside == self.pieces;
             if may_be_pieces(&member.value) && member.times > 1 && !is_everywhere {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             if whole.contains_key(&member.name) {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             }
             set(whole, &member.name, member.value);
         }
@@ -104,7 +113,7 @@ mod tests {
     use serde_json::json;
 
     /// What pieces come to: each says something if it has `says`.
-    fn whole(pieces: &[Value]) -> Result<Value, Lossy> {
+    fn whole(pieces: &[Value]) -> Result<Value, ConversionError> {
         let mut carried = Carried::default();
         for piece in pieces {
             let mut unknown = piece.as_object().unwrap().clone();
@@ -183,11 +192,15 @@ mod tests {
                 json!({"x": {"y": {"z": [1]}}}),
             ],
         ] {
-            assert_eq!(whole(&pieces), Err(Lossy::UnknownMember), "{pieces:?}");
+            assert_eq!(
+                whole(&pieces),
+                Err(ConversionError::UnknownMember),
+                "{pieces:?}"
+            );
         }
         let many: Map<_, _> = (0..=MAX_MEMBERS)
             .map(|n| (n.to_string(), Value::Null))
             .collect();
-        assert_eq!(whole(&[many.into()]), Err(Lossy::UnknownMember));
+        assert_eq!(whole(&[many.into()]), Err(ConversionError::UnknownMember));
     }
 }

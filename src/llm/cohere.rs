@@ -21,7 +21,8 @@ use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    RequestTraits, Unfit,
 };
 use super::{asks_for, is_flag, number_member};
 use crate::http;
@@ -90,23 +91,23 @@ impl Protocol for Cohere {
         }
     }
 
-    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Ndjson => v1::join(stream),
             Framing::Sse => join::join(stream),
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         match wanted.framing {
             Framing::Ndjson => v1::split(json),
             Framing::Sse => split::split(json),
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         documents::rewrite(answer, form.framing, &mut zero_usage)
     }
 

@@ -6,7 +6,7 @@
 use memchr::memchr;
 use serde_json::{Map, Value};
 
-use super::{Framing, Lossy, events};
+use super::{ConversionError, Framing, events};
 use crate::json::Elements;
 use crate::ndjson;
 
@@ -19,7 +19,7 @@ pub(super) type Object = Map<String, Value>;
 ///
 /// # Errors
 /// If it is not in that framing, or a document is not an object.
-pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lossy> {
+pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, ConversionError> {
     let mut objects = Vec::new();
     match framing {
         Framing::Json => objects.push(object(answer)),
@@ -37,7 +37,7 @@ pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lo
             let fed = elements.feed(answer, |element| objects.push(object(element)));
             whole(fed.is_ok() && elements.is_ended())?;
         }
-        Framing::EventStream => return Err(Lossy::Unsupported),
+        Framing::EventStream => return Err(ConversionError::Unsupported),
     }
     objects.into_iter().collect()
 }
@@ -46,8 +46,8 @@ pub(super) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Lo
 pub(super) fn push_json(
     out: &mut Vec<u8>,
     value: &(impl serde::Serialize + ?Sized),
-) -> Result<(), Lossy> {
-    serde_json::to_writer(out, value).map_err(|_| Lossy::Malformed)
+) -> Result<(), ConversionError> {
+    serde_json::to_writer(out, value).map_err(|_| ConversionError::Malformed)
 }
 
 /// Changes an object, and tells whether it did.
@@ -61,7 +61,7 @@ pub(super) fn rewrite(
     answer: &[u8],
     framing: Framing,
     change: Change<'_>,
-) -> Result<Vec<u8>, Lossy> {
+) -> Result<Vec<u8>, ConversionError> {
     let mut out = Vec::with_capacity(answer.len());
     match framing {
         Framing::Json => rewrite_object(answer, &mut out, change)?,
@@ -88,13 +88,17 @@ pub(super) fn rewrite(
             }
         }
         Framing::JsonArray => rewrite_elements(answer, &mut out, change)?,
-        Framing::EventStream => return Err(Lossy::Unsupported),
+        Framing::EventStream => return Err(ConversionError::Unsupported),
     }
     Ok(out)
 }
 
 /// Copies the object that `json` holds, with the white space around it.
-fn rewrite_object(json: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Result<(), Lossy> {
+fn rewrite_object(
+    json: &[u8],
+    out: &mut Vec<u8>,
+    change: Change<'_>,
+) -> Result<(), ConversionError> {
     let mut members = object(json)?;
     if !change(&mut members) {
         out.extend_from_slice(json);
@@ -109,7 +113,11 @@ fn rewrite_object(json: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Result<
     Ok(())
 }
 
-fn rewrite_elements(array: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Result<(), Lossy> {
+fn rewrite_elements(
+    array: &[u8],
+    out: &mut Vec<u8>,
+    change: Change<'_>,
+) -> Result<(), ConversionError> {
     let mut rest = array;
     let mut rewritten = Ok(());
     let mut elements = Elements::new();
@@ -128,8 +136,8 @@ fn rewrite_elements(array: &[u8], out: &mut Vec<u8>, change: Change<'_>) -> Resu
     rewritten
 }
 
-fn whole(is_whole: bool) -> Result<(), Lossy> {
-    is_whole.then_some(()).ok_or(Lossy::Malformed)
+fn whole(is_whole: bool) -> Result<(), ConversionError> {
+    is_whole.then_some(()).ok_or(ConversionError::Malformed)
 }
 
 #[cfg(test)]
@@ -137,7 +145,7 @@ mod tests {
     use super::*;
     use crate::llm::usage::zero;
 
-    fn zero_n(answer: &str, framing: Framing) -> Result<String, Lossy> {
+    fn zero_n(answer: &str, framing: Framing) -> Result<String, ConversionError> {
         let mut change = |object: &mut Object| object.get_mut("n").is_some_and(zero);
         rewrite(answer.as_bytes(), framing, &mut change).map(|out| String::from_utf8(out).unwrap())
     }
@@ -194,9 +202,13 @@ mod tests {
             (Framing::Sse, "data: {}\n"),
             (Framing::Sse, "data: {\n\n"),
         ] {
-            assert_eq!(zero_n(bad, framing), Err(Lossy::Malformed), "{bad}");
+            assert_eq!(
+                zero_n(bad, framing),
+                Err(ConversionError::Malformed),
+                "{bad}"
+            );
             let objects = objects(bad.as_bytes(), framing);
-            assert_eq!(objects, Err(Lossy::Malformed), "{bad}");
+            assert_eq!(objects, Err(ConversionError::Malformed), "{bad}");
         }
     }
 }

@@ -4,7 +4,7 @@
 use memchr::memchr2;
 use serde_json::{Map, Value};
 
-use super::Lossy;
+use super::ConversionError;
 use crate::json;
 use crate::sse;
 
@@ -14,12 +14,12 @@ pub(super) const DONE: &[u8] = b"[DONE]";
 /// Calls `take` with the object that each event holds, in order, without the end marker.
 ///
 /// # Errors
-/// What `take` says, or [`Lossy::Malformed`] where an event holds anything else, comes after the
+/// What `take` says, or [`ConversionError::Malformed`] where an event holds anything else, comes after the
 /// end marker and is not the usage alone, or is not finished.
 pub(super) fn objects(
     stream: &[u8],
-    take: &mut dyn FnMut(Map<String, Value>) -> Result<(), Lossy>,
-) -> Result<(), Lossy> {
+    take: &mut dyn FnMut(Map<String, Value>) -> Result<(), ConversionError>,
+) -> Result<(), ConversionError> {
     let mut parser = sse::Parser::new();
     let mut done = false;
     let mut result = Ok(());
@@ -30,7 +30,7 @@ pub(super) fn objects(
             done = true;
         } else {
             result = object(event.data).and_then(|object| match done && !is_usage(&object) {
-                true => Err(Lossy::Malformed),
+                true => Err(ConversionError::Malformed),
                 false => take(object),
             });
         }
@@ -39,7 +39,7 @@ pub(super) fn objects(
     let ending = parser.finish();
     let is_cut = |pending: &sse::Pending| !pending.is(DONE);
     if ending.pending.as_ref().is_some_and(is_cut) || ending.stray_lines > 0 {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     Ok(())
 }
@@ -54,16 +54,16 @@ fn is_usage(chunk: &Map<String, Value>) -> bool {
 }
 
 /// The object that a JSON text is.
-pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, Lossy> {
+pub(super) fn object(json: &[u8]) -> Result<Map<String, Value>, ConversionError> {
     match json::parse(json) {
         Ok(Value::Object(object)) => Ok(object),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 
 /// The compact text of a JSON value.
-pub(super) fn text(json: &impl serde::Serialize) -> Result<Vec<u8>, Lossy> {
-    serde_json::to_vec(json).map_err(|_| Lossy::Malformed)
+pub(super) fn text(json: &impl serde::Serialize) -> Result<Vec<u8>, ConversionError> {
+    serde_json::to_vec(json).map_err(|_| ConversionError::Malformed)
 }
 
 /// Writes an event without a name. `data` has no line end in it, as compact JSON has none.
@@ -74,14 +74,14 @@ pub(super) fn write(out: &mut Vec<u8>, data: &[u8]) {
 }
 
 /// Takes the data of an event, and gives some to put in its place.
-pub(super) type Edit<'e> = &'e mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, Lossy>;
+pub(super) type Edit<'e> = &'e mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, ConversionError>;
 
 /// The same stream with new data in those events for which `edit` gives some; everything else
 /// stays byte for byte, comments, names and line ends included. The new data has no line end.
 ///
 /// # Errors
 /// What `edit` says.
-pub(super) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, Lossy> {
+pub(super) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, ConversionError> {
     let mut out = Vec::with_capacity(stream.len());
     let mut rest = stream;
     if let Some(after) = rest.strip_prefix(BOM) {
@@ -104,7 +104,11 @@ pub(super) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, Lossy> {
     Ok(out)
 }
 
-fn edit_event(out: &mut Vec<u8>, lines: &[Line<'_>], edit: Edit<'_>) -> Result<(), Lossy> {
+fn edit_event(
+    out: &mut Vec<u8>,
+    lines: &[Line<'_>],
+    edit: Edit<'_>,
+) -> Result<(), ConversionError> {
     let values: Vec<_> = lines.iter().filter_map(Line::data).collect();
     let mut new = match values.as_slice() {
         [] => None,
@@ -161,7 +165,7 @@ pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
 mod tests {
     use super::*;
 
-    fn marked(data: &[u8]) -> Result<Option<Vec<u8>>, Lossy> {
+    fn marked(data: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
         Ok(data.ends_with(b"x").then(|| b"NEW".to_vec()))
     }
 
@@ -214,7 +218,11 @@ mod tests {
             "data: [DONE]\n\ndata: {}\n\n",
             "data: [DONE]\n\ndata: {\"choices\":[{}],\"usage\":{}}\n\n",
         ] {
-            assert_eq!(count(malformed), Err(Lossy::Malformed), "{malformed}");
+            assert_eq!(
+                count(malformed),
+                Err(ConversionError::Malformed),
+                "{malformed}"
+            );
         }
     }
 }

@@ -20,7 +20,7 @@ use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
     RequestTraits, Unfit,
 };
 use crate::http;
@@ -98,15 +98,15 @@ impl Protocol for Gemini {
         }
     }
 
-    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         join::join(stream, form.framing)
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         join::split(json, wanted.framing)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         documents::rewrite(answer, form.framing, &mut |chunk| {
             chunk.get_mut("usageMetadata").is_some_and(zero) | zero_beside(chunk)
         })

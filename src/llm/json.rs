@@ -9,7 +9,8 @@ use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    RequestTraits, Unfit,
 };
 use super::{json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -54,12 +55,12 @@ impl Protocol for Json {
 
     /// Where the APIs that are known for it report counts: `usage` (OpenAI and its like, Jina,
     /// Voyage), `meta` (Cohere).
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Json => {
                 usage::zero_places(answer, &["/usage", "/meta/billed_units", "/meta/tokens"])
             }
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 

@@ -17,7 +17,7 @@
 
 use serde_json::{Number, Value};
 
-use super::Lossy;
+use super::ConversionError;
 use super::documents::{Object, push_json};
 use super::members::{is_blank, places_in_order};
 use crate::json;
@@ -65,10 +65,10 @@ impl Meaning {
     /// What a JSON answer says, in words of which equal ones mean the same.
     ///
     /// # Errors
-    /// [`Lossy::UnknownMember`] if nothing of what it says is known here: any two such answers
+    /// [`ConversionError::UnknownMember`] if nothing of what it says is known here: any two such answers
     /// would be alike.
-    pub(super) fn of(&self, json: &[u8]) -> Result<Vec<u8>, Lossy> {
-        let answer = json::parse(json).map_err(|_| Lossy::Malformed)?;
+    pub(super) fn of(&self, json: &[u8]) -> Result<Vec<u8>, ConversionError> {
+        let answer = json::parse(json).map_err(|_| ConversionError::Malformed)?;
         let mut out = Vec::new();
         let mut any = false;
         for (path, said) in self.said {
@@ -83,7 +83,7 @@ impl Meaning {
             }
             out.push(b'\n');
         }
-        any.then_some(out).ok_or(Lossy::UnknownMember)
+        any.then_some(out).ok_or(ConversionError::UnknownMember)
     }
 
     /// The tokens that these documents of one answer report, in all.
@@ -108,7 +108,7 @@ impl Meaning {
 
 impl Says {
     /// Appends it in one line, or nothing.
-    fn write(&self, object: &Value, out: &mut Vec<u8>) -> Result<(), Lossy> {
+    fn write(&self, object: &Value, out: &mut Vec<u8>) -> Result<(), ConversionError> {
         match self {
             Self::Text(paths) => {
                 let texts = paths.iter().flat_map(|path| places(object, path));
@@ -181,7 +181,7 @@ fn is_reasoning(element: &Value) -> bool {
 }
 
 /// Writes arguments as JSON: some APIs have it as text. None are those of a call without any.
-fn write_arguments(arguments: Option<&Value>, out: &mut Vec<u8>) -> Result<(), Lossy> {
+fn write_arguments(arguments: Option<&Value>, out: &mut Vec<u8>) -> Result<(), ConversionError> {
     let text = arguments.and_then(Value::as_str);
     match text.and_then(|text| json::parse(text.as_bytes()).ok()) {
         Some(parsed) => write(&parsed, out),
@@ -191,7 +191,7 @@ fn write_arguments(arguments: Option<&Value>, out: &mut Vec<u8>) -> Result<(), L
 
 /// Writes a value in the one way for all that mean the same. The members of an object are in the
 /// order of their names already.
-fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), Lossy> {
+fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), ConversionError> {
     match value {
         Value::Number(number) => out.extend_from_slice(plain(number).as_bytes()),
         Value::Array(list) => {
@@ -214,7 +214,7 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), Lossy> {
     Ok(())
 }
 
-fn write_member(name: &str, value: &Value, out: &mut Vec<u8>) -> Result<(), Lossy> {
+fn write_member(name: &str, value: &Value, out: &mut Vec<u8>) -> Result<(), ConversionError> {
     push_json(out, &name)?;
     out.push(b':');
     write(value, out)?;

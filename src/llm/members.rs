@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Lossy;
+use super::ConversionError;
 
 /// An object of these members.
 pub(super) fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {
@@ -63,10 +63,13 @@ pub(super) fn places_in_order(indexes: &mut dyn Iterator<Item = Option<u64>>) ->
 }
 
 /// Takes a member that must be a string.
-pub(super) fn take_string(members: &mut Map<String, Value>, name: &str) -> Result<String, Lossy> {
+pub(super) fn take_string(
+    members: &mut Map<String, Value>,
+    name: &str,
+) -> Result<String, ConversionError> {
     match members.remove(name) {
         Some(Value::String(text)) => Ok(text),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 
@@ -74,28 +77,31 @@ pub(super) fn take_string(members: &mut Map<String, Value>, name: &str) -> Resul
 pub(super) fn take_object(
     members: &mut Map<String, Value>,
     name: &str,
-) -> Result<Map<String, Value>, Lossy> {
+) -> Result<Map<String, Value>, ConversionError> {
     match members.remove(name) {
         Some(Value::Object(object)) => Ok(object),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 
 /// Takes a member that must be a count.
-pub(super) fn take_count(members: &mut Map<String, Value>, name: &str) -> Result<u64, Lossy> {
+pub(super) fn take_count(
+    members: &mut Map<String, Value>,
+    name: &str,
+) -> Result<u64, ConversionError> {
     let count = members.remove(name);
     count
         .as_ref()
         .and_then(Value::as_u64)
-        .ok_or(Lossy::Malformed)
+        .ok_or(ConversionError::Malformed)
 }
 
 /// Nothing is left that would be lost.
-pub(super) fn nothing_else(members: &Map<String, Value>) -> Result<(), Lossy> {
+pub(super) fn nothing_else(members: &Map<String, Value>) -> Result<(), ConversionError> {
     if members.is_empty() {
         Ok(())
     } else {
-        Err(Lossy::UnknownMember)
+        Err(ConversionError::UnknownMember)
     }
 }
 

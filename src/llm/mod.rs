@@ -146,23 +146,23 @@ trait Protocol: Sync {
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    fn join(&self, _stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
-        Err(Lossy::Unsupported)
+    fn join(&self, _stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
+        Err(ConversionError::Unsupported)
     }
 
     /// A stream in the form `wanted` that the API could have sent instead of this JSON answer.
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    fn split(&self, _json: &[u8], _wanted: &Form) -> Result<Vec<u8>, Lossy> {
-        Err(Lossy::Unsupported)
+    fn split(&self, _json: &[u8], _wanted: &Form) -> Result<Vec<u8>, ConversionError> {
+        Err(ConversionError::Unsupported)
     }
 
     /// The JSON objects that an answer consists of, in order.
     ///
     /// # Errors
     /// If it cannot be taken apart.
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, Lossy> {
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
         documents::objects(answer, form.framing)
     }
 
@@ -170,7 +170,12 @@ trait Protocol: Sync {
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    fn restream(&self, stream: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn restream(
+        &self,
+        stream: &[u8],
+        stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         self.split(&self.join(stream, stored)?, wanted)
     }
 
@@ -188,8 +193,8 @@ trait Protocol: Sync {
     ///
     /// # Errors
     /// If the answer cannot be taken apart.
-    fn zero_usage(&self, _answer: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
-        Err(Lossy::Unsupported)
+    fn zero_usage(&self, _answer: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
+        Err(ConversionError::Unsupported)
     }
 }
 
@@ -299,16 +304,21 @@ impl Api {
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    pub fn convert(self, answer: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    pub fn convert(
+        self,
+        answer: &[u8],
+        stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
         let converted = match (stored.framing.is_stream(), wanted.framing.is_stream()) {
-            (false, false) => Err(Lossy::Unsupported),
+            (false, false) => Err(ConversionError::Unsupported),
             (true, false) => self.0.join(answer, stored),
             (false, true) => self.0.split(answer, wanted),
             (true, true) => self.0.restream(answer, stored, wanted),
         }?;
         if converted.len() > memory::max_stream(answer.len(), self.0.max_growth()) {
-            return Err(Lossy::TooLarge);
+            return Err(ConversionError::TooLarge);
         }
         self.judged(converted, wanted)
     }
@@ -326,7 +336,7 @@ impl Api {
     ///
     /// # Errors
     /// If the answer cannot be taken apart.
-    pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    pub fn zero_usage(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
         self.0.zero_usage(answer, form)
     }
@@ -343,7 +353,7 @@ impl Api {
         one_form: &Form,
         other: &[u8],
         other_form: &Form,
-    ) -> Result<bool, Lossy> {
+    ) -> Result<bool, ConversionError> {
         // What takes much memory of the one is gone before the other is taken apart.
         Ok(self.said(one, one_form)? == self.said(other, other_form)?)
     }
@@ -357,14 +367,14 @@ impl Api {
     }
 
     /// What an answer says, in words of which equal ones mean the same.
-    fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
         let meaning = self.0.meaning();
         if !form.framing.is_stream() {
             return meaning.of(answer);
         }
         let joined = match (self.0.join(answer, form), meaning.usage_event) {
-            (Err(Lossy::NoUsage), Some(event)) => {
+            (Err(ConversionError::NoUsage), Some(event)) => {
                 let stream = answer.strip_prefix(events::BOM).unwrap_or(answer);
                 self.0.join(&[event, stream].concat(), form)
             }
@@ -374,7 +384,7 @@ impl Api {
     }
 
     /// The answer, if an upstream's like it would be stored.
-    fn judged(self, answer: Vec<u8>, form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn judged(self, answer: Vec<u8>, form: &Form) -> Result<Vec<u8>, ConversionError> {
         let ask = RequestTraits {
             form: Some(form.clone()),
             choices: 0,
@@ -384,7 +394,7 @@ impl Api {
         judge
             .feed(&answer, &mut |_, _| {})
             .and_then(|()| judge.finish(&answer))
-            .map_err(|_| Lossy::Malformed)?;
+            .map_err(|_| ConversionError::Malformed)?;
         Ok(answer)
     }
 }
@@ -533,7 +543,7 @@ impl Unfit {
 
 /// Why an answer in one form cannot be given in another: it would lose something, or guess it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lossy {
+pub enum ConversionError {
     /// The API has no such conversion.
     Unsupported,
     /// It reports no usage, which the other form would have.
@@ -548,7 +558,7 @@ pub enum Lossy {
     Malformed,
 }
 
-impl Lossy {
+impl ConversionError {
     /// The word for header, metric and log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -587,12 +597,12 @@ const MAX_CONVERSION_BYTES: usize = 96 << 20;
 
 /// Whether serde_json can take an answer apart in bounded memory and without loss: an object whose
 /// only member has the name by which it keeps the digits of numbers would become a number.
-fn can_be_taken_apart(answer: &[u8]) -> Result<(), Lossy> {
+fn can_be_taken_apart(answer: &[u8]) -> Result<(), ConversionError> {
     if answer.len() > MAX_CONVERTED_BYTES || memory::bytes(answer) > MAX_CONVERSION_BYTES {
-        return Err(Lossy::TooLarge);
+        return Err(ConversionError::TooLarge);
     }
     match memchr::memmem::find(answer, b"serde_json::private") {
-        Some(_) => Err(Lossy::UnknownMember),
+        Some(_) => Err(ConversionError::UnknownMember),
         None => Ok(()),
     }
 }

@@ -17,7 +17,7 @@ use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
     RequestTraits, Unfit, is_flag,
 };
 use crate::http;
@@ -93,15 +93,15 @@ impl Protocol for Ollama {
         }
     }
 
-    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         join::join(stream, form.framing)
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         join::split(json, wanted.framing)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         documents::rewrite(answer, form.framing, &mut |response| {
             let counts = ["prompt_eval_count", "eval_count"];
             let zeroed = counts.map(|name| response.get_mut(name).is_some_and(zero));

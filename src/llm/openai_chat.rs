@@ -16,7 +16,8 @@ use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::{
-    FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit, memory, usage,
+    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit, memory,
+    usage,
 };
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, is_misspelled, string_value};
@@ -81,23 +82,28 @@ impl Protocol for OpenaiChat {
         judge_by(ask, framing, words)
     }
 
-    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         events::text(&join::join(stream, Shape::Chat)?)
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(json.len(), self.max_growth());
         split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
     }
 
     /// A stream without usage serves who wants none.
-    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn restream(
+        &self,
+        stream: &[u8],
+        _stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(stream.len(), self.max_growth());
         let whole = join::join_any(stream, Shape::Chat)?;
         split::split(whole, Shape::Chat, wanted, max_bytes)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         zero_usage(answer, form)
     }
 
@@ -223,7 +229,7 @@ pub(super) const USAGES: [&str; 4] = [
 ];
 
 /// [`Protocol::zero_usage`] for completions of both kinds.
-pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
     match form.framing {
         Framing::Json => usage::zero_document(answer, &USAGES),
         _ => usage::zero_events(answer, &USAGES),

@@ -7,7 +7,7 @@ use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::count_elements;
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
-use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
+use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
 
@@ -57,23 +57,28 @@ impl Protocol for OpenaiCompletions {
         openai_chat::judge_by(ask, framing, words)
     }
 
-    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         events::text(&join::join(stream, Shape::Text)?)
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(json.len(), self.max_growth());
         split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
     }
 
     /// A stream without usage serves who wants none.
-    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn restream(
+        &self,
+        stream: &[u8],
+        _stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(stream.len(), self.max_growth());
         let whole = join::join_any(stream, Shape::Text)?;
         split::split(whole, Shape::Text, wanted, max_bytes)
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         openai_chat::zero_usage(answer, form)
     }
 

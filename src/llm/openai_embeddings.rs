@@ -12,7 +12,8 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
 use super::usage;
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    RequestTraits, Unfit,
 };
 use crate::json::{Canonical, Malformed, Read, Reader};
 
@@ -58,10 +59,10 @@ impl Protocol for OpenaiEmbeddings {
         Box::new(Document(move |json: &[u8]| judge(json, inputs)))
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Json => usage::zero_document(answer, &["/usage"]),
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 

@@ -24,7 +24,7 @@ use super::judge::{Document, Events};
 use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat;
 use super::usage;
-use super::{FinishWords, Form, Framing, Judge, Lossy, Protocol, RequestTraits, Unfit};
+use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
 
@@ -153,17 +153,17 @@ impl Protocol for OpenaiResponses {
         }
     }
 
-    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         join::join(stream)
     }
 
     /// The padding that `stream_options.include_obfuscation` asks for is left out: it only hides
     /// the lengths of pieces, and here there is one piece.
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         match wanted.framing {
             // Options that are not known may ask for a stream of another look.
             Framing::Sse if wanted.options.is_empty() => split::split(json),
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 
@@ -171,11 +171,11 @@ impl Protocol for OpenaiResponses {
         split::MAX_GROWTH
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Json => usage::zero_document(answer, &["/usage"]),
             Framing::Sse => usage::zero_events(answer, &["/response/usage"]),
-            _ => Err(Lossy::Unsupported),
+            _ => Err(ConversionError::Unsupported),
         }
     }
 

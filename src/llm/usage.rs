@@ -7,7 +7,7 @@
 use memchr::memmem;
 use serde_json::{Map, Value};
 
-use super::{Lossy, events};
+use super::{ConversionError, events};
 use crate::json;
 
 /// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
@@ -15,7 +15,7 @@ use crate::json;
 ///
 /// # Errors
 /// If it is not JSON.
-pub(super) fn zero_places(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn zero_places(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, ConversionError> {
     let zeroed = edited(json, &mut |value| zero_at(value, usages))?;
     Ok(zeroed.unwrap_or_else(|| json.to_vec()))
 }
@@ -24,7 +24,7 @@ pub(super) fn zero_places(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy
 ///
 /// # Errors
 /// If it is not JSON.
-pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, ConversionError> {
     Ok(zeroed(json, usages)?.unwrap_or_else(|| json.to_vec()))
 }
 
@@ -34,7 +34,7 @@ pub(super) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Los
 ///
 /// # Errors
 /// If the data of an event that may hold one is not JSON.
-pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, ConversionError> {
     events::edit(stream, &mut |data| zero_json(data, usages))
 }
 
@@ -43,7 +43,7 @@ pub(super) fn zero_events(stream: &[u8], usages: &[&str]) -> Result<Vec<u8>, Los
 ///
 /// # Errors
 /// If it may hold one and is not JSON.
-pub(super) fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
+pub(super) fn zero_json(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, ConversionError> {
     // Most events of a stream hold none.
     match HINTS.iter().any(|hint| memmem::find(json, hint).is_some()) {
         true => zeroed(json, usages),
@@ -56,15 +56,18 @@ const HINTS: [&[u8]; 8] = [
     b"usage", b"Usage", b"cost", b"Cost", b"oken", b"illed", b"timings", b"redits",
 ];
 
-fn zeroed(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, Lossy> {
+fn zeroed(json: &[u8], usages: &[&str]) -> Result<Option<Vec<u8>>, ConversionError> {
     edited(json, &mut |value| {
         let beside = value.as_object_mut().is_some_and(zero_beside);
         zero_at(value, usages) | beside
     })
 }
 
-fn edited(json: &[u8], edit: &mut dyn FnMut(&mut Value) -> bool) -> Result<Option<Vec<u8>>, Lossy> {
-    let mut value = json::parse(json).map_err(|_| Lossy::Malformed)?;
+fn edited(
+    json: &[u8],
+    edit: &mut dyn FnMut(&mut Value) -> bool,
+) -> Result<Option<Vec<u8>>, ConversionError> {
+    let mut value = json::parse(json).map_err(|_| ConversionError::Malformed)?;
     edit(&mut value).then(|| events::text(&value)).transpose()
 }
 
@@ -199,7 +202,10 @@ mod tests {
             let zeroed = zero_document(json.as_bytes(), &["/usage"]).unwrap();
             assert_eq!(zeroed, json.as_bytes());
         }
-        assert_eq!(zero_document(b"{", &["/usage"]), Err(Lossy::Malformed));
+        assert_eq!(
+            zero_document(b"{", &["/usage"]),
+            Err(ConversionError::Malformed)
+        );
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
 use super::usage;
 use super::{
-    Answer, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Lossy, Protocol,
+    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
     RequestTraits, Unfit,
 };
 use super::{events, json_or_sse, memory, number_member, openai_chat};
@@ -85,24 +85,29 @@ impl Protocol for WorkersAi {
         }
     }
 
-    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         convert::join(stream)
     }
 
-    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(json.len(), self.max_growth());
         convert::split(json, wanted, max_bytes)
     }
 
     /// Workers AI sends its usage unasked: all of its streams are of one form.
-    fn restream(&self, stream: &[u8], _stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn restream(
+        &self,
+        stream: &[u8],
+        _stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         match wanted.options.is_empty() || convert::has_usage(stream)? {
             true => Ok(stream.to_vec()),
-            false => Err(Lossy::NoUsage),
+            false => Err(ConversionError::NoUsage),
         }
     }
 
-    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, Lossy> {
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         if form.framing != Framing::Json {
             return openai_chat::zero_usage(answer, form);
         }

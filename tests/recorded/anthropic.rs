@@ -1,7 +1,9 @@
 //! Anthropic's and Bedrock's answers as recorded: judged at many chunkings, and turned into the
 //! other form and back.
 
-use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
+use envoy_llm_cache::llm::{
+    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+};
 use serde_json::Value;
 
 use crate::index::{Recorded, recorded};
@@ -180,7 +182,7 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
 fn recorded_answers_survive_the_way_to_the_other_form_and_back() {
     let mut ran = 0;
     let mut converted = 0;
-    let mut declined: Vec<(String, &str, Lossy)> = Vec::new();
+    let mut declined: Vec<(String, &str, ConversionError)> = Vec::new();
     for recording in whole_recordings() {
         ran += 1;
         let (api, stored, other) = (recording.api, recording.form(), recording.other_form());

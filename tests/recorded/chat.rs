@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
+use envoy_llm_cache::llm::{
+    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+};
 use serde_json::Value;
 
 use crate::index::{Recorded, read, recorded};
@@ -225,7 +227,7 @@ fn every_recorded_answer_converts_without_loss_or_says_why_not() {
             Framing::Json => Ok(body.clone()),
             _ => join(&body).or_else(|lossy| match lossy {
                 // What there is besides must convert all the same.
-                Lossy::NoUsage => {
+                ConversionError::NoUsage => {
                     declined.push((recording.path.clone(), lossy));
                     join(&with_made_up_usage(&body))
                 }
@@ -268,7 +270,7 @@ fn every_recorded_answer_converts_without_loss_or_says_why_not() {
     for (path, lossy) in &declined {
         println!("  {path}: {}", lossy.as_str());
         // Anything else would be a shape that nobody has thought of.
-        assert_ne!(*lossy, Lossy::Malformed, "{path}");
+        assert_ne!(*lossy, ConversionError::Malformed, "{path}");
     }
 }
 

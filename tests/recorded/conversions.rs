@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use envoy_llm_cache::llm::{Api, Form, Framing, Lossy, RequestTraits};
+use envoy_llm_cache::llm::{Api, ConversionError, Form, Framing, RequestTraits};
 use memchr::memmem;
 
 use crate::index::{Recorded, by_folder};
@@ -89,7 +89,7 @@ fn others(one: &Recording) -> Vec<Form> {
 #[derive(Default)]
 struct Rates {
     kinds: BTreeMap<(String, String), (u32, u32)>,
-    declined: Vec<(String, Lossy)>,
+    declined: Vec<(String, ConversionError)>,
 }
 
 fn kind(form: &Form) -> &'static str {

@@ -4,7 +4,9 @@
 use std::collections::HashMap;
 
 use envoy_llm_cache::json::canonicalize;
-use envoy_llm_cache::llm::{Answer, Api, Fault, Finish, Form, Framing, Lossy, RequestTraits};
+use envoy_llm_cache::llm::{
+    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+};
 use serde_json::Value;
 
 use crate::index::{Recorded, read, recorded};
@@ -153,7 +155,12 @@ impl Recording {
     }
 
     /// Converts, and wants the same verdict on what comes out.
-    fn convert(&self, answer: &[u8], stored: &Form, wanted: &Form) -> Result<Vec<u8>, Lossy> {
+    fn convert(
+        &self,
+        answer: &[u8],
+        stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
         let converted = self.api.convert(answer, stored, wanted)?;
         let mut judge = self.api.judge(&self.ask, wanted.framing);
         let fed = judge.feed(&converted, &mut |_, _| {});

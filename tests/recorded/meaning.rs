@@ -1,6 +1,6 @@
 //! Answers recorded from providers, each against itself in all its forms and against all others.
 
-use envoy_llm_cache::llm::{Api, Form, Framing, Lossy};
+use envoy_llm_cache::llm::{Api, ConversionError, Form, Framing};
 use memchr::memmem;
 
 use crate::index::{Recorded, recorded};
@@ -14,7 +14,7 @@ struct Recording {
 }
 
 impl Recording {
-    fn agree(&self, other: &Self) -> Result<bool, Lossy> {
+    fn agree(&self, other: &Self) -> Result<bool, ConversionError> {
         self.api
             .agree(&self.answer, &self.form, &other.answer, &other.form)
     }
@@ -69,29 +69,29 @@ fn whole_answers() -> Vec<Recording> {
 }
 
 /// Those that have no JSON form to compare, and why.
-const INCOMPARABLE: [(&str, Lossy); 5] = [
+const INCOMPARABLE: [(&str, ConversionError); 5] = [
     // A second message begins in the first.
     (
         "anthropic-messages/vercel_spliced_message_start.sse",
-        Lossy::Malformed,
+        ConversionError::Malformed,
     ),
     // Titan's, whose streams have no JSON form here.
     (
         "bedrock-invoke-stream/guardrail_invoke_stream.bin",
-        Lossy::Unsupported,
+        ConversionError::Unsupported,
     ),
     // The index goes by the finish alone: these are cut.
     (
         "derived/anthropic_missing_message_stop.sse",
-        Lossy::Malformed,
+        ConversionError::Malformed,
     ),
     // Arguments in pieces that name their places.
     (
         "gemini/vercel_google_stream_no_args_tool_call.sse",
-        Lossy::Content,
+        ConversionError::Content,
     ),
     // Tool calls, of which a JSON answer of such a model is not known.
-    ("workers-ai/native_tool_call.sse", Lossy::Content),
+    ("workers-ai/native_tool_call.sse", ConversionError::Content),
 ];
 
 /// Those that say the same, some of them by chance. All others disagree.

@@ -14,7 +14,7 @@ use crate::exchange::reply::{Addressee, HitHeaders, Served};
 use crate::exchange::response::Fallback;
 use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
-use crate::llm::{Form, Lossy};
+use crate::llm::{ConversionError, Form};
 use crate::store::StoreFault;
 
 use super::Search;
@@ -209,7 +209,7 @@ impl Search {
             None => Cow::Borrowed(entry.body()),
             Some(coding) => Cow::Owned(
                 coding::decode(coding, entry.body(), max_bytes)
-                    .map_err(|_| Miss::Form(Lossy::Malformed))?,
+                    .map_err(|_| Miss::Form(ConversionError::Malformed))?,
             ),
         };
         let _room = Reservation::take(&worker.budget, api.conversion_bytes(&body))

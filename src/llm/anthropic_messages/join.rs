@@ -1,11 +1,11 @@
 //! The message that a stream of its events comes to.
 //!
 //! Source: the reference, "Streaming messages", and how Anthropic's own clients put a message
-//! together. What they pass over in silence is [`Lossy`] here.
+//! together. What they pass over in silence is [`ConversionError`] here.
 
 use serde_json::{Map, Value};
 
-use super::super::Lossy;
+use super::super::ConversionError;
 use super::super::members::{nothing_else, set, take_count, take_object, take_string};
 use super::whole::MAX_OPEN_BLOCKS;
 use crate::json;
@@ -31,13 +31,16 @@ impl Assembly {
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    pub(in crate::llm) fn take(&mut self, mut event: Map<String, Value>) -> Result<(), Lossy> {
+    pub(in crate::llm) fn take(
+        &mut self,
+        mut event: Map<String, Value>,
+    ) -> Result<(), ConversionError> {
         let kind = take_string(&mut event, "type")?;
         if kind == "ping" {
             return Ok(());
         }
         if self.stopped {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         match kind.as_str() {
             "message_start" => self.start(&mut event)?,
@@ -46,8 +49,8 @@ impl Assembly {
             "content_block_stop" => self.stop_block(&mut event)?,
             "message_delta" => return self.extend_message(event),
             "message_stop" => self.stopped = true,
-            "error" => return Err(Lossy::Malformed),
-            _ => return Err(Lossy::UnknownMember),
+            "error" => return Err(ConversionError::Malformed),
+            _ => return Err(ConversionError::UnknownMember),
         }
         nothing_else(&event)
     }
@@ -56,19 +59,19 @@ impl Assembly {
     ///
     /// # Errors
     /// What it lacks.
-    pub(in crate::llm) fn finish(self) -> Result<Map<String, Value>, Lossy> {
-        let mut message = self.message.ok_or(Lossy::Malformed)?;
+    pub(in crate::llm) fn finish(self) -> Result<Map<String, Value>, ConversionError> {
+        let mut message = self.message.ok_or(ConversionError::Malformed)?;
         if !self.stopped || !self.open.is_empty() || !has_reason(&message) {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         if !self.has_usage {
-            return Err(Lossy::NoUsage);
+            return Err(ConversionError::NoUsage);
         }
         set(&mut message, "content", Value::Array(self.content));
         Ok(message)
     }
 
-    fn start(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+    fn start(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
         let message = take_object(event, "message")?;
         let is_empty = match message.get("content") {
             None | Some(Value::Null) => true,
@@ -76,20 +79,20 @@ impl Assembly {
             Some(_) => false,
         };
         if self.message.is_some() || !is_empty {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         self.message = Some(message);
         Ok(())
     }
 
-    fn start_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
-        let message = self.message.as_mut().ok_or(Lossy::Malformed)?;
+    fn start_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
+        let message = self.message.as_mut().ok_or(ConversionError::Malformed)?;
         let index = take_count(event, "index")?;
         let block = take_object(event, "content_block")?;
         let is_next = usize::try_from(index) == Ok(self.content.len());
         // As the judge has it, nothing begins after the stop reason.
         if !is_next || has_reason(message) || self.open.len() >= MAX_OPEN_BLOCKS {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         // The whole message has the name of the model that answered in the end.
         if block.get("type").and_then(Value::as_str) == Some("fallback")
@@ -105,13 +108,13 @@ impl Assembly {
         Ok(())
     }
 
-    fn extend_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+    fn extend_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
         let index = take_count(event, "index")?;
         let mut delta = take_object(event, "delta")?;
         let mut open = self.open.iter_mut();
         let open = open
             .find(|open| open.index == index)
-            .ok_or(Lossy::Malformed)?;
+            .ok_or(ConversionError::Malformed)?;
         let block = block_at(&mut self.content, index)?;
         match take_string(&mut delta, "type")?.as_str() {
             "text_delta" => append(block, "text", take_string(&mut delta, "text")?)?,
@@ -129,7 +132,7 @@ impl Assembly {
                 open.arguments.push_str(&more);
             }
             "citations_delta" => {
-                let citation = delta.remove("citation").ok_or(Lossy::Malformed)?;
+                let citation = delta.remove("citation").ok_or(ConversionError::Malformed)?;
                 push(block, "citations", citation)?;
             }
             "compaction_delta" => {
@@ -139,40 +142,43 @@ impl Assembly {
                     }
                 }
             }
-            _ => return Err(Lossy::UnknownMember),
+            _ => return Err(ConversionError::UnknownMember),
         }
         nothing_else(&delta)
     }
 
-    fn stop_block(&mut self, event: &mut Map<String, Value>) -> Result<(), Lossy> {
+    fn stop_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
         let index = take_count(event, "index")?;
         let place = self.open.iter().position(|open| open.index == index);
-        let open = self.open.swap_remove(place.ok_or(Lossy::Malformed)?);
+        let open = self
+            .open
+            .swap_remove(place.ok_or(ConversionError::Malformed)?);
         if open.arguments.is_empty() {
             return Ok(());
         }
-        let input = json::parse(open.arguments.as_bytes()).map_err(|_| Lossy::Malformed)?;
+        let input =
+            json::parse(open.arguments.as_bytes()).map_err(|_| ConversionError::Malformed)?;
         let block = block_at(&mut self.content, index)?;
         // Arguments both whole and in pieces: which counts is anyone's guess.
         if let Some(Value::Object(whole)) = block.get("input")
             && !whole.is_empty()
         {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         set(block, "input", input);
         Ok(())
     }
 
     /// The counts of a `message_delta` are totals: they replace those of the start.
-    fn extend_message(&mut self, mut event: Map<String, Value>) -> Result<(), Lossy> {
-        let message = self.message.as_mut().ok_or(Lossy::Malformed)?;
+    fn extend_message(&mut self, mut event: Map<String, Value>) -> Result<(), ConversionError> {
+        let message = self.message.as_mut().ok_or(ConversionError::Malformed)?;
         let mut delta = take_object(&mut event, "delta")?;
         if let Some(Value::Object(counts)) = event.remove("usage") {
             self.has_usage |= counts.get("output_tokens").is_some_and(Value::is_number);
             let usage = message
                 .entry("usage")
                 .or_insert_with(|| Value::Object(Map::new()));
-            let usage = usage.as_object_mut().ok_or(Lossy::Malformed)?;
+            let usage = usage.as_object_mut().ok_or(ConversionError::Malformed)?;
             for (name, count) in counts {
                 set_unless_null(usage, name, count);
             }
@@ -180,7 +186,7 @@ impl Assembly {
         delta.extend(event);
         for (name, value) in delta {
             if matches!(name.as_str(), "content" | "usage" | "type") {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             set_unless_null(message, name, value);
         }
@@ -198,33 +204,33 @@ fn set_unless_null(members: &mut Map<String, Value>, name: String, value: Value)
     }
 }
 
-fn block_at(content: &mut [Value], index: u64) -> Result<&mut Map<String, Value>, Lossy> {
+fn block_at(content: &mut [Value], index: u64) -> Result<&mut Map<String, Value>, ConversionError> {
     usize::try_from(index)
         .ok()
         .and_then(|index| content.get_mut(index)?.as_object_mut())
-        .ok_or(Lossy::Malformed)
+        .ok_or(ConversionError::Malformed)
 }
 
 /// Appends to a member that is a string or not there yet.
-fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<(), Lossy> {
+fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<(), ConversionError> {
     match block.get_mut(name) {
         Some(Value::String(text)) => text.push_str(&more),
         None | Some(Value::Null) => {
             set(block, name, Value::String(more));
         }
-        Some(_) => return Err(Lossy::Malformed),
+        Some(_) => return Err(ConversionError::Malformed),
     }
     Ok(())
 }
 
 /// Appends to a member that is a list or not there yet.
-fn push(block: &mut Map<String, Value>, name: &str, item: Value) -> Result<(), Lossy> {
+fn push(block: &mut Map<String, Value>, name: &str, item: Value) -> Result<(), ConversionError> {
     match block.get_mut(name) {
         Some(Value::Array(items)) => items.push(item),
         None | Some(Value::Null) => {
             set(block, name, Value::Array(vec![item]));
         }
-        Some(_) => return Err(Lossy::Malformed),
+        Some(_) => return Err(ConversionError::Malformed),
     }
     Ok(())
 }

@@ -6,28 +6,31 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use super::super::members::{object, set};
-use super::super::{Lossy, events};
+use super::super::{ConversionError, events};
 
 /// The members of a `compaction` block that come in its delta.
 pub(super) const COMPACTION: [&str; 2] = ["content", "encrypted_content"];
 
 /// Takes an event, with its `type` by itself.
 pub(super) type Emit<'e> =
-    &'e mut dyn FnMut(&'static str, &Map<String, Value>) -> Result<(), Lossy>;
+    &'e mut dyn FnMut(&'static str, &Map<String, Value>) -> Result<(), ConversionError>;
 
 /// Calls `emit` with each event of the message, in order.
 ///
 /// # Errors
 /// What would be lost, or guessed, or what `emit` says.
-pub(super) fn split(mut message: Map<String, Value>, emit: Emit<'_>) -> Result<(), Lossy> {
+pub(super) fn split(
+    mut message: Map<String, Value>,
+    emit: Emit<'_>,
+) -> Result<(), ConversionError> {
     let is_message = message.get("type").and_then(Value::as_str) == Some("message");
     let has_reason = message.get("stop_reason").is_some_and(Value::is_string);
     let content = match message.get_mut("content") {
         Some(Value::Array(blocks)) => mem::take(blocks),
-        _ => return Err(Lossy::Malformed),
+        _ => return Err(ConversionError::Malformed),
     };
     if !is_message || !has_reason {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     let end = split_end(&mut message)?;
     let start = object([
@@ -37,7 +40,7 @@ pub(super) fn split(mut message: Map<String, Value>, emit: Emit<'_>) -> Result<(
     emit(MESSAGE_START, &start)?;
     for (index, block) in content.into_iter().enumerate() {
         let Value::Object(block) = block else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         split_block(index, block, emit)?;
     }
@@ -46,7 +49,7 @@ pub(super) fn split(mut message: Map<String, Value>, emit: Emit<'_>) -> Result<(
 }
 
 /// Takes what is known only at the end out of the message: the `message_delta` event.
-fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Lossy> {
+fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, ConversionError> {
     let mut delta = Map::new();
     for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         // The start has these as null.
@@ -55,7 +58,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
         }
     }
     let Some(Value::Object(usage)) = message.get_mut("usage") else {
-        return Err(Lossy::NoUsage);
+        return Err(ConversionError::NoUsage);
     };
     let mut counts = Map::new();
     for name in [
@@ -72,7 +75,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
         Some(count @ Value::Number(_)) => {
             set(&mut counts, "output_tokens", mem::replace(count, 0.into()));
         }
-        _ => return Err(Lossy::NoUsage),
+        _ => return Err(ConversionError::NoUsage),
     }
     for name in [
         "output_tokens_details",
@@ -96,7 +99,11 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Los
     Ok(event)
 }
 
-fn split_block(index: usize, mut block: Map<String, Value>, emit: Emit<'_>) -> Result<(), Lossy> {
+fn split_block(
+    index: usize,
+    mut block: Map<String, Value>,
+    emit: Emit<'_>,
+) -> Result<(), ConversionError> {
     let deltas = take_deltas(&mut block)?;
     let event = |name, rest: [(&str, Value); 1]| {
         let mut event = object([("type", Value::from(name)), ("index", index.into())]);
@@ -116,9 +123,9 @@ fn split_block(index: usize, mut block: Map<String, Value>, emit: Emit<'_>) -> R
 }
 
 /// Takes what comes in deltas out of a block, which is then as its start has it.
-fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>, Lossy> {
+fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>, ConversionError> {
     let kind = block.get("type").and_then(Value::as_str);
-    let kind = kind.ok_or(Lossy::Malformed)?.to_owned();
+    let kind = kind.ok_or(ConversionError::Malformed)?.to_owned();
     let mut deltas = Vec::new();
     let mut add = |kind: &'static str, name, value| {
         deltas.push(object([("type", Value::from(kind)), (name, value)]));
@@ -148,7 +155,7 @@ fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>
             }
         }
         "tool_use" | "server_tool_use" | "mcp_tool_use" => {
-            let input = block.get_mut("input").ok_or(Lossy::Malformed)?;
+            let input = block.get_mut("input").ok_or(ConversionError::Malformed)?;
             let input = mem::replace(input, Value::Object(Map::new()));
             // No arguments are no text.
             let partial = match &input {
@@ -168,7 +175,7 @@ fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>
         }
         whole if comes_whole(whole) => {}
         // Among them `fallback`, whose start names a model that the message has forgotten.
-        _ => return Err(Lossy::UnknownMember),
+        _ => return Err(ConversionError::UnknownMember),
     }
     Ok(deltas)
 }
@@ -179,15 +186,15 @@ fn comes_whole(kind: &str) -> bool {
         || ["redacted_thinking", "container_upload", "mcp_tool_listing"].contains(&kind)
 }
 
-fn take_text(block: &mut Map<String, Value>, name: &str) -> Result<String, Lossy> {
+fn take_text(block: &mut Map<String, Value>, name: &str) -> Result<String, ConversionError> {
     match block.get_mut(name) {
         Some(Value::String(text)) => Ok(mem::take(text)),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 
-fn json_text(value: &Value) -> Result<String, Lossy> {
-    String::from_utf8(events::text(value)?).map_err(|_| Lossy::Malformed)
+fn json_text(value: &Value) -> Result<String, ConversionError> {
+    String::from_utf8(events::text(value)?).map_err(|_| ConversionError::Malformed)
 }
 
 const MESSAGE_START: &str = "message_start";

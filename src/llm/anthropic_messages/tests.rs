@@ -70,12 +70,12 @@ fn judge_json_bytes(json: &[u8]) -> Result<Answer, Fault> {
         .finish(json)
 }
 
-fn join(events: &[&str]) -> Result<Value, Lossy> {
+fn join(events: &[&str]) -> Result<Value, ConversionError> {
     let json = AnthropicMessages.join(&stream(events), &sse())?;
     Ok(value(&json))
 }
 
-fn split(json: &str) -> Result<String, Lossy> {
+fn split(json: &str) -> Result<String, ConversionError> {
     let stream = AnthropicMessages.split(json.as_bytes(), &sse())?;
     Ok(text(stream))
 }
@@ -496,7 +496,7 @@ fn a_stream_that_would_lose_something_is_not_joined() {
     let no_usage = END_TURN.replace(r#","usage":{"output_tokens":7}"#, "");
     let mut events = SHORT.to_vec();
     events[4] = &no_usage;
-    assert_eq!(join(&events), Err(Lossy::NoUsage));
+    assert_eq!(join(&events), Err(ConversionError::NoUsage));
     let event = r#"{"type":"something_new","index":7}"#;
     let delta = r#"{"type":"content_block_delta","index":0,"delta":{"type":"new_delta","x":1}}"#;
     let member = r#"{"type":"content_block_delta","index":0,"delta":{"type":"text_delta","text":"a","x":1}}"#;
@@ -504,7 +504,7 @@ fn a_stream_that_would_lose_something_is_not_joined() {
     for unknown in [event, delta, member, beside] {
         assert_eq!(
             join(&with(2, &[unknown])),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
             "{unknown}"
         );
     }
@@ -525,44 +525,52 @@ fn what_cannot_be_taken_apart_is_malformed() {
         with(2, &[error]),
         vec![],
     ] {
-        assert_eq!(join(&events), Err(Lossy::Malformed), "{events:?}");
+        assert_eq!(join(&events), Err(ConversionError::Malformed), "{events:?}");
     }
     let bytes = stream(&WITH_TOOL);
     for length in 0..bytes.len() {
         let joined = AnthropicMessages.join(&bytes[..length], &sse());
-        assert_eq!(joined, Err(Lossy::Malformed), "{length}");
+        assert_eq!(joined, Err(ConversionError::Malformed), "{length}");
     }
     let whole = MESSAGE;
     for (from, to, lossy) in [
-        (r#""message""#, r#""completion""#, Lossy::Malformed),
+        (
+            r#""message""#,
+            r#""completion""#,
+            ConversionError::Malformed,
+        ),
         (
             r#""stop_reason":"stop_sequence""#,
             r#""stop_reason":null"#,
-            Lossy::Malformed,
+            ConversionError::Malformed,
         ),
-        (r#""usage""#, r#""use""#, Lossy::NoUsage),
+        (r#""usage""#, r#""use""#, ConversionError::NoUsage),
         (
             r#""output_tokens":33"#,
             r#""output_tokens":null"#,
-            Lossy::NoUsage,
+            ConversionError::NoUsage,
         ),
         (
             r#""type":"redacted_thinking""#,
             r#""type":"something_new""#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
         (
             r#""type":"redacted_thinking""#,
             r#""type":"fallback""#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
         (
             r#""type":"redacted_thinking""#,
             r#""type":7"#,
-            Lossy::Malformed,
+            ConversionError::Malformed,
         ),
-        (r#""text":"Look: ""#, r#""text":7"#, Lossy::Malformed),
-        (r#""content":["#, r#""other":["#, Lossy::Malformed),
+        (
+            r#""text":"Look: ""#,
+            r#""text":7"#,
+            ConversionError::Malformed,
+        ),
+        (r#""content":["#, r#""other":["#, ConversionError::Malformed),
     ] {
         assert_eq!(
             split(&whole.replacen(from, to, 1)),
@@ -571,7 +579,7 @@ fn what_cannot_be_taken_apart_is_malformed() {
         );
     }
     for json in ["", "[]", "null", "{", "{}"] {
-        assert_eq!(split(json), Err(Lossy::Malformed), "{json}");
+        assert_eq!(split(json), Err(ConversionError::Malformed), "{json}");
     }
 }
 

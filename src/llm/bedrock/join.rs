@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::super::members::{in_order, nothing_else, object, take_count, take_object, take_string};
-use super::super::{Lossy, events};
+use super::super::{ConversionError, events};
 use super::converse::MAX_BLOCKS;
 
 /// An answer on its way, event by event.
@@ -42,17 +42,18 @@ impl Assembly {
         &mut self,
         event: &str,
         mut payload: Map<String, Value>,
-    ) -> Result<(), Lossy> {
+    ) -> Result<(), ConversionError> {
         super::drop_padding(&mut payload);
         match event {
             "messageStart" if self.role.is_none() => {
-                self.role = Some(payload.remove("role").ok_or(Lossy::Malformed)?);
+                self.role = Some(payload.remove("role").ok_or(ConversionError::Malformed)?);
             }
             "contentBlockStart" => {
                 let index = take_count(&mut payload, INDEX)?;
                 let mut start = take_object(&mut payload, "start")?;
                 // Images and the results of tools that the provider runs come in pieces, too.
-                let tool = take_object(&mut start, "toolUse").map_err(|_| Lossy::Content)?;
+                let tool =
+                    take_object(&mut start, "toolUse").map_err(|_| ConversionError::Content)?;
                 nothing_else(&start)?;
                 let block = Block::ToolUse {
                     start: tool,
@@ -68,24 +69,24 @@ impl Assembly {
             "contentBlockStop" => {
                 let index = take_count(&mut payload, INDEX)?;
                 // An empty text or no block at all.
-                self.block(index).ok_or(Lossy::Content)?;
+                self.block(index).ok_or(ConversionError::Content)?;
             }
             "messageStop" => self.end(std::mem::take(&mut payload))?,
             "metadata" if !self.has_metadata => {
                 self.has_metadata = true;
                 self.end(std::mem::take(&mut payload))?;
             }
-            "messageStart" | "metadata" => return Err(Lossy::Malformed),
-            _ => return Err(Lossy::UnknownMember),
+            "messageStart" | "metadata" => return Err(ConversionError::Malformed),
+            _ => return Err(ConversionError::UnknownMember),
         }
         nothing_else(&payload)
     }
 
     /// Takes members of the answer itself, each of which comes once.
-    fn end(&mut self, payload: Map<String, Value>) -> Result<(), Lossy> {
+    fn end(&mut self, payload: Map<String, Value>) -> Result<(), ConversionError> {
         for (name, value) in payload {
             if self.ends.get(&name).is_some_and(|known| *known != value) {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             self.ends.insert(name, value);
         }
@@ -96,16 +97,16 @@ impl Assembly {
     ///
     /// # Errors
     /// What it lacks.
-    pub(super) fn finish(self) -> Result<Map<String, Value>, Lossy> {
-        let role = self.role.ok_or(Lossy::Malformed)?;
+    pub(super) fn finish(self) -> Result<Map<String, Value>, ConversionError> {
+        let role = self.role.ok_or(ConversionError::Malformed)?;
         if !self.ends.get("stopReason").is_some_and(Value::is_string) || !self.has_metadata {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         if !self.ends.get("usage").is_some_and(Value::is_object) {
-            return Err(Lossy::NoUsage);
+            return Err(ConversionError::NoUsage);
         }
         if self.ends.contains_key("output") {
-            return Err(Lossy::UnknownMember);
+            return Err(ConversionError::UnknownMember);
         }
         let mut content = Vec::new();
         for (index, block) in self.blocks {
@@ -124,34 +125,38 @@ impl Assembly {
         blocks.find(|(at, _)| *at == index).map(|(_, block)| block)
     }
 
-    fn open(&mut self, index: u64, block: Block) -> Result<(), Lossy> {
+    fn open(&mut self, index: u64, block: Block) -> Result<(), ConversionError> {
         if self.block(index).is_some() || self.blocks.len() >= MAX_BLOCKS {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         self.blocks.push((index, block));
         Ok(())
     }
 
-    fn extend_block(&mut self, index: u64, mut delta: Map<String, Value>) -> Result<(), Lossy> {
+    fn extend_block(
+        &mut self,
+        index: u64,
+        mut delta: Map<String, Value>,
+    ) -> Result<(), ConversionError> {
         let (name, value) = match delta.iter().next() {
             Some((name, _)) if delta.len() == 1 => {
                 let name = name.clone();
-                let value = delta.remove(&name).ok_or(Lossy::Malformed)?;
+                let value = delta.remove(&name).ok_or(ConversionError::Malformed)?;
                 (name, value)
             }
-            _ => return Err(Lossy::UnknownMember),
+            _ => return Err(ConversionError::UnknownMember),
         };
         if self.block(index).is_none() {
             self.open(index, Block::opened_by(&name, &value)?)?;
         }
-        let block = self.block(index).ok_or(Lossy::Malformed)?;
+        let block = self.block(index).ok_or(ConversionError::Malformed)?;
         block.extend(&name, value)
     }
 }
 
 impl Block {
     /// The block that has such a delta first, and no start.
-    fn opened_by(name: &str, value: &Value) -> Result<Self, Lossy> {
+    fn opened_by(name: &str, value: &Value) -> Result<Self, ConversionError> {
         match name {
             "text" | "citation" => Ok(Self::Text {
                 text: String::new(),
@@ -164,12 +169,12 @@ impl Block {
                 text: String::new(),
                 signature: None,
             }),
-            "toolUse" => Err(Lossy::Malformed),
-            _ => Err(Lossy::Content),
+            "toolUse" => Err(ConversionError::Malformed),
+            _ => Err(ConversionError::Content),
         }
     }
 
-    fn extend(&mut self, name: &str, value: Value) -> Result<(), Lossy> {
+    fn extend(&mut self, name: &str, value: Value) -> Result<(), ConversionError> {
         match (self, name, value) {
             (Self::Text { text, .. }, "text", Value::String(more)) => text.push_str(&more),
             (Self::Text { citations, .. }, "citation", citation) => citations.push(citation),
@@ -185,7 +190,7 @@ impl Block {
                     // In pieces or again: which, nothing tells.
                     let new = take_string(&mut part, "signature")?;
                     if signature.replace(new).is_some() {
-                        return Err(Lossy::Content);
+                        return Err(ConversionError::Content);
                     }
                 }
                 return nothing_else(&part);
@@ -193,17 +198,17 @@ impl Block {
             (Self::Redacted(content), "reasoningContent", Value::Object(mut part)) => {
                 // Base64 that is cut anywhere cannot be put together again as text.
                 if !content.is_empty() {
-                    return Err(Lossy::Content);
+                    return Err(ConversionError::Content);
                 }
                 *content = take_string(&mut part, "redactedContent")?;
                 return nothing_else(&part);
             }
-            _ => return Err(Lossy::Content),
+            _ => return Err(ConversionError::Content),
         }
         Ok(())
     }
 
-    fn finish(self) -> Result<Value, Lossy> {
+    fn finish(self) -> Result<Value, ConversionError> {
         let block = match self {
             Self::Text { text, citations } if citations.is_empty() => {
                 object([("text", Value::String(text))])
@@ -220,7 +225,7 @@ impl Block {
                 let input = if input.is_empty() { "{}" } else { &input };
                 let input = events::object(input.as_bytes())?;
                 if start.contains_key("input") {
-                    return Err(Lossy::Malformed);
+                    return Err(ConversionError::Malformed);
                 }
                 start.insert("input".to_owned(), Value::Object(input));
                 object([("toolUse", Value::Object(start))])

@@ -58,7 +58,7 @@ fn events_of(stream: &[u8]) -> Vec<(String, Value)> {
 fn natives_of(stream: &[u8]) -> Vec<Value> {
     let mut natives = Vec::new();
     let natives_in = |_: &str, payload: &[u8]| {
-        let json = native(payload).ok_or(Lossy::Malformed)?;
+        let json = native(payload).ok_or(ConversionError::Malformed)?;
         natives.push(value(&json));
         Ok(())
     };
@@ -91,12 +91,12 @@ fn judge_events(events: &[(&str, &str)]) -> Result<Answer, Fault> {
     judge(CONVERSE_STREAM, &stream(events))
 }
 
-fn join(events: &[(&str, &str)]) -> Result<Value, Lossy> {
+fn join(events: &[(&str, &str)]) -> Result<Value, ConversionError> {
     let json = Bedrock.join(&stream(events), &form(CONVERSE_STREAM))?;
     Ok(value(&json))
 }
 
-fn split(json: &str) -> Result<Vec<u8>, Lossy> {
+fn split(json: &str) -> Result<Vec<u8>, ConversionError> {
     Bedrock.split(json.as_bytes(), &form(CONVERSE_STREAM))
 }
 
@@ -344,7 +344,7 @@ fn exceptions_and_errors_are_faults() {
             assert_eq!(judge(CONVERSE_STREAM, &bytes), Err(Fault::Error), "{at}");
             assert_eq!(
                 Bedrock.join(&bytes, &form(CONVERSE_STREAM)),
-                Err(Lossy::Malformed)
+                Err(ConversionError::Malformed)
             );
         }
     }
@@ -534,25 +534,28 @@ fn what_would_be_lost_or_guessed_is_not_converted() {
     let delta = |delta: &str| format!(r#"{{"contentBlockIndex":0,"delta":{{{delta}}}}}"#);
     let redacted = delta(r#""reasoningContent":{"redactedContent":"ZGF0YQ=="}"#);
     let signature = delta(r#""reasoningContent":{"signature":"c2ln"}"#);
-    for (twice, lossy) in [(&redacted, Lossy::Content), (&signature, Lossy::Content)] {
+    for (twice, lossy) in [
+        (&redacted, ConversionError::Content),
+        (&signature, ConversionError::Content),
+    ] {
         let event = ("contentBlockDelta", twice.as_str());
         assert!(join(&with(1, &[event])).is_ok(), "{twice}");
         assert_eq!(join(&with(1, &[event, event])), Err(lossy), "{twice}");
         assert_eq!(
             join(&with(1, &[TEXT, event])),
-            Err(Lossy::Content),
+            Err(ConversionError::Content),
             "{twice}"
         );
     }
     for (piece, lossy) in [
-        (r#""image":{}"#, Lossy::Content),
-        (r#""text":"a","new":1"#, Lossy::UnknownMember),
-        (r#""toolUse":{"input":""}"#, Lossy::Malformed),
+        (r#""image":{}"#, ConversionError::Content),
+        (r#""text":"a","new":1"#, ConversionError::UnknownMember),
+        (r#""toolUse":{"input":""}"#, ConversionError::Malformed),
         (
             r#""reasoningContent":{"text":"a","new":1}"#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
-        ("", Lossy::UnknownMember),
+        ("", ConversionError::UnknownMember),
     ] {
         let event = delta(piece);
         let events = with(1, &[("contentBlockDelta", &event)]);
@@ -564,44 +567,51 @@ fn what_would_be_lost_or_guessed_is_not_converted() {
     );
     let beside = ("contentBlockStop", r#"{"contentBlockIndex":0,"new":1}"#);
     for (events, lossy) in [
-        (with(1, &[]), Lossy::Content),
-        (with(1, &[result]), Lossy::Content),
-        (with(1, &[TEXT, ("new", "{}")]), Lossy::UnknownMember),
-        (with(2, &[beside]), Lossy::UnknownMember),
+        (with(1, &[]), ConversionError::Content),
+        (with(1, &[result]), ConversionError::Content),
+        (
+            with(1, &[TEXT, ("new", "{}")]),
+            ConversionError::UnknownMember,
+        ),
+        (with(2, &[beside]), ConversionError::UnknownMember),
         (
             with(4, &[("metadata", r#"{"metrics":{}}"#)]),
-            Lossy::NoUsage,
+            ConversionError::NoUsage,
         ),
-        (with(4, &[]), Lossy::Malformed),
-        (with(3, &[]), Lossy::Malformed),
-        (with(0, &[]), Lossy::Malformed),
+        (with(4, &[]), ConversionError::Malformed),
+        (with(3, &[]), ConversionError::Malformed),
+        (with(0, &[]), ConversionError::Malformed),
     ] {
         assert_eq!(join(&events), Err(lossy), "{events:?}");
     }
     for (from, to, lossy) in [
-        (r#"{"text":"é\u0000"}"#, r#"{"image":{}}"#, Lossy::Content),
+        (
+            r#"{"text":"é\u0000"}"#,
+            r#"{"image":{}}"#,
+            ConversionError::Content,
+        ),
         (
             r#"{"text":"é\u0000"}"#,
             r#"{"text":"","new":1}"#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
         (
             r#"[{"text":"cited"}]"#,
             r#"[{"text":"a"},{"text":"b"}]"#,
-            Lossy::Content,
+            ConversionError::Content,
         ),
-        (r#""usage""#, r#""use""#, Lossy::NoUsage),
+        (r#""usage""#, r#""use""#, ConversionError::NoUsage),
         (
             r#""stopReason":"tool_use""#,
             r#""stopReason":null"#,
-            Lossy::Malformed,
+            ConversionError::Malformed,
         ),
         (
             r#""role":"assistant"}"#,
             r#""role":"assistant","new":1}"#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
-        (r#""input":{}"#, r#""input":7"#, Lossy::Malformed),
+        (r#""input":{}"#, r#""input":7"#, ConversionError::Malformed),
     ] {
         assert_eq!(
             split(&ANSWER.replacen(from, to, 1)),
@@ -611,9 +621,9 @@ fn what_would_be_lost_or_guessed_is_not_converted() {
     }
     let no_usage =
         r#"{"output":{"message":{"role":"assistant","content":[]}},"stopReason":"end_turn"}"#;
-    assert_eq!(split(no_usage), Err(Lossy::NoUsage));
+    assert_eq!(split(no_usage), Err(ConversionError::NoUsage));
     for json in ["", "[]", "{}", "{"] {
-        assert_eq!(split(json), Err(Lossy::Malformed), "{json}");
+        assert_eq!(split(json), Err(ConversionError::Malformed), "{json}");
     }
 }
 
@@ -930,7 +940,7 @@ fn several_samples_are_whole_when_each_has_ended() {
 fn only_anthropic_s_native_answers_are_converted_and_all_are_compared() {
     for events in MODELS {
         let joined = Bedrock.join(&native_stream(events), &form(INVOKE_STREAM));
-        assert_eq!(joined, Err(Lossy::Unsupported), "{events:?}");
+        assert_eq!(joined, Err(ConversionError::Unsupported), "{events:?}");
     }
     let api = crate::llm::Api::from_name("bedrock").unwrap();
     let json = form(INVOKE);
@@ -1017,7 +1027,7 @@ fn a_native_stream_is_joined_and_a_native_message_not_split() {
     assert_eq!(judge(INVOKE, &json), Ok(WHOLE));
     assert_eq!(
         Bedrock.split(&json, &form(INVOKE_STREAM)),
-        Err(Lossy::Unsupported)
+        Err(ConversionError::Unsupported)
     );
 }
 
@@ -1065,7 +1075,7 @@ fn usage_is_zeroed_in_every_form_and_nothing_else_changes() {
     let cut = &zeroed[..zeroed.len() - 1];
     assert_eq!(
         Bedrock.zero_usage(cut, &form(INVOKE_STREAM)),
-        Err(Lossy::Malformed)
+        Err(ConversionError::Malformed)
     );
 }
 
@@ -1078,7 +1088,7 @@ proptest::proptest! {
         let whole = judge_events(&events).is_ok_and(|answer| answer.marked_end);
         let joined = join(&events);
         // A stop without a delta is an empty text, or nothing at all.
-        proptest::prop_assert!(!whole || joined.is_ok() || joined == Err(Lossy::Content));
+        proptest::prop_assert!(!whole || joined.is_ok() || joined == Err(ConversionError::Content));
     }
 
     #[test]

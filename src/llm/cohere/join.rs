@@ -4,13 +4,13 @@ use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
 use super::super::members::{in_order, is_blank, object_of_some, set_some};
-use super::super::{Framing, Lossy};
+use super::super::{ConversionError, Framing};
 use super::v2::MAX_BLOCKS;
 
 /// # Errors
 /// If an event has members that are not known, beside those of the start and the end of the
 /// message, which come once.
-pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let mut message = Joined::default();
     for event in documents::objects(stream, Framing::Sse)? {
         message.take(event)?;
@@ -37,9 +37,9 @@ struct Joined {
 }
 
 impl Joined {
-    fn take(&mut self, mut event: Object) -> Result<(), Lossy> {
+    fn take(&mut self, mut event: Object) -> Result<(), ConversionError> {
         if self.end.is_some() {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         let kind = event.remove("type");
         let kind = kind.as_ref().and_then(Value::as_str).unwrap_or_default();
@@ -66,7 +66,7 @@ impl Joined {
                 // What comes in pieces starts empty.
                 message.retain(|_, value| !is_blank(value));
                 if IN_PIECES.iter().any(|name| message.contains_key(*name)) {
-                    return Err(Lossy::UnknownMember);
+                    return Err(ConversionError::UnknownMember);
                 }
                 self.start.append(&mut message);
             }
@@ -75,37 +75,43 @@ impl Joined {
                 start(&mut self.content, index, block)?;
             }
             "content-delta" => {
-                let block = at(&mut self.content, index).ok_or(Lossy::Malformed)?;
+                let block = at(&mut self.content, index).ok_or(ConversionError::Malformed)?;
                 let piece = take_object(&mut message, "content")?;
                 append(block, piece, &["text", "thinking"])?;
             }
             "tool-plan-delta" => match message.remove("tool_plan") {
                 Some(Value::String(text)) => self.tool_plan.push_str(&text),
-                _ => return Err(Lossy::Malformed),
+                _ => return Err(ConversionError::Malformed),
             },
             "tool-call-start" => {
                 let call = take_object(&mut message, "tool_calls")?;
                 start(&mut self.tool_calls, index, call)?;
             }
             "tool-call-delta" => {
-                let call = at(&mut self.tool_calls, index).ok_or(Lossy::Malformed)?;
+                let call = at(&mut self.tool_calls, index).ok_or(ConversionError::Malformed)?;
                 let mut piece = take_object(&mut message, "tool_calls")?;
                 let arguments = take_object(&mut piece, "function")?;
                 nothing_else(&piece)?;
                 let function = call.get_mut("function").and_then(Value::as_object_mut);
-                append(function.ok_or(Lossy::Malformed)?, arguments, &["arguments"])?;
+                append(
+                    function.ok_or(ConversionError::Malformed)?,
+                    arguments,
+                    &["arguments"],
+                )?;
             }
             "citation-start" => {
-                let citation = message.remove("citations").ok_or(Lossy::Malformed)?;
+                let citation = message
+                    .remove("citations")
+                    .ok_or(ConversionError::Malformed)?;
                 self.citations.push(citation);
             }
             "content-end" | "tool-call-end" | "citation-end" => {}
-            _ => return Err(Lossy::UnknownMember),
+            _ => return Err(ConversionError::UnknownMember),
         }
         nothing_else(&message)
     }
 
-    fn response(self) -> Result<Object, Lossy> {
+    fn response(self) -> Result<Object, ConversionError> {
         let list = |list: Vec<Value>| (!list.is_empty()).then_some(Value::Array(list));
         let tool_plan = Some(self.tool_plan).filter(|plan| !plan.is_empty());
         let mut message = object_of_some([
@@ -118,10 +124,10 @@ impl Joined {
         message.extend(self.start);
         let message = Some(Value::Object(message));
         let mut response = object_of_some([("id", self.id), ("message", message)]);
-        let mut end = self.end.ok_or(Lossy::Malformed)?;
+        let mut end = self.end.ok_or(ConversionError::Malformed)?;
         end.retain(|_, value| !value.is_null());
         if ["id", "message"].iter().any(|name| end.contains_key(*name)) {
-            return Err(Lossy::UnknownMember);
+            return Err(ConversionError::UnknownMember);
         }
         response.extend(end);
         set_some(&mut response, "logprobs", list(self.logprobs));
@@ -133,26 +139,26 @@ impl Joined {
 const IN_PIECES: [&str; 4] = ["content", "tool_plan", "tool_calls", "citations"];
 
 /// Takes a member that is an object, or nothing, out of another.
-fn take_object(object: &mut Object, name: &str) -> Result<Object, Lossy> {
+fn take_object(object: &mut Object, name: &str) -> Result<Object, ConversionError> {
     match object.remove(name) {
         Some(Value::Object(member)) => Ok(member),
         None | Some(Value::Null) => Ok(Object::new()),
-        Some(_) => Err(Lossy::Malformed),
+        Some(_) => Err(ConversionError::Malformed),
     }
 }
 
 /// All members of an event that are not taken out of it have no place in a response.
-fn nothing_else(object: &Object) -> Result<(), Lossy> {
+fn nothing_else(object: &Object) -> Result<(), ConversionError> {
     if object.values().all(Value::is_null) {
         Ok(())
     } else {
-        Err(Lossy::UnknownMember)
+        Err(ConversionError::UnknownMember)
     }
 }
 
-fn start(blocks: &mut Vec<(u64, Value)>, index: u64, block: Object) -> Result<(), Lossy> {
+fn start(blocks: &mut Vec<(u64, Value)>, index: u64, block: Object) -> Result<(), ConversionError> {
     if at(blocks, index).is_some() || blocks.len() >= MAX_BLOCKS {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     blocks.push((index, block.into()));
     Ok(())
@@ -165,10 +171,10 @@ fn at(blocks: &mut [(u64, Value)], index: u64) -> Option<&mut Object> {
 }
 
 /// Appends texts of the names given to those of a block.
-fn append(block: &mut Object, piece: Object, names: &[&str]) -> Result<(), Lossy> {
+fn append(block: &mut Object, piece: Object, names: &[&str]) -> Result<(), ConversionError> {
     for (name, value) in piece {
         if !names.contains(&name.as_str()) && block.get(&name) != Some(&value) {
-            return Err(Lossy::UnknownMember);
+            return Err(ConversionError::UnknownMember);
         }
         match (block.get_mut(&name), value) {
             (_, Value::Null) => {}
@@ -179,7 +185,7 @@ fn append(block: &mut Object, piece: Object, names: &[&str]) -> Result<(), Lossy
                 block.insert(name, more);
             }
             (Some(old), value) if *old == value => {}
-            _ => return Err(Lossy::Malformed),
+            _ => return Err(ConversionError::Malformed),
         }
     }
     Ok(())

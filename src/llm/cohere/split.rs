@@ -2,17 +2,17 @@
 
 use serde_json::Value;
 
-use super::super::Lossy;
+use super::super::ConversionError;
 use super::super::documents::{self, Object, push_json};
 use super::super::members::{object, object_of_some, set};
 
 /// # Errors
 /// If it is no response, or has log probabilities that are not those of its one text.
-pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let mut response = documents::object(json)?;
     let mut message = match response.remove("message") {
         Some(Value::Object(message)) => message,
-        _ => return Err(Lossy::Malformed),
+        _ => return Err(ConversionError::Malformed),
     };
     let mut events = Events::default();
     let id = response.remove("id");
@@ -41,7 +41,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
         Some(Value::String(plan)) => {
             events.delta("tool-plan-delta", None, "tool_plan", plan.into())?
         }
-        Some(_) => return Err(Lossy::Content),
+        Some(_) => return Err(ConversionError::Content),
     }
     for (index, call) in calls.into_iter().enumerate() {
         events.tool_call(index, call)?;
@@ -64,7 +64,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
 struct Events(Vec<u8>);
 
 impl Events {
-    fn push(&mut self, kind: &str, event: &Object) -> Result<(), Lossy> {
+    fn push(&mut self, kind: &str, event: &Object) -> Result<(), ConversionError> {
         self.0.extend_from_slice(b"event: ");
         self.0.extend_from_slice(kind.as_bytes());
         self.0.extend_from_slice(b"\ndata: ");
@@ -80,22 +80,22 @@ impl Events {
         index: Option<usize>,
         name: &str,
         value: Value,
-    ) -> Result<(), Lossy> {
+    ) -> Result<(), ConversionError> {
         self.push(kind, &delta(kind, index, name, value))
     }
 
-    fn end(&mut self, kind: &str, index: usize) -> Result<(), Lossy> {
+    fn end(&mut self, kind: &str, index: usize) -> Result<(), ConversionError> {
         self.push(
             kind,
             &object([("type", kind.into()), ("index", index.into())]),
         )
     }
 
-    fn content(&mut self, blocks: Vec<Value>, logprobs: Vec<Value>) -> Result<(), Lossy> {
+    fn content(&mut self, blocks: Vec<Value>, logprobs: Vec<Value>) -> Result<(), ConversionError> {
         let mut pieces = Some(logprobs).filter(|logprobs| !logprobs.is_empty());
         for (index, block) in blocks.into_iter().enumerate() {
             let Value::Object(mut block) = block else {
-                return Err(Lossy::Content);
+                return Err(ConversionError::Content);
             };
             let texts = ["thinking", "text"].map(|name| (name, take_text(&mut block, name)));
             self.delta("content-start", Some(index), "content", block.into())?;
@@ -111,23 +111,33 @@ impl Events {
             self.end("content-end", index)?;
         }
         if pieces.is_some() {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
         Ok(())
     }
 
-    fn content_delta(&mut self, index: usize, name: &str, text: &str) -> Result<(), Lossy> {
+    fn content_delta(
+        &mut self,
+        index: usize,
+        name: &str,
+        text: &str,
+    ) -> Result<(), ConversionError> {
         let piece = object([(name, text.into())]);
         self.delta("content-delta", Some(index), "content", piece.into())
     }
 
     /// An event holds the log probabilities of its own text.
-    fn pieces(&mut self, index: usize, text: &str, pieces: Vec<Value>) -> Result<(), Lossy> {
+    fn pieces(
+        &mut self,
+        index: usize,
+        text: &str,
+        pieces: Vec<Value>,
+    ) -> Result<(), ConversionError> {
         let mut rest = text;
         for piece in pieces {
             let own = piece.get("text").and_then(Value::as_str);
-            let own = own.ok_or(Lossy::Content)?;
-            rest = rest.strip_prefix(own).ok_or(Lossy::Content)?;
+            let own = own.ok_or(ConversionError::Content)?;
+            rest = rest.strip_prefix(own).ok_or(ConversionError::Content)?;
             let kind = "content-delta";
             let content = object([("text", own.into())]);
             let mut event = delta(kind, Some(index), "content", content.into());
@@ -135,14 +145,14 @@ impl Events {
             self.push(kind, &event)?;
         }
         if !rest.is_empty() {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
         Ok(())
     }
 
-    fn tool_call(&mut self, index: usize, call: Value) -> Result<(), Lossy> {
+    fn tool_call(&mut self, index: usize, call: Value) -> Result<(), ConversionError> {
         let Value::Object(mut call) = call else {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         };
         let function = call.get_mut("function").and_then(Value::as_object_mut);
         let arguments = function.and_then(|function| take_text(function, "arguments"));
@@ -174,10 +184,10 @@ fn take_text(object: &mut Object, name: &str) -> Option<String> {
 }
 
 /// Takes a list, or nothing, out of an object.
-fn list(object: &mut Object, name: &str) -> Result<Vec<Value>, Lossy> {
+fn list(object: &mut Object, name: &str) -> Result<Vec<Value>, ConversionError> {
     match object.remove(name) {
         Some(Value::Array(list)) => Ok(list),
         None | Some(Value::Null) => Ok(vec![]),
-        Some(_) => Err(Lossy::Content),
+        Some(_) => Err(ConversionError::Content),
     }
 }

@@ -89,7 +89,7 @@ fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
     Cohere.judge(&ask, Framing::Json).finish(json.as_bytes())
 }
 
-fn joined(framing: Framing, stream: &str) -> Result<Value, Lossy> {
+fn joined(framing: Framing, stream: &str) -> Result<Value, ConversionError> {
     let json = Cohere.join(stream.as_bytes(), &form(framing))?;
     let json = value(&json);
     assert_eq!(split_and_joined(framing, &json), Ok(json.clone()));
@@ -100,7 +100,7 @@ fn value(json: &[u8]) -> Value {
     serde_json::from_slice(json).unwrap()
 }
 
-fn split_and_joined(framing: Framing, json: &Value) -> Result<Value, Lossy> {
+fn split_and_joined(framing: Framing, json: &Value) -> Result<Value, ConversionError> {
     let stream = Cohere.split(json.to_string().as_bytes(), &form(framing))?;
     let judged = judge_chunks(framing, [&stream[..]]);
     assert!(judged.is_ok_and(|(answer, _)| answer.marked_end), "{json}");
@@ -439,20 +439,26 @@ fn what_has_no_known_place_is_not_guessed() {
         let stream = sse(&TEXT).replace(from, to);
         assert_eq!(
             joined(Framing::Sse, &stream),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
             "{to}"
         );
     }
     for (json, lossy) in [
-        (r#"{"message":{"content":"text"}}"#, Lossy::Content),
-        (r#"{"message":{"content":["text"]}}"#, Lossy::Content),
+        (
+            r#"{"message":{"content":"text"}}"#,
+            ConversionError::Content,
+        ),
+        (
+            r#"{"message":{"content":["text"]}}"#,
+            ConversionError::Content,
+        ),
         (
             r#"{"message":{"content":[{"text":"ab"}]},"logprobs":[{"text":"a"}]}"#,
-            Lossy::Content,
+            ConversionError::Content,
         ),
         (
             r#"{"message":{},"logprobs":[{"text":"a"}]}"#,
-            Lossy::Content,
+            ConversionError::Content,
         ),
     ] {
         let split = Cohere.split(json.as_bytes(), &form(Framing::Sse));
@@ -469,7 +475,10 @@ fn what_comes_once_with_the_start_or_the_end_is_carried_over() {
     assert_eq!(again, serde_json::from_str::<Value>(json).unwrap());
     // A text in the start would come before the pieces, or be one of them.
     let said = stream.replacen("\"tool_plan\":\"\"", "\"tool_plan\":\"x\"", 1);
-    assert_eq!(joined(Framing::Sse, &said), Err(Lossy::UnknownMember));
+    assert_eq!(
+        joined(Framing::Sse, &said),
+        Err(ConversionError::UnknownMember)
+    );
 }
 
 #[test]
@@ -505,21 +514,21 @@ fn bytes_that_are_no_answer_do_not_join_or_split() {
     ] {
         assert_eq!(
             joined(Framing::Sse, &sse(events)),
-            Err(Lossy::Malformed),
+            Err(ConversionError::Malformed),
             "{events:?}"
         );
     }
     for stream in ["", "{}\n", "{\"response\":{}}\n", V1_START] {
         assert_eq!(
             joined(Framing::Ndjson, stream),
-            Err(Lossy::Malformed),
+            Err(ConversionError::Malformed),
             "{stream}"
         );
     }
     for json in ["", "[]", "{}", "{\"message\":7}"] {
         for framing in [Framing::Sse, Framing::Ndjson] {
             let split = Cohere.split(json.as_bytes(), &form(framing));
-            assert_eq!(split, Err(Lossy::Malformed), "{json}");
+            assert_eq!(split, Err(ConversionError::Malformed), "{json}");
         }
     }
 }

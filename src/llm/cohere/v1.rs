@@ -7,7 +7,7 @@ use super::super::fields::{self, Said, Text, read_members, read_word};
 use super::super::finish::Reason;
 use super::super::judge::DocumentJudge;
 use super::super::members::{object, set_some};
-use super::super::{Answer, Fault, Finish, FinishWords, Framing, Listener, Lossy};
+use super::super::{Answer, ConversionError, Fault, Finish, FinishWords, Framing, Listener};
 use super::{Response, known};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -112,14 +112,14 @@ impl DocumentJudge for Stream {
 ///
 /// # Errors
 /// If it is not there.
-pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let mut lines = documents::objects(stream, Framing::Ndjson)?;
-    let mut end = lines.pop().ok_or(Lossy::Malformed)?;
+    let mut end = lines.pop().ok_or(ConversionError::Malformed)?;
     if end.get("event_type").and_then(Value::as_str) != Some("stream-end") {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     let Some(Value::Object(mut response)) = end.remove("response") else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     // Early streams say it beside the response only.
     if let Some(reason) = end.remove("finish_reason") {
@@ -132,10 +132,10 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
 
 /// # Errors
 /// If it does not say why it finished, which the last line must say.
-pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let response = documents::object(json)?;
     let member = |name: &str| response.get(name).filter(|value| !is_empty(value)).cloned();
-    let finish_reason = member("finish_reason").ok_or(Lossy::Malformed)?;
+    let finish_reason = member("finish_reason").ok_or(ConversionError::Malformed)?;
     let mut lines = vec![line(
         "stream-start",
         ["generation_id"].map(|n| (n, member(n))),

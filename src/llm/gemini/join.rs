@@ -7,15 +7,15 @@ use serde_json::Value;
 
 use super::super::documents::{self, Object, push_json};
 use super::super::members::{in_order, is_blank};
-use super::super::{Framing, Lossy};
+use super::super::{ConversionError, Framing};
 use super::MAX_CANDIDATES;
 
 /// # Errors
 /// If arguments of a function call come in pieces, metadata does not grow, or content has members
 /// that are not known.
-pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
     let mut chunks = documents::objects(stream, framing)?.into_iter();
-    let mut response = chunks.next().ok_or(Lossy::Malformed)?;
+    let mut response = chunks.next().ok_or(ConversionError::Malformed)?;
     check(&response)?;
     for chunk in chunks {
         check(&chunk)?;
@@ -38,12 +38,14 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
 
 /// # Errors
 /// If it is no JSON object.
-pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
     let response = documents::object(json)?;
     let (before, after): (&[u8], &[u8]) = match framing {
         Framing::Sse => (b"data: ", b"\r\n\r\n"),
         Framing::JsonArray => (b"[", b"\n]"),
-        Framing::Json | Framing::Ndjson | Framing::EventStream => return Err(Lossy::Unsupported),
+        Framing::Json | Framing::Ndjson | Framing::EventStream => {
+            return Err(ConversionError::Unsupported);
+        }
     };
     let mut stream = before.to_vec();
     push_json(&mut stream, &response)?;
@@ -52,42 +54,42 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
 }
 
 /// Whether a chunk can be merged.
-fn check(chunk: &Object) -> Result<(), Lossy> {
+fn check(chunk: &Object) -> Result<(), ConversionError> {
     let candidates = match chunk.get("candidates") {
         None | Some(Value::Null) => return Ok(()),
         Some(Value::Array(candidates)) => candidates,
-        Some(_) => return Err(Lossy::Malformed),
+        Some(_) => return Err(ConversionError::Malformed),
     };
     if candidates.len() > MAX_CANDIDATES {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     let mut seen = Vec::new();
     for candidate in candidates {
         let index = index(candidate);
         if seen.contains(&index) {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         seen.push(index);
         let content = match candidate.get("content") {
             None | Some(Value::Null) => continue,
-            Some(content) => content.as_object().ok_or(Lossy::Malformed)?,
+            Some(content) => content.as_object().ok_or(ConversionError::Malformed)?,
         };
         let parts = match content.get("parts") {
             None | Some(Value::Null) => continue,
-            Some(parts) => parts.as_array().ok_or(Lossy::Malformed)?,
+            Some(parts) => parts.as_array().ok_or(ConversionError::Malformed)?,
         };
         let calls = parts.iter().filter_map(|part| part.get("functionCall"));
         // Pieces of arguments name their places by JSON paths: no JSON answer has them.
         let in_pieces =
             |call: &Value| call.get("partialArgs").is_some() || call.get("willContinue").is_some();
         if calls.into_iter().any(in_pieces) {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
     }
     Ok(())
 }
 
-fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(), Lossy> {
+fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(), ConversionError> {
     match (name.as_str(), value) {
         (_, Value::Null) => {}
         ("candidates", Value::Array(candidates)) => {
@@ -95,12 +97,12 @@ fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(),
             if place.is_null() {
                 *place = Value::Array(vec![]);
             }
-            let merged = place.as_array_mut().ok_or(Lossy::Malformed)?;
+            let merged = place.as_array_mut().ok_or(ConversionError::Malformed)?;
             for candidate in candidates {
                 let full = merged.len() >= MAX_CANDIDATES;
                 let same = index(&candidate);
                 match merged.iter_mut().find(|other| index(other) == same) {
-                    None if full => return Err(Lossy::Malformed),
+                    None if full => return Err(ConversionError::Malformed),
                     None => merged.push(candidate),
                     Some(into) => merge_candidate(into, candidate)?,
                 }
@@ -124,9 +126,9 @@ fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(),
     Ok(())
 }
 
-fn merge_candidate(into: &mut Value, candidate: Value) -> Result<(), Lossy> {
+fn merge_candidate(into: &mut Value, candidate: Value) -> Result<(), ConversionError> {
     let (Value::Object(into), Value::Object(candidate)) = (into, candidate) else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     for (name, value) in candidate {
         if value.is_null() {
@@ -165,7 +167,7 @@ const LAST_COUNTS: [&str; 6] = [
 ];
 
 /// Keeps a value that comes once, always the same, or grows. A number is that of all so far.
-fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), Lossy> {
+fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), ConversionError> {
     let is_number = value.is_number() || value.is_boolean();
     if last_counts || is_number || is_blank(known) || extends(&value, known) {
         *known = value;
@@ -173,13 +175,13 @@ fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), Lossy>
     } else if is_blank(&value) {
         Ok(())
     } else {
-        Err(Lossy::Content)
+        Err(ConversionError::Content)
     }
 }
 
-fn merge_content(into: &mut Value, content: Value) -> Result<(), Lossy> {
+fn merge_content(into: &mut Value, content: Value) -> Result<(), ConversionError> {
     let (Value::Object(into), Value::Object(content)) = (into, content) else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     for (name, value) in content {
         match (into.get_mut(&name), value) {
@@ -191,8 +193,8 @@ fn merge_content(into: &mut Value, content: Value) -> Result<(), Lossy> {
                 merge_parts(into, parts);
             }
             (Some(old), value) if *old == value => {}
-            _ if name == "parts" => return Err(Lossy::Malformed),
-            _ => return Err(Lossy::UnknownMember),
+            _ if name == "parts" => return Err(ConversionError::Malformed),
+            _ => return Err(ConversionError::UnknownMember),
         }
     }
     Ok(())
@@ -239,9 +241,9 @@ fn plain_text(part: &Value) -> Option<(Option<&Value>, &str)> {
 }
 
 /// Chunks cite their own sources (`citationSources`; `citations` in Vertex AI).
-fn merge_citations(into: &mut Value, metadata: Value) -> Result<(), Lossy> {
+fn merge_citations(into: &mut Value, metadata: Value) -> Result<(), ConversionError> {
     let (Value::Object(into), Value::Object(metadata)) = (into, metadata) else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     for (name, value) in metadata {
         match (into.get_mut(&name), value) {
@@ -255,7 +257,7 @@ fn merge_citations(into: &mut Value, metadata: Value) -> Result<(), Lossy> {
                 into.insert(name, value);
             }
             (Some(old), value) if *old == value => {}
-            _ => return Err(Lossy::Content),
+            _ => return Err(ConversionError::Content),
         }
     }
     Ok(())

@@ -73,7 +73,7 @@ fn verdict(expected: u32, chunks: &[&str]) -> Result<Answer, Fault> {
     verdict
 }
 
-fn joined(chunks: &[&str]) -> Result<Value, Lossy> {
+fn joined(chunks: &[&str]) -> Result<Value, ConversionError> {
     let join = |framing, text: String| {
         let json = Gemini.join(text.as_bytes(), &form(framing))?;
         Ok(value(&json))
@@ -304,7 +304,10 @@ fn a_function_call_whose_arguments_never_end_is_a_fault() {
     let last = call("{}");
     assert_eq!(verdict(1, &[&first, &piece, &last, LO]), Ok(WHOLE));
     assert_eq!(verdict(1, &[&first, &piece, LO]), Err(Fault::ToolArguments));
-    assert_eq!(joined(&[&first, &piece, &last, LO]), Err(Lossy::Content));
+    assert_eq!(
+        joined(&[&first, &piece, &last, LO]),
+        Err(ConversionError::Content)
+    );
 }
 
 #[test]
@@ -623,12 +626,12 @@ fn citations_add_up_and_other_metadata_must_grow() {
     let grounded = joined(&[&small, &grown, LO]).unwrap();
     let chunks = &grounded["candidates"][0]["groundingMetadata"]["groundingChunks"];
     assert_eq!(*chunks, json!([{}]));
-    assert_eq!(joined(&[&grown, &small, LO]), Err(Lossy::Content));
+    assert_eq!(joined(&[&grown, &small, LO]), Err(ConversionError::Content));
     let (one, two) = (
         chunk(r#""logprobsResult":{"a":[1]}"#),
         chunk(r#""logprobsResult":{"a":[2]}"#),
     );
-    assert_eq!(joined(&[&one, &two, LO]), Err(Lossy::Content));
+    assert_eq!(joined(&[&one, &two, LO]), Err(ConversionError::Content));
 }
 
 #[test]
@@ -637,16 +640,16 @@ fn what_has_no_known_place_is_not_guessed() {
     let once = joined(&[HEL, &content("\"a\""), LO]).unwrap();
     assert_eq!(once["candidates"][0]["content"]["new"], "a");
     let differing = [&content("\"a\""), &content("\"b\"") as &str, LO];
-    assert_eq!(joined(&differing), Err(Lossy::UnknownMember));
+    assert_eq!(joined(&differing), Err(ConversionError::UnknownMember));
     // A list that is not known is not added up as parts are.
     let lists = [&content("[1]"), &content("[2]") as &str, LO];
-    assert_eq!(joined(&lists), Err(Lossy::UnknownMember));
+    assert_eq!(joined(&lists), Err(ConversionError::UnknownMember));
     let texts = [r#"{"thoughts":"a"}"#, r#"{"thoughts":"b"}"#, HEL, LO];
-    assert_eq!(joined(&texts), Err(Lossy::Content));
+    assert_eq!(joined(&texts), Err(ConversionError::Content));
     let texts = ["a", "b"].map(|text| candidate(&format!(r#""thoughts":"{text}""#)));
     assert_eq!(
         joined(&[HEL, &texts[0], &texts[1], LO]),
-        Err(Lossy::Content)
+        Err(ConversionError::Content)
     );
     let new = r#"{"newTopLevel":{"x":1},"candidates":[{"newMember":"y"}]}"#;
     let joined = joined(&[HEL, new, LO]).unwrap();
@@ -666,11 +669,11 @@ fn bytes_that_are_no_answer_do_not_join_or_split() {
         "nonsense",
     ] {
         let joined = Gemini.join(stream.as_bytes(), &form(Framing::Sse));
-        assert_eq!(joined, Err(Lossy::Malformed), "{stream}");
+        assert_eq!(joined, Err(ConversionError::Malformed), "{stream}");
     }
     for json in ["", "[]", "{\"a\":}"] {
         let split = Gemini.split(json.as_bytes(), &form(Framing::Sse));
-        assert_eq!(split, Err(Lossy::Malformed), "{json}");
+        assert_eq!(split, Err(ConversionError::Malformed), "{json}");
     }
 }
 

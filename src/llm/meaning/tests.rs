@@ -85,7 +85,11 @@ impl Case {
         self.those_of(&answer)
     }
 
-    fn agree(&self, one: &(Form, Vec<u8>), other: &(Form, Vec<u8>)) -> Result<bool, Lossy> {
+    fn agree(
+        &self,
+        one: &(Form, Vec<u8>),
+        other: &(Form, Vec<u8>),
+    ) -> Result<bool, ConversionError> {
         self.api().agree(&one.1, &one.0, &other.1, &other.0)
     }
 }
@@ -553,7 +557,7 @@ fn an_answer_that_reports_no_count_has_none() {
     assert_eq!(tokens("openai_chat", &Form::json(), huge), Some(u64::MAX));
 }
 
-fn agree(api: &str, one: &str, other: &str) -> Result<bool, Lossy> {
+fn agree(api: &str, one: &str, other: &str) -> Result<bool, ConversionError> {
     let (api, json) = (named(api), Form::json());
     api.agree(one.as_bytes(), &json, other.as_bytes(), &json)
 }
@@ -638,7 +642,7 @@ fn an_answer_that_says_nothing_known_cannot_be_compared() {
         ("json", "null"),
     ] {
         let agreed = agree(api, answer, answer);
-        assert_eq!(agreed, Err(Lossy::UnknownMember), "{answer}");
+        assert_eq!(agreed, Err(ConversionError::UnknownMember), "{answer}");
     }
 }
 
@@ -647,12 +651,12 @@ fn an_answer_that_cannot_be_taken_apart_cannot_be_compared() {
     let whole = r#"{"choices":[{"text":"Hi"}]}"#;
     let large = format!("{whole}{}", " ".repeat(4 << 20));
     for (bad, lossy) in [
-        ("", Lossy::Malformed),
-        ("{", Lossy::Malformed),
-        (&large, Lossy::TooLarge),
+        ("", ConversionError::Malformed),
+        ("{", ConversionError::Malformed),
+        (&large, ConversionError::TooLarge),
         (
             r#"{"a":{"$serde_json::private::Number":"1"}}"#,
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
     ] {
         assert_eq!(agree("openai_completions", whole, bad), Err(lossy));
@@ -691,7 +695,7 @@ fn a_stream_without_usage_agrees_with_the_same_answer_in_json() {
     let stream = "data: {\"type\":\"message_start\",\"message\":{\"content\":[]}}\n\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"}}\n\ndata: {\"type\":\"message_stop\"}\n\n";
     let api = named("anthropic_messages");
     let agreed = api.agree(stream.as_bytes(), &sse, stream.as_bytes(), &sse);
-    assert_eq!(agreed, Err(Lossy::NoUsage));
+    assert_eq!(agreed, Err(ConversionError::NoUsage));
 }
 
 #[test]
@@ -700,7 +704,7 @@ fn what_a_stream_would_lose_in_json_cannot_be_compared() {
     let api = named("openai_chat");
     let sse = Form::stream(Framing::Sse, b"");
     let agreed = api.agree(stream.as_bytes(), &sse, stream.as_bytes(), &sse);
-    assert_eq!(agreed, Err(Lossy::Content));
+    assert_eq!(agreed, Err(ConversionError::Content));
 }
 
 proptest! {

@@ -8,24 +8,24 @@ use serde_json::Value;
 use super::super::carried::Carried;
 use super::super::documents::{self, Object, push_json};
 use super::super::members::{is_blank, object_of_some, set, set_some};
-use super::super::{Framing, Lossy};
+use super::super::{ConversionError, Framing};
 
 /// # Errors
 /// If something may come in pieces of which it is not known how they add up.
-pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
     let mut lines = documents::objects(stream, framing)?.into_iter();
-    let mut response = lines.next().ok_or(Lossy::Malformed)?;
+    let mut response = lines.next().ok_or(ConversionError::Malformed)?;
     let mut carried = Carried::default();
     take_unknown(&mut carried, &mut response)?;
     for mut line in lines {
         if is_done(&response) {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         take_unknown(&mut carried, &mut line)?;
         append(&mut response, line)?;
     }
     if !is_done(&response) {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     if let Some(Value::Object(message)) = response.get_mut("message") {
         carried.finish(message)?;
@@ -40,19 +40,19 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
 ///
 /// # Errors
 /// If it is not the response of a server, or not done.
-pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
     if framing != Framing::Ndjson {
-        return Err(Lossy::Unsupported);
+        return Err(ConversionError::Unsupported);
     }
     let mut last = documents::object(json)?;
     if !matches!(
         last.get("message"),
         None | Some(Value::Null | Value::Object(_))
     ) {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     if !is_done(&last) {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     let mut lines = Vec::new();
     for name in PIECES {
@@ -83,10 +83,10 @@ fn is_done(line: &Object) -> bool {
 }
 
 /// Takes what is not known out of a line's message.
-fn take_unknown(carried: &mut Carried, line: &mut Object) -> Result<(), Lossy> {
+fn take_unknown(carried: &mut Carried, line: &mut Object) -> Result<(), ConversionError> {
     let message = match line.get_mut("message") {
         None | Some(Value::Null) => return Ok(()),
-        Some(message) => message.as_object_mut().ok_or(Lossy::Malformed)?,
+        Some(message) => message.as_object_mut().ok_or(ConversionError::Malformed)?,
     };
     let is_piece = |name: &str| PIECES.contains(&name);
     let says = (message.iter()).any(|(name, value)| is_piece(name) && !is_blank(value));
@@ -98,7 +98,7 @@ fn take_unknown(carried: &mut Carried, line: &mut Object) -> Result<(), Lossy> {
 }
 
 /// Appends what a line, or the message in it, adds.
-fn append(into: &mut Object, line: Object) -> Result<(), Lossy> {
+fn append(into: &mut Object, line: Object) -> Result<(), ConversionError> {
     for (name, value) in line {
         let Some(old) = into.get_mut(&name) else {
             into.insert(name, value);
@@ -113,14 +113,14 @@ fn append(into: &mut Object, line: Object) -> Result<(), Lossy> {
             }
             ("tool_calls" | "logprobs", Value::Array(old), Value::Array(more)) => old.extend(more),
             ("message" | "thinking" | "content" | "response" | "tool_calls" | "logprobs", ..) => {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             }
             // The last line counts, of what is known; a number is no piece of anything.
             (known, old, value) if EACH_LINE.contains(&known) || known == "context" => *old = value,
             (_, old, value @ (Value::Bool(_) | Value::Number(_))) => *old = value,
             (_, old, value) if *old == value || is_blank(&value) => {}
             (_, old, value) if is_blank(old) => *old = value,
-            _ => return Err(Lossy::UnknownMember),
+            _ => return Err(ConversionError::UnknownMember),
         }
     }
     Ok(())

@@ -61,14 +61,14 @@ fn ndjson() -> Form {
     Form::stream(Framing::Ndjson, b"")
 }
 
-fn joined(parts: &[&str]) -> Result<Value, Lossy> {
+fn joined(parts: &[&str]) -> Result<Value, ConversionError> {
     let json = Ollama.join(lines(parts).as_bytes(), &ndjson())?;
     let json = value(&json);
     assert_eq!(split_and_joined(&json), Ok(json.clone()));
     Ok(json)
 }
 
-fn split_and_joined(json: &Value) -> Result<Value, Lossy> {
+fn split_and_joined(json: &Value) -> Result<Value, ConversionError> {
     let stream = Ollama.split(json.to_string().as_bytes(), &ndjson())?;
     let judged = judge_chunks([&stream[..]]);
     assert!(judged.is_ok_and(|(answer, _)| answer.marked_end), "{json}");
@@ -340,7 +340,7 @@ fn what_has_no_known_place_is_not_guessed() {
     ] {
         assert_eq!(
             joined(&[&first, &last]),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
             "{first}"
         );
     }
@@ -356,11 +356,11 @@ fn bytes_that_are_no_answer_do_not_join_or_split() {
         &["{\"message\":7,\"done\":true}"],
         &[HI, "{\"message\":{\"content\":7},\"done\":true}"],
     ] {
-        assert_eq!(joined(parts), Err(Lossy::Malformed), "{parts:?}");
+        assert_eq!(joined(parts), Err(ConversionError::Malformed), "{parts:?}");
     }
     for json in ["", "[]", HI] {
         let split = Ollama.split(json.as_bytes(), &ndjson());
-        assert_eq!(split, Err(Lossy::Malformed), "{json}");
+        assert_eq!(split, Err(ConversionError::Malformed), "{json}");
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::join::{append, keep};
-use crate::llm::Lossy;
+use crate::llm::ConversionError;
 use crate::llm::members::object;
 
 /// What a message says. Mistral's reasoning models send text as strings, and thoughts as arrays
@@ -17,7 +17,7 @@ pub(super) enum Content {
 }
 
 impl Content {
-    pub(super) fn take(&mut self, content: Value) -> Result<(), Lossy> {
+    pub(super) fn take(&mut self, content: Value) -> Result<(), ConversionError> {
         match content {
             Value::Null => Ok(()),
             Value::String(piece) => match self {
@@ -47,7 +47,7 @@ impl Content {
                 *self = Self::Parts(parts);
                 Ok(())
             }
-            _ => Err(Lossy::Malformed),
+            _ => Err(ConversionError::Malformed),
         }
     }
 
@@ -69,7 +69,7 @@ impl Content {
     }
 }
 
-fn add_text(parts: &mut Vec<Value>, text: String) -> Result<(), Lossy> {
+fn add_text(parts: &mut Vec<Value>, text: String) -> Result<(), ConversionError> {
     if text.is_empty() {
         return Ok(());
     }
@@ -78,7 +78,7 @@ fn add_text(parts: &mut Vec<Value>, text: String) -> Result<(), Lossy> {
 }
 
 /// Adds a part: to the last one where both are text, or both are thoughts; else after it.
-fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
+fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), ConversionError> {
     // What is among the parts has been looked at.
     let last = parts
         .last_mut()
@@ -87,7 +87,7 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
         (PartKind::Text, Some(last)) => {
             let piece = part.get("text").unwrap_or(&Value::Null);
             let Some(Value::String(text)) = last.get_mut("text") else {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             };
             append(text, piece)?;
         }
@@ -95,10 +95,10 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), Lossy> {
             let (Some(Value::Array(thoughts)), Value::Object(mut part)) =
                 (last.get_mut("thinking"), part)
             else {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             };
             let Some(Value::Array(new)) = part.remove("thinking") else {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             };
             for thought in new {
                 add_part(thoughts, thought)?;
@@ -128,11 +128,11 @@ pub(super) enum PartKind {
 impl PartKind {
     /// # Errors
     /// If the part has something of which it is not known how pieces of it add up.
-    pub(super) fn of(part: &Value) -> Result<Self, Lossy> {
+    pub(super) fn of(part: &Value) -> Result<Self, ConversionError> {
         let kind = part
             .get("type")
             .and_then(Value::as_str)
-            .ok_or(Lossy::Malformed)?;
+            .ok_or(ConversionError::Malformed)?;
         let members = part.as_object().map_or(0, Map::len);
         match kind {
             "text" if members == 2 && part.get("text").is_some_and(Value::is_string) => {
@@ -145,11 +145,11 @@ impl PartKind {
                 if thoughts.is_some_and(|thoughts| thoughts.iter().all(is_text)) {
                     Ok(Self::Thinking)
                 } else {
-                    Err(Lossy::UnknownMember)
+                    Err(ConversionError::UnknownMember)
                 }
             }
             "reference" | "tool_reference" => Ok(Self::Whole),
-            _ => Err(Lossy::UnknownMember),
+            _ => Err(ConversionError::UnknownMember),
         }
     }
 }

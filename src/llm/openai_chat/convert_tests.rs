@@ -20,18 +20,18 @@ fn stream_of(events: &[Value]) -> String {
     events + "data: [DONE]\n\n"
 }
 
-fn join(events: &[Value]) -> Result<Value, Lossy> {
+fn join(events: &[Value]) -> Result<Value, ConversionError> {
     join_stream(stream_of(events).as_bytes())
 }
 
-fn join_stream(stream: &[u8]) -> Result<Value, Lossy> {
+fn join_stream(stream: &[u8]) -> Result<Value, ConversionError> {
     let json = OpenaiChat.join(stream, &stream_form(b""))?;
     events::object(&json).map(Value::Object)
 }
 
-fn split(completion: &Value, options: &[u8]) -> Result<String, Lossy> {
+fn split(completion: &Value, options: &[u8]) -> Result<String, ConversionError> {
     let stream = OpenaiChat.split(completion.to_string().as_bytes(), &stream_form(options))?;
-    String::from_utf8(stream).map_err(|_| Lossy::Malformed)
+    String::from_utf8(stream).map_err(|_| ConversionError::Malformed)
 }
 
 /// The stream as JSON, without its end marker.
@@ -55,7 +55,7 @@ fn ending() -> [Value; 2] {
 }
 
 /// The message that these deltas make.
-fn message_of(deltas: &[Value]) -> Result<Value, Lossy> {
+fn message_of(deltas: &[Value]) -> Result<Value, ConversionError> {
     let mut events: Vec<Value> = deltas.iter().cloned().map(choice).collect();
     events.extend(ending());
     let mut completion = join(&events)?;
@@ -193,20 +193,23 @@ fn a_stream_has_the_shape_that_the_api_gives_it() {
 fn usage_that_was_never_sent_is_not_made_up() {
     let mut whole = saying(json!({"role": "assistant", "content": "Hi"}));
     let stream = split(&whole, b"").unwrap();
-    assert_eq!(join_stream(stream.as_bytes()), Err(Lossy::NoUsage));
+    assert_eq!(
+        join_stream(stream.as_bytes()),
+        Err(ConversionError::NoUsage)
+    );
     for usage in [Some(Value::Null), None] {
         match usage {
             Some(usage) => whole["usage"] = usage,
             None => drop(whole.as_object_mut().unwrap().remove("usage")),
         }
-        assert_eq!(split(&whole, WITH_USAGE), Err(Lossy::NoUsage));
+        assert_eq!(split(&whole, WITH_USAGE), Err(ConversionError::NoUsage));
         assert!(split(&whole, b"").is_ok());
     }
     for unknown in [
         &br#"{"continuous_usage_stats":true,"include_usage":true}"#[..],
         br#"{"new":true}"#,
     ] {
-        assert_eq!(split(&whole, unknown), Err(Lossy::Unsupported));
+        assert_eq!(split(&whole, unknown), Err(ConversionError::Unsupported));
     }
 }
 
@@ -297,7 +300,7 @@ fn tool_calls_are_put_together_whatever_the_dialect() {
         ),
     ] {
         let message = message_of(&[call(first), call(second)]);
-        assert_eq!(message, Err(Lossy::UnknownMember));
+        assert_eq!(message, Err(ConversionError::UnknownMember));
     }
 }
 
@@ -338,7 +341,7 @@ fn thoughts_and_words_of_mistral_become_parts() {
         Ok(whole)
     );
     let differing = [closed("a", json!("x")), closed("b", json!("y"))];
-    assert_eq!(message_of(&differing), Err(Lossy::UnknownMember));
+    assert_eq!(message_of(&differing), Err(ConversionError::UnknownMember));
 }
 
 #[test]
@@ -379,14 +382,14 @@ fn groq_s_request_id_is_kept_and_its_usage_put_where_it_belongs() {
 #[test]
 fn what_has_no_known_place_in_the_other_form_is_declined() {
     for (delta, lossy) in [
-        (json!({"audio": {"data": "x"}}), Lossy::Content),
-        (json!({"images": [1]}), Lossy::Content),
-        (json!({"index": 7}), Lossy::UnknownMember),
-        (json!({"content": 5}), Lossy::Malformed),
-        (json!({"tool_calls": [5]}), Lossy::Malformed),
+        (json!({"audio": {"data": "x"}}), ConversionError::Content),
+        (json!({"images": [1]}), ConversionError::Content),
+        (json!({"index": 7}), ConversionError::UnknownMember),
+        (json!({"content": 5}), ConversionError::Malformed),
+        (json!({"tool_calls": [5]}), ConversionError::Malformed),
         (
             json!({"content": [{"type": "image_url"}]}),
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
     ] {
         assert_eq!(
@@ -401,27 +404,36 @@ fn what_has_no_known_place_in_the_other_form_is_declined() {
     for (message, lossy) in [
         (
             json!({"content": "a", "channel": "final"}),
-            Lossy::UnknownMember,
+            ConversionError::UnknownMember,
         ),
-        (json!({"content": "a", "p": "x"}), Lossy::UnknownMember),
-        (json!({"content": "a", "index": null}), Lossy::UnknownMember),
-        (json!({"content": "a", "refusal": 5}), Lossy::UnknownMember),
+        (
+            json!({"content": "a", "p": "x"}),
+            ConversionError::UnknownMember,
+        ),
+        (
+            json!({"content": "a", "index": null}),
+            ConversionError::UnknownMember,
+        ),
+        (
+            json!({"content": "a", "refusal": 5}),
+            ConversionError::UnknownMember,
+        ),
         (
             json!({"content": null, "audio": {"id": "x"}}),
-            Lossy::Content,
+            ConversionError::Content,
         ),
         (
             json!({"content": [{"type": "text", "text": "a"}]}),
-            Lossy::Content,
+            ConversionError::Content,
         ),
-        (json!({"content": 5}), Lossy::Malformed),
+        (json!({"content": 5}), ConversionError::Malformed),
         (
             json!({"tool_calls": [{"function": {"arguments": {}}}]}),
-            Lossy::Content,
+            ConversionError::Content,
         ),
         (
             json!({"reasoning_details": [{"type": "reasoning.text"}, {"type": "reasoning.text"}]}),
-            Lossy::Content,
+            ConversionError::Content,
         ),
     ] {
         assert_eq!(
@@ -438,7 +450,7 @@ fn what_has_no_known_place_in_the_other_form_is_declined() {
     events[0]["choices"][0]["seed"] = json!(1);
     events[1]["choices"][0]["seed"] = json!(2);
     let stream = [&events[..], &ending()].concat();
-    assert_eq!(join(&stream), Err(Lossy::UnknownMember));
+    assert_eq!(join(&stream), Err(ConversionError::UnknownMember));
     // One of which all have the same is kept.
     events[1]["choices"][0]["seed"] = json!(1);
     let stream = [&events[..], &ending()].concat();
@@ -547,7 +559,11 @@ fn a_text_of_which_nobody_knows_how_it_adds_up_is_never_carried_over() {
         ],
         vec![json!({"tool_calls": "a"}), json!({"tool_calls": "a"})],
     ] {
-        assert_eq!(message_of(&deltas), Err(Lossy::UnknownMember), "{deltas:?}");
+        assert_eq!(
+            message_of(&deltas),
+            Err(ConversionError::UnknownMember),
+            "{deltas:?}"
+        );
     }
 }
 
@@ -555,12 +571,12 @@ fn a_text_of_which_nobody_knows_how_it_adds_up_is_never_carried_over() {
 fn a_document_without_a_finish_makes_no_stream_that_never_finishes() {
     let mut whole = saying(json!({"role": "assistant", "content": "a"}));
     whole["choices"][0]["finish_reason"] = Value::Null;
-    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    assert_eq!(split(&whole, b""), Err(ConversionError::Content));
     whole["choices"][0]
         .as_object_mut()
         .unwrap()
         .remove("finish_reason");
-    assert_eq!(split(&whole, b""), Err(Lossy::Content));
+    assert_eq!(split(&whole, b""), Err(ConversionError::Content));
     // Snowflake's documents and streams alike.
     whole["choices"][0]["finish_reason"] = json!("");
     assert!(split(&whole, b"").is_ok());
@@ -631,7 +647,7 @@ fn what_is_said_beside_the_deltas_must_be_what_they_say() {
         (
             chunk("a", "text", json!("a")),
             chunk("b", "text", json!("c")),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
         ),
         (
             chunk("a", "message", so_far("a")),
@@ -646,12 +662,12 @@ fn what_is_said_beside_the_deltas_must_be_what_they_say() {
         (
             chunk("a", "message", so_far("a")),
             chunk("b", "message", so_far("abc")),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
         ),
         (
             chunk("a", "message", json!({"tool_calls": [1]})),
             chunk("b", "x", Value::Null),
-            Err(Lossy::UnknownMember),
+            Err(ConversionError::UnknownMember),
         ),
     ] {
         assert_eq!(joined(&[first, second]), expected);
@@ -695,12 +711,12 @@ fn a_stream_serves_every_other_that_wants_no_more_usage_than_it_has() {
         (&with, WITH_USAGE, &b""[..], Ok(())),
         (&with, b"", WITH_USAGE, Ok(())),
         (&without, WITH_USAGE, b"", Ok(())),
-        (&without, b"", WITH_USAGE, Err(Lossy::NoUsage)),
+        (&without, b"", WITH_USAGE, Err(ConversionError::NoUsage)),
         (
             &without,
             WITH_USAGE,
             br#"{"continuous_usage_stats":true,"include_usage":true}"#,
-            Err(Lossy::Unsupported),
+            Err(ConversionError::Unsupported),
         ),
         (
             &with,
@@ -742,21 +758,27 @@ fn what_cannot_be_taken_apart_is_malformed() {
     ] {
         assert_eq!(
             join_stream(stream.as_bytes()),
-            Err(Lossy::Malformed),
+            Err(ConversionError::Malformed),
             "{stream}"
         );
     }
     let many: String = (0..2_000)
         .map(|index| format!("data: {{\"choices\":[{{\"index\":{index}}}]}}\n\n"))
         .collect();
-    assert_eq!(join_stream(many.as_bytes()), Err(Lossy::Malformed));
+    assert_eq!(
+        join_stream(many.as_bytes()),
+        Err(ConversionError::Malformed)
+    );
     let message = json!({"index": 0, "message": {}, "finish_reason": "stop"});
     for choices in [json!([]), json!([1]), json!([message, message])] {
-        assert_eq!(split(&completion(choices), b""), Err(Lossy::Malformed));
+        assert_eq!(
+            split(&completion(choices), b""),
+            Err(ConversionError::Malformed)
+        );
     }
     for json in ["", "[]", "{", "{}"] {
         let split = OpenaiChat.split(json.as_bytes(), &stream_form(b""));
-        assert_eq!(split, Err(Lossy::Malformed), "{json}");
+        assert_eq!(split, Err(ConversionError::Malformed), "{json}");
     }
 }
 
@@ -779,7 +801,7 @@ fn usage_is_zeroed_in_both_forms_and_nothing_else() {
     let zeroed = OpenaiChat.zero_usage(stream(whole).as_bytes(), &stream_form(b""));
     assert_eq!(String::from_utf8(zeroed.unwrap()).unwrap(), stream(&zero));
     let broken = OpenaiChat.zero_usage(b"data: \"usage\n\n", &stream_form(b""));
-    assert_eq!(broken, Err(Lossy::Malformed));
+    assert_eq!(broken, Err(ConversionError::Malformed));
 }
 
 /// JSON made of the words of the API, put together without sense.
@@ -951,5 +973,5 @@ fn a_stream_does_not_outgrow_a_vm_because_each_chunk_repeats_the_head() {
         calls.join(",")
     );
     let split = OpenaiChat.split(json.as_bytes(), &stream_form(b""));
-    assert_eq!(split, Err(Lossy::TooLarge));
+    assert_eq!(split, Err(ConversionError::TooLarge));
 }

@@ -11,7 +11,7 @@ use super::content::Content;
 use super::whole::{MAX_CHOICES, MAX_TOOL_CALLS};
 use crate::llm::carried::Carried;
 use crate::llm::members::{in_order, is_blank, object, says_nothing, set, set_some};
-use crate::llm::{Lossy, events};
+use crate::llm::{ConversionError, events};
 
 /// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
 const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
@@ -55,10 +55,13 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
+pub(in crate::llm) fn join(
+    stream: &[u8],
+    shape: Shape,
+) -> Result<Map<String, Value>, ConversionError> {
     let answer = join_any(stream, shape)?;
     match answer.get("usage") {
-        None => Err(Lossy::NoUsage),
+        None => Err(ConversionError::NoUsage),
         Some(_) => Ok(answer),
     }
 }
@@ -67,7 +70,10 @@ pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Map<String, Va
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join_any(stream: &[u8], shape: Shape) -> Result<Map<String, Value>, Lossy> {
+pub(in crate::llm) fn join_any(
+    stream: &[u8],
+    shape: Shape,
+) -> Result<Map<String, Value>, ConversionError> {
     let mut answer = Joined::default();
     events::objects(stream, &mut |chunk| answer.take(chunk))?;
     answer.finish(shape)
@@ -83,7 +89,7 @@ struct Joined {
 }
 
 impl Joined {
-    fn take(&mut self, chunk: Map<String, Value>) -> Result<(), Lossy> {
+    fn take(&mut self, chunk: Map<String, Value>) -> Result<(), ConversionError> {
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("object", _) => {}
@@ -94,7 +100,7 @@ impl Joined {
                     }
                 }
                 ("choices", Value::Null) => {}
-                ("choices", _) => return Err(Lossy::Malformed),
+                ("choices", _) => return Err(ConversionError::Malformed),
                 ("usage", usage) => keep_last(&mut self.usage, usage),
                 ("x_groq", Value::Object(x_groq)) => self.take_x_groq(x_groq)?,
                 (_, value) => {
@@ -106,17 +112,20 @@ impl Joined {
         Ok(())
     }
 
-    fn take_choice(&mut self, choice: Value) -> Result<(), Lossy> {
+    fn take_choice(&mut self, choice: Value) -> Result<(), ConversionError> {
         let Value::Object(choice) = choice else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         let index = match choice.get("index") {
             None | Some(Value::Null) => 0,
-            Some(index) => index.as_u64().ok_or(Lossy::Malformed)?,
+            Some(index) => index.as_u64().ok_or(ConversionError::Malformed)?,
         };
         let joined = match self.choices.iter().position(|known| known.index == index) {
-            Some(place) => self.choices.get_mut(place).ok_or(Lossy::Malformed)?,
-            None if self.choices.len() >= MAX_CHOICES => return Err(Lossy::Malformed),
+            Some(place) => self
+                .choices
+                .get_mut(place)
+                .ok_or(ConversionError::Malformed)?,
+            None if self.choices.len() >= MAX_CHOICES => return Err(ConversionError::Malformed),
             None => self.choices.push_mut(Choice {
                 index,
                 ..Choice::default()
@@ -127,7 +136,7 @@ impl Joined {
 
     /// Groq's request id and seed come with the first chunk, its usage with the last; in a whole
     /// completion the usage has a place of its own.
-    fn take_x_groq(&mut self, x_groq: Map<String, Value>) -> Result<(), Lossy> {
+    fn take_x_groq(&mut self, x_groq: Map<String, Value>) -> Result<(), ConversionError> {
         for (name, value) in x_groq {
             match name.as_str() {
                 "usage" if self.usage.is_null() => self.usage = value,
@@ -140,9 +149,9 @@ impl Joined {
         Ok(())
     }
 
-    fn finish(self, shape: Shape) -> Result<Map<String, Value>, Lossy> {
+    fn finish(self, shape: Shape) -> Result<Map<String, Value>, ConversionError> {
         if self.choices.is_empty() {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         let mut choices = Vec::new();
         for choice in self.choices {
@@ -180,7 +189,7 @@ struct Choice {
 }
 
 impl Choice {
-    fn take(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+    fn take(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
         for (name, value) in choice {
             match (name.as_str(), value) {
                 // Where in the stream a filter stood: a whole completion has no such place.
@@ -190,7 +199,7 @@ impl Choice {
                 ("logprobs", logprobs) => self.take_logprobs(logprobs)?,
                 ("finish_reason", reason) => keep_last(&mut self.finish_reason, reason),
                 ("message", message) => self.so_far = message,
-                ("delta", _) => return Err(Lossy::UnknownMember),
+                ("delta", _) => return Err(ConversionError::UnknownMember),
                 // vLLM, if asked to.
                 ("token_ids", Value::Array(ids)) => append_items(&mut self.rest, name, ids)?,
                 (_, value) => {
@@ -202,7 +211,7 @@ impl Choice {
         Ok(())
     }
 
-    fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), Lossy> {
+    fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), ConversionError> {
         let mut unknown = Vec::new();
         let mut says = false;
         for (name, value) in delta {
@@ -253,10 +262,10 @@ impl Choice {
                     self.message.entry(name).or_insert(blank);
                 }
                 (known, _) if known == "index" || IN_PIECES.contains(&known) => {
-                    return Err(Lossy::UnknownMember);
+                    return Err(ConversionError::UnknownMember);
                 }
                 ("audio" | "images", value) if !says_nothing(&value) => {
-                    return Err(Lossy::Content);
+                    return Err(ConversionError::Content);
                 }
                 (_, value) => {
                     unknown.push((name, value));
@@ -270,9 +279,9 @@ impl Choice {
 
     /// As for the judge, but where a second id comes with an index, clients differ in what they
     /// make of it.
-    fn take_call(&mut self, call: Value) -> Result<(), Lossy> {
+    fn take_call(&mut self, call: Value) -> Result<(), ConversionError> {
         let Value::Object(call) = call else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         let index = call.get("index").and_then(Value::as_u64);
         let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
@@ -285,8 +294,11 @@ impl Choice {
                 .position(|known| known.members.get("id").and_then(Value::as_str) == Some(id)),
         };
         let joined = match place {
-            Some(place) => self.calls.get_mut(place).ok_or(Lossy::Malformed)?,
-            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(Lossy::Malformed),
+            Some(place) => self
+                .calls
+                .get_mut(place)
+                .ok_or(ConversionError::Malformed)?,
+            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(ConversionError::Malformed),
             None => self.calls.push_mut(Call {
                 index,
                 members: Map::new(),
@@ -297,7 +309,7 @@ impl Choice {
 
     /// OpenRouter: pieces of one text or summary follow one another and have the same index; a
     /// signature comes with one of them. Anything else is whole.
-    fn take_reasoning_detail(&mut self, detail: Value) -> Result<(), Lossy> {
+    fn take_reasoning_detail(&mut self, detail: Value) -> Result<(), ConversionError> {
         let details = self
             .message
             .entry("reasoning_details")
@@ -306,7 +318,7 @@ impl Choice {
             *details = Value::Array(Vec::new());
         }
         let (Value::Array(details), Value::Object(detail)) = (details, detail) else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         let known = match details.last_mut() {
             Some(Value::Object(last)) if same_detail(last, &detail) => last,
@@ -324,7 +336,7 @@ impl Choice {
         Ok(())
     }
 
-    fn take_logprobs(&mut self, logprobs: Value) -> Result<(), Lossy> {
+    fn take_logprobs(&mut self, logprobs: Value) -> Result<(), ConversionError> {
         match (self.logprobs.get_or_insert_default(), logprobs) {
             (_, Value::Null) => {}
             (none @ Value::Null, logprobs @ Value::Object(_)) => *none = logprobs,
@@ -335,16 +347,16 @@ impl Choice {
                         Value::Null => {
                             known.entry(name).or_insert(Value::Null);
                         }
-                        _ => return Err(Lossy::UnknownMember),
+                        _ => return Err(ConversionError::UnknownMember),
                     }
                 }
             }
-            _ => return Err(Lossy::Malformed),
+            _ => return Err(ConversionError::Malformed),
         }
         Ok(())
     }
 
-    fn finish(mut self, shape: Shape) -> Result<Value, Lossy> {
+    fn finish(mut self, shape: Shape) -> Result<Value, ConversionError> {
         let mut choice = object([
             ("index", self.index.into()),
             ("finish_reason", self.finish_reason),
@@ -355,14 +367,14 @@ impl Choice {
                     || self.content.is_said()
                     || !says_nothing(&self.so_far) =>
             {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             // Together has what the delta says beside it as well.
             Shape::Chat if !self.text.is_empty() && !self.content.is(&self.text) => {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             Shape::Chat if !is_content(&self.so_far, &self.content) => {
-                return Err(Lossy::UnknownMember);
+                return Err(ConversionError::UnknownMember);
             }
             Shape::Text => {
                 set(&mut choice, "text", self.text.into());
@@ -409,11 +421,11 @@ pub(super) const IN_PIECES: [&str; 7] = [
 ];
 
 /// Groq's Compound tells of a tool when it is called, and again with what came of it.
-fn take_executed_tools(known: &mut Value, tools: Vec<Value>) -> Result<(), Lossy> {
+fn take_executed_tools(known: &mut Value, tools: Vec<Value>) -> Result<(), ConversionError> {
     if known.is_null() {
         *known = Value::Array(Vec::new());
     }
-    let known = known.as_array_mut().ok_or(Lossy::Malformed)?;
+    let known = known.as_array_mut().ok_or(ConversionError::Malformed)?;
     for tool in tools {
         let named = |name| tool.get(name).is_some_and(|value| !value.is_null());
         let same = |known: &&mut Value| {
@@ -453,7 +465,7 @@ struct Call {
 }
 
 impl Call {
-    fn take(&mut self, call: Map<String, Value>) -> Result<(), Lossy> {
+    fn take(&mut self, call: Map<String, Value>) -> Result<(), ConversionError> {
         for (name, value) in call {
             match (name.as_str(), value) {
                 ("index", _) => {}
@@ -469,12 +481,12 @@ impl Call {
         Ok(())
     }
 
-    fn object(&mut self, name: String) -> Result<&mut Map<String, Value>, Lossy> {
+    fn object(&mut self, name: String) -> Result<&mut Map<String, Value>, ConversionError> {
         let known = self.members.entry(name).or_insert(Value::Null);
         if known.is_null() {
             *known = Map::new().into();
         }
-        known.as_object_mut().ok_or(Lossy::Malformed)
+        known.as_object_mut().ok_or(ConversionError::Malformed)
     }
 }
 
@@ -483,12 +495,12 @@ fn take_function(
     known: &mut Map<String, Value>,
     piece: Map<String, Value>,
     adds_up: &str,
-) -> Result<(), Lossy> {
+) -> Result<(), ConversionError> {
     for (name, value) in piece {
         if name == adds_up {
             let text = known.entry(name).or_insert_with(|| "".into());
             let Value::String(text) = text else {
-                return Err(Lossy::Malformed);
+                return Err(ConversionError::Malformed);
             };
             append(text, &value)?;
         } else {
@@ -512,7 +524,7 @@ pub(super) fn keep(
     name: String,
     value: Value,
     last_counts: bool,
-) -> Result<(), Lossy> {
+) -> Result<(), ConversionError> {
     // Azure's first chunk was made at 0.
     let blank = is_blank(&value) || (name == "created" && value.as_u64() == Some(0));
     let known = members.entry(name).or_insert(Value::Null);
@@ -522,7 +534,7 @@ pub(super) fn keep(
     } else if blank || *known == value {
         Ok(())
     } else {
-        Err(Lossy::UnknownMember)
+        Err(ConversionError::UnknownMember)
     }
 }
 
@@ -537,7 +549,7 @@ fn append_member(
     members: &mut Map<String, Value>,
     name: String,
     piece: Value,
-) -> Result<(), Lossy> {
+) -> Result<(), ConversionError> {
     match (members.entry(name).or_insert(Value::Null), piece) {
         (_, Value::Null) => Ok(()),
         (none @ Value::Null, piece @ Value::String(_)) => {
@@ -545,7 +557,7 @@ fn append_member(
             Ok(())
         }
         (Value::String(text), piece) => append(text, &piece),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 
@@ -553,25 +565,25 @@ fn append_items(
     members: &mut Map<String, Value>,
     name: String,
     mut items: Vec<Value>,
-) -> Result<(), Lossy> {
+) -> Result<(), ConversionError> {
     let known = members.entry(name).or_insert(Value::Null);
     if known.is_null() {
         *known = Value::Array(Vec::new());
     }
     known
         .as_array_mut()
-        .ok_or(Lossy::Malformed)?
+        .ok_or(ConversionError::Malformed)?
         .append(&mut items);
     Ok(())
 }
 
-pub(super) fn append(text: &mut String, piece: &Value) -> Result<(), Lossy> {
+pub(super) fn append(text: &mut String, piece: &Value) -> Result<(), ConversionError> {
     match piece {
         Value::Null => Ok(()),
         Value::String(piece) => {
             text.push_str(piece);
             Ok(())
         }
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }

@@ -10,7 +10,7 @@ use super::content::PartKind;
 use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
 use super::{Shape, StreamOptions};
 use crate::llm::members::{in_order, is_blank, object, says_nothing, set};
-use crate::llm::{Form, Lossy, events};
+use crate::llm::{ConversionError, Form, events};
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///
@@ -21,11 +21,11 @@ pub(in crate::llm) fn split(
     shape: Shape,
     wanted: &Form,
     max_bytes: usize,
-) -> Result<Vec<u8>, Lossy> {
-    let options = StreamOptions::parse(&wanted.options).ok_or(Lossy::Unsupported)?;
+) -> Result<Vec<u8>, ConversionError> {
+    let options = StreamOptions::parse(&wanted.options).ok_or(ConversionError::Unsupported)?;
     // How many tokens there were after each piece is not known.
     if options.continuous_usage_stats == Some(true) {
-        return Err(Lossy::Unsupported);
+        return Err(ConversionError::Unsupported);
     }
     let include_usage = options.include_usage == Some(true);
     let (mut chunks, choices) = Chunks::new(completion, shape, include_usage, max_bytes)?;
@@ -38,7 +38,7 @@ pub(in crate::llm) fn split(
     while let Some(choice) = choices.next() {
         let choice = Choice::new(choice)?;
         if last >= Some(choice.index) {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         last = Some(choice.index);
         choice.write(&mut chunks, shape, choices.peek().is_none())?;
@@ -80,7 +80,7 @@ impl Chunks {
         shape: Shape,
         include_usage: bool,
         max_bytes: usize,
-    ) -> Result<(Self, Vec<Value>), Lossy> {
+    ) -> Result<(Self, Vec<Value>), ConversionError> {
         let mut chunks = Self {
             out: Vec::new(),
             head: Map::new(),
@@ -94,7 +94,7 @@ impl Chunks {
         for (name, value) in completion {
             match (name.as_str(), value) {
                 ("object", value) if value == shape.object() => {}
-                ("object", _) => return Err(Lossy::UnknownMember),
+                ("object", _) => return Err(ConversionError::UnknownMember),
                 ("choices", Value::Array(all)) => choices = all,
                 ("usage", usage) => chunks.usage = usage,
                 ("x_groq", Value::Object(x_groq))
@@ -105,7 +105,7 @@ impl Chunks {
                 ("padding", _) => {}
                 // The latter two are padding of chunks.
                 ("x_groq", Value::Object(_)) | ("obfuscation" | "p", _) => {
-                    return Err(Lossy::UnknownMember);
+                    return Err(ConversionError::UnknownMember);
                 }
                 (head, value) if IN_EVERY_CHUNK.contains(&head) && !is_whole(&value) => {
                     chunks.head.insert(name, value);
@@ -117,15 +117,15 @@ impl Chunks {
         }
         set(&mut chunks.head, "object", shape.chunk_object().into());
         if include_usage && is_blank(&chunks.usage) {
-            return Err(Lossy::NoUsage);
+            return Err(ConversionError::NoUsage);
         }
         if choices.is_empty() {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         Ok((chunks, choices))
     }
 
-    fn write(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+    fn write(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
         let x_groq = match &self.x_groq {
             Some(x_groq) if self.out.is_empty() => Some(x_groq.clone()),
             _ => None,
@@ -134,7 +134,7 @@ impl Chunks {
     }
 
     /// Groq has its request id in the first chunk, and in the last one again, with the usage.
-    fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), Lossy> {
+    fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
         let mut x_groq = self.x_groq.take();
         if let Some(x_groq) = &mut x_groq {
             set(x_groq, "usage", self.usage.clone());
@@ -147,7 +147,7 @@ impl Chunks {
         choices: Vec<Value>,
         usage: Value,
         x_groq: Option<Map<String, Value>>,
-    ) -> Result<(), Lossy> {
+    ) -> Result<(), ConversionError> {
         let mut chunk = self.head.clone();
         chunk.extend(std::mem::take(&mut self.first));
         set(&mut chunk, "choices", choices.into());
@@ -159,12 +159,12 @@ impl Chunks {
         }
         events::write(&mut self.out, &events::text(&chunk)?);
         if self.out.len() > self.max_bytes {
-            return Err(Lossy::TooLarge);
+            return Err(ConversionError::TooLarge);
         }
         Ok(())
     }
 
-    fn finish(mut self) -> Result<Vec<u8>, Lossy> {
+    fn finish(mut self) -> Result<Vec<u8>, ConversionError> {
         if self.include_usage {
             let usage = std::mem::take(&mut self.usage);
             self.write_with(Vec::new(), usage, None)?;
@@ -174,10 +174,10 @@ impl Chunks {
     }
 }
 
-fn index_of(choice: &Value) -> Result<u64, Lossy> {
+fn index_of(choice: &Value) -> Result<u64, ConversionError> {
     match choice.get("index") {
         None | Some(Value::Null) => Ok(0),
-        Some(index) => index.as_u64().ok_or(Lossy::Malformed),
+        Some(index) => index.as_u64().ok_or(ConversionError::Malformed),
     }
 }
 
@@ -192,25 +192,25 @@ struct Choice {
 }
 
 impl Choice {
-    fn new(choice: Value) -> Result<Self, Lossy> {
+    fn new(choice: Value) -> Result<Self, ConversionError> {
         let index = index_of(&choice)?;
         let Value::Object(mut choice) = choice else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         choice.remove("index");
         let message = match choice.remove("message") {
             None => None,
             Some(Value::Object(message)) => Some(message),
-            Some(_) => return Err(Lossy::Malformed),
+            Some(_) => return Err(ConversionError::Malformed),
         };
         let logprobs = choice.remove("logprobs");
         if !matches!(logprobs, None | Some(Value::Null | Value::Object(_))) {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         // Members of chunks. Perplexity has a delta that says nothing beside the message.
         let delta = choice.remove("delta");
         if choice.contains_key("content_filter_offsets") || !delta.is_none_or(|it| is_mute(&it)) {
-            return Err(Lossy::UnknownMember);
+            return Err(ConversionError::UnknownMember);
         }
         Ok(Self {
             index,
@@ -222,11 +222,16 @@ impl Choice {
         })
     }
 
-    fn write(mut self, chunks: &mut Chunks, shape: Shape, is_last: bool) -> Result<(), Lossy> {
+    fn write(
+        mut self,
+        chunks: &mut Chunks,
+        shape: Shape,
+        is_last: bool,
+    ) -> Result<(), ConversionError> {
         // Usage tells that a document is whole, of a stream only a finish does. Snowflake's own
         // streams have none, where its documents have an empty one.
         if self.finish_reason.is_null() {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
         match (shape, self.message.take(), self.text.take()) {
             (Shape::Chat, Some(message), None) => self.write_message(chunks, message)?,
@@ -235,8 +240,8 @@ impl Choice {
                 chunks.write(chunk)?;
             }
             // Azure leaves the message out where a filter stopped it.
-            (_, None, None) => return Err(Lossy::Content),
-            _ => return Err(Lossy::Malformed),
+            (_, None, None) => return Err(ConversionError::Content),
+            _ => return Err(ConversionError::Malformed),
         }
         let mut chunk = match shape {
             Shape::Chat => self.chunk("delta", Map::new().into(), true),
@@ -255,7 +260,7 @@ impl Choice {
         &mut self,
         chunks: &mut Chunks,
         message: Map<String, Value>,
-    ) -> Result<(), Lossy> {
+    ) -> Result<(), ConversionError> {
         let parts = Parts::of(message)?;
         let role = self.chunk("delta", parts.role.into(), false);
         chunks.write(role)?;
@@ -308,7 +313,7 @@ enum Piece {
 }
 
 impl Piece {
-    fn delta(self) -> Result<Map<String, Value>, Lossy> {
+    fn delta(self) -> Result<Map<String, Value>, ConversionError> {
         let (name, value) = match self {
             Self::Words(name, value) | Self::Other(name, value) => (name, value),
             Self::Call(index, call) => ("tool_calls", vec![numbered(index, call)?].into()),
@@ -318,15 +323,15 @@ impl Piece {
 }
 
 /// A tool call as it comes in a chunk.
-fn numbered(index: usize, call: Value) -> Result<Value, Lossy> {
+fn numbered(index: usize, call: Value) -> Result<Value, ConversionError> {
     let Value::Object(mut call) = call else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     for (name, text) in [("function", "arguments"), ("custom", "input")] {
         match call.get(name) {
             Some(Value::Object(function)) => adds_up(function, text)?,
             None | Some(Value::Null) => {}
-            Some(_) => return Err(Lossy::Malformed),
+            Some(_) => return Err(ConversionError::Malformed),
         }
     }
     // DeepSeek and Mistral have one in whole messages too.
@@ -335,7 +340,7 @@ fn numbered(index: usize, call: Value) -> Result<Value, Lossy> {
 }
 
 impl Parts {
-    fn of(mut message: Map<String, Value>) -> Result<Self, Lossy> {
+    fn of(mut message: Map<String, Value>) -> Result<Self, ConversionError> {
         let mut parts = Self::default();
         if let Some(role) = message.remove("role") {
             set(&mut parts.role, "role", role);
@@ -355,7 +360,7 @@ impl Parts {
             Some(content) if is_blank(&content) && !content.is_object() => {
                 set(&mut parts.role, "content", content);
             }
-            Some(_) => return Err(Lossy::Malformed),
+            Some(_) => return Err(ConversionError::Malformed),
             None => {}
         }
         for (name, value) in message {
@@ -363,14 +368,14 @@ impl Parts {
                 // Copilot hides the length of an answer.
                 ("padding", _) => {}
                 // Members of deltas, which are not carried over from there to a message.
-                ("obfuscation" | "p" | "index", _) => return Err(Lossy::UnknownMember),
+                ("obfuscation" | "p" | "index", _) => return Err(ConversionError::UnknownMember),
                 (of_a_piece, Value::Null) if OF_A_PIECE.contains(&of_a_piece) => {}
                 (_, Value::Null) => {
                     parts.role.insert(name, Value::Null);
                 }
                 ("refusal", Value::Array(_) | Value::Object(_))
                 | ("annotations", Value::String(_) | Value::Object(_)) => {
-                    return Err(Lossy::Malformed);
+                    return Err(ConversionError::Malformed);
                 }
                 (_, blank) if is_blank(&blank) && name != "function_call" => {
                     parts.role.insert(name, blank);
@@ -390,10 +395,10 @@ impl Parts {
                     parts.add("function_call", call.into());
                 }
                 ("audio" | "images", value) if !says_nothing(&value) => {
-                    return Err(Lossy::Content);
+                    return Err(ConversionError::Content);
                 }
                 (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
-                    return Err(Lossy::UnknownMember);
+                    return Err(ConversionError::UnknownMember);
                 }
                 // Whatever it is, it comes once.
                 (_, value) => {
@@ -412,7 +417,7 @@ impl Parts {
         self.pieces.push(Piece::Other(name, value));
     }
 
-    fn reasoning(&mut self, name: &'static str, value: Value) -> Result<(), Lossy> {
+    fn reasoning(&mut self, name: &'static str, value: Value) -> Result<(), ConversionError> {
         match value {
             Value::Null => {
                 set(&mut self.role, name, Value::Null);
@@ -435,17 +440,17 @@ impl Parts {
                         .zip(next)
                         .any(|pair| matches!(pair, (Some(a), Some(b)) if same_detail(a, b)))
                 {
-                    return Err(Lossy::Content);
+                    return Err(ConversionError::Content);
                 }
                 self.add(name, details.into());
             }
-            _ => return Err(Lossy::UnknownMember),
+            _ => return Err(ConversionError::UnknownMember),
         }
         Ok(())
     }
 
     /// Mistral: thoughts as arrays of parts, and the words after them as strings.
-    fn content(&mut self, content: Vec<Value>) -> Result<(), Lossy> {
+    fn content(&mut self, content: Vec<Value>) -> Result<(), ConversionError> {
         set(&mut self.role, "content", "".into());
         let mut last = None;
         let mut all_text = true;
@@ -453,7 +458,7 @@ impl Parts {
             let kind = PartKind::of(&part)?;
             // Two of a kind would be joined; empty text would be dropped.
             if kind != PartKind::Whole && last == Some(kind) {
-                return Err(Lossy::Content);
+                return Err(ConversionError::Content);
             }
             last = Some(kind);
             all_text &= kind == PartKind::Text;
@@ -461,7 +466,7 @@ impl Parts {
                 PartKind::Text => {
                     let text = part.get("text").cloned().unwrap_or_default();
                     if is_blank(&text) {
-                        return Err(Lossy::Content);
+                        return Err(ConversionError::Content);
                     }
                     self.words("content", text);
                 }
@@ -472,16 +477,16 @@ impl Parts {
         }
         // Strings alone would make a string.
         if all_text {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
         Ok(())
     }
 }
 
 /// Arguments as an object have no pieces.
-fn adds_up(function: &Map<String, Value>, name: &str) -> Result<(), Lossy> {
+fn adds_up(function: &Map<String, Value>, name: &str) -> Result<(), ConversionError> {
     match function.get(name) {
         None | Some(Value::String(_)) => Ok(()),
-        Some(_) => Err(Lossy::Content),
+        Some(_) => Err(ConversionError::Content),
     }
 }

@@ -33,7 +33,7 @@ fn form(options: &[u8]) -> Form {
     Form::stream(Framing::Sse, options)
 }
 
-fn join(stream: &str) -> Result<Value, Lossy> {
+fn join(stream: &str) -> Result<Value, ConversionError> {
     let json = OpenaiCompletions.join(stream.as_bytes(), &form(b""))?;
     events::object(&json).map(Value::Object)
 }
@@ -131,9 +131,9 @@ fn a_stream_makes_the_completion_and_the_completion_a_stream() {
     let plain = OpenaiCompletions.split(whole().to_string().as_bytes(), &form(b""));
     let plain = String::from_utf8(plain.unwrap()).unwrap();
     assert!(!plain.contains("usage"));
-    assert_eq!(join(&plain), Err(Lossy::NoUsage));
+    assert_eq!(join(&plain), Err(ConversionError::NoUsage));
     let chat = STREAM.replace("\"text\":\"x\"", "\"delta\":{\"content\":\"x\"}");
-    assert_eq!(join(&chat), Err(Lossy::UnknownMember));
+    assert_eq!(join(&chat), Err(ConversionError::UnknownMember));
 }
 
 /// The events' data, as values where it is JSON.

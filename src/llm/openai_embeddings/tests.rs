@@ -136,7 +136,7 @@ fn only_json_is_an_answer_and_it_has_no_other_form() {
     assert_eq!(framing("text/event-stream"), None);
     let stream = Form::stream(Framing::Sse, b"");
     let split = OpenaiEmbeddings.split(list(&[0]).as_bytes(), &stream);
-    assert_eq!(split, Err(Lossy::Unsupported));
+    assert_eq!(split, Err(ConversionError::Unsupported));
     assert!(OpenaiEmbeddings.owns(b"/openai/deployments/e/embeddings"));
     assert!(!OpenaiEmbeddings.owns(b"/api/embed"));
     // Ollama's, whatever they answer.

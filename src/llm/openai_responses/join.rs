@@ -5,13 +5,13 @@ use serde_json::{Map, Value};
 
 use crate::llm::fields::{self, Content, Said, read_members, read_word};
 use crate::llm::members::{in_order, places_in_order, set};
-use crate::llm::{Lossy, events};
+use crate::llm::{ConversionError, events};
 use crate::sse;
 
 /// More output items than a response has.
 const MAX_ITEMS: usize = 16_384;
 
-pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let mut reader = Reader::default();
     let mut parser = sse::Parser::new();
     let mut read = Ok(());
@@ -23,14 +23,14 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
     read?;
     let ending = parser.finish();
     if ending.pending.is_some() || ending.stray_lines > 0 || ending.invalid_utf8_lines > 0 {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
-    let mut response = reader.response.take().ok_or(Lossy::Malformed)?;
+    let mut response = reader.response.take().ok_or(ConversionError::Malformed)?;
     if !matches!(
         response.get("status").and_then(Value::as_str),
         Some("completed" | "incomplete")
     ) {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     }
     match response.get("output") {
         Some(Value::Array(output)) if !output.is_empty() || reader.done.is_empty() => {
@@ -40,7 +40,7 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
             let output = reader.items(stream)?;
             set(&mut response, "output", output.into());
         }
-        _ => return Err(Lossy::Content),
+        _ => return Err(ConversionError::Content),
     }
     events::text(&response)
 }
@@ -61,13 +61,14 @@ struct Done {
 }
 
 impl Reader {
-    fn event(&mut self, event: &sse::Event<'_>) -> Result<(), Lossy> {
+    fn event(&mut self, event: &sse::Event<'_>) -> Result<(), ConversionError> {
         if event.data == events::DONE {
             return Ok(());
         }
-        let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
+        let data: Data<'_> =
+            fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
         if data.error.0 || self.response.is_some() {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         }
         if let Some(index) = data.output_index
             && self.named.last() != Some(&index)
@@ -76,10 +77,14 @@ impl Reader {
         }
         match data.kind(event) {
             Kind::ItemDone => {
-                let item = data.item.ok_or(Lossy::Malformed)?;
-                let kind = item.r#type.as_str().ok_or(Lossy::Malformed)?.to_owned();
+                let item = data.item.ok_or(ConversionError::Malformed)?;
+                let kind = item
+                    .r#type
+                    .as_str()
+                    .ok_or(ConversionError::Malformed)?
+                    .to_owned();
                 if self.done.len() >= MAX_ITEMS {
-                    return Err(Lossy::Malformed);
+                    return Err(ConversionError::Malformed);
                 }
                 self.done.push(Done {
                     output_index: data.output_index.unwrap_or(0),
@@ -93,14 +98,14 @@ impl Reader {
                 Ok(())
             }
             // Audio comes in pieces only: the response that ends the stream has its transcript.
-            Kind::Audio => Err(Lossy::Content),
+            Kind::Audio => Err(ConversionError::Content),
             Kind::None | Kind::Other => Ok(()),
         }
     }
 
     /// What was streamed must be in the response. Ids differ (OpenRouter), and logprobs are rounded
     /// (OpenAI), as they are in JSON answers.
-    fn check(&self, output: &[Value]) -> Result<(), Lossy> {
+    fn check(&self, output: &[Value]) -> Result<(), ConversionError> {
         let is_in_place = |done: &Done| {
             let place = usize::try_from(done.output_index).ok();
             let item = place.and_then(|index| output.get(index));
@@ -109,7 +114,7 @@ impl Reader {
         if self.done.iter().all(is_in_place) || self.are_all(output) {
             Ok(())
         } else {
-            Err(Lossy::Content)
+            Err(ConversionError::Content)
         }
     }
 
@@ -139,7 +144,7 @@ impl Reader {
 
     /// The items that came, in their order, where they are all of the output: each index that any
     /// event names has one.
-    fn items(&self, stream: &[u8]) -> Result<Vec<Value>, Lossy> {
+    fn items(&self, stream: &[u8]) -> Result<Vec<Value>, ConversionError> {
         let done = self.in_order();
         let twice = done
             .iter()
@@ -150,7 +155,7 @@ impl Reader {
                 .is_ok()
         };
         if twice || !self.named.iter().all(is_done) {
-            return Err(Lossy::Content);
+            return Err(ConversionError::Content);
         }
         let mut items = Vec::new();
         let mut parser = sse::Parser::new();
@@ -166,23 +171,24 @@ impl Reader {
 }
 
 /// The item of an event that has a whole one, and its place.
-fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, Lossy> {
+fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionError> {
     if event.data == events::DONE {
         return Ok(None);
     }
-    let data: Data<'_> = fields::parse_object(event.data).map_err(|_| Lossy::Malformed)?;
+    let data: Data<'_> =
+        fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
     if !matches!(data.kind(event), Kind::ItemDone) {
         return Ok(None);
     }
     let item = events::object(event.data)?.remove("item");
     Ok(Some((
         data.output_index.unwrap_or(0),
-        item.ok_or(Lossy::Malformed)?,
+        item.ok_or(ConversionError::Malformed)?,
     )))
 }
 
 /// The response in the data of the last event.
-fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
+fn response(data: &[u8]) -> Result<Map<String, Value>, ConversionError> {
     let mut data = events::object(data)?;
     let response = data.remove("response");
     let is_known = |name: &String| {
@@ -192,11 +198,11 @@ fn response(data: &[u8]) -> Result<Map<String, Value>, Lossy> {
         )
     };
     if !data.keys().all(is_known) {
-        return Err(Lossy::UnknownMember);
+        return Err(ConversionError::UnknownMember);
     }
     match response {
         Some(Value::Object(response)) => Ok(response),
-        _ => Err(Lossy::Malformed),
+        _ => Err(ConversionError::Malformed),
     }
 }
 

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 
 use crate::json;
-use crate::llm::Lossy;
+use crate::llm::ConversionError;
 use crate::llm::documents::push_json;
 use crate::llm::{members, memory};
 
@@ -15,17 +15,17 @@ const MAX_EVENTS: usize = 16_384;
 /// text, in its part, in its item, and in the response.
 pub(super) const MAX_GROWTH: usize = 8;
 
-pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let Ok(Value::Object(response)) = json::parse(json) else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     let end = match response.get("status").and_then(Value::as_str) {
         Some("completed") => "response.completed",
         Some("incomplete") => "response.incomplete",
-        _ => return Err(Lossy::Malformed),
+        _ => return Err(ConversionError::Malformed),
     };
     let Some(Value::Array(output)) = response.get("output") else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     let started = started(&response);
     let mut stream = Stream {
@@ -43,7 +43,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, Lossy> {
     )?;
     for (output_index, item) in output.iter().enumerate() {
         let Value::Object(item) = item else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         stream.item(output_index, item)?;
     }
@@ -80,7 +80,7 @@ enum Member<'a> {
 }
 
 impl Member<'_> {
-    fn write(self, out: &mut Vec<u8>) -> Result<(), Lossy> {
+    fn write(self, out: &mut Vec<u8>) -> Result<(), ConversionError> {
         match self {
             Self::Json(value) => push_json(out, value),
             Self::Object(members) => push_json(out, members),
@@ -106,9 +106,9 @@ struct Stream {
 }
 
 impl Stream {
-    fn event(&mut self, kind: &str, members: &[(&str, Member<'_>)]) -> Result<(), Lossy> {
+    fn event(&mut self, kind: &str, members: &[(&str, Member<'_>)]) -> Result<(), ConversionError> {
         if self.events >= MAX_EVENTS || self.bytes.len() > self.limit {
-            return Err(Lossy::TooLarge);
+            return Err(ConversionError::TooLarge);
         }
         for text in ["event: ", kind, "\ndata: {\"type\":\"", kind, "\""] {
             self.bytes.extend_from_slice(text.as_bytes());
@@ -125,7 +125,11 @@ impl Stream {
         Ok(())
     }
 
-    fn item(&mut self, output_index: usize, item: &Map<String, Value>) -> Result<(), Lossy> {
+    fn item(
+        &mut self,
+        output_index: usize,
+        item: &Map<String, Value>,
+    ) -> Result<(), ConversionError> {
         let kind = text(item, "type")?;
         let place = Place { output_index, item };
         let added = |not_yet: &[&str]| started_item(item, not_yet);
@@ -133,7 +137,7 @@ impl Stream {
             "message" => {
                 self.added(output_index, &added(&["content"]))?;
                 if !item.get("content").is_some_and(Value::is_array) {
-                    return Err(Lossy::Malformed);
+                    return Err(ConversionError::Malformed);
                 }
                 for (index, part) in list(item, "content")?.iter().enumerate() {
                     self.content_part(place, index, part)?;
@@ -200,7 +204,11 @@ impl Stream {
         )
     }
 
-    fn added(&mut self, output_index: usize, item: &Map<String, Value>) -> Result<(), Lossy> {
+    fn added(
+        &mut self,
+        output_index: usize,
+        item: &Map<String, Value>,
+    ) -> Result<(), ConversionError> {
         self.event(
             "response.output_item.added",
             &[
@@ -211,7 +219,7 @@ impl Stream {
     }
 
     /// What a tool of the provider's is at: `response.<type of the item>.<state>`.
-    fn state(&mut self, place: Place<'_>, state: &str) -> Result<(), Lossy> {
+    fn state(&mut self, place: Place<'_>, state: &str) -> Result<(), ConversionError> {
         let kind = text(place.item, "type")?;
         self.event(
             &format!("response.{kind}.{state}"),
@@ -223,7 +231,7 @@ impl Stream {
     }
 
     /// How a tool of the provider's came to its end. Only those of MCP have an event for failure.
-    fn end(&mut self, place: Place<'_>) -> Result<(), Lossy> {
+    fn end(&mut self, place: Place<'_>) -> Result<(), ConversionError> {
         let status = place.item.get("status").and_then(Value::as_str);
         let error = place.item.get("error");
         let failed = status == Some("failed") || error.is_some_and(|error| !error.is_null());
@@ -235,7 +243,12 @@ impl Stream {
     }
 
     /// A text that is a member of the item itself, told by `<kind>.delta` and `<kind>.done`.
-    fn whole_text(&mut self, place: Place<'_>, kind: &str, name: &str) -> Result<(), Lossy> {
+    fn whole_text(
+        &mut self,
+        place: Place<'_>,
+        kind: &str,
+        name: &str,
+    ) -> Result<(), ConversionError> {
         let whole = text(place.item, name)?;
         let id = ("item_id", Member::Text(place.id()?));
         let index = ("output_index", Member::Index(place.output_index));
@@ -251,9 +264,14 @@ impl Stream {
         )
     }
 
-    fn content_part(&mut self, place: Place<'_>, index: usize, part: &Value) -> Result<(), Lossy> {
+    fn content_part(
+        &mut self,
+        place: Place<'_>,
+        index: usize,
+        part: &Value,
+    ) -> Result<(), ConversionError> {
         let Value::Object(part) = part else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         let at = [
             ("content_index", Member::Index(index)),
@@ -322,9 +340,14 @@ impl Stream {
         )
     }
 
-    fn summary_part(&mut self, place: Place<'_>, index: usize, part: &Value) -> Result<(), Lossy> {
+    fn summary_part(
+        &mut self,
+        place: Place<'_>,
+        index: usize,
+        part: &Value,
+    ) -> Result<(), ConversionError> {
         let Value::Object(part) = part else {
-            return Err(Lossy::Malformed);
+            return Err(ConversionError::Malformed);
         };
         let at = [
             ("item_id", Member::Text(place.id()?)),
@@ -365,7 +388,7 @@ struct Place<'a> {
 
 impl<'a> Place<'a> {
     /// What the events of an item name it by.
-    fn id(&self) -> Result<&'a str, Lossy> {
+    fn id(&self) -> Result<&'a str, ConversionError> {
         text(self.item, "id")
     }
 }
@@ -387,18 +410,18 @@ fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Valu
     members::collect(&mut item.iter().filter_map(before))
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Lossy> {
+fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, ConversionError> {
     object
         .get(name)
         .and_then(Value::as_str)
-        .ok_or(Lossy::Malformed)
+        .ok_or(ConversionError::Malformed)
 }
 
 /// A list that may be absent or null.
-fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], Lossy> {
+fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], ConversionError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),
-        Some(_) => Err(Lossy::Malformed),
+        Some(_) => Err(ConversionError::Malformed),
     }
 }

@@ -612,11 +612,17 @@ fn a_split_response_has_every_event_of_its_parts_in_order() {
 #[test]
 fn a_stream_that_says_more_than_its_last_response_is_not_joined() {
     for (response, lossy) in [
-        (response(json!([{"type": "reasoning"}])), Lossy::Content),
-        (response(json!({})), Lossy::Content),
-        (json!({"output": []}), Lossy::Malformed),
-        (json!({"status": "failed", "output": []}), Lossy::Malformed),
-        (json!(7), Lossy::Malformed),
+        (
+            response(json!([{"type": "reasoning"}])),
+            ConversionError::Content,
+        ),
+        (response(json!({})), ConversionError::Content),
+        (json!({"output": []}), ConversionError::Malformed),
+        (
+            json!({"status": "failed", "output": []}),
+            ConversionError::Malformed,
+        ),
+        (json!(7), ConversionError::Malformed),
     ] {
         let end = json!({"type": "response.completed", "response": response}).to_string();
         let stream = sse(&[CREATED, ADDED, DONE, &end]);
@@ -628,12 +634,15 @@ fn a_stream_that_says_more_than_its_last_response_is_not_joined() {
         "\"type\":\"response.completed\",\"new\":1",
     );
     for (events, lossy) in [
-        (vec![CREATED, audio, COMPLETED], Lossy::Content),
-        (vec![CREATED, &beside], Lossy::UnknownMember),
-        (vec![CREATED], Lossy::Malformed),
-        (vec![COMPLETED, CREATED], Lossy::Malformed),
-        (vec!["nonsense", COMPLETED], Lossy::Malformed),
-        (vec![r#"{"error":"e"}"#, COMPLETED], Lossy::Malformed),
+        (vec![CREATED, audio, COMPLETED], ConversionError::Content),
+        (vec![CREATED, &beside], ConversionError::UnknownMember),
+        (vec![CREATED], ConversionError::Malformed),
+        (vec![COMPLETED, CREATED], ConversionError::Malformed),
+        (vec!["nonsense", COMPLETED], ConversionError::Malformed),
+        (
+            vec![r#"{"error":"e"}"#, COMPLETED],
+            ConversionError::Malformed,
+        ),
     ] {
         assert_eq!(
             join::join(sse(&events).as_bytes()),
@@ -673,7 +682,7 @@ fn items_that_came_one_by_one_are_the_output_of_a_response_without_any() {
         let piece = json!({"type": "response.output_text.delta", "output_index": 1, "delta": "b"});
         for more in [piece, done(0, "x")] {
             let events = [a.clone(), more, c.clone(), end(empty.clone())];
-            assert_eq!(output(&events), Err(Lossy::Content));
+            assert_eq!(output(&events), Err(ConversionError::Content));
         }
     }
     // Nothing at all is an empty answer.
@@ -691,7 +700,7 @@ fn items_that_came_one_by_one_are_the_output_of_a_response_without_any() {
     );
     for other in [items(&[&a]), items(&[&c, &a]), items(&[&a, &c, &c])] {
         let joined = output(&[a.clone(), done(3, "c"), end(other)]);
-        assert_eq!(joined, Err(Lossy::Content));
+        assert_eq!(joined, Err(ConversionError::Content));
     }
     // The item is the one of the event, and not of one that has no `type` in its data.
     let named = c
@@ -710,7 +719,7 @@ fn a_stream_that_was_cut_or_garbled_is_not_joined() {
     let stream = sse(&EVENTS);
     for cut in 0..stream.len() {
         let head = &stream.as_bytes()[..cut];
-        assert_eq!(join::join(head), Err(Lossy::Malformed), "{cut}");
+        assert_eq!(join::join(head), Err(ConversionError::Malformed), "{cut}");
     }
     let whole = stream.as_bytes();
     assert!(join::join(whole).is_ok());
@@ -720,7 +729,7 @@ fn a_stream_that_was_cut_or_garbled_is_not_joined() {
         b": \xff\n\n",
     ] {
         let both = [other, whole].concat();
-        assert_eq!(join::join(&both), Err(Lossy::Malformed));
+        assert_eq!(join::join(&both), Err(ConversionError::Malformed));
     }
     // Whatever the bytes are, there is an answer or a reason.
     for (place, byte) in (0..stream.len()).zip((0..=255).cycle()) {
@@ -754,16 +763,16 @@ fn a_response_whose_pieces_cannot_be_named_is_not_split() {
         response(json!([{"id": "f", "type": "function_call", "arguments": {}}])),
     ] {
         let split = split::split(response.to_string().as_bytes());
-        assert_eq!(split.err(), Some(Lossy::Malformed));
+        assert_eq!(split.err(), Some(ConversionError::Malformed));
     }
     for response in [response(Value::Array(many)), response(long)] {
         let split = split::split(response.to_string().as_bytes());
-        assert_eq!(split.err(), Some(Lossy::TooLarge));
+        assert_eq!(split.err(), Some(ConversionError::TooLarge));
     }
     let ndjson = Form::stream(Framing::Ndjson, b"");
     assert_eq!(
         OpenaiResponses.split(b"{}", &ndjson),
-        Err(Lossy::Unsupported)
+        Err(ConversionError::Unsupported)
     );
 }
 

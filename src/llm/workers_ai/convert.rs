@@ -8,10 +8,10 @@ use serde_json::{Map, Value};
 use crate::llm::carried::Carried;
 use crate::llm::members::{is_blank, object, set};
 use crate::llm::openai_chat::{Shape, join as chat_join, split as chat_split};
-use crate::llm::{Form, Lossy, events};
+use crate::llm::{ConversionError, Form, events};
 
 /// The JSON answer that a stream makes.
-pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, Lossy> {
+pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
     let result = if is_completion(stream)? {
         chat_join::join(stream, Shape::Chat)?
     } else {
@@ -32,7 +32,7 @@ fn bare_envelope() -> Map<String, Value> {
 }
 
 /// Whether a stream is one of chunks of a chat completion.
-fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
+fn is_completion(stream: &[u8]) -> Result<bool, ConversionError> {
     let mut has_choices = false;
     events::objects(stream, &mut |piece| {
         has_choices |= piece.contains_key("choices");
@@ -42,7 +42,7 @@ fn is_completion(stream: &[u8]) -> Result<bool, Lossy> {
 }
 
 /// Whether a stream reports usage.
-pub(super) fn has_usage(stream: &[u8]) -> Result<bool, Lossy> {
+pub(super) fn has_usage(stream: &[u8]) -> Result<bool, ConversionError> {
     let mut has_usage = false;
     events::objects(stream, &mut |piece| {
         has_usage |= piece.get("usage").is_some_and(|usage| !usage.is_null());
@@ -51,7 +51,7 @@ pub(super) fn has_usage(stream: &[u8]) -> Result<bool, Lossy> {
     Ok(has_usage)
 }
 
-fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
+fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, ConversionError> {
     let mut response = String::new();
     let mut usage = Value::Null;
     let mut rest = Map::new();
@@ -64,7 +64,7 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
                 ("p", _) | ("response", Value::Null) => {}
                 ("response", Value::String(text)) => response.push_str(&text),
                 // A piece that looks like a number comes as one: its white space is lost.
-                ("response", _) => return Err(Lossy::Content),
+                ("response", _) => return Err(ConversionError::Content),
                 ("usage", Value::Null) => {}
                 ("usage", value) => usage = value,
                 ("finish_reason", value @ (Value::Null | Value::String(_))) => {
@@ -76,15 +76,15 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
                 ("tool_calls", Value::Array(calls)) if calls.is_empty() => {
                     rest.insert(name, calls.into());
                 }
-                ("tool_calls", _) => return Err(Lossy::Content),
-                ("finish_reason", _) => return Err(Lossy::UnknownMember),
+                ("tool_calls", _) => return Err(ConversionError::Content),
+                ("finish_reason", _) => return Err(ConversionError::UnknownMember),
                 (_, value) => unknown.push((name, value)),
             }
         }
         carried.take(unknown, says)
     })?;
     if usage.is_null() {
-        return Err(Lossy::NoUsage);
+        return Err(ConversionError::NoUsage);
     }
     let mut result = object([("response", response.into()), ("usage", usage)]);
     result.extend(rest);
@@ -93,14 +93,18 @@ fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, Lossy> {
 }
 
 /// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
-pub(super) fn split(json: &[u8], wanted: &Form, max_bytes: usize) -> Result<Vec<u8>, Lossy> {
+pub(super) fn split(
+    json: &[u8],
+    wanted: &Form,
+    max_bytes: usize,
+) -> Result<Vec<u8>, ConversionError> {
     let mut envelope = events::object(json)?;
     let Some(Value::Object(result)) = envelope.remove("result") else {
-        return Err(Lossy::Malformed);
+        return Err(ConversionError::Malformed);
     };
     // A stream has no place for anything else.
     if envelope != bare_envelope() {
-        return Err(Lossy::UnknownMember);
+        return Err(ConversionError::UnknownMember);
     }
     if result.contains_key("choices") {
         let with_usage = Form::stream(wanted.framing, br#"{"include_usage":true}"#);
@@ -109,19 +113,19 @@ pub(super) fn split(json: &[u8], wanted: &Form, max_bytes: usize) -> Result<Vec<
     split_pieces(result)
 }
 
-fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, Lossy> {
+fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, ConversionError> {
     let Some(response @ Value::String(_)) = result.remove("response") else {
-        return Err(Lossy::Content);
+        return Err(ConversionError::Content);
     };
     if result.get("usage").is_none_or(Value::is_null) {
-        return Err(Lossy::NoUsage);
+        return Err(ConversionError::NoUsage);
     }
     for (name, value) in &result {
         match (name.as_str(), value) {
             ("usage", _) | ("finish_reason", Value::Null | Value::String(_)) => {}
             ("tool_calls", Value::Array(calls)) if calls.is_empty() => {}
-            ("tool_calls", _) => return Err(Lossy::Content),
-            ("finish_reason" | "p", _) => return Err(Lossy::UnknownMember),
+            ("tool_calls", _) => return Err(ConversionError::Content),
+            ("finish_reason" | "p", _) => return Err(ConversionError::UnknownMember),
             // Whatever it is, it comes once.
             _ => {}
         }

@@ -44,14 +44,14 @@ fn envelope(result: Value) -> Value {
     json!({"result": result, "success": true, "errors": [], "messages": []})
 }
 
-fn join(events: &[Value]) -> Result<Value, Lossy> {
+fn join(events: &[Value]) -> Result<Value, ConversionError> {
     let json = WorkersAi.join(stream_of(events).as_bytes(), &form(b""))?;
     events::object(&json).map(Value::Object)
 }
 
-fn split(json: &Value) -> Result<String, Lossy> {
+fn split(json: &Value) -> Result<String, ConversionError> {
     let stream = WorkersAi.split(json.to_string().as_bytes(), &form(b""))?;
-    String::from_utf8(stream).map_err(|_| Lossy::Malformed)
+    String::from_utf8(stream).map_err(|_| ConversionError::Malformed)
 }
 
 fn pieces() -> [Value; 3] {
@@ -219,36 +219,42 @@ fn what_would_be_lost_is_declined() {
         events[1][name] = value;
         join(&events)
     };
-    assert_eq!(with("response", json!(7)), Err(Lossy::Content));
+    assert_eq!(with("response", json!(7)), Err(ConversionError::Content));
     assert_eq!(
         with("tool_calls", json!([{"id": "t"}])),
-        Err(Lossy::Content)
+        Err(ConversionError::Content)
     );
     assert_eq!(with("new", json!(1)).unwrap()["result"]["new"], 1);
-    assert_eq!(with("finish_reason", json!(1)), Err(Lossy::UnknownMember));
+    assert_eq!(
+        with("finish_reason", json!(1)),
+        Err(ConversionError::UnknownMember)
+    );
     let mut texts = pieces();
     texts[0]["thoughts"] = json!("a");
     texts[1]["thoughts"] = json!("b");
-    assert_eq!(join(&texts), Err(Lossy::UnknownMember));
-    assert_eq!(join(&pieces()[..2]), Err(Lossy::NoUsage));
+    assert_eq!(join(&texts), Err(ConversionError::UnknownMember));
+    assert_eq!(join(&pieces()[..2]), Err(ConversionError::NoUsage));
     let result = json!({"response": "Hi", "usage": {"total_tokens": 3}});
     let with = |name: &str, value: Value| {
         let mut result = result.clone();
         result[name] = value;
         split(&envelope(result))
     };
-    assert_eq!(with("response", json!({"a": 1})), Err(Lossy::Content));
+    assert_eq!(
+        with("response", json!({"a": 1})),
+        Err(ConversionError::Content)
+    );
     assert_eq!(
         with("tool_calls", json!([{"name": "f"}])),
-        Err(Lossy::Content)
+        Err(ConversionError::Content)
     );
     let stream = with("new", json!(1)).unwrap();
     assert_eq!(stream.matches("\"new\":1").count(), 1);
-    assert_eq!(with("usage", Value::Null), Err(Lossy::NoUsage));
+    assert_eq!(with("usage", Value::Null), Err(ConversionError::NoUsage));
     let mut message = envelope(result.clone());
     message["messages"] = json!(["deprecated"]);
-    assert_eq!(split(&message), Err(Lossy::UnknownMember));
-    assert_eq!(split(&result), Err(Lossy::Malformed));
+    assert_eq!(split(&message), Err(ConversionError::UnknownMember));
+    assert_eq!(split(&result), Err(ConversionError::Malformed));
 }
 
 #[test]
