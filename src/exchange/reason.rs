@@ -1,7 +1,7 @@
 //! Every "no" has a reason, and the same word serves header, metric and log.
 
 use crate::coding::CodingFault;
-use crate::llm::{ConversionError, Fault, Unfit};
+use crate::llm::{ConversionError, NotWhole, Unfit};
 use crate::store::{StoreFault, Turn};
 
 /// Why a request that takes part is not looked up. Its answer is not stored either, but for
@@ -178,7 +178,7 @@ pub enum NotStored {
     /// The stream was cut off: by the upstream, the client or a timeout.
     Aborted,
     /// The answer is not whole.
-    Fault(Fault),
+    NotWhole(NotWhole),
     /// The end marker or a finish reason is missing.
     UnmarkedEnd,
     /// Cut off by a limit on tokens.
@@ -221,7 +221,7 @@ impl NotStored {
             Self::Length => "length",
             Self::Trailers => "trailers",
             Self::Aborted => "aborted",
-            Self::Fault(fault) => fault.as_str(),
+            Self::NotWhole(fault) => fault.as_str(),
             Self::UnmarkedEnd => "unmarked_end",
             Self::FinishLength => "finish_length",
             Self::FinishFiltered => "finish_filtered",

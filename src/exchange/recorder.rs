@@ -134,7 +134,7 @@ impl ResponseRecorder {
         let stutter = &mut self.stutter;
         self.judge
             .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
-            .map_err(NotStored::Fault)?;
+            .map_err(NotStored::NotWhole)?;
         let held = self.judge.held_bytes();
         let held = held.saturating_add(self.stutter.held_bytes());
         Ok(self.reservation.set(held)?)
@@ -168,7 +168,7 @@ impl ResponseRecorder {
         let body = self.capture.bytes();
         let decoded = self.decoded.map(DecodedCapture::finish).transpose()?;
         let plain = decoded.as_ref().map_or(body, Capture::bytes);
-        let answer = self.judge.finish(plain).map_err(NotStored::Fault)?;
+        let answer = self.judge.finish(plain).map_err(NotStored::NotWhole)?;
         let Keyed {
             api,
             settings,

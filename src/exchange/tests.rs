@@ -482,7 +482,7 @@ fn a_compressed_answer_that_is_cut_or_bad_is_not_stored() {
     }
     let error = gzip("data: {\"error\":{}}\n\n");
     let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &error);
-    let fault = NotStored::Fault(crate::llm::Fault::Error);
+    let fault = NotStored::NotWhole(crate::llm::NotWhole::Error);
     assert_eq!(host.answer_result(), Some(not_stored(fault)));
 }
 
@@ -883,12 +883,12 @@ fn an_answer_is_stored_only_when_everything_speaks_for_it() {
         (
             json(&[]),
             "{",
-            NotStored::Fault(crate::llm::Fault::Malformed),
+            NotStored::NotWhole(crate::llm::NotWhole::Malformed),
         ),
         (
             json(&[]),
             "",
-            NotStored::Fault(crate::llm::Fault::Malformed),
+            NotStored::NotWhole(crate::llm::NotWhole::Malformed),
         ),
         (
             json(&[]),
@@ -1061,7 +1061,7 @@ fn a_part_of_an_answer_is_not_stored_whatever_its_status() {
 fn a_configuration_may_know_more_words_for_a_finish() {
     let json = ok("application/json", &[]);
     let answer = JSON.replace("stop", "fin");
-    let unknown = NotStored::Fault(crate::llm::Fault::UnknownFinish);
+    let unknown = NotStored::NotWhole(crate::llm::NotWhole::UnknownFinish);
     let result = stored(&worker("{}"), &json, &answer);
     assert_eq!(result, not_stored(unknown));
     let worker = worker(r#"{"store_if": {"finish_words": {"complete": ["fin"]}}}"#);
@@ -1094,7 +1094,7 @@ fn a_capture_ends_as_soon_as_the_answer_cannot_be_whole() {
     host.response_body("data: {\"error\":{}}\n\n", false);
     assert!(!host.exchange.captures_response());
     assert_eq!(worker.budget.left(), 64 << 20);
-    let error = NotStored::Fault(crate::llm::Fault::Error);
+    let error = NotStored::NotWhole(crate::llm::NotWhole::Error);
     assert_eq!(host.answer_result(), Some(not_stored(error)));
 }
 

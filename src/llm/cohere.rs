@@ -21,7 +21,7 @@ use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
     RequestTraits, Unfit,
 };
 use super::{asks_for, is_flag, number_member};
@@ -189,14 +189,14 @@ read_word!(ToolType, ToolType::Client, |word| match word {
 });
 
 /// What a `finish_reason` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Ok(Finish::Complete),
         "MAX_TOKENS" => Ok(Finish::Length),
         "ERROR_TOXIC" => Ok(Finish::Filtered),
-        "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Err(Fault::Error),
+        "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Err(NotWhole::Error),
         // `USER_CANCEL`, and whatever comes next.
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -272,30 +272,30 @@ struct Function<'a> {
 read_members!(Function<'a>: arguments);
 
 impl<'a> Response<'a> {
-    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
         fields::parse_object(json)
     }
 
-    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
         if self.error.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if let Some(embeddings) = &self.embeddings {
             return embeddings.judge(expected);
         }
         // `{"detail": ...}`, say. An error of Cohere's is `{"message": "..."}`.
         if self.message.is_none() && self.text.as_str().is_none() && !self.tool_calls.0 {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         let finish = self.finish_reason.finish(known, words)?;
         let says = if let Some(message) = &self.message {
             let mut calls = message.tool_calls.iter();
             if !calls.all(|call| parses(call.function.arguments.as_str().unwrap_or_default())) {
-                return Err(Fault::ToolArguments);
+                return Err(NotWhole::ToolArguments);
             }
             let is_bare = message.content.is_empty() && message.tool_calls.is_empty();
             if is_bare && finish.is_none() {
-                return Err(Fault::Malformed);
+                return Err(NotWhole::Malformed);
             }
             message.content.iter().any(Block::says) || !message.tool_calls.is_empty()
         } else {
@@ -309,7 +309,7 @@ impl<'a> Response<'a> {
     }
 }
 
-pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
     Response::parse(json)?.judge(expected, words)
 }
 
@@ -336,10 +336,10 @@ impl<'a> Read<'a> for Embeddings {
 
 impl Embeddings {
     /// There is one of each type for each input.
-    pub(super) fn judge(&self, expected: u32) -> Result<Answer, Fault> {
+    pub(super) fn judge(&self, expected: u32) -> Result<Answer, NotWhole> {
         let is_expected = |of_type: &Listed| u32::try_from(of_type.length) == Ok(expected);
         if self.0.is_empty() || !self.0.iter().all(is_expected) {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         Ok(Answer {
             finish: Finish::Complete,

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use super::Fault;
+use super::NotWhole;
 use crate::json::{Malformed, Read, Reader};
 
 /// Whether a member says anything: it is there and not null, false, `""` or `[]`.
@@ -210,18 +210,18 @@ pub(super) fn count_elements(json: &[u8]) -> Option<u32> {
 }
 
 /// Reads a JSON text that must be an object.
-pub(super) fn parse_object<'a, T: Read<'a> + Default>(json: &'a [u8]) -> Result<T, Fault> {
+pub(super) fn parse_object<'a, T: Read<'a> + Default>(json: &'a [u8]) -> Result<T, NotWhole> {
     let mut object = T::default();
     read_object(json, &mut object)?;
     Ok(object)
 }
 
-fn read_object<'a>(json: &'a [u8], object: &mut dyn Read<'a>) -> Result<(), Fault> {
+fn read_object<'a>(json: &'a [u8], object: &mut dyn Read<'a>) -> Result<(), NotWhole> {
     // Otherwise null would do.
     if !json.trim_ascii_start().starts_with(b"{") {
-        return Err(Fault::Malformed);
+        return Err(NotWhole::Malformed);
     }
-    Reader::whole(json, object).map_err(|Malformed| Fault::Malformed)
+    Reader::whole(json, object).map_err(|Malformed| NotWhole::Malformed)
 }
 
 /// More than any API has in one list that a judge looks at. An element takes far more memory than

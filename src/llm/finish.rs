@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::Fault;
+use super::NotWhole;
 use crate::json::{Malformed, Read, Reader};
 
 /// How an answer came to its end.
@@ -70,17 +70,17 @@ impl<'a> Reason<'a> {
         self.0.is_some()
     }
 
-    /// What it means: `known` tells the API's own words, and [`Fault::UnknownFinish`] for others.
+    /// What it means: `known` tells the API's own words, and [`NotWhole::UnknownFinish`] for others.
     pub(super) fn finish(
         &self,
-        known: fn(&str) -> Result<Finish, Fault>,
+        known: fn(&str) -> Result<Finish, NotWhole>,
         words: &FinishWords,
-    ) -> Result<Option<Finish>, Fault> {
+    ) -> Result<Option<Finish>, NotWhole> {
         let Some(word) = &self.0 else {
             return Ok(None);
         };
         match known(word) {
-            Err(Fault::UnknownFinish) => words.meaning(word).ok_or(Fault::UnknownFinish),
+            Err(NotWhole::UnknownFinish) => words.meaning(word).ok_or(NotWhole::UnknownFinish),
             told => told,
         }
         .map(Some)
@@ -101,17 +101,17 @@ impl<'a> Read<'a> for Reason<'a> {
 mod tests {
     use super::*;
 
-    fn known(word: &str) -> Result<Finish, Fault> {
+    fn known(word: &str) -> Result<Finish, NotWhole> {
         match word {
             "stop" => Ok(Finish::Complete),
-            "paused" => Err(Fault::Unfinished),
-            _ => Err(Fault::UnknownFinish),
+            "paused" => Err(NotWhole::Unfinished),
+            _ => Err(NotWhole::UnknownFinish),
         }
     }
 
-    fn finish(json: &str, words: &FinishWords) -> Result<Option<Finish>, Fault> {
+    fn finish(json: &str, words: &FinishWords) -> Result<Option<Finish>, NotWhole> {
         let mut reason = Reason::default();
-        Reader::whole(json.as_bytes(), &mut reason).map_err(|Malformed| Fault::Malformed)?;
+        Reader::whole(json.as_bytes(), &mut reason).map_err(|Malformed| NotWhole::Malformed)?;
         reason.finish(known, words)
     }
 
@@ -126,11 +126,11 @@ mod tests {
             (r#""""#, &FinishWords::Any, Ok(None)),
             (r#""stop""#, &listed, Ok(Some(Finish::Complete))),
             (r#""fin""#, &listed, Ok(Some(Finish::Filtered))),
-            (r#""Fin""#, &listed, Err(Fault::UnknownFinish)),
-            (r#""fin""#, &none, Err(Fault::UnknownFinish)),
+            (r#""Fin""#, &listed, Err(NotWhole::UnknownFinish)),
+            (r#""fin""#, &none, Err(NotWhole::UnknownFinish)),
             (r#""fin""#, &FinishWords::Any, Ok(Some(Finish::Complete))),
-            (r#""paused""#, &FinishWords::Any, Err(Fault::Unfinished)),
-            ("1", &FinishWords::Any, Err(Fault::Malformed)),
+            (r#""paused""#, &FinishWords::Any, Err(NotWhole::Unfinished)),
+            ("1", &FinishWords::Any, Err(NotWhole::Malformed)),
         ] {
             assert_eq!(finish(json, words), expected, "{json} by {words:?}");
         }

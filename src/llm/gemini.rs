@@ -20,8 +20,8 @@ use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
-    RequestTraits, Unfit,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
+    Protocol, RequestTraits, Unfit,
 };
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
@@ -118,7 +118,7 @@ impl Protocol for Gemini {
 }
 
 /// What a `finishReason` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "STOP" => Ok(Finish::Complete),
         "MAX_TOKENS" => Ok(Finish::Length),
@@ -133,7 +133,7 @@ fn known(word: &str) -> Result<Finish, Fault> {
         | "IMAGE_PROHIBITED_CONTENT"
         | "IMAGE_RECITATION" => Ok(Finish::Filtered),
         // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -250,10 +250,10 @@ struct FunctionCall<'a> {
 read_members!(FunctionCall<'a>: name, args, will_continue as "willContinue");
 
 impl<'a> Chunk<'a> {
-    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
         let chunk: Self = fields::parse_object(json)?;
         if chunk.error.0 || chunk.errors.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         // Whatever it is, it is no chunk: `{"detail": ...}`, say.
         let is_none = chunk.candidates.is_none()
@@ -262,7 +262,7 @@ impl<'a> Chunk<'a> {
             && chunk.embedding.is_none()
             && chunk.embeddings.is_none();
         match is_none {
-            true => Err(Fault::Malformed),
+            true => Err(NotWhole::Malformed),
             false => Ok(chunk),
         }
     }
@@ -286,7 +286,7 @@ struct CandidateState {
 }
 
 impl CandidateState {
-    fn take(&mut self, candidate: &Candidate<'_>, words: &FinishWords) -> Result<(), Fault> {
+    fn take(&mut self, candidate: &Candidate<'_>, words: &FinishWords) -> Result<(), NotWhole> {
         self.went_on |= self.finish.is_some() && !candidate.content.parts.is_empty();
         for part in &candidate.content.parts {
             let text = part.text.is_said() && !part.thought.0;
@@ -354,7 +354,7 @@ impl Stream {
         !self.candidates.is_empty() && (0..u64::from(self.expected)).all(has)
     }
 
-    fn take(&mut self, chunk: &Chunk<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn take(&mut self, chunk: &Chunk<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if let Some(feedback) = &chunk.prompt_feedback {
             self.blocked |= feedback.block_reason.0 || feedback.block_reason_message.0;
         }
@@ -372,12 +372,12 @@ impl Stream {
         Ok(())
     }
 
-    fn state(&mut self, index: u64) -> Result<&mut CandidateState, Fault> {
+    fn state(&mut self, index: u64) -> Result<&mut CandidateState, NotWhole> {
         steps::take(self.candidates.len());
         let place = self.candidates.iter().position(|c| c.index == index);
         let place = match place {
             Some(place) => place,
-            None if self.candidates.len() >= MAX_CANDIDATES => return Err(Fault::Choices),
+            None if self.candidates.len() >= MAX_CANDIDATES => return Err(NotWhole::Choices),
             None => {
                 self.candidates.push(CandidateState {
                     index,
@@ -386,14 +386,14 @@ impl Stream {
                 self.candidates.len().saturating_sub(1)
             }
         };
-        self.candidates.get_mut(place).ok_or(Fault::Choices)
+        self.candidates.get_mut(place).ok_or(NotWhole::Choices)
     }
 
     fn candidate_bytes(&self) -> usize {
         list_bytes(&self.candidates)
     }
 
-    fn answer(&self) -> Result<Answer, Fault> {
+    fn answer(&self) -> Result<Answer, NotWhole> {
         if self.candidates.is_empty() && self.blocked {
             return Ok(Answer {
                 finish: Finish::Filtered,
@@ -402,13 +402,13 @@ impl Stream {
             });
         }
         if !self.are_all_there() {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         if self.candidates.iter().any(|c| c.open_code) {
-            return Err(Fault::Unfinished);
+            return Err(NotWhole::Unfinished);
         }
         if self.candidates.iter().any(|c| c.open_call) {
-            return Err(Fault::ToolArguments);
+            return Err(NotWhole::ToolArguments);
         }
         let blocked = if self.blocked {
             Finish::Filtered
@@ -428,7 +428,7 @@ impl Stream {
 }
 
 impl DocumentJudge for Stream {
-    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         self.take(&Chunk::parse(json)?, listener)
     }
 
@@ -440,15 +440,15 @@ impl DocumentJudge for Stream {
         Self::is_over(self)
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         self.answer()
     }
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         self.document(event.data, listener)
     }
@@ -466,14 +466,14 @@ impl EventJudge for Stream {
         Self::is_over(self)
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         self.answer()
     }
 }
 
 /// Judges a `GenerateContentResponse`, or the answer to a request for embeddings: one for each
 /// content.
-fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, Fault> {
+fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, NotWhole> {
     let chunk = Chunk::parse(json)?;
     if chunk.embedding.is_none() && chunk.embeddings.is_none() {
         stream.take(&chunk, &mut |_, _| {})?;
@@ -482,7 +482,7 @@ fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, Fault> {
     let batch = chunk.embeddings.unwrap_or_default();
     let embeddings = || batch.iter().chain(&chunk.embedding);
     if u32::try_from(embeddings().count()) != Ok(stream.expected) {
-        return Err(Fault::Choices);
+        return Err(NotWhole::Choices);
     }
     Ok(Answer {
         finish: Finish::Complete,

@@ -9,7 +9,7 @@ use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
     RequestTraits, Unfit,
 };
 use super::{json_or_sse, number_member};
@@ -69,7 +69,7 @@ impl Protocol for Json {
     }
 }
 
-fn judge(json: &[u8]) -> Result<Answer, Fault> {
+fn judge(json: &[u8]) -> Result<Answer, NotWhole> {
     let empty = match json.trim_ascii_start().first() {
         Some(b'{') => {
             let object: Object = fields::parse_object(json)?;
@@ -81,13 +81,13 @@ fn judge(json: &[u8]) -> Result<Answer, Fault> {
                 || object.status.0
                 || object.success.is_false;
             if is_error || is_message_alone(json)? {
-                return Err(Fault::Error);
+                return Err(NotWhole::Error);
             }
             is_empty_object(json)
         }
         _ => {
             let mut said = Said::default();
-            Reader::whole(json, &mut said).map_err(|Malformed| Fault::Malformed)?;
+            Reader::whole(json, &mut said).map_err(|Malformed| NotWhole::Malformed)?;
             !said.0
         }
     };
@@ -157,7 +157,7 @@ impl<'a> Read<'a> for Success {
 
 /// Whether an object holds a message and nothing else but what comes with those of frameworks and
 /// gateways: FastAPI's `detail`, Kong's `message`, problem details (RFC 9457).
-fn is_message_alone(json: &[u8]) -> Result<bool, Fault> {
+fn is_message_alone(json: &[u8]) -> Result<bool, NotWhole> {
     let (mut has_message, mut has_more) = (false, false);
     let mut reader = Reader::new(json);
     let read = reader.each_member(&mut |name, json| {
@@ -169,7 +169,7 @@ fn is_message_alone(json: &[u8]) -> Result<bool, Fault> {
         }
         json.skip()
     });
-    read.map_err(|Malformed| Fault::Malformed)?;
+    read.map_err(|Malformed| NotWhole::Malformed)?;
     Ok(has_message && !has_more)
 }
 

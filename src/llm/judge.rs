@@ -20,7 +20,7 @@ pub struct Answer {
 
 /// Why an answer is not whole, or not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum NotWhole {
     /// An error object, event or message.
     Error,
     /// Not what the API sends: unparsable JSON, wrong types, invalid UTF-8, a wrong checksum.
@@ -43,7 +43,7 @@ pub enum Fault {
     ToolArguments,
 }
 
-impl Fault {
+impl NotWhole {
     /// The word for header, metric and log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -71,7 +71,7 @@ pub trait Judge {
     ///
     /// # Errors
     /// As soon as the answer cannot be whole any more. Later bytes do not change that.
-    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), NotWhole>;
 
     /// Whether the API's end marker has come, after which nothing belongs to the answer any more.
     fn is_over(&self) -> bool {
@@ -85,7 +85,7 @@ pub trait Judge {
     ///
     /// # Errors
     /// Why the answer is not whole.
-    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault>;
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, NotWhole>;
 }
 
 /// Not a supertrait, which would put the code that prints each judge into the module.
@@ -104,8 +104,8 @@ debug_as!(Judge, EventJudge, MessageJudge, DocumentJudge);
 /// A JSON document, judged at its end by a function.
 pub(super) struct Document<F>(pub(super) F);
 
-impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
-    fn feed(&mut self, _chunk: &[u8], _listener: Listener<'_>) -> Result<(), Fault> {
+impl<F: FnOnce(&[u8]) -> Result<Answer, NotWhole>> Judge for Document<F> {
+    fn feed(&mut self, _chunk: &[u8], _listener: Listener<'_>) -> Result<(), NotWhole> {
         Ok(())
     }
 
@@ -113,9 +113,9 @@ impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
         0
     }
 
-    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, NotWhole> {
         // serde_json does not look into the strings that it skips.
-        std::str::from_utf8(whole).map_err(|_| Fault::Malformed)?;
+        std::str::from_utf8(whole).map_err(|_| NotWhole::Malformed)?;
         (self.0)(whole)
     }
 }
@@ -123,15 +123,15 @@ impl<F: FnOnce(&[u8]) -> Result<Answer, Fault>> Judge for Document<F> {
 /// What an API makes of the events of an event stream.
 pub(super) trait EventJudge {
     /// Takes the next event.
-    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault>;
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole>;
 
     /// Takes the name, which may be empty, of lines that have no data. OpenAI's clients parse what
     /// is not there, and raise; none of them reads on after the end marker.
-    fn no_data(&self, name: &[u8]) -> Result<(), Fault> {
+    fn no_data(&self, name: &[u8]) -> Result<(), NotWhole> {
         match name {
-            b"error" => Err(Fault::Error),
+            b"error" => Err(NotWhole::Error),
             _ if self.is_over() => Ok(()),
-            _ => Err(Fault::NoData),
+            _ => Err(NotWhole::NoData),
         }
     }
 
@@ -148,7 +148,7 @@ pub(super) trait EventJudge {
     fn is_over(&self) -> bool;
 
     /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Answer, Fault>;
+    fn finish(&self) -> Result<Answer, NotWhole>;
 }
 
 /// An event stream on its way to an [`EventJudge`].
@@ -168,7 +168,7 @@ impl Events {
 }
 
 impl Judge for Events {
-    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         let judge = &mut self.judge;
         let needs_plain_data = judge.needs_plain_data();
         let mut verdict = Ok(());
@@ -187,7 +187,7 @@ impl Judge for Events {
         // The standard strips it. OpenAI's client loses the first event instead, Anthropic's and
         // Google's raise.
         if self.parser.has_bom() {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         let stray_lines = match needs_plain_data {
             true => self.parser.other_lines(),
@@ -205,7 +205,7 @@ impl Judge for Events {
         parser.saturating_add(self.judge.held_bytes())
     }
 
-    fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
         let ending = self.parser.finish();
         let stray_lines = match self.judge.needs_plain_data() {
             true => ending.other_lines,
@@ -223,7 +223,7 @@ impl Judge for Events {
                 };
                 self.judge.event(&event, &mut |_, _| {})?;
             }
-            Some(_) => return Err(Fault::Pending),
+            Some(_) => return Err(NotWhole::Pending),
         }
         self.judge.finish()
     }
@@ -235,19 +235,23 @@ fn is_keep_alive(event: &sse::Event<'_>) -> bool {
     event.data.trim_ascii().is_empty() && matches!(event.event, b"" | b"ping")
 }
 
-fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), Fault> {
+fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), NotWhole> {
     match (stray_lines, invalid_utf8_lines) {
         (0, 0) => Ok(()),
-        (0, _) => Err(Fault::Malformed),
-        _ => Err(Fault::StrayLines),
+        (0, _) => Err(NotWhole::Malformed),
+        _ => Err(NotWhole::StrayLines),
     }
 }
 
 /// What an API makes of the events of a stream of AWS event stream messages.
 pub(super) trait MessageJudge {
     /// Takes the next event: its name, and its payload, which is UTF-8.
-    fn message(&mut self, event: &str, payload: &[u8], listener: Listener<'_>)
-    -> Result<(), Fault>;
+    fn message(
+        &mut self,
+        event: &str,
+        payload: &[u8],
+        listener: Listener<'_>,
+    ) -> Result<(), NotWhole>;
 
     /// Whether the end marker has come.
     fn is_over(&self) -> bool;
@@ -256,7 +260,7 @@ pub(super) trait MessageJudge {
     fn held_bytes(&self) -> usize;
 
     /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Answer, Fault>;
+    fn finish(&self) -> Result<Answer, NotWhole>;
 }
 
 /// A stream of AWS event stream messages on its way to a [`MessageJudge`].
@@ -276,27 +280,27 @@ impl Messages {
 }
 
 impl Judge for Messages {
-    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
         let fed = self.parser.feed(chunk, |message| {
             if verdict.is_ok() {
                 verdict = match message.kind() {
                     eventstream::Kind::Event(_) if str::from_utf8(message.payload()).is_err() => {
-                        Err(Fault::Malformed)
+                        Err(NotWhole::Malformed)
                     }
                     eventstream::Kind::Event(event) => {
                         judge.message(event, message.payload(), listener)
                     }
                     eventstream::Kind::Exception(_) | eventstream::Kind::Error(_) => {
-                        Err(Fault::Error)
+                        Err(NotWhole::Error)
                     }
-                    eventstream::Kind::Unknown => Err(Fault::Malformed),
+                    eventstream::Kind::Unknown => Err(NotWhole::Malformed),
                 };
             }
         });
         verdict?;
-        fed.map_err(|_| Fault::Malformed)
+        fed.map_err(|_| NotWhole::Malformed)
     }
 
     fn is_over(&self) -> bool {
@@ -308,9 +312,9 @@ impl Judge for Messages {
         parser.saturating_add(self.judge.held_bytes())
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
         if self.parser.is_pending() {
-            return Err(Fault::Pending);
+            return Err(NotWhole::Pending);
         }
         self.judge.finish()
     }
@@ -320,7 +324,7 @@ impl Judge for Messages {
 /// NDJSON, the elements of an array.
 pub(super) trait DocumentJudge {
     /// Takes the next document, which is UTF-8 but may still not be JSON.
-    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault>;
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole>;
 
     /// See [`Judge::held_bytes`].
     fn held_bytes(&self) -> usize;
@@ -329,7 +333,7 @@ pub(super) trait DocumentJudge {
     fn is_over(&self) -> bool;
 
     /// Gives the verdict after the last document.
-    fn finish(&self) -> Result<Answer, Fault>;
+    fn finish(&self) -> Result<Answer, NotWhole>;
 }
 
 /// A JSON document per line on its way to a [`DocumentJudge`].
@@ -349,7 +353,7 @@ impl Lines {
 }
 
 impl Judge for Lines {
-    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
         self.parser.feed(chunk, |line| {
@@ -370,11 +374,11 @@ impl Judge for Lines {
         self.judge.is_over()
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
         let ending = self.parser.finish();
         only_events(0, ending.invalid_utf8_lines)?;
         if ending.pending {
-            return Err(Fault::Pending);
+            return Err(NotWhole::Pending);
         }
         self.judge.finish()
     }
@@ -397,7 +401,7 @@ impl ArrayElements {
 }
 
 impl Judge for ArrayElements {
-    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn feed(&mut self, chunk: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         let judge = &mut self.judge;
         let mut verdict = Ok(());
         let fed = self.elements.feed(chunk, |element| {
@@ -405,14 +409,14 @@ impl Judge for ArrayElements {
                 // serde_json does not look into the strings that it skips.
                 verdict = match std::str::from_utf8(element) {
                     Ok(_) => judge.document(element, listener),
-                    Err(_) => Err(Fault::Malformed),
+                    Err(_) => Err(NotWhole::Malformed),
                 };
             }
         });
         verdict?;
         fed.map_err(|not| match not {
-            NotElements::AfterEnd => Fault::AfterEnd,
-            NotElements::Syntax | NotElements::TooDeep => Fault::Malformed,
+            NotElements::AfterEnd => NotWhole::AfterEnd,
+            NotElements::Syntax | NotElements::TooDeep => NotWhole::Malformed,
         })
     }
 
@@ -425,9 +429,9 @@ impl Judge for ArrayElements {
         self.elements.is_ended()
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, Fault> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
         if !self.elements.is_ended() {
-            return Err(Fault::Pending);
+            return Err(NotWhole::Pending);
         }
         self.judge.finish()
     }

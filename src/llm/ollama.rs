@@ -17,8 +17,8 @@ use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
-    RequestTraits, Unfit, is_flag,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
+    Protocol, RequestTraits, Unfit, is_flag,
 };
 use crate::http;
 use crate::json::Canonical;
@@ -165,13 +165,13 @@ fn temperature(body: &Canonical) -> Option<f64> {
 }
 
 /// What a `done_reason` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "stop" => Ok(Finish::Complete),
         "length" => Ok(Finish::Length),
         // The model was loaded or unloaded, and nothing else was asked for.
-        "load" | "unload" => Err(Fault::Unfinished),
-        _ => Err(Fault::UnknownFinish),
+        "load" | "unload" => Err(NotWhole::Unfinished),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -229,36 +229,36 @@ struct Function<'a> {
 read_members!(Function<'a>: name, arguments);
 
 impl<'a> Response<'a> {
-    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
         let response: Self = fields::parse_object(json)?;
         if response.error.0 || response.errors.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         // `{"detail": ...}`, say.
         let embeds = response.embeddings.is_some() || response.embedding.is_some();
         if response.done.is_none() && !embeds && !response.data.0 {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         if response.message.as_ref().is_some_and(Message::lacks_role) {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         let of_message = response.message.iter().flat_map(|said| &said.tool_calls);
         if of_message
             .chain(&response.tool_calls)
             .any(|call| !call.is_whole())
         {
-            return Err(Fault::ToolArguments);
+            return Err(NotWhole::ToolArguments);
         }
         Ok(response)
     }
 
     /// Which of the two it is. Ollama's client raises on a chat without a message.
-    fn kind(&self) -> Result<Kind, Fault> {
+    fn kind(&self) -> Result<Kind, NotWhole> {
         match (&self.message, self.response.as_str()) {
             (Some(_), None) => Ok(Kind::Chat),
             (None, Some(_)) => Ok(Kind::Generation),
             (None, None) if self.says() || self.thinking.is_said() => Ok(Kind::Generation),
-            _ => Err(Fault::Malformed),
+            _ => Err(NotWhole::Malformed),
         }
     }
 
@@ -270,7 +270,7 @@ impl<'a> Response<'a> {
     }
 
     /// Judges a response that is not a stream, or embeddings: one for each input.
-    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
         let (length, all_said) = match (&self.embeddings, &self.embedding) {
             (Some(embeddings), _) => (embeddings.length, embeddings.all_said),
             // Its elements are numbers.
@@ -278,14 +278,14 @@ impl<'a> Response<'a> {
             (None, None) => {
                 self.kind()?;
                 return Ok(Answer {
-                    finish: self.finish(words)?.ok_or(Fault::Unfinished)?,
+                    finish: self.finish(words)?.ok_or(NotWhole::Unfinished)?,
                     empty: !self.says(),
                     marked_end: true,
                 });
             }
         };
         if u32::try_from(length) != Ok(expected) {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         Ok(Answer {
             finish: Finish::Complete,
@@ -295,12 +295,12 @@ impl<'a> Response<'a> {
     }
 
     /// `None` if more is to come.
-    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, Fault> {
+    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, NotWhole> {
         if self.done != Some(true) {
             return Ok(None);
         }
         let finish = self.done_reason.finish(known, words)?;
-        finish.ok_or(Fault::Unfinished).map(Some)
+        finish.ok_or(NotWhole::Unfinished).map(Some)
     }
 }
 
@@ -338,19 +338,19 @@ struct Stream {
 }
 
 impl DocumentJudge for Stream {
-    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         // Every object says whether it is the last one. Of those that hold nothing, a line of three
         // bytes would cost as much as one of a hundred.
         if json.trim_ascii() == b"{}" {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         let response = Response::parse(json)?;
         if self.finish.is_some() {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         let kind = response.kind()?;
         if self.kind.is_some_and(|before| before != kind) {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         self.kind = Some(kind);
         self.said |= response.says();
@@ -371,9 +371,9 @@ impl DocumentJudge for Stream {
         self.finish.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         if self.kind.is_none() {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         Ok(Answer {
             finish: self.finish.unwrap_or(Finish::Complete),

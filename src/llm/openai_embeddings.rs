@@ -12,7 +12,7 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
 use super::usage;
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Protocol,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
     RequestTraits, Unfit,
 };
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -98,14 +98,14 @@ impl Inputs {
     }
 }
 
-pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, NotWhole> {
     let list: List = fields::parse_object(json)?;
     if list.error.0 || list.object == Object::Error {
-        return Err(Fault::Error);
+        return Err(NotWhole::Error);
     }
     let is_none = |embedding: &Embedding| embedding.index.is_none() || !embedding.vector.0;
     if list.data.iter().any(is_none) {
-        return Err(Fault::Malformed);
+        return Err(NotWhole::Malformed);
     }
     let count = list.data.len();
     let fits = if inputs.exact {
@@ -114,7 +114,7 @@ pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
         count >= inputs.least
     };
     if !fits {
-        return Err(Fault::Choices);
+        return Err(NotWhole::Choices);
     }
     // As many different ones below the count as there are: each once.
     let mut seen = vec![false; count];
@@ -123,7 +123,7 @@ pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, Fault> {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         match seen.get_mut(index) {
             Some(seen) if !*seen => *seen = true,
-            _ => return Err(Fault::Choices),
+            _ => return Err(NotWhole::Choices),
         }
     }
     Ok(Answer {

@@ -185,7 +185,7 @@ impl Case {
         api.judge(&ask, self.framing)
     }
 
-    fn verdict(&self, pieces: &[Vec<u8>]) -> Result<Answer, Fault> {
+    fn verdict(&self, pieces: &[Vec<u8>]) -> Result<Answer, NotWhole> {
         let mut judge = self.judge();
         let whole = pieces.concat();
         judge.feed(&whole, &mut |_, _| {})?;
@@ -193,12 +193,12 @@ impl Case {
     }
 
     /// The verdict on the answer with these chunks in its middle.
-    fn with(&self, chunks: &[&str]) -> Result<Answer, Fault> {
+    fn with(&self, chunks: &[&str]) -> Result<Answer, NotWhole> {
         self.verdict(&self.framed(&[self.before, chunks, self.after].concat()))
     }
 
     /// The verdict on an event stream with this text in its middle.
-    fn with_text(&self, text: &str) -> Result<Answer, Fault> {
+    fn with_text(&self, text: &str) -> Result<Answer, NotWhole> {
         let mut pieces = self.framed(self.before);
         pieces.push(text.into());
         pieces.extend(self.framed(self.after));
@@ -261,7 +261,7 @@ fn what_stands_in_place_of_a_chunk_is_no_answer_in_any_api() {
     {
         for foreign in FOREIGN {
             let fault = case.with(&[foreign]).unwrap_err();
-            let is_told = matches!(fault, Fault::Error | Fault::Malformed);
+            let is_told = matches!(fault, NotWhole::Error | NotWhole::Malformed);
             assert!(is_told, "{}: {fault:?} of {foreign}", case.name());
         }
     }
@@ -273,7 +273,7 @@ fn what_stands_in_place_of_a_chunk_is_no_answer_in_any_api() {
             };
             let judge = api.judge(&ask, Framing::Json);
             let fault = judge.finish(foreign.as_bytes()).unwrap_err();
-            assert_ne!(fault, Fault::UnknownFinish, "{api:?}: {foreign}");
+            assert_ne!(fault, NotWhole::UnknownFinish, "{api:?}: {foreign}");
         }
     }
 }
@@ -284,7 +284,7 @@ fn an_event_without_data_is_refused_where_clients_raise_on_it() {
         let name = case.name();
         assert_eq!(
             case.with_text("event: error\n\n"),
-            Err(Fault::Error),
+            Err(NotWhole::Error),
             "{name}"
         );
         // Tested below.
@@ -303,7 +303,7 @@ fn an_event_without_data_is_refused_where_clients_raise_on_it() {
             let expected = if lenient {
                 Ok(WHOLE)
             } else {
-                Err(Fault::NoData)
+                Err(NotWhole::NoData)
             };
             assert_eq!(case.with_text(text), expected, "{name}: {text:?}");
         }
@@ -335,7 +335,7 @@ fn a_byte_order_mark_is_refused_because_clients_do_not_strip_it() {
             let mut judge = case.judge();
             let mut chunks = std::iter::once(&b"\xEF\xBB\xBF"[..]).chain(stream.chunks(size));
             let verdict = chunks.try_for_each(|chunk| judge.feed(chunk, &mut |_, _| {}));
-            assert_eq!(verdict, Err(Fault::Malformed), "{}", case.name());
+            assert_eq!(verdict, Err(NotWhole::Malformed), "{}", case.name());
         }
     }
 }
@@ -349,14 +349,14 @@ fn an_end_marker_needs_no_blank_line_and_an_event_does() {
         let expected = if has_marker {
             Ok(WHOLE)
         } else {
-            Err(Fault::Pending)
+            Err(NotWhole::Pending)
         };
         for cut in [1, 2] {
             let cut = stream[..stream.len() - cut].to_vec();
             assert_eq!(case.verdict(&[cut]), expected, "{name}");
         }
         let cut = stream[..stream.len() - 3].to_vec();
-        assert_eq!(case.verdict(&[cut]), Err(Fault::Pending), "{name}");
+        assert_eq!(case.verdict(&[cut]), Err(NotWhole::Pending), "{name}");
     }
 }
 
@@ -447,8 +447,8 @@ fn text_arguments_and_finishes_of_other_types_are_malformed_in_every_api() {
             let chunk = chunk.replace('V', value);
             // With `enum-encoding=int`, Gemini's finishes are numbers.
             let fault = match chunk.contains("\"finishReason\":5") {
-                true => Fault::UnknownFinish,
-                false => Fault::Malformed,
+                true => NotWhole::UnknownFinish,
+                false => NotWhole::Malformed,
             };
             assert_eq!(case.with(&[&chunk]), Err(fault), "{chunk}");
         }
@@ -508,7 +508,7 @@ fn words_of_the_configuration_tell_a_finish_in_every_api() {
         };
         assert_eq!(judge("fin", &words), Ok(Finish::Complete), "{api}");
         assert_eq!(judge("cut", &words), Ok(Finish::Length), "{api}");
-        let unknown = Err(Fault::UnknownFinish);
+        let unknown = Err(NotWhole::UnknownFinish);
         assert_eq!(judge("other", &words), unknown, "{api}");
         assert_eq!(judge("fin", &FinishWords::default()), unknown, "{api}");
     }

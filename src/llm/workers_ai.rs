@@ -19,8 +19,8 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
 use super::usage;
 use super::{
-    Answer, ConversionError, Fault, Finish, FinishWords, Form, Framing, Judge, Listener, Protocol,
-    RequestTraits, Unfit,
+    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
+    Protocol, RequestTraits, Unfit,
 };
 use super::{events, json_or_sse, memory, number_member, openai_chat};
 use crate::json::Canonical;
@@ -177,14 +177,14 @@ impl Piece<'_> {
 }
 
 /// Judges a JSON answer.
-fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
     let envelope: Envelope<'_> = fields::parse_object(json)?;
     if !envelope.success || envelope.errors.0 || envelope.error.0 {
-        return Err(Fault::Error);
+        return Err(NotWhole::Error);
     }
-    let result = envelope.result.ok_or(Fault::Choices)?;
+    let result = envelope.result.ok_or(NotWhole::Choices)?;
     if result.errs() {
-        return Err(Fault::Error);
+        return Err(NotWhole::Error);
     }
     if !result.choices.is_empty() {
         let mut choices = Choices::new(words);
@@ -216,9 +216,9 @@ struct Stream {
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if event.data == events::DONE {
             self.done = true;
@@ -226,10 +226,10 @@ impl EventJudge for Stream {
         }
         let piece: Piece<'_> = fields::parse_object(event.data)?;
         if piece.errs() {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if self.done {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         for choice in &piece.choices {
             self.choices.take_piece(choice)?;
@@ -257,11 +257,11 @@ impl EventJudge for Stream {
         calls.saturating_add(self.choices.held_bytes())
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         if !self.choices.is_empty() {
             // Not both.
             if self.said {
-                return Err(Fault::Malformed);
+                return Err(NotWhole::Malformed);
             }
             return self.choices.answer(1, self.done);
         }

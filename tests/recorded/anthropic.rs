@@ -2,7 +2,7 @@
 //! other form and back.
 
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
 };
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ impl Recording {
         Form::stream(framing, &self.form().options)
     }
 
-    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, Fault> {
+    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, NotWhole> {
         judge(self.api, &self.ask, self.form(), chunks)
     }
 
@@ -61,7 +61,7 @@ fn judge<'c>(
     ask: &RequestTraits,
     form: &Form,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         form: Some(form.clone()),
         ..ask.clone()
@@ -139,7 +139,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
             recording.path
         );
         if recording.status == "unterminated-tail" {
-            assert_eq!(whole, Err(Fault::Pending), "{}", recording.path);
+            assert_eq!(whole, Err(NotWhole::Pending), "{}", recording.path);
         }
         for size in [1, 7, 64, 4_096] {
             let chunked = recording.judge(body.chunks(size));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
 };
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ fn recordings() -> Vec<Recording> {
 fn judge<'c>(
     recording: &Recording,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, NotWhole> {
     judge_framing(recording.api, recording.framing, chunks)
 }
 
@@ -81,7 +81,7 @@ fn judge_framing<'c>(
     api: Api,
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, NotWhole> {
     let mut judge = api.judge(&ask(), framing);
     let mut whole = Vec::new();
     for chunk in chunks {
@@ -134,7 +134,7 @@ fn every_recorded_answer_is_judged_as_the_index_says_at_every_chunking() {
             recording.path
         );
         if recording.status == "unterminated-tail" && !recording.is_complete() {
-            assert_eq!(whole, Err(Fault::Pending), "{}", recording.path);
+            assert_eq!(whole, Err(NotWhole::Pending), "{}", recording.path);
         }
         for size in [1, 7, 64, 4_096] {
             let chunked = judge(&recording, body.chunks(size));

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use envoy_llm_cache::json::canonicalize;
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Fault, Finish, Form, Framing, RequestTraits,
+    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
 };
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn requests() -> HashMap<String, (String, String)> {
 }
 
 impl Recording {
-    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, Fault> {
+    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, NotWhole> {
         let mut judge = self.api.judge(&self.ask, self.form.framing);
         let mut whole = Vec::new();
         for chunk in chunks {
@@ -110,7 +110,7 @@ impl Recording {
     }
 
     /// What the index says of it.
-    fn expected(&self) -> Result<(Finish, bool), Option<Fault>> {
+    fn expected(&self) -> Result<(Finish, bool), Option<NotWhole>> {
         // Its prompt was refused, with a message instead of a reason.
         if self
             .path
@@ -126,10 +126,10 @@ impl Recording {
             "complete-length" => Ok((Finish::Length, true)),
             "complete-filtered" => Ok((Finish::Filtered, true)),
             "complete-nofinish" => Ok((Finish::Complete, false)),
-            "unknown-finish" => Err(Some(Fault::UnknownFinish)),
-            "unterminated-tail" => Err(Some(Fault::Pending)),
-            "aborted" => Err(Some(Fault::Unfinished)),
-            "error" => Err(Some(Fault::Error)),
+            "unknown-finish" => Err(Some(NotWhole::UnknownFinish)),
+            "unterminated-tail" => Err(Some(NotWhole::Pending)),
+            "aborted" => Err(Some(NotWhole::Unfinished)),
+            "error" => Err(Some(NotWhole::Error)),
             // The recorded bytes end where an event does: nothing says more than a missing end.
             "truncated" => Ok((Finish::Complete, false)),
             _ => Err(None),

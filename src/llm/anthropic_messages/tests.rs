@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::{Answer, Finish, NotWhole};
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
@@ -45,7 +45,9 @@ fn events_of(stream: &[u8]) -> Vec<(String, Value)> {
     events
 }
 
-fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> (Result<Answer, Fault>, String) {
+fn judge_chunks<'c>(
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> (Result<Answer, NotWhole>, String) {
     let mut judge = AnthropicMessages.judge(&RequestTraits::unreadable(), Framing::Sse);
     let mut heard = String::new();
     for chunk in chunks {
@@ -56,15 +58,15 @@ fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> (Result<Answe
     (judge.finish(b""), heard)
 }
 
-fn judge_stream(events: &[&str]) -> Result<Answer, Fault> {
+fn judge_stream(events: &[&str]) -> Result<Answer, NotWhole> {
     judge_chunks([&stream(events)[..]]).0
 }
 
-fn judge_json(json: &str) -> Result<Answer, Fault> {
+fn judge_json(json: &str) -> Result<Answer, NotWhole> {
     judge_json_bytes(json.as_bytes())
 }
 
-fn judge_json_bytes(json: &[u8]) -> Result<Answer, Fault> {
+fn judge_json_bytes(json: &[u8]) -> Result<Answer, NotWhole> {
     AnthropicMessages
         .judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json)
@@ -229,8 +231,8 @@ fn a_stop_reason_alone_or_an_end_alone_does_not_mark_the_end() {
     let null = r#"{"type":"message_delta","delta":{"stop_reason":null},"usage":{}}"#;
     assert!(!judge_stream(&with(4, &[null])).unwrap().marked_end);
     assert_eq!(judge_stream(&with(4, &[END_TURN, null])), Ok(WHOLE));
-    assert_eq!(judge_stream(&SHORT[..4]), Err(Fault::Unfinished));
-    assert_eq!(judge_stream(&[]), Err(Fault::Choices));
+    assert_eq!(judge_stream(&SHORT[..4]), Err(NotWhole::Unfinished));
+    assert_eq!(judge_stream(&[]), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -252,10 +254,10 @@ fn every_stop_reason_is_read() {
     }
     assert_eq!(finish("refusal"), Ok(Finish::Filtered));
     for paused in ["pause_turn", "compaction"] {
-        assert_eq!(finish(paused), Err(Fault::Unfinished));
+        assert_eq!(finish(paused), Err(NotWhole::Unfinished));
     }
     for unknown in ["stop", "END_TURN", "error", "new"] {
-        assert_eq!(finish(unknown), Err(Fault::UnknownFinish));
+        assert_eq!(finish(unknown), Err(NotWhole::UnknownFinish));
     }
 }
 
@@ -267,11 +269,11 @@ fn an_error_anywhere_is_a_fault() {
         for at in 0..=SHORT.len() {
             let mut events = SHORT.to_vec();
             events.insert(at, bad);
-            assert_eq!(judge_stream(&events), Err(Fault::Error), "{bad} at {at}");
+            assert_eq!(judge_stream(&events), Err(NotWhole::Error), "{bad} at {at}");
         }
     }
     let named = b"event: error\ndata: {\"oops\":1}\n\n";
-    assert_eq!(judge_chunks([&named[..]]).0, Err(Fault::Error));
+    assert_eq!(judge_chunks([&named[..]]).0, Err(NotWhole::Error));
 }
 
 #[test]
@@ -286,27 +288,27 @@ fn what_the_api_does_not_send_is_a_fault() {
     let end_without_delta = r#"{"type":"message_delta","usage":{"output_tokens":7}}"#;
     for (events, fault) in [
         // Two answers spliced.
-        (with(3, &[START]), Fault::Malformed),
-        (with(0, &[]), Fault::Malformed),
-        (with(0, &[&prefilled]), Fault::Malformed),
+        (with(3, &[START]), NotWhole::Malformed),
+        (with(0, &[]), NotWhole::Malformed),
+        (with(0, &[&prefilled]), NotWhole::Malformed),
         // What Anthropic's clients raise on.
-        (with(0, &[&without]), Fault::Malformed),
-        (with(0, &[&null]), Fault::Malformed),
-        (with(0, &[&uncounted]), Fault::Malformed),
-        (with(1, &[wordless]), Fault::Malformed),
-        (with(4, &[end_without_usage]), Fault::Malformed),
-        (with(4, &[end_without_delta]), Fault::Malformed),
-        (with(1, &[]), Fault::Malformed),
-        (with(1, &[skipped]), Fault::Malformed),
-        (with(1, &[TEXT_START, TEXT_START]), Fault::Malformed),
-        (with(3, &[STOP_0, STOP_0]), Fault::Malformed),
-        (with(3, &[STOP_0, TEXT]), Fault::Malformed),
+        (with(0, &[&without]), NotWhole::Malformed),
+        (with(0, &[&null]), NotWhole::Malformed),
+        (with(0, &[&uncounted]), NotWhole::Malformed),
+        (with(1, &[wordless]), NotWhole::Malformed),
+        (with(4, &[end_without_usage]), NotWhole::Malformed),
+        (with(4, &[end_without_delta]), NotWhole::Malformed),
+        (with(1, &[]), NotWhole::Malformed),
+        (with(1, &[skipped]), NotWhole::Malformed),
+        (with(1, &[TEXT_START, TEXT_START]), NotWhole::Malformed),
+        (with(3, &[STOP_0, STOP_0]), NotWhole::Malformed),
+        (with(3, &[STOP_0, TEXT]), NotWhole::Malformed),
         // More content after the end.
-        (with(4, &[END_TURN, TOOL_START]), Fault::Malformed),
-        (with(5, &[STOP, END_TURN]), Fault::AfterEnd),
-        (with(5, &[STOP, STOP]), Fault::AfterEnd),
+        (with(4, &[END_TURN, TOOL_START]), NotWhole::Malformed),
+        (with(5, &[STOP, END_TURN]), NotWhole::AfterEnd),
+        (with(5, &[STOP, STOP]), NotWhole::AfterEnd),
         // A block that never ends.
-        (with(3, &[]), Fault::Unfinished),
+        (with(3, &[]), NotWhole::Unfinished),
     ] {
         assert_eq!(judge_stream(&events), Err(fault), "{events:?}");
     }
@@ -320,14 +322,18 @@ fn what_the_api_does_not_send_is_a_fault() {
         "data: {\"type\":\"content_block_stop\"}\n\n",
     ] {
         let bytes = [&stream(&SHORT[..3]), bad.as_bytes()].concat();
-        assert_eq!(judge_chunks([&bytes[..]]).0, Err(Fault::Malformed), "{bad}");
+        assert_eq!(
+            judge_chunks([&bytes[..]]).0,
+            Err(NotWhole::Malformed),
+            "{bad}"
+        );
     }
     let stray = [&stream(&SHORT)[..], b"{\"error\":1}\n"].concat();
-    assert_eq!(judge_chunks([&stray[..]]).0, Err(Fault::StrayLines));
+    assert_eq!(judge_chunks([&stray[..]]).0, Err(NotWhole::StrayLines));
     let mut many = vec![START.to_owned()];
     many.extend((0..65).map(|index| TEXT_START.replace(":0", &format!(":{index}"))));
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    assert_eq!(judge_stream(&many), Err(Fault::Choices));
+    assert_eq!(judge_stream(&many), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -344,14 +350,14 @@ fn an_event_is_named_as_its_data_says_because_clients_go_by_the_name() {
         for name in ["", "event:\n", "event: ping\n", "event: foo\n"] {
             let expected = match is_ping && !name.contains("foo") {
                 true => Ok(WHOLE),
-                false => Err(Fault::Malformed),
+                false => Err(NotWhole::Malformed),
             };
             assert_eq!(named(at, name), expected, "{at} {name:?}");
         }
-        assert_eq!(named(at, "event: error\n"), Err(Fault::Error));
+        assert_eq!(named(at, "event: error\n"), Err(NotWhole::Error));
     }
     let marked = [&stream(&SHORT)[..], b"event: done\ndata: [DONE]\n\n"].concat();
-    assert_eq!(judge_chunks([&marked[..]]).0, Err(Fault::Malformed));
+    assert_eq!(judge_chunks([&marked[..]]).0, Err(NotWhole::Malformed));
 }
 
 #[test]
@@ -371,7 +377,7 @@ fn what_comes_after_the_end_without_saying_anything_is_fine() {
 fn arguments_of_tool_calls_must_parse() {
     let mut broken = WITH_TOOL.to_vec();
     broken.remove(7);
-    assert_eq!(judge_stream(&broken), Err(Fault::ToolArguments));
+    assert_eq!(judge_stream(&broken), Err(NotWhole::ToolArguments));
     // As recorded when the limit on tokens falls into a call: no stop for the block.
     let length = END_TURN.replace("end_turn", "max_tokens");
     let cut: Vec<_> = [
@@ -385,7 +391,7 @@ fn arguments_of_tool_calls_must_parse() {
         STOP,
     ]
     .into();
-    assert_eq!(judge_stream(&cut), Err(Fault::ToolArguments));
+    assert_eq!(judge_stream(&cut), Err(NotWhole::ToolArguments));
     let mut none = WITH_TOOL.to_vec();
     none.drain(6..8);
     assert_eq!(judge_stream(&none), Ok(WHOLE));
@@ -629,7 +635,7 @@ fn a_json_answer_is_judged_by_its_stop_reason() {
     for length in 0..whole.len() {
         assert_eq!(
             judge_json_bytes(&whole.as_bytes()[..length]),
-            Err(Fault::Malformed),
+            Err(NotWhole::Malformed),
             "{length}"
         );
     }
@@ -645,11 +651,11 @@ fn a_json_answer_is_judged_by_its_stop_reason() {
         (
             r#""role""#,
             r#""error":{"type":"x"},"role""#,
-            Err(Fault::Error),
+            Err(NotWhole::Error),
         ),
-        (r#""message""#, r#""error""#, Err(Fault::Error)),
-        (r#""message""#, r#""completion""#, Err(Fault::Malformed)),
-        (r#""type":"message","#, "", Err(Fault::Malformed)),
+        (r#""message""#, r#""error""#, Err(NotWhole::Error)),
+        (r#""message""#, r#""completion""#, Err(NotWhole::Malformed)),
+        (r#""type":"message","#, "", Err(NotWhole::Malformed)),
     ] {
         assert_eq!(judge_json(&whole.replacen(from, to, 1)), expected, "{to}");
     }

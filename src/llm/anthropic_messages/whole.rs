@@ -4,7 +4,7 @@ use super::super::fields::{self, Arguments, Said, Text, read_members, read_word}
 use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Fault, Finish, FinishWords, Listener, events};
+use super::super::{Answer, Finish, FinishWords, Listener, NotWhole, events};
 use crate::json::Reader;
 use crate::sse;
 
@@ -15,21 +15,21 @@ const MAX_BLOCKS: u64 = 4_096;
 pub(super) const MAX_OPEN_BLOCKS: usize = 64;
 
 /// Judges a `message`.
-pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
     let message: Message<'_> = fields::parse_object(json)?;
     if message.error.0 || message.r#type == Type::Error {
-        return Err(Fault::Error);
+        return Err(NotWhole::Error);
     }
     if message.r#type != Type::Message {
-        return Err(Fault::Malformed);
+        return Err(NotWhole::Malformed);
     }
     let finish = message.stop_reason.finish(known, words)?;
-    let content = message.content.ok_or(Fault::Malformed)?;
+    let content = message.content.ok_or(NotWhole::Malformed)?;
     if content.iter().any(Block::has_text_for_input) {
-        return Err(Fault::ToolArguments);
+        return Err(NotWhole::ToolArguments);
     }
     if content.iter().any(Block::lacks_text) {
-        return Err(Fault::Malformed);
+        return Err(NotWhole::Malformed);
     }
     Ok(Answer {
         finish: with_guardrail(finish, message.guardrail),
@@ -92,7 +92,7 @@ impl Stream {
         &mut self,
         json: &[u8],
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         self.take_named(None, json, listener)
     }
 
@@ -103,20 +103,20 @@ impl Stream {
         name: Option<Type>,
         json: &[u8],
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         let event: Event<'_> = fields::parse_object(json)?;
         if event.error.0 || event.r#type == Type::Error {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         match name {
             Some(Type::None) if event.r#type == Type::Ping => {}
-            Some(name) if name != event.r#type => return Err(Fault::Malformed),
+            Some(name) if name != event.r#type => return Err(NotWhole::Malformed),
             _ => {}
         }
         match event.r#type {
             Type::Ping => return Ok(()),
-            Type::None | Type::Message | Type::Error => return Err(Fault::Malformed),
-            _ if self.stopped => return Err(Fault::AfterEnd),
+            Type::None | Type::Message | Type::Error => return Err(NotWhole::Malformed),
+            _ if self.stopped => return Err(NotWhole::AfterEnd),
             _ => {}
         }
         if event.guardrail != Guardrail::Passed {
@@ -126,13 +126,13 @@ impl Stream {
             Type::MessageStart => self.start(event.message.as_ref()),
             // The reference: new types of events may be added.
             Type::Other => Ok(()),
-            _ if !self.started => Err(Fault::Malformed),
+            _ if !self.started => Err(NotWhole::Malformed),
             Type::BlockStart => self.start_block(event.index, event.content_block, listener),
             Type::BlockDelta => self.extend_block(event.index, event.delta, listener),
             Type::BlockStop => self.stop_block(event.index),
             Type::MessageDelta => {
-                event.usage.ok_or(Fault::Malformed)?;
-                let reason = event.delta.ok_or(Fault::Malformed)?.stop_reason;
+                event.usage.ok_or(NotWhole::Malformed)?;
+                let reason = event.delta.ok_or(NotWhole::Malformed)?.stop_reason;
                 self.finish = reason.finish(known, &self.words)?.or(self.finish);
                 Ok(())
             }
@@ -143,16 +143,16 @@ impl Stream {
         }
     }
 
-    pub(in crate::llm) fn answer(&self) -> Result<Answer, Fault> {
+    pub(in crate::llm) fn answer(&self) -> Result<Answer, NotWhole> {
         if !self.started {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         for block in &self.open {
             block.check_arguments()?;
         }
         // Cut off: a server that leaves out the one sends the other.
         if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
-            return Err(Fault::Unfinished);
+            return Err(NotWhole::Unfinished);
         }
         Ok(Answer {
             finish: with_guardrail(self.finish, self.guardrail),
@@ -164,11 +164,11 @@ impl Stream {
     /// A second start in one stream is two answers spliced, as a proxy that tries again may do.
     /// Anthropic's clients add what follows to the content and to the usage of the first, and raise
     /// where it has none.
-    fn start(&mut self, message: Option<&Message<'_>>) -> Result<(), Fault> {
-        let message = message.ok_or(Fault::Malformed)?;
+    fn start(&mut self, message: Option<&Message<'_>>) -> Result<(), NotWhole> {
+        let message = message.ok_or(NotWhole::Malformed)?;
         let is_empty = message.content.as_ref().is_some_and(Vec::is_empty);
         if self.started || !is_empty || message.usage.is_none() {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         self.started = true;
         Ok(())
@@ -179,13 +179,13 @@ impl Stream {
         index: Option<u64>,
         block: Option<Block<'_>>,
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
-        let (index, block) = index.zip(block).ok_or(Fault::Malformed)?;
+    ) -> Result<(), NotWhole> {
+        let (index, block) = index.zip(block).ok_or(NotWhole::Malformed)?;
         if index != self.blocks || self.finish.is_some() || block.lacks_text() {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         if index >= MAX_BLOCKS || self.open.len() >= MAX_OPEN_BLOCKS {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         self.blocks = index.saturating_add(1);
         self.open.push(OpenBlock {
@@ -206,21 +206,21 @@ impl Stream {
         index: Option<u64>,
         delta: Option<Delta<'_>>,
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
-        let delta = delta.ok_or(Fault::Malformed)?;
+    ) -> Result<(), NotWhole> {
+        let delta = delta.ok_or(NotWhole::Malformed)?;
         let block = self
             .open
             .iter_mut()
             .find(|block| Some(block.index) == index)
-            .ok_or(Fault::Malformed)?;
+            .ok_or(NotWhole::Malformed)?;
         match delta.r#type {
             Part::Text => {
-                let text = delta.text.as_str().ok_or(Fault::Malformed)?;
+                let text = delta.text.as_str().ok_or(NotWhole::Malformed)?;
                 self.said |= !text.is_empty();
                 listener(0, text);
             }
             Part::InputJson => {
-                let more = delta.partial_json.as_str().ok_or(Fault::Malformed)?;
+                let more = delta.partial_json.as_str().ok_or(NotWhole::Malformed)?;
                 block.arguments.push_str(more);
             }
             Part::Silent | Part::Other => {}
@@ -228,30 +228,30 @@ impl Stream {
         Ok(())
     }
 
-    fn stop_block(&mut self, index: Option<u64>) -> Result<(), Fault> {
+    fn stop_block(&mut self, index: Option<u64>) -> Result<(), NotWhole> {
         let place = self
             .open
             .iter()
             .position(|block| Some(block.index) == index)
-            .ok_or(Fault::Malformed)?;
+            .ok_or(NotWhole::Malformed)?;
         self.open.swap_remove(place).check_arguments()
     }
 }
 
 impl OpenBlock {
     /// No arguments at all stand for `{}`.
-    fn check_arguments(&self) -> Result<(), Fault> {
+    fn check_arguments(&self) -> Result<(), NotWhole> {
         match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
             true => Ok(()),
-            false => Err(Fault::ToolArguments),
+            false => Err(NotWhole::ToolArguments),
         }
     }
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         // Servers that also speak OpenAI's protocol end this one with its marker, too. Clients parse
         // it if it has a name.
@@ -263,12 +263,12 @@ impl EventJudge for Stream {
     }
 
     /// Anthropic's clients skip names that they do not know, and what has none.
-    fn no_data(&self, name: &[u8]) -> Result<(), Fault> {
+    fn no_data(&self, name: &[u8]) -> Result<(), NotWhole> {
         let kind = std::str::from_utf8(name).map_or(Type::Other, Type::of);
         match kind {
-            Type::Error => Err(Fault::Error),
+            Type::Error => Err(NotWhole::Error),
             Type::None | Type::Ping | Type::Other | Type::Message => Ok(()),
-            _ => Err(Fault::NoData),
+            _ => Err(NotWhole::NoData),
         }
     }
 
@@ -280,20 +280,20 @@ impl EventJudge for Stream {
         self.open_bytes()
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         self.answer()
     }
 }
 
 /// What a `stop_reason` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "end_turn" | "stop_sequence" | "tool_use" => Ok(Finish::Complete),
         "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
         "refusal" => Ok(Finish::Filtered),
         // The client is to send the answer back for the rest of it.
-        "pause_turn" | "compaction" => Err(Fault::Unfinished),
-        _ => Err(Fault::UnknownFinish),
+        "pause_turn" | "compaction" => Err(NotWhole::Unfinished),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 

@@ -5,7 +5,7 @@ use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::MessageJudge;
 use super::super::{
-    Answer, Fault, Finish, FinishWords, Form, Listener, RequestTraits, Unfit, anthropic_messages,
+    Answer, Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit, anthropic_messages,
 };
 use super::super::{LOOKED_FOR, has_misspelled_names};
 use crate::json::{Canonical, Reader, canonicalize};
@@ -69,13 +69,13 @@ fn has_server_tools(config: &[u8]) -> bool {
 }
 
 /// What a `stopReason` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "end_turn" | "tool_use" | "stop_sequence" => Ok(Finish::Complete),
         "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
         "guardrail_intervened" | "content_filtered" => Ok(Finish::Filtered),
         // `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -125,14 +125,14 @@ impl Block<'_> {
 }
 
 /// Judges an answer of `Converse`.
-pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
     let response: Response<'_> = fields::parse_object(json)?;
     let Some(message) = response.output.and_then(|output| output.message) else {
         return Err(
             if response.error.0 || response.message.0 || response.capital_message.0 {
-                Fault::Error
+                NotWhole::Error
             } else {
-                Fault::Malformed
+                NotWhole::Malformed
             },
         );
     };
@@ -199,9 +199,9 @@ impl MessageJudge for Stream {
         event: &str,
         payload: &[u8],
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         if self.ended {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         let payload: Payload<'_> = fields::parse_object(payload)?;
         match event {
@@ -213,19 +213,19 @@ impl MessageJudge for Stream {
             "metadata" => self.ended = true,
             "contentBlockStart" | "contentBlockDelta" | "contentBlockStop" => {
                 if !self.started || self.stopped {
-                    return Err(Fault::Malformed);
+                    return Err(NotWhole::Malformed);
                 }
-                let index = payload.index.ok_or(Fault::Malformed)?;
+                let index = payload.index.ok_or(NotWhole::Malformed)?;
                 match event {
                     "contentBlockStart" => self.start_block(index)?,
                     "contentBlockDelta" => {
-                        let delta = payload.delta.ok_or(Fault::Malformed)?;
+                        let delta = payload.delta.ok_or(NotWhole::Malformed)?;
                         self.extend_block(index, &delta, listener)?;
                     }
                     _ => self.stop_block(index)?,
                 }
             }
-            "messageStart" | "messageStop" => return Err(Fault::Malformed),
+            "messageStart" | "messageStop" => return Err(NotWhole::Malformed),
             // The clients skip events that they do not know.
             _ => {}
         }
@@ -240,15 +240,15 @@ impl MessageJudge for Stream {
         list_bytes(&self.blocks).saturating_add(self.argument_bytes)
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         if !self.started {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         let mut open = self.blocks.iter().filter(|block| block.is_open).peekable();
         let any_open = open.peek().is_some();
         open.try_for_each(BlockState::check_arguments)?;
         if any_open || !self.stopped && !self.ended {
-            return Err(Fault::Unfinished);
+            return Err(NotWhole::Unfinished);
         }
         Ok(Answer {
             finish: self.finish.unwrap_or(Finish::Complete),
@@ -267,9 +267,9 @@ impl Stream {
     }
 
     /// Only blocks with something to tell at the start have one: tool calls.
-    fn start_block(&mut self, index: u64) -> Result<(), Fault> {
+    fn start_block(&mut self, index: u64) -> Result<(), NotWhole> {
         if self.blocks.iter().any(|block| block.index == index) {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         self.said = true;
         self.block(index).map(|_| ())
@@ -280,14 +280,14 @@ impl Stream {
         index: u64,
         delta: &Delta<'_>,
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         let block = self.block(index)?;
         if !block.is_open {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         let mut grown = 0;
         if let Some(call) = &delta.tool_use {
-            let more = call.input.as_str().ok_or(Fault::Malformed)?;
+            let more = call.input.as_str().ok_or(NotWhole::Malformed)?;
             let held = text_bytes(&block.arguments);
             block.arguments.push_str(more);
             grown = text_bytes(&block.arguments).saturating_sub(held);
@@ -304,10 +304,10 @@ impl Stream {
     }
 
     /// A text without a single delta has only a stop.
-    fn stop_block(&mut self, index: u64) -> Result<(), Fault> {
+    fn stop_block(&mut self, index: u64) -> Result<(), NotWhole> {
         let block = self.block(index)?;
         if !block.is_open {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         block.check_arguments()?;
         block.is_open = false;
@@ -318,10 +318,10 @@ impl Stream {
     }
 
     /// The block of that index, which is opened if there is none.
-    fn block(&mut self, index: u64) -> Result<&mut BlockState, Fault> {
+    fn block(&mut self, index: u64) -> Result<&mut BlockState, NotWhole> {
         let place = match self.blocks.iter().rposition(|block| block.index == index) {
             Some(place) => place,
-            None if self.blocks.len() >= MAX_BLOCKS => return Err(Fault::Choices),
+            None if self.blocks.len() >= MAX_BLOCKS => return Err(NotWhole::Choices),
             None => {
                 self.blocks.push(BlockState {
                     index,
@@ -331,16 +331,16 @@ impl Stream {
                 self.blocks.len().saturating_sub(1)
             }
         };
-        self.blocks.get_mut(place).ok_or(Fault::Choices)
+        self.blocks.get_mut(place).ok_or(NotWhole::Choices)
     }
 }
 
 impl BlockState {
     /// No arguments at all stand for `{}`.
-    fn check_arguments(&self) -> Result<(), Fault> {
+    fn check_arguments(&self) -> Result<(), NotWhole> {
         match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
             true => Ok(()),
-            false => Err(Fault::ToolArguments),
+            false => Err(NotWhole::ToolArguments),
         }
     }
 }

@@ -18,7 +18,7 @@ use super::super::fields::{self, Content, Said, read_members};
 use super::super::finish::Reason;
 use super::super::judge::{DocumentJudge, MessageJudge};
 use super::super::openai_embeddings::Vector;
-use super::super::{Answer, Fault, Finish, FinishWords, Form, Listener, RequestTraits, Unfit};
+use super::super::{Answer, Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit};
 use super::super::{anthropic_messages, number_member};
 use super::{CHUNK, OF_BEDROCK, converse, native};
 use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
@@ -122,7 +122,7 @@ impl Text<'_> {
         self.text().is_some_and(|text| !text.is_empty())
     }
 
-    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, Fault> {
+    fn finish(&self, words: &FinishWords) -> Result<Option<Finish>, NotWhole> {
         let reasons = [
             &self.finish_reason,
             &self.completion_reason,
@@ -150,18 +150,18 @@ impl<'a> Read<'a> for Index {
 }
 
 /// What the reasons of texts mean.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "FINISH" | "FINISHED" | "STOP_CRITERIA_MET" | "COMPLETE" | "stop" => Ok(Finish::Complete),
         "LENGTH" | "MAX_TOKENS" | "length" => Ok(Finish::Length),
         "CONTENT_FILTERED" | "ERROR_TOXIC" => Ok(Finish::Filtered),
-        "ERROR" | "ERROR_LIMIT" => Err(Fault::Error),
-        _ => Err(Fault::UnknownFinish),
+        "ERROR" | "ERROR_LIMIT" => Err(NotWhole::Error),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
 /// Judges the answer of `InvokeModel`.
-pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
     let native: Native<'_> = fields::parse_object(json)?;
     if native.r#type.0 {
         return anthropic::judge(json, words);
@@ -174,7 +174,7 @@ pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<A
         embeddings.judge(expected)?
     } else if native.embedding.is_some() || native.embeddings_by_type.0 {
         if native.message.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         WHOLE
     } else {
@@ -186,10 +186,14 @@ pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<A
     })
 }
 
-fn judge_samples(native: &Native<'_>, expected: u32, words: &FinishWords) -> Result<Answer, Fault> {
+fn judge_samples(
+    native: &Native<'_>,
+    expected: u32,
+    words: &FinishWords,
+) -> Result<Answer, NotWhole> {
     let count = native.samples().count();
     if count > MAX_SAMPLES || u32::try_from(count).is_ok_and(|count| count < expected) {
-        return Err(Fault::Choices);
+        return Err(NotWhole::Choices);
     }
     let mut answer = WHOLE;
     for sample in native.samples() {
@@ -202,7 +206,7 @@ fn judge_samples(native: &Native<'_>, expected: u32, words: &FinishWords) -> Res
 }
 
 /// Of a text that is the whole document, or a chat of Cohere's.
-fn judge_text(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+fn judge_text(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
     let text: Text<'_> = fields::parse_object(json)?;
     match (&text.generation, &text.text) {
         (Content::Text(_), _) => text.finish(words).map(|finish| Answer {
@@ -211,7 +215,7 @@ fn judge_text(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
             marked_end: finish.is_some(),
         }),
         (_, Content::Text(_)) => cohere::judge(json, 1, words),
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -246,7 +250,7 @@ impl Stream {
 
 impl Model {
     /// Whose stream begins so.
-    fn of(first: &Native<'_>, json: &[u8], words: &FinishWords) -> Result<Self, Fault> {
+    fn of(first: &Native<'_>, json: &[u8], words: &FinishWords) -> Result<Self, NotWhole> {
         if first.r#type.0 {
             Ok(Self::Anthropic(anthropic::Stream::new(words)))
         } else if first.message_start.0 {
@@ -258,7 +262,7 @@ impl Model {
         {
             Ok(Self::Texts(Texts::new(words.clone())))
         } else {
-            Err(Fault::UnknownFinish)
+            Err(NotWhole::UnknownFinish)
         }
     }
 }
@@ -269,12 +273,12 @@ impl MessageJudge for Stream {
         event: &str,
         payload: &[u8],
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         if event != CHUNK {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
-        let json = native(payload).ok_or(Fault::Malformed)?;
-        std::str::from_utf8(&json).map_err(|_| Fault::Malformed)?;
+        let json = native(payload).ok_or(NotWhole::Malformed)?;
+        std::str::from_utf8(&json).map_err(|_| NotWhole::Malformed)?;
         let native: Native<'_> = fields::parse_object(&json)?;
         if native.guardrail != Guardrail::Passed {
             self.guardrail = native.guardrail;
@@ -305,8 +309,8 @@ impl MessageJudge for Stream {
         }
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
-        let answer = match self.model.as_ref().ok_or(Fault::Choices)? {
+    fn finish(&self) -> Result<Answer, NotWhole> {
+        let answer = match self.model.as_ref().ok_or(NotWhole::Choices)? {
             Model::Anthropic(stream) => stream.answer(),
             Model::Nova(stream) => stream.finish(),
             Model::Cohere(stream) => stream.finish(),
@@ -324,8 +328,8 @@ fn nova_event(
     stream: &mut converse::Stream,
     json: &[u8],
     listener: Listener<'_>,
-) -> Result<(), Fault> {
-    let object = canonicalize(json, &[]).map_err(|_| Fault::Malformed)?;
+) -> Result<(), NotWhole> {
+    let object = canonicalize(json, &[]).map_err(|_| NotWhole::Malformed)?;
     let mut events = object.members().filter_map(|(name, payload)| {
         let name = std::str::from_utf8(name).ok()?.trim_matches('"');
         (!name.starts_with(OF_BEDROCK)).then_some((name, payload))
@@ -333,7 +337,7 @@ fn nova_event(
     match (events.next(), events.next()) {
         (None, _) => Ok(()),
         (Some((name, payload)), None) => stream.message(name, payload, listener),
-        (Some(_), Some(_)) => Err(Fault::Malformed),
+        (Some(_), Some(_)) => Err(NotWhole::Malformed),
     }
 }
 
@@ -362,7 +366,7 @@ impl Texts {
         native: &Native<'_>,
         json: &[u8],
         listener: Listener<'_>,
-    ) -> Result<(), Fault> {
+    ) -> Result<(), NotWhole> {
         if native.samples().next().is_none() {
             let piece: Text<'_> = fields::parse_object(json)?;
             return self.piece(0, &piece, listener);
@@ -371,17 +375,22 @@ impl Texts {
         samples.try_for_each(|(place, piece)| self.piece(place, piece, listener))
     }
 
-    fn piece(&mut self, place: u64, piece: &Text<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn piece(
+        &mut self,
+        place: u64,
+        piece: &Text<'_>,
+        listener: Listener<'_>,
+    ) -> Result<(), NotWhole> {
         let index = piece.index.0.unwrap_or(place);
         let finish = piece.finish(&self.words)?;
         if piece.text().is_none() && finish.is_none() {
             // Bedrock's metrics alone, or something that is no piece of a text.
             let done = self.texts.iter().all(|text| text.finish.is_some());
-            return done.then_some(()).ok_or(Fault::Malformed);
+            return done.then_some(()).ok_or(NotWhole::Malformed);
         }
         let text = match self.texts.iter().position(|text| text.index == index) {
-            Some(place) => self.texts.get_mut(place).ok_or(Fault::Choices)?,
-            None if self.texts.len() >= MAX_SAMPLES => return Err(Fault::Choices),
+            Some(place) => self.texts.get_mut(place).ok_or(NotWhole::Choices)?,
+            None if self.texts.len() >= MAX_SAMPLES => return Err(NotWhole::Choices),
             None => self.texts.push_mut(TextState {
                 index,
                 said: false,
@@ -389,7 +398,7 @@ impl Texts {
             }),
         };
         if text.finish.is_some() {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         text.said |= piece.says();
         text.finish = finish;
@@ -399,9 +408,9 @@ impl Texts {
         Ok(())
     }
 
-    fn answer(&self, expected: u32) -> Result<Answer, Fault> {
+    fn answer(&self, expected: u32) -> Result<Answer, NotWhole> {
         if u32::try_from(self.texts.len()).is_ok_and(|count| count < expected) {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         let finishes = self.texts.iter().filter_map(|text| text.finish);
         Ok(Answer {

@@ -1,6 +1,6 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::{Answer, Finish, NotWhole};
 
 const CONVERSE: &str = "/model/anthropic.claude/converse";
 const CONVERSE_STREAM: &str = "/model/anthropic.claude/converse-stream";
@@ -69,7 +69,7 @@ fn natives_of(stream: &[u8]) -> Vec<Value> {
 fn judge_chunks<'c>(
     path: &str,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> (Result<Answer, Fault>, String) {
+) -> (Result<Answer, NotWhole>, String) {
     let ask = Bedrock.read(path.as_bytes(), None).unwrap();
     let mut judge = Bedrock.judge(&ask, ask.form.as_ref().unwrap().framing);
     let mut heard = String::new();
@@ -83,11 +83,11 @@ fn judge_chunks<'c>(
     (judge.finish(&whole), heard)
 }
 
-fn judge(path: &str, bytes: &[u8]) -> Result<Answer, Fault> {
+fn judge(path: &str, bytes: &[u8]) -> Result<Answer, NotWhole> {
     judge_chunks(path, [bytes]).0
 }
 
-fn judge_events(events: &[(&str, &str)]) -> Result<Answer, Fault> {
+fn judge_events(events: &[(&str, &str)]) -> Result<Answer, NotWhole> {
     judge(CONVERSE_STREAM, &stream(events))
 }
 
@@ -289,12 +289,12 @@ fn no_prefix_of_a_stream_is_whole() {
     }
     assert_eq!(
         judge(CONVERSE_STREAM, &bytes[..bytes.len() - 1]),
-        Err(Fault::Pending)
+        Err(NotWhole::Pending)
     );
     assert!(!judge_events(&SHORT[..4]).unwrap().marked_end);
     assert!(!judge_events(&with(3, &[])).unwrap().marked_end);
-    assert_eq!(judge_events(&SHORT[..3]), Err(Fault::Unfinished));
-    assert_eq!(judge_events(&[]), Err(Fault::Choices));
+    assert_eq!(judge_events(&SHORT[..3]), Err(NotWhole::Unfinished));
+    assert_eq!(judge_events(&[]), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -320,7 +320,7 @@ fn every_stop_reason_is_read() {
         assert_eq!(finish(filtered), Ok(Finish::Filtered));
     }
     for unknown in ["malformed_model_output", "malformed_tool_use", "new"] {
-        assert_eq!(finish(unknown), Err(Fault::UnknownFinish));
+        assert_eq!(finish(unknown), Err(NotWhole::UnknownFinish));
     }
 }
 
@@ -341,7 +341,7 @@ fn exceptions_and_errors_are_faults() {
         for at in 0..=SHORT.len() {
             let (head, tail) = SHORT.split_at(at);
             let bytes = [stream(head), error.clone(), stream(tail)].concat();
-            assert_eq!(judge(CONVERSE_STREAM, &bytes), Err(Fault::Error), "{at}");
+            assert_eq!(judge(CONVERSE_STREAM, &bytes), Err(NotWhole::Error), "{at}");
             assert_eq!(
                 Bedrock.join(&bytes, &form(CONVERSE_STREAM)),
                 Err(ConversionError::Malformed)
@@ -349,7 +349,7 @@ fn exceptions_and_errors_are_faults() {
         }
     }
     let json = br#"{"message":"Too many tokens"}"#;
-    assert_eq!(judge(CONVERSE, json), Err(Fault::Error));
+    assert_eq!(judge(CONVERSE, json), Err(NotWhole::Error));
 }
 
 #[test]
@@ -358,25 +358,25 @@ fn what_the_api_does_not_send_is_a_fault() {
     let no_delta = ("contentBlockDelta", r#"{"contentBlockIndex":0}"#);
     let not_json = ("contentBlockDelta", "{");
     for (events, fault) in [
-        (with(0, &[]), Fault::Malformed),
-        (with(0, &[START, START]), Fault::Malformed),
-        (with(1, &[no_index]), Fault::Malformed),
-        (with(1, &[no_delta]), Fault::Malformed),
-        (with(1, &[not_json]), Fault::Malformed),
-        (with(2, &[STOP_0, TEXT]), Fault::Malformed),
-        (with(2, &[STOP_0, STOP_0]), Fault::Malformed),
-        (with(2, &[TOOL_START, TOOL_START]), Fault::Malformed),
-        (with(3, &[STOP, TEXT]), Fault::Malformed),
-        (with(3, &[STOP, STOP]), Fault::Malformed),
-        (with(4, &[METADATA, METADATA]), Fault::AfterEnd),
-        (with(2, &[]), Fault::Unfinished),
+        (with(0, &[]), NotWhole::Malformed),
+        (with(0, &[START, START]), NotWhole::Malformed),
+        (with(1, &[no_index]), NotWhole::Malformed),
+        (with(1, &[no_delta]), NotWhole::Malformed),
+        (with(1, &[not_json]), NotWhole::Malformed),
+        (with(2, &[STOP_0, TEXT]), NotWhole::Malformed),
+        (with(2, &[STOP_0, STOP_0]), NotWhole::Malformed),
+        (with(2, &[TOOL_START, TOOL_START]), NotWhole::Malformed),
+        (with(3, &[STOP, TEXT]), NotWhole::Malformed),
+        (with(3, &[STOP, STOP]), NotWhole::Malformed),
+        (with(4, &[METADATA, METADATA]), NotWhole::AfterEnd),
+        (with(2, &[]), NotWhole::Unfinished),
         (
             with(2, &[STOP_0, TOOL_START, ARGUMENTS_1]),
-            Fault::ToolArguments,
+            NotWhole::ToolArguments,
         ),
         (
             with(2, &[STOP_0, TOOL_START, ARGUMENTS_1, STOP_1]),
-            Fault::ToolArguments,
+            NotWhole::ToolArguments,
         ),
     ] {
         assert_eq!(judge_events(&events), Err(fault), "{events:?}");
@@ -387,7 +387,7 @@ fn what_the_api_does_not_send_is_a_fault() {
         changed[at] ^= 0x20;
         assert_eq!(
             judge(CONVERSE_STREAM, &changed),
-            Err(Fault::Malformed),
+            Err(NotWhole::Malformed),
             "{at}"
         );
     }
@@ -398,11 +398,11 @@ fn what_the_api_does_not_send_is_a_fault() {
     }];
     assert_eq!(
         judge(CONVERSE_STREAM, &invalid.concat()),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
     assert_eq!(
         judge(CONVERSE_STREAM, b"data: {\"type\":\"ping\"}\n\n"),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
     let many: Vec<u8> = (0..4_100)
         .flat_map(|index| {
@@ -413,7 +413,7 @@ fn what_the_api_does_not_send_is_a_fault() {
         })
         .collect();
     let many = [message(START.0, START.1), many].concat();
-    assert_eq!(judge(CONVERSE_STREAM, &many), Err(Fault::Choices));
+    assert_eq!(judge(CONVERSE_STREAM, &many), Err(NotWhole::Choices));
     let unknown = ("somethingNew", r#"{"x":1}"#);
     assert_eq!(judge_events(&with(1, &[unknown, TEXT])), Ok(WHOLE));
 }
@@ -451,11 +451,14 @@ fn a_json_answer_needs_a_message_and_a_stop_reason() {
     assert_eq!(judge(CONVERSE, whole.as_bytes()), Ok(WHOLE));
     for length in 0..whole.len() {
         let cut = judge(CONVERSE, &whole.as_bytes()[..length]);
-        assert_eq!(cut, Err(Fault::Malformed), "{length}");
+        assert_eq!(cut, Err(NotWhole::Malformed), "{length}");
     }
     let unmarked = whole.replace(r#""end_turn""#, "null");
     assert!(!judge(CONVERSE, unmarked.as_bytes()).unwrap().marked_end);
-    assert_eq!(judge(CONVERSE, br#"{"output":{}}"#), Err(Fault::Malformed));
+    assert_eq!(
+        judge(CONVERSE, br#"{"output":{}}"#),
+        Err(NotWhole::Malformed)
+    );
 }
 
 /// All that a message can hold and a stream, too.
@@ -686,14 +689,21 @@ fn nothing_tells_that_another_model_s_answer_is_whole() {
     }
     for bad in [r#"{"bytes":"???"}"#, r#"{"bytes":7}"#, "{}"] {
         let bytes = message("chunk", bad);
-        assert_eq!(judge(INVOKE_STREAM, &bytes), Err(Fault::Malformed), "{bad}");
+        assert_eq!(
+            judge(INVOKE_STREAM, &bytes),
+            Err(NotWhole::Malformed),
+            "{bad}"
+        );
     }
     // Neither operation's events are the other's.
-    assert_eq!(judge(INVOKE_STREAM, &stream(&SHORT)), Err(Fault::Malformed));
+    assert_eq!(
+        judge(INVOKE_STREAM, &stream(&SHORT)),
+        Err(NotWhole::Malformed)
+    );
     assert!(judge(CONVERSE_STREAM, &native_stream(&NATIVE)).is_err());
 }
 
-fn is_marked(answer: Result<Answer, Fault>) -> bool {
+fn is_marked(answer: Result<Answer, NotWhole>) -> bool {
     answer.is_ok_and(|answer| answer.marked_end)
 }
 
@@ -735,7 +745,7 @@ fn an_answer_of_nova_titan_cohere_meta_or_mistral_that_says_why_it_ended_is_whol
         ),
         (
             r#"{"results":[{"outputText":"Hi","completionReason":"RAG_QUERY_WHEN_RAG_DISABLED"}]}"#,
-            Err(Fault::UnknownFinish),
+            Err(NotWhole::UnknownFinish),
         ),
         (
             r#"{"generations":[{"finish_reason":"COMPLETE","id":"1","text":"Hi"}],"id":"2","prompt":"p"}"#,
@@ -743,7 +753,7 @@ fn an_answer_of_nova_titan_cohere_meta_or_mistral_that_says_why_it_ended_is_whol
         ),
         (
             r#"{"generations":[{"finish_reason":"ERROR","text":"Hi"}]}"#,
-            Err(Fault::Error),
+            Err(NotWhole::Error),
         ),
         (
             r#"{"text":"Hi","generation_id":"g","finish_reason":"COMPLETE","chat_history":[]}"#,
@@ -764,10 +774,10 @@ fn an_answer_of_nova_titan_cohere_meta_or_mistral_that_says_why_it_ended_is_whol
         ),
         (
             r#"{"embedding":[0.5],"message":"the image is broken"}"#,
-            Err(Fault::Error),
+            Err(NotWhole::Error),
         ),
-        (r#"{"embedding":[]}"#, Err(Fault::Malformed)),
-        (r#"{"embedding":["0.5"]}"#, Err(Fault::Malformed)),
+        (r#"{"embedding":[]}"#, Err(NotWhole::Malformed)),
+        (r#"{"embedding":["0.5"]}"#, Err(NotWhole::Malformed)),
         (
             r#"{"embeddings":[[0.1]],"id":"i","response_type":"embeddings_floats","texts":["a"]}"#,
             Ok(WHOLE),
@@ -778,7 +788,7 @@ fn an_answer_of_nova_titan_cohere_meta_or_mistral_that_says_why_it_ended_is_whol
         ),
         (
             r#"{"embeddings":[[0.1],[0.2]],"id":"i"}"#,
-            Err(Fault::Choices),
+            Err(NotWhole::Choices),
         ),
         (
             r#"{"embeddings":[{"embeddingType":"TEXT","embedding":[0.1]}]}"#,
@@ -862,7 +872,7 @@ fn a_native_stream_of_each_model_is_whole_with_its_last_event_and_not_before() {
         }
         let twice = [events, &events[events.len() - 1..]].concat();
         let answer = judge(INVOKE_STREAM, &native_stream(&twice));
-        assert_eq!(answer, Err(Fault::AfterEnd), "{events:?}");
+        assert_eq!(answer, Err(NotWhole::AfterEnd), "{events:?}");
     }
 }
 
@@ -875,7 +885,7 @@ fn metrics_of_bedrock_may_follow_in_an_event_of_their_own() {
     }
     let before_the_end = [TITAN[0], METRICS_ALONE, TITAN[1]];
     let answer = judge(INVOKE_STREAM, &native_stream(&before_the_end));
-    assert_eq!(answer, Err(Fault::Malformed));
+    assert_eq!(answer, Err(NotWhole::Malformed));
 }
 
 #[test]
@@ -900,7 +910,7 @@ fn an_error_or_another_model_s_event_ends_a_native_stream() {
     for index in ["0.5", "-1", "1e3", "\"0\""] {
         let odd = TITAN[0].replace("\"index\":0", &format!("\"index\":{index}"));
         let answer = judge(INVOKE_STREAM, &native_stream(&[&odd]));
-        assert_eq!(answer, Err(Fault::Malformed), "{index}");
+        assert_eq!(answer, Err(NotWhole::Malformed), "{index}");
     }
     for finish in ["INTERVENED", "BLOCKED"] {
         let last = TITAN[1].replacen(
@@ -932,8 +942,11 @@ fn several_samples_are_whole_when_each_has_ended() {
     let both = [piece(0), piece(1), end(1), end(0)];
     assert_eq!(judged(&both), Ok(WHOLE));
     assert!(!is_marked(judged(&both[..3])));
-    assert_eq!(judged(&[piece(0), end(0)]), Err(Fault::Choices));
-    assert_eq!(judged(&[piece(0), end(0), piece(0)]), Err(Fault::AfterEnd));
+    assert_eq!(judged(&[piece(0), end(0)]), Err(NotWhole::Choices));
+    assert_eq!(
+        judged(&[piece(0), end(0), piece(0)]),
+        Err(NotWhole::AfterEnd)
+    );
 }
 
 #[test]

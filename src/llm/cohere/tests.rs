@@ -63,7 +63,7 @@ fn form(framing: Framing) -> Form {
 fn judge_chunks<'c>(
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Answer, String), Fault> {
+) -> Result<(Answer, String), NotWhole> {
     let mut judge = Cohere.judge(&RequestTraits::unreadable(), framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
@@ -73,15 +73,15 @@ fn judge_chunks<'c>(
     Ok((judge.finish(&whole)?, text))
 }
 
-fn v2(events: &[&str]) -> Result<Answer, Fault> {
+fn v2(events: &[&str]) -> Result<Answer, NotWhole> {
     judge_chunks(Framing::Sse, [sse(events).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn v1(parts: &[&str]) -> Result<Answer, Fault> {
+fn v1(parts: &[&str]) -> Result<Answer, NotWhole> {
     judge_chunks(Framing::Ndjson, [lines(parts).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
+fn judge_json(json: &str, expected: u32) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices: expected,
         ..RequestTraits::unreadable()
@@ -161,8 +161,8 @@ fn a_stream_without_its_end_is_not_marked() {
         Ok(UNMARKED)
     );
     assert_eq!(v1(&[V1_START, V1_TEXT]), Ok(UNMARKED));
-    assert_eq!(v2(&[]), Err(Fault::Choices));
-    assert_eq!(v1(&[]), Err(Fault::Choices));
+    assert_eq!(v2(&[]), Err(NotWhole::Choices));
+    assert_eq!(v1(&[]), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -173,13 +173,13 @@ fn only_known_reasons_end_an_answer() {
         ("TOOL_CALL", Ok(Finish::Complete)),
         ("MAX_TOKENS", Ok(Finish::Length)),
         ("ERROR_TOXIC", Ok(Finish::Filtered)),
-        ("ERROR", Err(Fault::Error)),
-        ("ERROR_LIMIT", Err(Fault::Error)),
-        ("TIMEOUT", Err(Fault::Error)),
-        ("USER_CANCEL", Err(Fault::UnknownFinish)),
-        ("complete", Err(Fault::UnknownFinish)),
+        ("ERROR", Err(NotWhole::Error)),
+        ("ERROR_LIMIT", Err(NotWhole::Error)),
+        ("TIMEOUT", Err(NotWhole::Error)),
+        ("USER_CANCEL", Err(NotWhole::UnknownFinish)),
+        ("complete", Err(NotWhole::UnknownFinish)),
     ] {
-        let finish = |answer: Result<Answer, Fault>| answer.map(|answer| answer.finish);
+        let finish = |answer: Result<Answer, NotWhole>| answer.map(|answer| answer.finish);
         let end = END.replace("COMPLETE", reason);
         assert_eq!(
             finish(v2(&[START, BLOCK, HI, BLOCK_END, &end, DONE])),
@@ -197,48 +197,48 @@ fn only_known_reasons_end_an_answer() {
 fn every_fault_of_a_stream_is_told() {
     let error = END.replace("{\"finish", "{\"error\":\"boom\",\"finish");
     for (events, fault) in [
-        (&[START, BLOCK, r#"{"error":"x"}"#][..], Fault::Error),
-        (&[START, &error], Fault::Error),
-        (&[START, START], Fault::Malformed),
-        (&[START, HI], Fault::Malformed),
-        (&[START, BLOCK, BLOCK], Fault::Malformed),
-        (&[START, BLOCK_END], Fault::Malformed),
-        (&[START, ARGUMENTS], Fault::Malformed),
-        (&[START, CALL, CALL], Fault::Malformed),
-        (&[START, CALL_END], Fault::Malformed),
-        (&[START, CALL, ARGUMENTS, CALL_END], Fault::ToolArguments),
-        (&[START, CALL, ARGUMENTS, END], Fault::ToolArguments),
-        (&[START, CALL, END], Fault::Unfinished),
-        (&[START, BLOCK, HI, END], Fault::Unfinished),
-        (&[START, END, START], Fault::AfterEnd),
-        (&[START, END, DONE, END], Fault::AfterEnd),
-        (&[START, "{\"index\":0}"], Fault::Malformed),
-        (&[START, "nope"], Fault::Malformed),
-        (&["[]"], Fault::Malformed),
+        (&[START, BLOCK, r#"{"error":"x"}"#][..], NotWhole::Error),
+        (&[START, &error], NotWhole::Error),
+        (&[START, START], NotWhole::Malformed),
+        (&[START, HI], NotWhole::Malformed),
+        (&[START, BLOCK, BLOCK], NotWhole::Malformed),
+        (&[START, BLOCK_END], NotWhole::Malformed),
+        (&[START, ARGUMENTS], NotWhole::Malformed),
+        (&[START, CALL, CALL], NotWhole::Malformed),
+        (&[START, CALL_END], NotWhole::Malformed),
+        (&[START, CALL, ARGUMENTS, CALL_END], NotWhole::ToolArguments),
+        (&[START, CALL, ARGUMENTS, END], NotWhole::ToolArguments),
+        (&[START, CALL, END], NotWhole::Unfinished),
+        (&[START, BLOCK, HI, END], NotWhole::Unfinished),
+        (&[START, END, START], NotWhole::AfterEnd),
+        (&[START, END, DONE, END], NotWhole::AfterEnd),
+        (&[START, "{\"index\":0}"], NotWhole::Malformed),
+        (&[START, "nope"], NotWhole::Malformed),
+        (&["[]"], NotWhole::Malformed),
     ] {
         assert_eq!(v2(events), Err(fault), "{events:?}");
     }
     for (tail, fault) in [
-        ("event: error\ndata: {}\n\n", Fault::Error),
-        ("{\"message\":\"boom\"}\n", Fault::StrayLines),
-        ("data: [DON\n", Fault::Pending),
+        ("event: error\ndata: {}\n\n", NotWhole::Error),
+        ("{\"message\":\"boom\"}\n", NotWhole::StrayLines),
+        ("data: [DON\n", NotWhole::Pending),
     ] {
         let stream = format!("{}{tail}", sse(&TEXT[..6]));
         let judged = judge_chunks(Framing::Sse, [stream.as_bytes()]);
         assert_eq!(judged, Err(fault), "{tail}");
     }
     for (parts, fault) in [
-        (&[V1_START, r#"{"error":"x"}"#][..], Fault::Error),
-        (&[V1_START, V1_END, V1_TEXT], Fault::AfterEnd),
-        (&["{\"text\":\"a\"}"], Fault::Malformed),
+        (&[V1_START, r#"{"error":"x"}"#][..], NotWhole::Error),
+        (&[V1_START, V1_END, V1_TEXT], NotWhole::AfterEnd),
+        (&["{\"text\":\"a\"}"], NotWhole::Malformed),
         (
             &[
                 V1_START,
                 r#"{"event_type":"stream-end","finish_reason":"COMPLETE"}"#,
             ],
-            Fault::Malformed,
+            NotWhole::Malformed,
         ),
-        (&["[]"], Fault::Malformed),
+        (&["[]"], NotWhole::Malformed),
     ] {
         assert_eq!(v1(parts), Err(fault), "{parts:?}");
     }
@@ -253,7 +253,7 @@ fn blocks_are_bounded() {
         .into_iter()
         .chain(many.iter().map(String::as_str))
         .collect();
-    assert_eq!(v2(&many), Err(Fault::Choices));
+    assert_eq!(v2(&many), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -278,36 +278,45 @@ fn a_document_is_whole_with_a_finish_and_arguments_that_parse() {
     };
     assert_eq!(judge_json(&call(r#"{\"a\":1}"#), 1), Ok(WHOLE));
     assert_eq!(judge_json(&call(""), 1), Ok(WHOLE));
-    assert_eq!(judge_json(&call(r#"{\"a\""#), 1), Err(Fault::ToolArguments));
+    assert_eq!(
+        judge_json(&call(r#"{\"a\""#), 1),
+        Err(NotWhole::ToolArguments)
+    );
     assert_eq!(
         judge_json(r#"{"text":"a","finish_reason":"COMPLETE"}"#, 1),
         Ok(WHOLE)
     );
     assert_eq!(judge_json(r#"{"text":"a"}"#, 1), Ok(UNMARKED));
-    assert_eq!(judge_json(r#"{"error":"x"}"#, 1), Err(Fault::Error));
+    assert_eq!(judge_json(r#"{"error":"x"}"#, 1), Err(NotWhole::Error));
     // Cohere's errors.
     assert_eq!(
         judge_json(r#"{"id":"i","message":"boom"}"#, 1),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
-    assert_eq!(judge_json("[]", 1), Err(Fault::Malformed));
+    assert_eq!(judge_json("[]", 1), Err(NotWhole::Malformed));
 }
 
 #[test]
 fn there_is_one_embedding_of_each_type_for_each_input() {
     let two = r#"{"id":"i","embeddings":{"float":[[0.1],[0.2]],"int8":[[1],[2]],"uint8":null}}"#;
     assert_eq!(judge_json(two, 2), Ok(WHOLE));
-    assert_eq!(judge_json(two, 1), Err(Fault::Choices));
-    assert_eq!(judge_json(&two.replace(",[2]", ""), 2), Err(Fault::Choices));
-    assert_eq!(judge_json(r#"{"embeddings":{}}"#, 1), Err(Fault::Choices));
+    assert_eq!(judge_json(two, 1), Err(NotWhole::Choices));
+    assert_eq!(
+        judge_json(&two.replace(",[2]", ""), 2),
+        Err(NotWhole::Choices)
+    );
+    assert_eq!(
+        judge_json(r#"{"embeddings":{}}"#, 1),
+        Err(NotWhole::Choices)
+    );
     // Of version 1, where no type was asked for.
     let list = r#"{"id":"i","texts":["a","b"],"embeddings":[[0.1],[0.2]],"response_type":"embeddings_floats"}"#;
     assert_eq!(judge_json(list, 2), Ok(WHOLE));
-    assert_eq!(judge_json(list, 1), Err(Fault::Choices));
+    assert_eq!(judge_json(list, 1), Err(NotWhole::Choices));
     assert!(judge_json(r#"{"embeddings":[[]]}"#, 1).unwrap().empty);
     assert_eq!(
         judge_json(r#"{"embeddings":"no"}"#, 1),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
     assert!(judge_json(&two.replace("[2]", "[]"), 2).unwrap().empty);
     for (body, inputs) in [

@@ -7,7 +7,7 @@ use super::super::fields::{self, Said, Text, read_members, read_word};
 use super::super::finish::Reason;
 use super::super::judge::DocumentJudge;
 use super::super::members::{object, set_some};
-use super::super::{Answer, ConversionError, Fault, Finish, FinishWords, Framing, Listener};
+use super::super::{Answer, ConversionError, Finish, FinishWords, Framing, Listener, NotWhole};
 use super::{Response, known};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -55,17 +55,17 @@ impl Stream {
 }
 
 impl DocumentJudge for Stream {
-    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), Fault> {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
         let line: Line<'_> = fields::parse_object(json)?;
         if line.error.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if self.end.is_some() {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         self.any = true;
         match line.event_type {
-            Kind::None => return Err(Fault::Malformed),
+            Kind::None => return Err(NotWhole::Malformed),
             Kind::Other => {}
             Kind::Text => {
                 self.said |= line.text.is_said();
@@ -74,7 +74,7 @@ impl DocumentJudge for Stream {
                 }
             }
             Kind::End => {
-                let answer = line.response.ok_or(Fault::Malformed)?;
+                let answer = line.response.ok_or(NotWhole::Malformed)?;
                 let answer = answer.judge(1, &self.words)?;
                 let finish = line.finish_reason.finish(known, &self.words)?;
                 self.end = Some(Answer {
@@ -95,7 +95,7 @@ impl DocumentJudge for Stream {
         self.end.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         match self.end {
             Some(answer) => Ok(answer),
             None if self.any => Ok(Answer {
@@ -103,7 +103,7 @@ impl DocumentJudge for Stream {
                 empty: !self.said,
                 marked_end: false,
             }),
-            None => Err(Fault::Choices),
+            None => Err(NotWhole::Choices),
         }
     }
 }

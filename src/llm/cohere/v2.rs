@@ -4,7 +4,7 @@ use super::super::fields::{self, Said, read_members, read_word};
 use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Fault, Finish, FinishWords, Listener};
+use super::super::{Answer, Finish, FinishWords, Listener, NotWhole};
 use super::{Block, ToolCall, known, parses};
 use crate::json::{Malformed, Read, Reader};
 use crate::sse;
@@ -102,12 +102,12 @@ pub(super) struct Stream {
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if self.done {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         if event.data == b"[DONE]" {
             self.done = true;
@@ -115,10 +115,10 @@ impl EventJudge for Stream {
         }
         let event: Event<'_> = fields::parse_object(event.data)?;
         if event.error.0 || event.delta.error.0 {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if self.ended {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         self.take(&event, listener)
     }
@@ -134,9 +134,9 @@ impl EventJudge for Stream {
         self.ended
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         if !self.started {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         Ok(Answer {
             finish: self.finish.unwrap_or(Finish::Complete),
@@ -154,19 +154,19 @@ impl Stream {
         }
     }
 
-    fn take(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn take(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         let message = &event.delta.message;
         let arguments = message.tool_calls.0.function.arguments.as_str();
         let arguments = arguments.unwrap_or_default();
         match event.r#type {
-            Kind::None => return Err(Fault::Malformed),
+            Kind::None => return Err(NotWhole::Malformed),
             Kind::Other => {}
-            Kind::MessageStart if self.started => return Err(Fault::Malformed),
+            Kind::MessageStart if self.started => return Err(NotWhole::Malformed),
             Kind::MessageStart => self.started = true,
             Kind::ContentStart => {
                 self.count_block()?;
                 if self.open_blocks.contains(&event.index) {
-                    return Err(Fault::Malformed);
+                    return Err(NotWhole::Malformed);
                 }
                 self.open_blocks.push(event.index);
                 self.take_block(&message.content.0, listener);
@@ -177,12 +177,12 @@ impl Stream {
             Kind::ContentEnd if self.open_blocks.contains(&event.index) => {
                 self.open_blocks.retain(|open| *open != event.index);
             }
-            Kind::ContentDelta | Kind::ContentEnd => return Err(Fault::Malformed),
+            Kind::ContentDelta | Kind::ContentEnd => return Err(NotWhole::Malformed),
             Kind::CallStart => {
                 self.count_block()?;
                 self.said = true;
                 if self.open_call(event.index).is_some() {
-                    return Err(Fault::Malformed);
+                    return Err(NotWhole::Malformed);
                 }
                 let arguments = arguments.to_owned();
                 let held = text_bytes(&arguments);
@@ -192,19 +192,19 @@ impl Stream {
             Kind::CallDelta => {
                 let place = self.open_call(event.index);
                 let call = place.and_then(|place| self.open_calls.get_mut(place));
-                let (_, so_far) = call.ok_or(Fault::Malformed)?;
+                let (_, so_far) = call.ok_or(NotWhole::Malformed)?;
                 let held = text_bytes(so_far);
                 so_far.push_str(arguments);
                 let grown = text_bytes(so_far).saturating_sub(held);
                 self.argument_bytes = self.argument_bytes.saturating_add(grown);
             }
             Kind::CallEnd => {
-                let place = self.open_call(event.index).ok_or(Fault::Malformed)?;
+                let place = self.open_call(event.index).ok_or(NotWhole::Malformed)?;
                 let (_, arguments) = self.open_calls.swap_remove(place);
                 let held = text_bytes(&arguments);
                 self.argument_bytes = self.argument_bytes.saturating_sub(held);
                 if !parses(&arguments) {
-                    return Err(Fault::ToolArguments);
+                    return Err(NotWhole::ToolArguments);
                 }
             }
             Kind::MessageEnd => self.end(&event.delta.finish_reason)?,
@@ -225,23 +225,23 @@ impl Stream {
         }
     }
 
-    fn count_block(&mut self) -> Result<(), Fault> {
+    fn count_block(&mut self) -> Result<(), NotWhole> {
         self.blocks = self.blocks.saturating_add(1);
         if self.blocks > MAX_BLOCKS {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         Ok(())
     }
 
-    fn end(&mut self, reason: &Reason<'_>) -> Result<(), Fault> {
+    fn end(&mut self, reason: &Reason<'_>) -> Result<(), NotWhole> {
         self.finish = reason.finish(known, &self.words)?;
         self.ended = true;
         // A limit on tokens may fall into a call, and then ends it.
         if (self.open_calls.iter()).any(|(_, arguments)| !parses(arguments)) {
-            return Err(Fault::ToolArguments);
+            return Err(NotWhole::ToolArguments);
         }
         if !self.started || !self.open_blocks.is_empty() || !self.open_calls.is_empty() {
-            return Err(Fault::Unfinished);
+            return Err(NotWhole::Unfinished);
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ fn judge_chunks<'c>(
     framing: Framing,
     expected: u32,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Answer, String), Fault> {
+) -> Result<(Answer, String), NotWhole> {
     let ask = RequestTraits {
         form: Some(form(framing)),
         choices: expected,
@@ -61,7 +61,7 @@ fn judge_chunks<'c>(
 }
 
 /// The verdict on the chunks in all three framings that a stream or, if alone, a document has.
-fn verdict(expected: u32, chunks: &[&str]) -> Result<Answer, Fault> {
+fn verdict(expected: u32, chunks: &[&str]) -> Result<Answer, NotWhole> {
     let judged = |framing, text: String| {
         judge_chunks(framing, expected, [text.as_bytes()]).map(|(answer, _)| answer)
     };
@@ -113,22 +113,22 @@ fn a_line_that_is_not_plain_data_is_refused_because_google_s_client_raises_on_it
     };
     let (first, last) = (sse(&[HEL]), sse(&[LO]));
     for (between, fault) in [
-        (": keep-alive\r\n\r\n", Fault::StrayLines),
-        ("event: message\r\n", Fault::StrayLines),
-        ("event: ping\r\n\r\n", Fault::NoData),
-        ("id: 1\r\n", Fault::StrayLines),
-        ("event: ping\r\ndata:\r\n\r\n", Fault::Malformed),
-        ("data:\r\n\r\n", Fault::Malformed),
-        ("data: \r\n\r\n", Fault::Malformed),
+        (": keep-alive\r\n\r\n", NotWhole::StrayLines),
+        ("event: message\r\n", NotWhole::StrayLines),
+        ("event: ping\r\n\r\n", NotWhole::NoData),
+        ("id: 1\r\n", NotWhole::StrayLines),
+        ("event: ping\r\ndata:\r\n\r\n", NotWhole::Malformed),
+        ("data:\r\n\r\n", NotWhole::Malformed),
+        ("data: \r\n\r\n", NotWhole::Malformed),
     ] {
         let stream = format!("{first}{between}{last}");
         assert_eq!(judged(&stream), Err(fault), "{between:?}");
     }
     let tight = format!("{first}{last}").replace("data: ", "data:");
-    assert_eq!(judged(&tight), Err(Fault::StrayLines));
+    assert_eq!(judged(&tight), Err(NotWhole::StrayLines));
     assert_eq!(
         judged(&format!("{first}{last}: bye")),
-        Err(Fault::StrayLines)
+        Err(NotWhole::StrayLines)
     );
     let in_two_lines = LO.replacen("\"finishReason\"", "\r\ndata: \"finishReason\"", 1);
     assert_ne!(in_two_lines, LO);
@@ -146,7 +146,7 @@ fn content_is_an_object() {
     };
     assert_eq!(finished("{}"), Ok(WHOLE));
     for content in ["[]", "\"a\""] {
-        assert_eq!(finished(content), Err(Fault::Malformed), "{content}");
+        assert_eq!(finished(content), Err(NotWhole::Malformed), "{content}");
     }
 }
 
@@ -166,7 +166,7 @@ fn arguments_are_an_object_or_none() {
     }
     for args in ["\"{}\"", "\"\"", "[]", "1", "true"] {
         let call = format!(r#"{{"name":"f","args":{args}}}"#);
-        assert_eq!(called(&call), Err(Fault::Malformed), "{call}");
+        assert_eq!(called(&call), Err(NotWhole::Malformed), "{call}");
     }
 }
 
@@ -215,29 +215,29 @@ fn every_finish_that_is_not_known_is_a_fault() {
         ("RECITATION", Ok(Finish::Filtered)),
         ("MODEL_ARMOR", Ok(Finish::Filtered)),
         ("IMAGE_SAFETY", Ok(Finish::Filtered)),
-        ("OTHER", Err(Fault::UnknownFinish)),
-        ("MALFORMED_FUNCTION_CALL", Err(Fault::UnknownFinish)),
-        ("UNEXPECTED_TOOL_CALL", Err(Fault::UnknownFinish)),
-        ("FINISH_REASON_UNSPECIFIED", Err(Fault::UnknownFinish)),
-        ("stop", Err(Fault::UnknownFinish)),
+        ("OTHER", Err(NotWhole::UnknownFinish)),
+        ("MALFORMED_FUNCTION_CALL", Err(NotWhole::UnknownFinish)),
+        ("UNEXPECTED_TOOL_CALL", Err(NotWhole::UnknownFinish)),
+        ("FINISH_REASON_UNSPECIFIED", Err(NotWhole::UnknownFinish)),
+        ("stop", Err(NotWhole::UnknownFinish)),
     ] {
         let last = candidate(&format!(r#""finishReason":"{reason}""#));
         let finish = verdict(1, &[HEL, &last]).map(|answer| answer.finish);
         assert_eq!(finish, expected, "{reason}");
     }
     let truth = candidate(r#""finishReason":true"#);
-    assert_eq!(verdict(1, &[&truth]), Err(Fault::Malformed));
+    assert_eq!(verdict(1, &[&truth]), Err(NotWhole::Malformed));
 }
 
 #[test]
 fn an_error_anywhere_is_a_fault() {
     let error = r#"{"error":{"code":503,"message":"overloaded","status":"UNAVAILABLE"}}"#;
     for chunks in [&[error][..], &[HEL, error], &[HEL, LO, error]] {
-        assert_eq!(verdict(1, chunks), Err(Fault::Error));
+        assert_eq!(verdict(1, chunks), Err(NotWhole::Error));
     }
     let bare = format!("{}{{\n  \"error\": {{}}\n}}\n", sse(&[HEL, LO]));
     let judged = judge_chunks(Framing::Sse, 1, [bare.as_bytes()]);
-    assert_eq!(judged, Err(Fault::StrayLines));
+    assert_eq!(judged, Err(NotWhole::StrayLines));
 }
 
 #[test]
@@ -253,7 +253,7 @@ fn a_refused_prompt_counts_as_filtered() {
         assert_eq!((answer.finish, answer.empty), (Finish::Filtered, false));
     }
     let fine = r#"{"promptFeedback":{"safetyRatings":[]}}"#;
-    assert_eq!(verdict(1, &[fine]), Err(Fault::Choices));
+    assert_eq!(verdict(1, &[fine]), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -267,14 +267,14 @@ fn a_candidate_that_goes_on_after_its_finish_has_no_end_that_could_be_told() {
 fn candidates_that_were_asked_for_must_all_finish() {
     let second = candidate(r#""index":1,"content":{"parts":[{"text":"b"}]},"finishReason":"STOP""#);
     assert_eq!(verdict(2, &[HEL, &second, LO]), Ok(WHOLE));
-    assert_eq!(verdict(2, &[HEL, LO]), Err(Fault::Choices));
+    assert_eq!(verdict(2, &[HEL, LO]), Err(NotWhole::Choices));
     assert!(!verdict(2, &[HEL, &second]).unwrap().marked_end);
-    assert_eq!(verdict(1, &[]), Err(Fault::Choices));
+    assert_eq!(verdict(1, &[]), Err(NotWhole::Choices));
     let many: Vec<_> = (0..2_000)
         .map(|index| candidate(&format!("\"index\":{index}")))
         .collect();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    assert_eq!(verdict(1, &many), Err(Fault::Choices));
+    assert_eq!(verdict(1, &many), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -303,7 +303,10 @@ fn a_function_call_whose_arguments_never_end_is_a_fault() {
         call(r#"{"partialArgs":[{"jsonPath":"$.a","stringValue":"x"}],"willContinue":true}"#);
     let last = call("{}");
     assert_eq!(verdict(1, &[&first, &piece, &last, LO]), Ok(WHOLE));
-    assert_eq!(verdict(1, &[&first, &piece, LO]), Err(Fault::ToolArguments));
+    assert_eq!(
+        verdict(1, &[&first, &piece, LO]),
+        Err(NotWhole::ToolArguments)
+    );
     assert_eq!(
         joined(&[&first, &piece, &last, LO]),
         Err(ConversionError::Content)
@@ -316,30 +319,38 @@ fn what_is_not_in_its_framing_is_a_fault() {
         (
             Framing::Sse,
             format!("{}data: {LO}\r\n", sse(&[HEL])),
-            Fault::Pending,
+            NotWhole::Pending,
         ),
-        (Framing::Sse, sse(&[HEL, "nope"]), Fault::Malformed),
+        (Framing::Sse, sse(&[HEL, "nope"]), NotWhole::Malformed),
         (
             Framing::Sse,
             format!("event: error\n{}", sse(&[HEL])),
-            Fault::Error,
+            NotWhole::Error,
         ),
-        (Framing::JsonArray, HEL.to_owned(), Fault::Malformed),
+        (Framing::JsonArray, HEL.to_owned(), NotWhole::Malformed),
         (
             Framing::JsonArray,
             array(&[HEL, "{\"a\"}"]),
-            Fault::Malformed,
+            NotWhole::Malformed,
         ),
-        (Framing::JsonArray, format!("[{HEL},{LO}"), Fault::Pending),
-        (Framing::JsonArray, format!("[{LO}]\n[]"), Fault::AfterEnd),
-        (Framing::Json, array(&[LO]), Fault::Malformed),
+        (
+            Framing::JsonArray,
+            format!("[{HEL},{LO}"),
+            NotWhole::Pending,
+        ),
+        (
+            Framing::JsonArray,
+            format!("[{LO}]\n[]"),
+            NotWhole::AfterEnd,
+        ),
+        (Framing::Json, array(&[LO]), NotWhole::Malformed),
     ] {
         let judged = judge_chunks(framing, 1, [stream.as_bytes()]);
         assert_eq!(judged, Err(fault), "{stream}");
     }
     let invalid = b"[{\"a\":\"\xff\"}]";
     let judged = judge_chunks(Framing::JsonArray, 1, [&invalid[..]]);
-    assert_eq!(judged, Err(Fault::Malformed));
+    assert_eq!(judged, Err(NotWhole::Malformed));
 }
 
 #[test]
@@ -351,10 +362,10 @@ fn embeddings_are_whole_when_there_is_one_for_each_content() {
     };
     assert_eq!(judged(one, 1), Ok(WHOLE));
     assert_eq!(judged(two, 2), Ok(WHOLE));
-    assert_eq!(judged(two, 3), Err(Fault::Choices));
-    assert_eq!(judged(two, 1), Err(Fault::Choices));
+    assert_eq!(judged(two, 3), Err(NotWhole::Choices));
+    assert_eq!(judged(two, 1), Err(NotWhole::Choices));
     assert!(judged(r#"{"embedding":{"values":[]}}"#, 1).unwrap().empty);
-    assert_eq!(judged(r#"{"error":{"code":404}}"#, 1), Err(Fault::Error));
+    assert_eq!(judged(r#"{"error":{"code":404}}"#, 1), Err(NotWhole::Error));
 }
 
 #[test]
@@ -727,9 +738,9 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         ("3", Some(Ok(Finish::Filtered))),
         ("8", Some(Ok(Finish::Filtered))),
         ("0", None),
-        ("5", Some(Err(Fault::UnknownFinish))),
-        ("9", Some(Err(Fault::UnknownFinish))),
-        ("1.0", Some(Err(Fault::UnknownFinish))),
+        ("5", Some(Err(NotWhole::UnknownFinish))),
+        ("9", Some(Err(NotWhole::UnknownFinish))),
+        ("1.0", Some(Err(NotWhole::UnknownFinish))),
     ] {
         let json = format!(
             r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{number}}}]}}"#
@@ -747,7 +758,7 @@ fn a_finish_in_numbers_is_read_as_its_word() {
     let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
     let mut stream = ArrayElements::new(Stream::new(1, &FinishWords::default()));
     let fed = stream.feed(array, &mut |_, _| {});
-    assert_eq!(fed, Err(Fault::Malformed));
+    assert_eq!(fed, Err(NotWhole::Malformed));
 }
 
 #[test]
@@ -764,7 +775,7 @@ fn code_without_its_result_is_open_whatever_the_finish() {
         &[code, stop],
         &[code, result, code_and_stop],
     ] {
-        assert_eq!(verdict(1, open), Err(Fault::Unfinished), "{open:?}");
+        assert_eq!(verdict(1, open), Err(NotWhole::Unfinished), "{open:?}");
     }
     for whole in [
         &[code_and_stop, result, text_and_stop][..],

@@ -3,7 +3,7 @@ use crate::json::canonicalize;
 use crate::llm::Api;
 use crate::llm::values;
 
-fn judged(json: &str) -> Result<Answer, Fault> {
+fn judged(json: &str) -> Result<Answer, NotWhole> {
     Json.judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json.as_bytes())
 }
@@ -46,7 +46,7 @@ fn an_error_object_is_a_fault() {
         r#"{"code":"failure","results":[]}"#,
         r#"{"success":false,"results":[]}"#,
     ] {
-        assert_eq!(judged(json), Err(Fault::Error), "{json}");
+        assert_eq!(judged(json), Err(NotWhole::Error), "{json}");
     }
 }
 
@@ -62,15 +62,15 @@ fn what_is_not_one_document_is_a_fault() {
         "nul",
         "data: {}",
     ] {
-        assert_eq!(judged(json), Err(Fault::Malformed), "{json}");
+        assert_eq!(judged(json), Err(NotWhole::Malformed), "{json}");
     }
     let whole = r#"{"a":[{"b":"c"},null,1.5e3]}"#;
     for cut in 0..whole.len() {
-        assert_eq!(judged(whole.get(..cut).unwrap()), Err(Fault::Malformed));
+        assert_eq!(judged(whole.get(..cut).unwrap()), Err(NotWhole::Malformed));
     }
     let ask = Json.read(b"/", None).unwrap();
     let invalid = Json.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");
-    assert_eq!(invalid, Err(Fault::Malformed));
+    assert_eq!(invalid, Err(NotWhole::Malformed));
 }
 
 #[test]

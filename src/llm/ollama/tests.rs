@@ -32,7 +32,9 @@ fn lines(lines: &[&str]) -> String {
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
-fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<(Answer, String), Fault> {
+fn judge_chunks<'c>(
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<(Answer, String), NotWhole> {
     let mut judge = Ollama.judge(&RequestTraits::unreadable(), Framing::Ndjson);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
@@ -45,11 +47,11 @@ fn judge_chunks<'c>(chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<(Answe
     Ok((judge.finish(&whole)?, text))
 }
 
-fn stream_of(parts: &[&str]) -> Result<Answer, Fault> {
+fn stream_of(parts: &[&str]) -> Result<Answer, NotWhole> {
     judge_chunks([lines(parts).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn judge_json(json: &str, expected: u32) -> Result<Answer, Fault> {
+fn judge_json(json: &str, expected: u32) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices: expected,
         ..RequestTraits::unreadable()
@@ -85,7 +87,7 @@ fn a_stream_is_whole_when_it_is_done_and_says_why() {
     assert_eq!(stream_of(&[HI, YOU, STOP]), Ok(WHOLE));
     assert_eq!(stream_of(&[TOKEN, LAST]), Ok(WHOLE));
     assert_eq!(stream_of(&[HI, YOU]), Ok(UNMARKED));
-    assert_eq!(stream_of(&[]), Err(Fault::Choices));
+    assert_eq!(stream_of(&[]), Err(NotWhole::Choices));
     assert!(stream_of(&[STOP]).unwrap().empty);
 }
 
@@ -109,21 +111,21 @@ fn only_known_reasons_end_an_answer() {
     for (reason, expected) in [
         (r#""stop""#, Ok(Finish::Complete)),
         (r#""length""#, Ok(Finish::Length)),
-        (r#""load""#, Err(Fault::Unfinished)),
-        (r#""unload""#, Err(Fault::Unfinished)),
-        (r#""""#, Err(Fault::Unfinished)),
-        ("null", Err(Fault::Unfinished)),
-        (r#""new""#, Err(Fault::UnknownFinish)),
-        ("1", Err(Fault::Malformed)),
+        (r#""load""#, Err(NotWhole::Unfinished)),
+        (r#""unload""#, Err(NotWhole::Unfinished)),
+        (r#""""#, Err(NotWhole::Unfinished)),
+        ("null", Err(NotWhole::Unfinished)),
+        (r#""new""#, Err(NotWhole::UnknownFinish)),
+        ("1", Err(NotWhole::Malformed)),
     ] {
         let last = STOP.replace(r#""stop""#, reason);
-        let finish = |answer: Result<Answer, Fault>| answer.map(|answer| answer.finish);
+        let finish = |answer: Result<Answer, NotWhole>| answer.map(|answer| answer.finish);
         assert_eq!(finish(stream_of(&[HI, &last])), expected, "{reason}");
         let json = last.replace(r#""content":"""#, r#""content":"Hi""#);
         assert_eq!(finish(judge_json(&json, 1)), expected, "{reason}");
     }
     let without = STOP.replace(r#""done_reason":"stop","#, "");
-    assert_eq!(stream_of(&[HI, &without]), Err(Fault::Unfinished));
+    assert_eq!(stream_of(&[HI, &without]), Err(NotWhole::Unfinished));
 }
 
 #[test]
@@ -131,51 +133,51 @@ fn every_fault_of_a_stream_is_told() {
     for (parts, fault) in [
         (
             &[HI, r#"{"error":"an error was encountered"}"#][..],
-            Fault::Error,
+            NotWhole::Error,
         ),
-        (&[HI, STOP, r#"{"error":"late"}"#], Fault::Error),
-        (&[HI, STOP, HI], Fault::AfterEnd),
-        (&[HI, "{\"done\":"], Fault::Malformed),
-        (&["[]"], Fault::Malformed),
+        (&[HI, STOP, r#"{"error":"late"}"#], NotWhole::Error),
+        (&[HI, STOP, HI], NotWhole::AfterEnd),
+        (&[HI, "{\"done\":"], NotWhole::Malformed),
+        (&["[]"], NotWhole::Malformed),
         (
             &[
                 r#"{"message":{"role":"assistant","tool_calls":[{"function":{"name":"f"}}]},"done":false}"#,
             ],
-            Fault::ToolArguments,
+            NotWhole::ToolArguments,
         ),
         (
             &[
                 r#"{"message":{"role":"assistant","tool_calls":[{"function":{"arguments":{}}}]},"done":false}"#,
             ],
-            Fault::ToolArguments,
+            NotWhole::ToolArguments,
         ),
         (
             &[
                 r#"{"message":{"role":"assistant","tool_calls":[{"function":{"name":"f","arguments":"{}"}}]},"done":false}"#,
             ],
-            Fault::Malformed,
+            NotWhole::Malformed,
         ),
         // Ollama's client needs a message with a role in every line of a chat.
         (
             &[r#"{"message":{"content":"Hi"},"done":false}"#],
-            Fault::Malformed,
+            NotWhole::Malformed,
         ),
         (
             &[HI, r#"{"done":true,"done_reason":"stop"}"#],
-            Fault::Malformed,
+            NotWhole::Malformed,
         ),
-        (&[HI, LAST], Fault::Malformed),
-        (&[TOKEN, STOP], Fault::Malformed),
-        (&["{\"a\":1} {}"], Fault::Malformed),
+        (&[HI, LAST], NotWhole::Malformed),
+        (&[TOKEN, STOP], NotWhole::Malformed),
+        (&["{\"a\":1} {}"], NotWhole::Malformed),
     ] {
         assert_eq!(stream_of(parts), Err(fault), "{parts:?}");
     }
     let pending = lines(&[HI, STOP]);
     let pending = judge_chunks([pending.trim_end().as_bytes()]);
-    assert_eq!(pending, Err(Fault::Pending));
+    assert_eq!(pending, Err(NotWhole::Pending));
     assert_eq!(
         judge_chunks([&b"{\"a\":\"\xff\"}\n"[..]]),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
 }
 
@@ -183,15 +185,19 @@ fn every_fault_of_a_stream_is_told() {
 fn a_document_must_be_done_as_well() {
     let whole = STOP.replace(r#""content":"""#, r#""content":"Hi""#);
     assert_eq!(judge_json(&whole, 1), Ok(WHOLE));
-    assert_eq!(judge_json(HI, 1), Err(Fault::Unfinished));
-    assert_eq!(judge_json(r#"{"error":"no"}"#, 1), Err(Fault::Error));
-    assert_eq!(judge_json("[]", 1), Err(Fault::Malformed));
+    assert_eq!(judge_json(HI, 1), Err(NotWhole::Unfinished));
+    assert_eq!(judge_json(r#"{"error":"no"}"#, 1), Err(NotWhole::Error));
+    assert_eq!(judge_json("[]", 1), Err(NotWhole::Malformed));
     assert!(judge_json(STOP, 1).unwrap().empty);
     for nothing in [
         r#"{"done":true,"done_reason":"stop"}"#,
         r#"{"message":{"content":"Hi"},"done":true,"done_reason":"stop"}"#,
     ] {
-        assert_eq!(judge_json(nothing, 1), Err(Fault::Malformed), "{nothing}");
+        assert_eq!(
+            judge_json(nothing, 1),
+            Err(NotWhole::Malformed),
+            "{nothing}"
+        );
     }
 }
 
@@ -211,7 +217,7 @@ fn tool_calls_say_something_and_thinking_does_not() {
 fn there_is_one_embedding_for_each_input() {
     let two = r#"{"model":"m","embeddings":[[0.1],[0.2]],"prompt_eval_count":3}"#;
     assert_eq!(judge_json(two, 2), Ok(WHOLE));
-    assert_eq!(judge_json(two, 1), Err(Fault::Choices));
+    assert_eq!(judge_json(two, 1), Err(NotWhole::Choices));
     assert!(judge_json(r#"{"embeddings":[[]]}"#, 1).unwrap().empty);
     let asks = |input: &str| ask(b"/api/embed", &format!(r#"{{"input":{input}}}"#)).unwrap();
     assert_eq!(asks(r#"["a","b"]"#).choices, 2);
@@ -229,18 +235,18 @@ fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
     let prompt = r#"{"model":"m","prompt":"a"}"#;
     assert_eq!(judged(prompt, r#"{"embedding":[0.5,-1]}"#), Ok(WHOLE));
     assert!(judged(prompt, r#"{"embedding":[]}"#).unwrap().empty);
-    assert_eq!(judged(prompt, r#"{"error":"no"}"#), Err(Fault::Error));
-    assert_eq!(judged(prompt, "{}"), Err(Fault::Malformed));
+    assert_eq!(judged(prompt, r#"{"error":"no"}"#), Err(NotWhole::Error));
+    assert_eq!(judged(prompt, "{}"), Err(NotWhole::Malformed));
     let inputs = r#"{"model":"m","input":["a","b"]}"#;
     let one = r#"{"index":0,"embedding":[0.5]}"#;
     let two = one.replace("0,", "1,");
     let list = format!(r#"{{"object":"list","data":[{one},{two}],"usage":{{"total_tokens":3}}}}"#);
     assert_eq!(judged(inputs, &list), Ok(WHOLE));
     let short = format!(r#"{{"data":[{one}]}}"#);
-    assert_eq!(judged(inputs, &short), Err(Fault::Choices));
+    assert_eq!(judged(inputs, &short), Err(NotWhole::Choices));
     assert_eq!(
         judged(inputs, r#"{"embedding":[0.5]}"#),
-        Err(Fault::Choices)
+        Err(NotWhole::Choices)
     );
     let zeroed = Ollama.zero_usage(list.as_bytes(), &Form::json()).unwrap();
     assert_eq!(values(zeroed), values(list.replace("3", "0")));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::{Answer, Finish, NotWhole};
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
@@ -10,13 +10,13 @@ fn ask(body: &str) -> Result<RequestTraits, Unfit> {
     OpenaiChat.read(b"/v1/chat/completions", Some(&canonical(body)))
 }
 
-fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
+fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, NotWhole> {
     let event = |data: &&str| format!("data: {data}\n\n");
     let text: String = events.iter().map(event).collect();
     judge_sse(choices, text.as_bytes())
 }
 
-fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
+fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -26,7 +26,7 @@ fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, Fault> {
     judge.finish(bytes)
 }
 
-fn judge_json(bytes: &[u8], choices: u32) -> Result<Answer, Fault> {
+fn judge_json(bytes: &[u8], choices: u32) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -67,11 +67,11 @@ fn an_error_anywhere_is_a_fault() {
     let old_vllm = r#"{"object":"error","message":"boom"}"#;
     for bad in [error, with_choices, old_vllm] {
         for events in [&[bad][..], &[TEXT, bad, DONE], &[TEXT, STOP, DONE, bad]] {
-            assert_eq!(stream_of(1, events), Err(Fault::Error), "{events:?}");
+            assert_eq!(stream_of(1, events), Err(NotWhole::Error), "{events:?}");
         }
     }
     let named = b"data: {\"choices\":[]}\n\nevent: error\ndata: {\"oops\":1}\n\n";
-    assert_eq!(judge_sse(1, named), Err(Fault::Error));
+    assert_eq!(judge_sse(1, named), Err(NotWhole::Error));
     // `"error": null` is how some say that there is none.
     let none =
         r#"{"error":null,"choices":[{"index":0,"delta":{"content":"a"},"finish_reason":"stop"}]}"#;
@@ -84,12 +84,12 @@ fn a_delta_is_an_object_or_left_out() {
         let last = STOP.replace("{}", delta);
         assert_eq!(
             stream_of(1, &[TEXT, &last, DONE]),
-            Err(Fault::Malformed),
+            Err(NotWhole::Malformed),
             "{delta}"
         );
     }
     let message = br#"{"choices":[{"index":0,"message":[],"finish_reason":"stop"}]}"#;
-    assert_eq!(judge_json(message, 1), Err(Fault::Malformed));
+    assert_eq!(judge_json(message, 1), Err(NotWhole::Malformed));
     // What a filter of Azure's found in between.
     let filter = r#"{"choices":[{"index":0,"content_filter_results":{},"finish_reason":null}]}"#;
     assert_eq!(stream_of(1, &[TEXT, filter, STOP, DONE]), Ok(WHOLE));
@@ -101,12 +101,15 @@ fn a_finish_that_is_not_known_is_a_fault() {
         let last = STOP.replace("stop", reason);
         assert_eq!(
             stream_of(1, &[TEXT, &last, DONE]),
-            Err(Fault::UnknownFinish),
+            Err(NotWhole::UnknownFinish),
             "{reason}"
         );
     }
     let number = STOP.replace("\"stop\"", "1");
-    assert_eq!(stream_of(1, &[TEXT, &number, DONE]), Err(Fault::Malformed));
+    assert_eq!(
+        stream_of(1, &[TEXT, &number, DONE]),
+        Err(NotWhole::Malformed)
+    );
 }
 
 #[test]
@@ -134,13 +137,13 @@ fn a_null_after_the_finish_takes_nothing_back() {
 
 #[test]
 fn choices_that_were_asked_for_must_be_there() {
-    assert_eq!(stream_of(2, &[TEXT, STOP, DONE]), Err(Fault::Choices));
-    assert_eq!(stream_of(1, &[USAGE, DONE]), Err(Fault::Choices));
-    assert_eq!(stream_of(1, &[]), Err(Fault::Choices));
+    assert_eq!(stream_of(2, &[TEXT, STOP, DONE]), Err(NotWhole::Choices));
+    assert_eq!(stream_of(1, &[USAGE, DONE]), Err(NotWhole::Choices));
+    assert_eq!(stream_of(1, &[]), Err(NotWhole::Choices));
     let many: String = (0..2_000)
         .map(|index| format!("data: {{\"choices\":[{{\"index\":{index}}}]}}\n\n"))
         .collect();
-    assert_eq!(judge_sse(1, many.as_bytes()), Err(Fault::Choices));
+    assert_eq!(judge_sse(1, many.as_bytes()), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -163,16 +166,16 @@ fn a_refusal_counts_as_filtered() {
 fn what_is_not_an_event_stream_is_a_fault() {
     let whole = "data: {\"choices\":[]}\n\n";
     for (rest, fault) in [
-        ("{\"error\":1}\n", Fault::StrayLines),
-        ("{\"error\":1}", Fault::StrayLines),
-        ("data: {\"choices\"", Fault::Pending),
-        ("data: [DONE] ", Fault::Pending),
-        ("data: [DON\n", Fault::Pending),
-        ("data: not json\n\n", Fault::Malformed),
-        ("data: []\n\n", Fault::Malformed),
+        ("{\"error\":1}\n", NotWhole::StrayLines),
+        ("{\"error\":1}", NotWhole::StrayLines),
+        ("data: {\"choices\"", NotWhole::Pending),
+        ("data: [DONE] ", NotWhole::Pending),
+        ("data: [DON\n", NotWhole::Pending),
+        ("data: not json\n\n", NotWhole::Malformed),
+        ("data: []\n\n", NotWhole::Malformed),
         (
             "data: [DONE]\n\ndata: {\"choices\":[]}\n\n",
-            Fault::AfterEnd,
+            NotWhole::AfterEnd,
         ),
     ] {
         let bytes = format!("{whole}{rest}");
@@ -180,7 +183,7 @@ fn what_is_not_an_event_stream_is_a_fault() {
     }
     assert_eq!(
         judge_sse(1, b"data: {\"a\":\"\xff\"}\n\n"),
-        Err(Fault::Malformed)
+        Err(NotWhole::Malformed)
     );
 }
 
@@ -190,19 +193,27 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
     assert_eq!(judge_json(whole.as_bytes(), 1), Ok(WHOLE));
     let blank_lines = format!("\n\n\n{whole}\n");
     assert_eq!(judge_json(blank_lines.as_bytes(), 1), Ok(WHOLE));
-    assert_eq!(judge_json(whole.as_bytes(), 2), Err(Fault::Choices));
+    assert_eq!(judge_json(whole.as_bytes(), 2), Err(NotWhole::Choices));
     for length in 0..whole.len() {
         assert_eq!(
             judge_json(&whole.as_bytes()[..length], 1),
-            Err(Fault::Malformed)
+            Err(NotWhole::Malformed)
         );
     }
     for (from, to, expected) in [
-        ("\"choices\"", "\"error\":{},\"choices\"", Err(Fault::Error)),
-        ("stop", "abort", Err(Fault::UnknownFinish)),
-        ("\"Hi\"", "\"\u{7}\"", Err(Fault::Malformed)),
-        ("}],", "}],}", Err(Fault::Malformed)),
-        ("[{", "[{\"finish_reason\":\"stop\",", Err(Fault::Malformed)),
+        (
+            "\"choices\"",
+            "\"error\":{},\"choices\"",
+            Err(NotWhole::Error),
+        ),
+        ("stop", "abort", Err(NotWhole::UnknownFinish)),
+        ("\"Hi\"", "\"\u{7}\"", Err(NotWhole::Malformed)),
+        ("}],", "}],}", Err(NotWhole::Malformed)),
+        (
+            "[{",
+            "[{\"finish_reason\":\"stop\",",
+            Err(NotWhole::Malformed),
+        ),
         (
             "\"stop\"",
             "null",
@@ -236,7 +247,7 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
         .iter()
         .map(|b| if *b == 1 { 0xff } else { *b })
         .collect();
-    assert_eq!(judge_json(&invalid, 1), Err(Fault::Malformed));
+    assert_eq!(judge_json(&invalid, 1), Err(NotWhole::Malformed));
 }
 
 #[test]
@@ -326,17 +337,20 @@ fn the_arguments_of_every_tool_call_must_parse() {
         &[first, rest, rest],
         &[second, first],
     ] {
-        assert_eq!(of(cut), Err(Fault::ToolArguments), "{cut:?}");
+        assert_eq!(of(cut), Err(NotWhole::ToolArguments), "{cut:?}");
     }
     let old = r#"{"choices":[{"index":0,"delta":{"function_call":{"name":"f","arguments":"{"}}}]}"#;
     let end = old.replace("\"{\"", "\"}\"");
-    assert_eq!(stream_of(1, &[old, STOP, DONE]), Err(Fault::ToolArguments));
+    assert_eq!(
+        stream_of(1, &[old, STOP, DONE]),
+        Err(NotWhole::ToolArguments)
+    );
     assert_eq!(stream_of(1, &[old, &end, STOP, DONE]), Ok(WHOLE));
     let many: Vec<String> = (0..2_000)
         .map(|index| format!("{{\"index\":{index}}}"))
         .collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
-    assert_eq!(of(&many), Err(Fault::ToolArguments));
+    assert_eq!(of(&many), Err(NotWhole::ToolArguments));
 }
 
 #[test]
@@ -358,7 +372,7 @@ fn the_arguments_of_a_whole_message_s_calls_must_parse() {
         r#"{"tool_calls":[{"function":{"arguments":"{"}},{"function":{"arguments":"}"}}]}"#,
         r#"{"function_call":{"arguments":"{\"x\":"}}"#,
     ] {
-        assert_eq!(of(cut), Err(Fault::ToolArguments), "{cut}");
+        assert_eq!(of(cut), Err(NotWhole::ToolArguments), "{cut}");
     }
 }
 
@@ -479,7 +493,7 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
 }
 
 /// As [`stream_of`], for a request whose choices are known.
-fn known_stream_of(choices: u32, events: &[&str]) -> Result<Answer, Fault> {
+fn known_stream_of(choices: u32, events: &[&str]) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         form: Some(Form::stream(Framing::Sse, b"")),
         choices,
@@ -533,7 +547,7 @@ fn usage_in_or_after_the_last_finish_marks_the_end() {
     assert!(!stream_of(1, &[TEXT, STOP, USAGE]).unwrap().marked_end);
     assert_eq!(
         known_stream_of(2, &[TEXT, STOP, USAGE]),
-        Err(Fault::Choices)
+        Err(NotWhole::Choices)
     );
 }
 
@@ -542,7 +556,7 @@ fn the_last_chunk_of_perplexity_marks_the_end() {
     let last = r#"{"object":"chat.completion.done","choices":[{"index":0,"delta":{"content":""},"message":{"content":"Hello"},"finish_reason":"stop"}]}"#;
     assert_eq!(stream_of(1, &[TEXT, last]), Ok(WHOLE));
     assert_eq!(stream_of(1, &[TEXT, last, DONE]), Ok(WHOLE));
-    assert_eq!(stream_of(1, &[TEXT, last, TEXT]), Err(Fault::AfterEnd));
+    assert_eq!(stream_of(1, &[TEXT, last, TEXT]), Err(NotWhole::AfterEnd));
 }
 
 #[test]
@@ -553,7 +567,7 @@ fn usage_alone_may_follow_the_end_marker() {
     let more = TEXT.replace("]}", r#"],"usage":{"total_tokens":3}}"#);
     for after in [TEXT, &more, r#"{"choices":[]}"#] {
         let fault = stream_of(1, &[TEXT, STOP, DONE, after]);
-        assert_eq!(fault, Err(Fault::AfterEnd), "{after}");
+        assert_eq!(fault, Err(NotWhole::AfterEnd), "{after}");
     }
 }
 
@@ -599,7 +613,7 @@ fn a_document_with_usage_is_whole_without_saying_why_it_finished() {
     assert_eq!(json(said, r#""""#, ""), Ok(false));
     assert_eq!(json(r#"{"content":""}"#, r#""""#, usage), Ok(false));
     let cut_call = r#"{"tool_calls":[{"function":{"name":"f","arguments":"{\"a"}}]}"#;
-    assert_eq!(json(cut_call, r#""""#, usage), Err(Fault::ToolArguments));
+    assert_eq!(json(cut_call, r#""""#, usage), Err(NotWhole::ToolArguments));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use crate::llm::fields::{
 use crate::llm::finish::Reason;
 use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Fault, Finish, FinishWords, Listener, events};
+use crate::llm::{Answer, Finish, FinishWords, Listener, NotWhole, events};
 use crate::sse::Event;
 use crate::steps;
 
@@ -21,7 +21,7 @@ pub(super) const MAX_TOOL_CALLS: usize = 128;
 
 /// What a `finish_reason` means. Gateways hand on the words of the APIs behind them, in capitals or
 /// not.
-pub(in crate::llm) fn known(word: &str) -> Result<Finish, Fault> {
+pub(in crate::llm) fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "stop" | "tool_calls" | "function_call" => Ok(Finish::Complete),
         "length" => Ok(Finish::Length),
@@ -30,7 +30,7 @@ pub(in crate::llm) fn known(word: &str) -> Result<Finish, Fault> {
     }
 }
 
-fn known_to_others(word: &str) -> Result<Finish, Fault> {
+fn known_to_others(word: &str) -> Result<Finish, NotWhole> {
     match word {
         // Together: `eos`; Hugging Face, watsonx: `eos_token`; Anthropic: `end_turn`, `tool_use`;
         // Cohere: `complete`, `tool_call`; Baidu: `normal`.
@@ -55,7 +55,7 @@ fn known_to_others(word: &str) -> Result<Finish, Fault> {
         | "content_filtered"
         | "guardrail_intervened" => Ok(Finish::Filtered),
         // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -170,21 +170,21 @@ impl<'a> Read<'a> for Reported {
 impl<'a> Completion<'a> {
     /// # Errors
     /// If it holds an error in any of the places where providers put one.
-    fn parse(json: &'a [u8]) -> Result<Self, Fault> {
+    fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
         let completion: Self = fields::parse_object(json)?;
         let errs = completion.error.0
             || completion.errors.0
             || completion.object == Object::Error
             || completion.choices().iter().any(Choice::errs);
         if errs {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if completion.choices().is_empty() && !completion.usage.0 {
             if completion.detail.0 || completion.message.0 || completion.code.0 {
-                return Err(Fault::Error);
+                return Err(NotWhole::Error);
             }
             if completion.choices.is_none() {
-                return Err(Fault::Malformed);
+                return Err(NotWhole::Malformed);
             }
         }
         Ok(completion)
@@ -213,7 +213,7 @@ impl ToolCalls {
     /// Adds a piece. It belongs to the call of its index; where it has none, to the one of its id;
     /// where it has neither, to the last. Gemini gives all calls index 0, so that another id is
     /// another call.
-    pub(in crate::llm) fn take(&mut self, piece: &ToolCall<'_>) -> Result<(), Fault> {
+    pub(in crate::llm) fn take(&mut self, piece: &ToolCall<'_>) -> Result<(), NotWhole> {
         let id = piece.id.as_str().unwrap_or_default();
         let same_id = |call: &CallState| id.is_empty() || call.id.is_empty() || call.id == id;
         let place = match piece.index {
@@ -226,8 +226,8 @@ impl ToolCalls {
         };
         let listed = list_bytes(&self.calls);
         let call = match place {
-            Some(place) => self.calls.get_mut(place).ok_or(Fault::ToolArguments)?,
-            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(Fault::ToolArguments),
+            Some(place) => self.calls.get_mut(place).ok_or(NotWhole::ToolArguments)?,
+            None if self.calls.len() >= MAX_TOOL_CALLS => return Err(NotWhole::ToolArguments),
             None => self.calls.push_mut(CallState {
                 index: piece.index,
                 id: String::new(),
@@ -252,7 +252,7 @@ impl ToolCalls {
     }
 
     /// Whether the arguments of every call parse.
-    pub(in crate::llm) fn check(&self) -> Result<(), Fault> {
+    pub(in crate::llm) fn check(&self) -> Result<(), NotWhole> {
         self.calls
             .iter()
             .try_for_each(|call| check_arguments(&call.arguments))
@@ -267,16 +267,16 @@ impl CallState {
 
 impl ToolCall<'_> {
     /// Checks the arguments of a call that is not a piece of one.
-    pub(in crate::llm) fn check_whole(&self) -> Result<(), Fault> {
+    pub(in crate::llm) fn check_whole(&self) -> Result<(), NotWhole> {
         check_arguments(self.function.arguments.as_str().unwrap_or_default())
     }
 }
 
 /// A function without parameters may be called with nothing at all.
-fn check_arguments(arguments: &str) -> Result<(), Fault> {
+fn check_arguments(arguments: &str) -> Result<(), NotWhole> {
     match arguments.trim_ascii().is_empty() || Reader::is_json(arguments.as_bytes()) {
         true => Ok(()),
-        false => Err(Fault::ToolArguments),
+        false => Err(NotWhole::ToolArguments),
     }
 }
 
@@ -318,7 +318,7 @@ impl Choices {
     }
 
     /// Takes a choice of a chunk.
-    pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
+    pub(in crate::llm) fn take_piece(&mut self, choice: &Choice<'_>) -> Result<(), NotWhole> {
         let delta = &choice.delta.0;
         let state = self.take(choice, delta)?;
         let held = state.held_bytes();
@@ -339,7 +339,7 @@ impl Choices {
     }
 
     /// Takes a choice of a whole completion.
-    pub(in crate::llm) fn take_whole(&mut self, choice: &Choice<'_>) -> Result<(), Fault> {
+    pub(in crate::llm) fn take_whole(&mut self, choice: &Choice<'_>) -> Result<(), NotWhole> {
         self.take(choice, &choice.message)?;
         let calls = &choice.message.tool_calls;
         calls.iter().try_for_each(ToolCall::check_whole)?;
@@ -350,12 +350,12 @@ impl Choices {
         &mut self,
         choice: &Choice<'_>,
         message: &Message<'_>,
-    ) -> Result<&mut ChoiceState, Fault> {
+    ) -> Result<&mut ChoiceState, NotWhole> {
         let index = choice.index.unwrap_or(0);
         steps::take(self.choices.len());
         let state = match self.choices.iter().position(|state| state.index == index) {
-            Some(place) => self.choices.get_mut(place).ok_or(Fault::Choices)?,
-            None if self.choices.len() >= MAX_CHOICES => return Err(Fault::Choices),
+            Some(place) => self.choices.get_mut(place).ok_or(NotWhole::Choices)?,
+            None if self.choices.len() >= MAX_CHOICES => return Err(NotWhole::Choices),
             None => self.choices.push_mut(ChoiceState {
                 index,
                 ..ChoiceState::default()
@@ -377,9 +377,9 @@ impl Choices {
     }
 
     /// `marked` is whether the API's end marker was there.
-    pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, Fault> {
+    pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, NotWhole> {
         if self.choices.is_empty() || !self.are_all_there(expected) {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         for state in &self.choices {
             state.tool_calls.check()?;
@@ -454,7 +454,7 @@ pub(super) fn judge(
     json: &[u8],
     expected_choices: u32,
     words: &FinishWords,
-) -> Result<Answer, Fault> {
+) -> Result<Answer, NotWhole> {
     let completion = Completion::parse(json)?;
     let mut choices = Choices::new(words);
     for choice in completion.choices() {
@@ -503,7 +503,7 @@ impl Stream {
         }
     }
 
-    fn take(&mut self, chunk: &Completion<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn take(&mut self, chunk: &Completion<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         for choice in chunk.choices() {
             self.choices.take_piece(choice)?;
             choice.tell(listener);
@@ -524,9 +524,9 @@ impl Stream {
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if event.data == events::DONE {
             self.end = End::Marked;
@@ -537,7 +537,7 @@ impl EventJudge for Stream {
             End::ToCome | End::Finished => self.take(&chunk, listener),
             // Usage, and nothing else: those who stop at the end marker do without.
             End::Marked if chunk.choices().is_empty() && chunk.usage.0 => Ok(()),
-            End::Marked => Err(Fault::AfterEnd),
+            End::Marked => Err(NotWhole::AfterEnd),
         }
     }
 
@@ -549,7 +549,7 @@ impl EventJudge for Stream {
         self.choices.held_bytes()
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         let (Expected::Exactly(count) | Expected::AtLeast(count)) = self.expected;
         self.choices.answer(count, self.end != End::ToCome)
     }

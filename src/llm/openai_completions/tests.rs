@@ -2,7 +2,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::{Answer, Finish, NotWhole};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
@@ -19,7 +19,7 @@ fn ask(body: &str) -> RequestTraits {
         .unwrap()
 }
 
-fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Answer, Fault> {
+fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -104,18 +104,21 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
 fn fewer_choices_than_prompts_are_not_whole() {
     assert_eq!(
         judge(Framing::Sse, 3, STREAM.as_bytes()),
-        Err(Fault::Choices)
+        Err(NotWhole::Choices)
     );
     let json = whole().to_string();
     assert_eq!(
         judge(Framing::Json, 3, json.as_bytes()),
-        Err(Fault::Choices)
+        Err(NotWhole::Choices)
     );
     assert!(judge(Framing::Json, 2, json.as_bytes()).is_ok());
     let nothing = json.replace("\"x\"", "\"\"");
     assert!(judge(Framing::Json, 2, nothing.as_bytes()).unwrap().empty);
     let error = json.replacen('{', "{\"error\":{\"code\":1},", 1);
-    assert_eq!(judge(Framing::Json, 2, error.as_bytes()), Err(Fault::Error));
+    assert_eq!(
+        judge(Framing::Json, 2, error.as_bytes()),
+        Err(NotWhole::Error)
+    );
 }
 
 #[test]

@@ -15,13 +15,13 @@ fn ask(body: &str) -> RequestTraits {
         .unwrap()
 }
 
-fn judge_for(ask: &RequestTraits, json: &str) -> Result<Answer, Fault> {
+fn judge_for(ask: &RequestTraits, json: &str) -> Result<Answer, NotWhole> {
     OpenaiEmbeddings
         .judge(ask, Framing::Json)
         .finish(json.as_bytes())
 }
 
-fn judge_of(inputs: u32, json: &str) -> Result<Answer, Fault> {
+fn judge_of(inputs: u32, json: &str) -> Result<Answer, NotWhole> {
     let ask = RequestTraits {
         choices: inputs,
         ..ask("{}")
@@ -74,7 +74,7 @@ fn an_answer_with_one_embedding_per_input_is_whole() {
         (1, &[u64::MAX]),
     ] {
         let judged = judge_of(inputs, &list(indexes));
-        assert_eq!(judged, Err(Fault::Choices), "{inputs} {indexes:?}");
+        assert_eq!(judged, Err(NotWhole::Choices), "{inputs} {indexes:?}");
     }
 }
 
@@ -82,7 +82,7 @@ fn an_answer_with_one_embedding_per_input_is_whole() {
 fn of_a_request_that_cannot_be_read_any_number_is_whole() {
     let ask = OpenaiEmbeddings.read(b"/v1/embeddings", None).unwrap();
     assert_eq!(judge_for(&ask, &list(&[0, 1])), Ok(WHOLE));
-    assert_eq!(judge_for(&ask, &list(&[])), Err(Fault::Choices));
+    assert_eq!(judge_for(&ask, &list(&[])), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn an_embedding_is_a_list_of_numbers_or_base64_with_something_in_it() {
         "\"A===\"", "\"AA A\"", "\"AAAA\"", "\"AA==\"", "\"AAA=\"", "[1,]", "[1e999]",
     ] {
         let json = list(&[0]).replace(vector, bad);
-        assert_eq!(judge_of(1, &json), Err(Fault::Malformed), "{bad}");
+        assert_eq!(judge_of(1, &json), Err(NotWhole::Malformed), "{bad}");
     }
 }
 
@@ -115,17 +115,17 @@ fn an_error_or_a_part_of_an_answer_is_a_fault() {
         r#"{"object":"error","message":"m"}"#,
         &list(&[0]).replace("\"model\"", "\"error\":\"e\",\"model\""),
     ] {
-        assert_eq!(judge_of(1, error), Err(Fault::Error), "{error}");
+        assert_eq!(judge_of(1, error), Err(NotWhole::Error), "{error}");
     }
     let whole = list(&[0, 1]);
     for cut in 0..whole.len() {
         assert_eq!(
             judge_of(2, whole.get(..cut).unwrap()),
-            Err(Fault::Malformed)
+            Err(NotWhole::Malformed)
         );
     }
     let no_index = list(&[0]).replace("\"index\":0,", "");
-    assert_eq!(judge_of(1, &no_index), Err(Fault::Malformed));
+    assert_eq!(judge_of(1, &no_index), Err(NotWhole::Malformed));
 }
 
 #[test]

@@ -5,15 +5,15 @@ use super::response::{Item, MAX_ITEMS, Output, Response};
 use crate::llm::fields::{Content, Said, read_members, read_word};
 use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Fault, Finish, FinishWords, Listener, events};
+use crate::llm::{Answer, Finish, FinishWords, Listener, NotWhole, events};
 use crate::sse::Event;
 use crate::steps;
 
 /// Judges a response that came as JSON.
-pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, Fault> {
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
     let response: Response<'_> = fields::parse_object(json)?;
     if response.output.is_none() && !response.errs() {
-        return Err(Fault::Malformed);
+        return Err(NotWhole::Malformed);
     }
     response.answer(false, words)
 }
@@ -46,7 +46,7 @@ struct AddedItem {
 }
 
 impl EventJudge for Stream {
-    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), Fault> {
+    fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.data == events::DONE {
             self.marked = true;
             return Ok(());
@@ -54,14 +54,14 @@ impl EventJudge for Stream {
         let data: Data<'_> = fields::parse_object(event.data)?;
         let kind = data.r#type;
         if event.event == b"error" || kind == Kind::Error || data.errs() {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         if self.end.is_some() || self.marked {
-            return Err(Fault::AfterEnd);
+            return Err(NotWhole::AfterEnd);
         }
         match kind {
             Kind::Created => {
-                let response = data.response.ok_or(Fault::Malformed)?;
+                let response = data.response.ok_or(NotWhole::Malformed)?;
                 self.is_of(&response).or_else(|fault| match self.created {
                     Some(_) => Err(fault),
                     None => {
@@ -70,7 +70,7 @@ impl EventJudge for Stream {
                     }
                 })
             }
-            _ if self.created.is_none() => Err(Fault::Malformed),
+            _ if self.created.is_none() => Err(NotWhole::Malformed),
             Kind::ItemAdded => self.add(data.output_index, data.item),
             Kind::ItemDone => self.close(data.output_index, data.item),
             Kind::PartAdded => {
@@ -81,22 +81,22 @@ impl EventJudge for Stream {
                 let item = self.added(data.output_index)?;
                 // The client adds the text to a part; Bedrock counts them from 1.
                 if !item.has_part {
-                    return Err(Fault::Malformed);
+                    return Err(NotWhole::Malformed);
                 }
                 if kind == Kind::Text {
-                    let text = data.delta.as_str().ok_or(Fault::Malformed)?;
+                    let text = data.delta.as_str().ok_or(NotWhole::Malformed)?;
                     listener(item.output_index, text);
                 }
                 Ok(())
             }
             Kind::Arguments => {
-                let piece = data.delta.as_str().ok_or(Fault::Malformed)?;
+                let piece = data.delta.as_str().ok_or(NotWhole::Malformed)?;
                 let item = self.added(data.output_index)?;
                 item.argument_bytes = item.argument_bytes.saturating_add(piece.len());
                 Ok(())
             }
             Kind::Completed | Kind::Incomplete => {
-                let response = data.response.ok_or(Fault::Malformed)?;
+                let response = data.response.ok_or(NotWhole::Malformed)?;
                 let answer = response.answer(kind == Kind::Incomplete, &self.words)?;
                 self.is_of(&response)?;
                 // What the response has finished is done, whether or not an event said so:
@@ -104,13 +104,13 @@ impl EventJudge for Stream {
                 let is_done =
                     |item: &AddedItem| item.is_done || response.has_finished(item.output_index);
                 if answer.finish == Finish::Complete && !self.added.iter().all(is_done) {
-                    return Err(Fault::Unfinished);
+                    return Err(NotWhole::Unfinished);
                 }
                 self.end = Some(answer);
                 Ok(())
             }
             // `{"detail": ...}`, say.
-            Kind::None => Err(Fault::Malformed),
+            Kind::None => Err(NotWhole::Malformed),
             Kind::Error | Kind::Other => Ok(()),
         }
     }
@@ -125,9 +125,9 @@ impl EventJudge for Stream {
         self.end.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, Fault> {
+    fn finish(&self) -> Result<Answer, NotWhole> {
         // Without the last event the response is in progress: that is what the first one says.
-        let end = self.end.ok_or(Fault::Unfinished)?;
+        let end = self.end.ok_or(NotWhole::Unfinished)?;
         Ok(Answer {
             finish: end.finish.worse(self.done.finish()?),
             // Some proxies of subscriptions leave `output` empty in the last event.
@@ -145,20 +145,20 @@ impl Stream {
         }
     }
 
-    fn is_of(&self, response: &Response<'_>) -> Result<(), Fault> {
+    fn is_of(&self, response: &Response<'_>) -> Result<(), NotWhole> {
         match self.created.as_deref() == Some(response.id()) {
             true => Ok(()),
-            false => Err(Fault::Malformed),
+            false => Err(NotWhole::Malformed),
         }
     }
 
-    fn add(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), Fault> {
-        let (output_index, item) = output_index.zip(item).ok_or(Fault::Malformed)?;
+    fn add(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), NotWhole> {
+        let (output_index, item) = output_index.zip(item).ok_or(NotWhole::Malformed)?;
         if self.added.len() >= MAX_ITEMS {
-            return Err(Fault::Choices);
+            return Err(NotWhole::Choices);
         }
         if self.place(output_index).is_some() {
-            return Err(Fault::Malformed);
+            return Err(NotWhole::Malformed);
         }
         self.added.push(AddedItem {
             output_index,
@@ -170,10 +170,10 @@ impl Stream {
     }
 
     /// The item that an event adds to.
-    fn added(&mut self, output_index: Option<u64>) -> Result<&mut AddedItem, Fault> {
+    fn added(&mut self, output_index: Option<u64>) -> Result<&mut AddedItem, NotWhole> {
         let place = output_index.and_then(|index| self.place(index));
         let item = place.and_then(|place| self.added.get_mut(place));
-        item.ok_or(Fault::Malformed)
+        item.ok_or(NotWhole::Malformed)
     }
 
     /// It is one of the last, mostly.
@@ -183,8 +183,8 @@ impl Stream {
         self.added.iter().rposition(is_it)
     }
 
-    fn close(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), Fault> {
-        let (output_index, item) = output_index.zip(item).ok_or(Fault::Malformed)?;
+    fn close(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), NotWhole> {
+        let (output_index, item) = output_index.zip(item).ok_or(NotWhole::Malformed)?;
         self.done.take(&item);
         let Some(place) = self.place(output_index) else {
             return Ok(());
@@ -199,7 +199,7 @@ impl Stream {
                 if arguments.len() == added.argument_bytes {
                     Ok(())
                 } else {
-                    Err(Fault::ToolArguments)
+                    Err(NotWhole::ToolArguments)
                 }
             }
             _ => Ok(()),

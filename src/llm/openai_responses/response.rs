@@ -6,7 +6,7 @@
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::fields::{Arguments, Said, Text, each_object, read_members, read_word};
 use crate::llm::finish::Reason;
-use crate::llm::{Answer, Fault, Finish, FinishWords};
+use crate::llm::{Answer, Finish, FinishWords, NotWhole};
 
 /// A `response`, as far as the judge looks.
 #[derive(Default)]
@@ -51,9 +51,9 @@ impl Response<'_> {
     }
 
     /// `cut` is whether the event that holds it says that it is incomplete.
-    pub(super) fn answer(&self, cut: bool, words: &FinishWords) -> Result<Answer, Fault> {
+    pub(super) fn answer(&self, cut: bool, words: &FinishWords) -> Result<Answer, NotWhole> {
         if self.errs() {
-            return Err(Fault::Error);
+            return Err(NotWhole::Error);
         }
         let reason = self.incomplete_details.reason.finish(known, words)?;
         let status = match self.status {
@@ -62,10 +62,10 @@ impl Response<'_> {
         };
         let finish = match status {
             Status::None | Status::Completed => Finish::Complete,
-            Status::Incomplete => reason.ok_or(Fault::UnknownFinish)?,
-            Status::Running => return Err(Fault::Unfinished),
-            Status::Failed => return Err(Fault::Error),
-            Status::Unknown => return Err(Fault::UnknownFinish),
+            Status::Incomplete => reason.ok_or(NotWhole::UnknownFinish)?,
+            Status::Running => return Err(NotWhole::Unfinished),
+            Status::Failed => return Err(NotWhole::Error),
+            Status::Unknown => return Err(NotWhole::UnknownFinish),
         };
         let nothing = Output::default();
         let output = self.output.as_ref().unwrap_or(&nothing);
@@ -116,11 +116,11 @@ read_word!(Status, Status::None, |word| match word {
 });
 
 /// What the `reason` in `incomplete_details` means.
-fn known(word: &str) -> Result<Finish, Fault> {
+fn known(word: &str) -> Result<Finish, NotWhole> {
     match word {
         "max_output_tokens" => Ok(Finish::Length),
         "content_filter" => Ok(Finish::Filtered),
-        _ => Err(Fault::UnknownFinish),
+        _ => Err(NotWhole::UnknownFinish),
     }
 }
 
@@ -135,7 +135,7 @@ pub(super) struct Output {
     pub(super) said: bool,
     refused: bool,
     cut: bool,
-    fault: Option<Fault>,
+    fault: Option<NotWhole>,
 }
 
 impl Output {
@@ -154,7 +154,7 @@ impl Output {
         if matches!(item.r#type, ItemType::FunctionCall | ItemType::McpCall)
             && !item.has_whole_arguments()
         {
-            self.fault = self.fault.or(Some(Fault::ToolArguments));
+            self.fault = self.fault.or(Some(NotWhole::ToolArguments));
         }
         if matches!(
             item.r#type,
@@ -163,9 +163,9 @@ impl Output {
             match item.status {
                 Status::None | Status::Completed => {}
                 Status::Incomplete => self.cut = true,
-                Status::Running => self.fault = self.fault.or(Some(Fault::Unfinished)),
-                Status::Failed => self.fault = self.fault.or(Some(Fault::Error)),
-                Status::Unknown => self.fault = self.fault.or(Some(Fault::UnknownFinish)),
+                Status::Running => self.fault = self.fault.or(Some(NotWhole::Unfinished)),
+                Status::Failed => self.fault = self.fault.or(Some(NotWhole::Error)),
+                Status::Unknown => self.fault = self.fault.or(Some(NotWhole::UnknownFinish)),
             }
         }
     }
@@ -179,7 +179,7 @@ impl Output {
         self.take(item);
     }
 
-    pub(super) fn finish(&self) -> Result<Finish, Fault> {
+    pub(super) fn finish(&self) -> Result<Finish, NotWhole> {
         match self {
             Self {
                 fault: Some(fault), ..

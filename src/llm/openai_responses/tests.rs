@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
-use crate::llm::{Answer, Fault, Finish};
+use crate::llm::{Answer, Finish, NotWhole};
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"usage":null}}"#;
 const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","status":"in_progress","content":[]}}"#;
@@ -35,7 +35,7 @@ fn sse(events: &[&str]) -> String {
         .collect()
 }
 
-fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, Fault> {
+fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, NotWhole> {
     let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), framing);
     for chunk in chunks {
         judge.feed(chunk, &mut |_, _| {})?;
@@ -43,11 +43,11 @@ fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, Fault> {
     judge.finish(&chunks.concat())
 }
 
-fn stream_of(events: &[&str]) -> Result<Answer, Fault> {
+fn stream_of(events: &[&str]) -> Result<Answer, NotWhole> {
     judge_chunks(Framing::Sse, &[sse(events).as_bytes()])
 }
 
-fn judge_json(json: &Value) -> Result<Answer, Fault> {
+fn judge_json(json: &Value) -> Result<Answer, NotWhole> {
     judge_chunks(Framing::Json, &[json.to_string().as_bytes()])
 }
 
@@ -57,7 +57,7 @@ fn response(output: Value) -> Value {
 }
 
 /// The stream events of which the last one holds this response.
-fn ended_by(response: &Value) -> Result<Answer, Fault> {
+fn ended_by(response: &Value) -> Result<Answer, NotWhole> {
     let kind = match response["status"].as_str() {
         Some("incomplete") => "response.incomplete",
         _ => "response.completed",
@@ -78,7 +78,7 @@ fn a_stream_that_ends_with_a_completed_response_is_whole() {
         "event: response.completed\ndata: DATA\n\n",
         "data: DATA\nevent: response.completed\n\n",
     ] {
-        for (data, expected) in [(COMPLETED, Ok(WHOLE)), (&unnamed, Err(Fault::Malformed))] {
+        for (data, expected) in [(COMPLETED, Ok(WHOLE)), (&unnamed, Err(NotWhole::Malformed))] {
             let stream = sse(&EVENTS[..5]) + &form.replace("DATA", data);
             let judged = judge_chunks(Framing::Sse, &[stream.as_bytes()]);
             assert_eq!(judged, expected, "{stream}");
@@ -122,11 +122,11 @@ fn the_text_of_each_output_item_is_heard_and_nothing_else() {
 #[test]
 fn a_stream_without_its_last_event_is_not_finished() {
     for events in [&EVENTS[..5], &[][..], &["[DONE]"], &[CREATED, "[DONE]"]] {
-        assert_eq!(stream_of(events), Err(Fault::Unfinished), "{events:?}");
+        assert_eq!(stream_of(events), Err(NotWhole::Unfinished), "{events:?}");
     }
     let added = ADDED.replace("\"output_index\":0", "\"output_index\":1");
     let open = [CREATED, &added, COMPLETED];
-    assert_eq!(stream_of(&open), Err(Fault::Unfinished));
+    assert_eq!(stream_of(&open), Err(NotWhole::Unfinished));
 }
 
 #[test]
@@ -146,14 +146,14 @@ fn an_error_in_any_shape_is_a_fault() {
             &[CREATED, ADDED, bad],
             &[CREATED, bad, COMPLETED],
         ] {
-            assert_eq!(stream_of(events), Err(Fault::Error), "{events:?}");
+            assert_eq!(stream_of(events), Err(NotWhole::Error), "{events:?}");
         }
     }
     let first = r#"{"type":"error","message":"m"}"#;
-    assert_eq!(stream_of(&[first]), Err(Fault::Error));
+    assert_eq!(stream_of(&[first]), Err(NotWhole::Error));
     let named = sse(&EVENTS) + "event: error\ndata: {}\n\n";
     let judged = judge_chunks(Framing::Sse, &[named.as_bytes()]);
-    assert_eq!(judged, Err(Fault::Error));
+    assert_eq!(judged, Err(NotWhole::Error));
     for bad in [
         json!({"error": {"message": "m"}}),
         json!({"object": "error", "message": "m"}),
@@ -161,20 +161,20 @@ fn an_error_in_any_shape_is_a_fault() {
         json!({"status": "failed", "output": [], "error": {"code": "c"}}),
         json!({"status": "cancelled", "output": [], "error": null}),
     ] {
-        assert_eq!(judge_json(&bad), Err(Fault::Error), "{bad}");
+        assert_eq!(judge_json(&bad), Err(NotWhole::Error), "{bad}");
     }
 }
 
 #[test]
 fn what_is_not_a_stream_of_responses_is_a_fault() {
     for (rest, fault) in [
-        ("{\"error\":1}\n", Fault::StrayLines),
-        ("data: {\"type\"", Fault::Pending),
-        ("data: [DON\n", Fault::Pending),
-        ("data: no\n\n", Fault::Malformed),
-        ("data: {\"type\":\"\u{1}\"}\n\n", Fault::Malformed),
-        ("data: {\"output_index\":\"0\"}\n\n", Fault::Malformed),
-        ("data: {\"type\":\"ping\"}\n\n", Fault::AfterEnd),
+        ("{\"error\":1}\n", NotWhole::StrayLines),
+        ("data: {\"type\"", NotWhole::Pending),
+        ("data: [DON\n", NotWhole::Pending),
+        ("data: no\n\n", NotWhole::Malformed),
+        ("data: {\"type\":\"\u{1}\"}\n\n", NotWhole::Malformed),
+        ("data: {\"output_index\":\"0\"}\n\n", NotWhole::Malformed),
+        ("data: {\"type\":\"ping\"}\n\n", NotWhole::AfterEnd),
     ] {
         let stream = sse(&EVENTS) + rest;
         let judged = judge_chunks(Framing::Sse, &[stream.as_bytes()]);
@@ -186,7 +186,11 @@ fn what_is_not_a_stream_of_responses_is_a_fault() {
         r#"{"type":"response.completed","response":7}"#,
         r#"{"type":"response.output_item.done","output_index":0}"#,
     ] {
-        assert_eq!(stream_of(&[CREATED, end]), Err(Fault::Malformed), "{end}");
+        assert_eq!(
+            stream_of(&[CREATED, end]),
+            Err(NotWhole::Malformed),
+            "{end}"
+        );
     }
     let added = |index: usize| ADDED.replace(":0", &format!(":{index}"));
     let many = [CREATED.to_owned()]
@@ -194,7 +198,7 @@ fn what_is_not_a_stream_of_responses_is_a_fault() {
         .chain((0..2_000).map(added))
         .collect::<Vec<_>>();
     let many: Vec<_> = many.iter().map(String::as_str).collect();
-    assert_eq!(stream_of(&many), Err(Fault::Choices));
+    assert_eq!(stream_of(&many), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -223,7 +227,7 @@ fn an_order_of_events_that_openai_s_client_raises_on_is_a_fault() {
         &[CREATED, ADDED, PART, TEXT, DONE, &of_another],
         &[CREATED, &CREATED.replace("\"r\"", "\"s\""), COMPLETED],
     ] {
-        assert_eq!(stream_of(events), Err(Fault::Malformed), "{events:?}");
+        assert_eq!(stream_of(events), Err(NotWhole::Malformed), "{events:?}");
     }
     // Bedrock counts the parts from 1.
     let [part, text] =
@@ -245,7 +249,7 @@ fn an_order_of_events_that_openai_s_client_raises_on_is_a_fault() {
 fn an_event_after_the_end_marker_is_never_read_by_clients() {
     let stream = |rest: &[&str]| stream_of(&[&EVENTS[..5], rest].concat());
     assert_eq!(stream(&[COMPLETED, "[DONE]", "[DONE]"]), Ok(WHOLE));
-    assert_eq!(stream(&["[DONE]", COMPLETED]), Err(Fault::AfterEnd));
+    assert_eq!(stream(&["[DONE]", COMPLETED]), Err(NotWhole::AfterEnd));
 }
 
 #[test]
@@ -273,13 +277,13 @@ fn the_status_says_how_a_response_ended() {
         (
             "incomplete",
             json!("max_tool_calls"),
-            Err(Fault::UnknownFinish),
+            Err(NotWhole::UnknownFinish),
         ),
-        ("incomplete", Value::Null, Err(Fault::UnknownFinish)),
-        ("queued", Value::Null, Err(Fault::Unfinished)),
-        ("in_progress", Value::Null, Err(Fault::Unfinished)),
-        ("done", Value::Null, Err(Fault::UnknownFinish)),
-        ("COMPLETED", Value::Null, Err(Fault::UnknownFinish)),
+        ("incomplete", Value::Null, Err(NotWhole::UnknownFinish)),
+        ("queued", Value::Null, Err(NotWhole::Unfinished)),
+        ("in_progress", Value::Null, Err(NotWhole::Unfinished)),
+        ("done", Value::Null, Err(NotWhole::UnknownFinish)),
+        ("COMPLETED", Value::Null, Err(NotWhole::UnknownFinish)),
     ] {
         let mut response = response(message());
         response["status"] = json!(status);
@@ -296,10 +300,10 @@ fn the_status_says_how_a_response_ended() {
     assert_eq!(judge_json(&without), unmarked);
     assert_eq!(ended_by(&without), unmarked);
     without["status"] = json!(1);
-    assert_eq!(judge_json(&without), Err(Fault::Malformed));
+    assert_eq!(judge_json(&without), Err(NotWhole::Malformed));
     // An event that says more than the response in it.
     let cut = COMPLETED.replace("response.completed", "response.incomplete");
-    assert_eq!(stream_of(&[CREATED, &cut]), Err(Fault::UnknownFinish));
+    assert_eq!(stream_of(&[CREATED, &cut]), Err(NotWhole::UnknownFinish));
 }
 
 #[test]
@@ -309,17 +313,17 @@ fn every_output_item_counts() {
     for (item, expected) in [
         (call("completed"), Ok(said(Finish::Complete))),
         (call("incomplete"), Ok(said(Finish::Length))),
-        (call("in_progress"), Err(Fault::Unfinished)),
-        (call("failed"), Err(Fault::Error)),
-        (call("new"), Err(Fault::UnknownFinish)),
+        (call("in_progress"), Err(NotWhole::Unfinished)),
+        (call("failed"), Err(NotWhole::Error)),
+        (call("new"), Err(NotWhole::UnknownFinish)),
         (json!({"type": "function_call", "arguments": ""}), Ok(WHOLE)),
         (
             json!({"type": "function_call", "arguments": "{\"a\":"}),
-            Err(Fault::ToolArguments),
+            Err(NotWhole::ToolArguments),
         ),
         (
             json!({"type": "mcp_call", "arguments": "{\"a\":"}),
-            Err(Fault::ToolArguments),
+            Err(NotWhole::ToolArguments),
         ),
         (
             json!({"type": "custom_tool_call", "input": "{\"a\":"}),
@@ -339,9 +343,9 @@ fn every_output_item_counts() {
         ),
         (
             json!({"type": "message", "content": "text"}),
-            Err(Fault::Malformed),
+            Err(NotWhole::Malformed),
         ),
-        (json!(null), Err(Fault::Malformed)),
+        (json!(null), Err(NotWhole::Malformed)),
     ] {
         let response = response(json!([item]));
         assert_eq!(judge_json(&response), expected, "{response}");
@@ -389,11 +393,11 @@ fn arguments_that_lost_a_piece_are_a_fault() {
     };
     assert_eq!(with(&[r#"{"a""#, ":1}"]), Ok(WHOLE));
     assert_eq!(with(&[]), Ok(WHOLE));
-    assert_eq!(with(&[r#"{"a""#]), Err(Fault::ToolArguments));
-    assert_eq!(with(&[r#"{"a":1}"#, ":1}"]), Err(Fault::ToolArguments));
+    assert_eq!(with(&[r#"{"a""#]), Err(NotWhole::ToolArguments));
+    assert_eq!(with(&[r#"{"a":1}"#, ":1}"]), Err(NotWhole::ToolArguments));
     let broken = done.replace(":1}\"", "\"");
     let events = [CREATED, added, &broken, COMPLETED];
-    assert_eq!(stream_of(&events), Err(Fault::ToolArguments));
+    assert_eq!(stream_of(&events), Err(NotWhole::ToolArguments));
 }
 
 #[test]
@@ -408,7 +412,7 @@ fn json_that_is_no_response_is_a_fault() {
         r#"{"detail":"x"}"#,
     ] {
         let judged = judge_chunks(Framing::Json, &[json.as_bytes()]);
-        assert_eq!(judged, Err(Fault::Malformed), "{json}");
+        assert_eq!(judged, Err(NotWhole::Malformed), "{json}");
     }
 }
 
@@ -818,7 +822,7 @@ fn an_open_item_is_done_where_the_final_output_has_finished_it() {
         json!([message, call("in_progress")]),
         json!([message, call("new")]),
     ] {
-        assert_eq!(ended(open.clone()), Err(Fault::Unfinished), "{open}");
+        assert_eq!(ended(open.clone()), Err(NotWhole::Unfinished), "{open}");
     }
 }
 

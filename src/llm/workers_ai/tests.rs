@@ -18,7 +18,7 @@ fn form(options: &[u8]) -> Form {
     Form::stream(Framing::Sse, options)
 }
 
-fn judge_as(framing: Framing, answer: &[u8]) -> Result<Answer, Fault> {
+fn judge_as(framing: Framing, answer: &[u8]) -> Result<Answer, NotWhole> {
     let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), framing);
     judge.feed(answer, &mut |_, _| {})?;
     judge.finish(answer)
@@ -32,11 +32,11 @@ fn stream_of(events: &[Value]) -> String {
     events + "data: [DONE]\n\n"
 }
 
-fn judge_stream(events: &[Value]) -> Result<Answer, Fault> {
+fn judge_stream(events: &[Value]) -> Result<Answer, NotWhole> {
     judge_as(Framing::Sse, stream_of(events).as_bytes())
 }
 
-fn judge_json(json: &Value) -> Result<Answer, Fault> {
+fn judge_json(json: &Value) -> Result<Answer, NotWhole> {
     judge_as(Framing::Json, json.to_string().as_bytes())
 }
 
@@ -84,23 +84,23 @@ fn a_json_answer_is_whole_if_it_succeeded() {
     };
     assert_eq!(judge_json(&call(json!({"x": 1}))), Ok(WHOLE));
     assert_eq!(judge_json(&call(json!("{\"x\":1}"))), Ok(WHOLE));
-    assert_eq!(judge_json(&call(json!("{"))), Err(Fault::ToolArguments));
+    assert_eq!(judge_json(&call(json!("{"))), Err(NotWhole::ToolArguments));
     let embedding = envelope(json!({"shape": [1, 1], "data": [[0.5]]}));
     assert_eq!(judge_json(&embedding), Ok(WHOLE));
     let empty = judge_json(&envelope(json!({"response": ""})));
     assert!(empty.unwrap().empty);
     for (member, value, fault) in [
-        ("success", json!(false), Fault::Error),
-        ("success", json!(1), Fault::Malformed),
-        ("errors", json!([{"code": 7009}]), Fault::Error),
-        ("error", json!("x"), Fault::Error),
-        ("result", Value::Null, Fault::Choices),
-        ("result", json!({"error": "x"}), Fault::Error),
-        ("result", json!("x"), Fault::Malformed),
+        ("success", json!(false), NotWhole::Error),
+        ("success", json!(1), NotWhole::Malformed),
+        ("errors", json!([{"code": 7009}]), NotWhole::Error),
+        ("error", json!("x"), NotWhole::Error),
+        ("result", Value::Null, NotWhole::Choices),
+        ("result", json!({"error": "x"}), NotWhole::Error),
+        ("result", json!("x"), NotWhole::Malformed),
         (
             "result",
             json!({"response": "a", "finish_reason": "error"}),
-            Fault::UnknownFinish,
+            NotWhole::UnknownFinish,
         ),
     ] {
         let mut bad = whole.clone();
@@ -110,7 +110,7 @@ fn a_json_answer_is_whole_if_it_succeeded() {
     let text = whole.to_string();
     for at in 0..text.len() {
         let cut = judge_as(Framing::Json, &text.as_bytes()[..at]);
-        assert_eq!(cut, Err(Fault::Malformed));
+        assert_eq!(cut, Err(NotWhole::Malformed));
     }
 }
 
@@ -125,7 +125,7 @@ fn a_completion_in_a_json_answer_is_judged_as_one() {
         judge_json(&choice("length")).map(|answer| answer.finish),
         Ok(Finish::Length)
     );
-    assert_eq!(judge_json(&choice("abort")), Err(Fault::UnknownFinish));
+    assert_eq!(judge_json(&choice("abort")), Err(NotWhole::UnknownFinish));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn the_end_of_a_stream_is_marked_where_it_names_a_finish() {
     let length = judge_stream(&named).map(|answer| answer.finish);
     assert_eq!(length, Ok(Finish::Length));
     named[2]["finish_reason"] = json!("abort");
-    assert_eq!(judge_stream(&named), Err(Fault::UnknownFinish));
+    assert_eq!(judge_stream(&named), Err(NotWhole::UnknownFinish));
     assert_eq!(judge_stream(&chunks()), Ok(WHOLE));
     assert!(judge_stream(&[]).unwrap().empty);
 }
@@ -146,18 +146,18 @@ fn the_end_of_a_stream_is_marked_where_it_names_a_finish() {
 #[test]
 fn faults_of_a_stream() {
     let with = |bad: Value| judge_stream(&[pieces()[0].clone(), bad]);
-    assert_eq!(with(json!({"error": "x"})), Err(Fault::Error));
-    assert_eq!(with(json!({"errors": [{"code": 1}]})), Err(Fault::Error));
-    assert_eq!(with(json!(1)), Err(Fault::Malformed));
-    assert_eq!(with(json!([])), Err(Fault::Malformed));
-    assert_eq!(with(chunks()[0].clone()), Err(Fault::Malformed));
+    assert_eq!(with(json!({"error": "x"})), Err(NotWhole::Error));
+    assert_eq!(with(json!({"errors": [{"code": 1}]})), Err(NotWhole::Error));
+    assert_eq!(with(json!(1)), Err(NotWhole::Malformed));
+    assert_eq!(with(json!([])), Err(NotWhole::Malformed));
+    assert_eq!(with(chunks()[0].clone()), Err(NotWhole::Malformed));
     let call = json!({"tool_calls": [{"index": 0, "function": {"arguments": "{"}}]});
-    assert_eq!(with(call), Err(Fault::ToolArguments));
+    assert_eq!(with(call), Err(NotWhole::ToolArguments));
     for (text, fault) in [
-        ("event: error\ndata: {}\n\n", Fault::Error),
-        ("data: [DONE]\n\ndata: {}\n\n", Fault::AfterEnd),
-        ("data: [DON", Fault::Pending),
-        ("{\"errors\":[]}\n", Fault::StrayLines),
+        ("event: error\ndata: {}\n\n", NotWhole::Error),
+        ("data: [DONE]\n\ndata: {}\n\n", NotWhole::AfterEnd),
+        ("data: [DON", NotWhole::Pending),
+        ("{\"errors\":[]}\n", NotWhole::StrayLines),
     ] {
         assert_eq!(
             judge_as(Framing::Sse, text.as_bytes()),
