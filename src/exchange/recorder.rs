@@ -7,7 +7,7 @@ use crate::cache::{Draft, Entry, STORED_HEADERS, Seal, encode};
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::{self, Headers};
-use crate::llm::{self, Answer, Api, Finish, Form, Framing, Judge, RequestTraits, Stutter};
+use crate::llm::{self, Api, Finish, Form, Framing, Judge, RequestTraits, Stutter, Verdict};
 
 use super::budget::{Charged, NoRoom, Reservation};
 use super::capture::Capture;
@@ -256,7 +256,7 @@ fn would_be_stored(entry: &Entry, request: &Keyed, worker: &Worker) -> bool {
 }
 
 /// What is to be said of an entry's answer, if it is whole and of the model that is asked for.
-fn whole(entry: &Entry, ask: &RequestTraits, request: &Keyed, worker: &Worker) -> Option<Answer> {
+fn whole(entry: &Entry, ask: &RequestTraits, request: &Keyed, worker: &Worker) -> Option<Verdict> {
     let plain = plain(entry, worker.config.limits.max_response_bytes)?;
     let framing = entry.head.form.framing;
     let words = &request.settings.store_if.finish_words;
@@ -284,7 +284,7 @@ pub(super) struct StorableResponse {
 }
 
 /// Whether the configuration wants a whole answer like this stored.
-fn is_wanted(store_if: &StoreIf, answer: Answer) -> Result<(), NotStored> {
+fn is_wanted(store_if: &StoreIf, answer: Verdict) -> Result<(), NotStored> {
     if !answer.marked_end && !store_if.unmarked_end {
         return Err(NotStored::UnmarkedEnd);
     }

@@ -21,8 +21,8 @@ use super::meaning::{Meaning, Says};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
-    RequestTraits, Unfit,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
+    Unfit, Verdict,
 };
 use super::{asks_for, is_flag, number_member};
 use crate::http;
@@ -276,7 +276,7 @@ impl<'a> Response<'a> {
         fields::parse_object(json)
     }
 
-    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
         if self.error.0 {
             return Err(NotWhole::Error);
         }
@@ -301,7 +301,7 @@ impl<'a> Response<'a> {
         } else {
             self.text.is_said() || self.tool_calls.0
         };
-        Ok(Answer {
+        Ok(Verdict {
             finish: finish.unwrap_or(Finish::Complete),
             empty: !says,
             marked_end: finish.is_some(),
@@ -309,7 +309,7 @@ impl<'a> Response<'a> {
     }
 }
 
-pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
     Response::parse(json)?.judge(expected, words)
 }
 
@@ -336,12 +336,12 @@ impl<'a> Read<'a> for Embeddings {
 
 impl Embeddings {
     /// There is one of each type for each input.
-    pub(super) fn judge(&self, expected: u32) -> Result<Answer, NotWhole> {
+    pub(super) fn judge(&self, expected: u32) -> Result<Verdict, NotWhole> {
         let is_expected = |of_type: &Listed| u32::try_from(of_type.length) == Ok(expected);
         if self.0.is_empty() || !self.0.iter().all(is_expected) {
             return Err(NotWhole::Choices);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: Finish::Complete,
             empty: !self.0.iter().all(|of_type| of_type.all_said),
             marked_end: true,

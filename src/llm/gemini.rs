@@ -20,8 +20,8 @@ use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
 use super::meaning::{Meaning, Says};
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
-    Protocol, RequestTraits, Unfit,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
+    RequestTraits, Unfit, Verdict,
 };
 use crate::http;
 use crate::json::{Canonical, Malformed, Read, Reader, Role};
@@ -393,9 +393,9 @@ impl Stream {
         list_bytes(&self.candidates)
     }
 
-    fn answer(&self) -> Result<Answer, NotWhole> {
+    fn answer(&self) -> Result<Verdict, NotWhole> {
         if self.candidates.is_empty() && self.blocked {
-            return Ok(Answer {
+            return Ok(Verdict {
                 finish: Finish::Filtered,
                 empty: true,
                 marked_end: true,
@@ -415,7 +415,7 @@ impl Stream {
         } else {
             Finish::Complete
         };
-        Ok(Answer {
+        Ok(Verdict {
             finish: self
                 .candidates
                 .iter()
@@ -440,7 +440,7 @@ impl DocumentJudge for Stream {
         Self::is_over(self)
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         self.answer()
     }
 }
@@ -466,14 +466,14 @@ impl EventJudge for Stream {
         Self::is_over(self)
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         self.answer()
     }
 }
 
 /// Judges a `GenerateContentResponse`, or the answer to a request for embeddings: one for each
 /// content.
-fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, NotWhole> {
+fn judge(json: &[u8], mut stream: Stream) -> Result<Verdict, NotWhole> {
     let chunk = Chunk::parse(json)?;
     if chunk.embedding.is_none() && chunk.embeddings.is_none() {
         stream.take(&chunk, &mut |_, _| {})?;
@@ -484,7 +484,7 @@ fn judge(json: &[u8], mut stream: Stream) -> Result<Answer, NotWhole> {
     if u32::try_from(embeddings().count()) != Ok(stream.expected) {
         return Err(NotWhole::Choices);
     }
-    Ok(Answer {
+    Ok(Verdict {
         finish: Finish::Complete,
         empty: embeddings().any(|embedding| !embedding.values.0),
         marked_end: true,

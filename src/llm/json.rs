@@ -9,8 +9,8 @@ use super::judge::Document;
 use super::meaning::{Meaning, Says};
 use super::usage;
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
-    RequestTraits, Unfit,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
+    Unfit, Verdict,
 };
 use super::{json_or_sse, number_member};
 use crate::json::{Canonical, Malformed, Read, Reader};
@@ -69,7 +69,7 @@ impl Protocol for Json {
     }
 }
 
-fn judge(json: &[u8]) -> Result<Answer, NotWhole> {
+fn judge(json: &[u8]) -> Result<Verdict, NotWhole> {
     let empty = match json.trim_ascii_start().first() {
         Some(b'{') => {
             let object: Object = fields::parse_object(json)?;
@@ -91,7 +91,7 @@ fn judge(json: &[u8]) -> Result<Answer, NotWhole> {
             !said.0
         }
     };
-    Ok(Answer {
+    Ok(Verdict {
         finish: Finish::Complete,
         empty,
         marked_end: true,

@@ -7,9 +7,9 @@ use super::finish::Finish;
 use crate::json::{Elements, NotElements};
 use crate::{eventstream, ndjson, sse};
 
-/// A whole answer, as far as its API's rules tell.
+/// What a judge says of a whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer {
+pub struct Verdict {
     /// The worst finish of its choices.
     pub finish: Finish,
     /// Whether it says anything at all.
@@ -85,7 +85,7 @@ pub trait Judge {
     ///
     /// # Errors
     /// Why the answer is not whole.
-    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, NotWhole>;
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Verdict, NotWhole>;
 }
 
 /// Not a supertrait, which would put the code that prints each judge into the module.
@@ -104,7 +104,7 @@ debug_as!(Judge, EventJudge, MessageJudge, DocumentJudge);
 /// A JSON document, judged at its end by a function.
 pub(super) struct Document<F>(pub(super) F);
 
-impl<F: FnOnce(&[u8]) -> Result<Answer, NotWhole>> Judge for Document<F> {
+impl<F: FnOnce(&[u8]) -> Result<Verdict, NotWhole>> Judge for Document<F> {
     fn feed(&mut self, _chunk: &[u8], _listener: Listener<'_>) -> Result<(), NotWhole> {
         Ok(())
     }
@@ -113,7 +113,7 @@ impl<F: FnOnce(&[u8]) -> Result<Answer, NotWhole>> Judge for Document<F> {
         0
     }
 
-    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Answer, NotWhole> {
+    fn finish(self: Box<Self>, whole: &[u8]) -> Result<Verdict, NotWhole> {
         // serde_json does not look into the strings that it skips.
         std::str::from_utf8(whole).map_err(|_| NotWhole::Malformed)?;
         (self.0)(whole)
@@ -148,7 +148,7 @@ pub(super) trait EventJudge {
     fn is_over(&self) -> bool;
 
     /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Answer, NotWhole>;
+    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// An event stream on its way to an [`EventJudge`].
@@ -205,7 +205,7 @@ impl Judge for Events {
         parser.saturating_add(self.judge.held_bytes())
     }
 
-    fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
+    fn finish(mut self: Box<Self>, _whole: &[u8]) -> Result<Verdict, NotWhole> {
         let ending = self.parser.finish();
         let stray_lines = match self.judge.needs_plain_data() {
             true => ending.other_lines,
@@ -260,7 +260,7 @@ pub(super) trait MessageJudge {
     fn held_bytes(&self) -> usize;
 
     /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Answer, NotWhole>;
+    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// A stream of AWS event stream messages on its way to a [`MessageJudge`].
@@ -312,7 +312,7 @@ impl Judge for Messages {
         parser.saturating_add(self.judge.held_bytes())
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Verdict, NotWhole> {
         if self.parser.is_pending() {
             return Err(NotWhole::Pending);
         }
@@ -333,7 +333,7 @@ pub(super) trait DocumentJudge {
     fn is_over(&self) -> bool;
 
     /// Gives the verdict after the last document.
-    fn finish(&self) -> Result<Answer, NotWhole>;
+    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// A JSON document per line on its way to a [`DocumentJudge`].
@@ -374,7 +374,7 @@ impl Judge for Lines {
         self.judge.is_over()
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Verdict, NotWhole> {
         let ending = self.parser.finish();
         only_events(0, ending.invalid_utf8_lines)?;
         if ending.pending {
@@ -429,7 +429,7 @@ impl Judge for ArrayElements {
         self.elements.is_ended()
     }
 
-    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Answer, NotWhole> {
+    fn finish(self: Box<Self>, _whole: &[u8]) -> Result<Verdict, NotWhole> {
         if !self.elements.is_ended() {
             return Err(NotWhole::Pending);
         }

@@ -47,7 +47,7 @@ use documents::Object;
 use meaning::Meaning;
 
 pub use finish::{Finish, FinishWords};
-pub use judge::{Answer, Judge, Listener, NotWhole};
+pub use judge::{Judge, Listener, NotWhole, Verdict};
 pub use model::{asked as asked_model, is_of_another};
 pub use stutter::Stutter;
 

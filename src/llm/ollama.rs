@@ -17,8 +17,8 @@ use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
 use super::usage::{zero, zero_beside};
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
-    Protocol, RequestTraits, Unfit, is_flag,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
+    RequestTraits, Unfit, Verdict, is_flag,
 };
 use crate::http;
 use crate::json::Canonical;
@@ -270,14 +270,14 @@ impl<'a> Response<'a> {
     }
 
     /// Judges a response that is not a stream, or embeddings: one for each input.
-    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
         let (length, all_said) = match (&self.embeddings, &self.embedding) {
             (Some(embeddings), _) => (embeddings.length, embeddings.all_said),
             // Its elements are numbers.
             (None, Some(embedding)) => (1, embedding.length > 0 && embedding.all_said),
             (None, None) => {
                 self.kind()?;
-                return Ok(Answer {
+                return Ok(Verdict {
                     finish: self.finish(words)?.ok_or(NotWhole::Unfinished)?,
                     empty: !self.says(),
                     marked_end: true,
@@ -287,7 +287,7 @@ impl<'a> Response<'a> {
         if u32::try_from(length) != Ok(expected) {
             return Err(NotWhole::Choices);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: Finish::Complete,
             empty: !all_said,
             marked_end: true,
@@ -371,11 +371,11 @@ impl DocumentJudge for Stream {
         self.finish.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         if self.kind.is_none() {
             return Err(NotWhole::Choices);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: self.finish.unwrap_or(Finish::Complete),
             empty: !self.said,
             marked_end: self.finish.is_some(),

@@ -12,8 +12,8 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
 use super::usage;
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol,
-    RequestTraits, Unfit,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
+    Unfit, Verdict,
 };
 use crate::json::{Canonical, Malformed, Read, Reader};
 
@@ -98,7 +98,7 @@ impl Inputs {
     }
 }
 
-pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, NotWhole> {
+pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Verdict, NotWhole> {
     let list: List = fields::parse_object(json)?;
     if list.error.0 || list.object == Object::Error {
         return Err(NotWhole::Error);
@@ -126,7 +126,7 @@ pub(super) fn judge(json: &[u8], inputs: Inputs) -> Result<Answer, NotWhole> {
             _ => return Err(NotWhole::Choices),
         }
     }
-    Ok(Answer {
+    Ok(Verdict {
         finish: Finish::Complete,
         empty: false,
         marked_end: true,

@@ -136,7 +136,7 @@ const CASES: [Case; 11] = [
     },
 ];
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -185,7 +185,7 @@ impl Case {
         api.judge(&ask, self.framing)
     }
 
-    fn verdict(&self, pieces: &[Vec<u8>]) -> Result<Answer, NotWhole> {
+    fn verdict(&self, pieces: &[Vec<u8>]) -> Result<Verdict, NotWhole> {
         let mut judge = self.judge();
         let whole = pieces.concat();
         judge.feed(&whole, &mut |_, _| {})?;
@@ -193,12 +193,12 @@ impl Case {
     }
 
     /// The verdict on the answer with these chunks in its middle.
-    fn with(&self, chunks: &[&str]) -> Result<Answer, NotWhole> {
+    fn with(&self, chunks: &[&str]) -> Result<Verdict, NotWhole> {
         self.verdict(&self.framed(&[self.before, chunks, self.after].concat()))
     }
 
     /// The verdict on an event stream with this text in its middle.
-    fn with_text(&self, text: &str) -> Result<Answer, NotWhole> {
+    fn with_text(&self, text: &str) -> Result<Verdict, NotWhole> {
         let mut pieces = self.framed(self.before);
         pieces.push(text.into());
         pieces.extend(self.framed(self.after));

@@ -19,8 +19,8 @@ use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
 use super::usage;
 use super::{
-    Answer, ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole,
-    Protocol, RequestTraits, Unfit,
+    ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
+    RequestTraits, Unfit, Verdict,
 };
 use super::{events, json_or_sse, memory, number_member, openai_chat};
 use crate::json::Canonical;
@@ -177,7 +177,7 @@ impl Piece<'_> {
 }
 
 /// Judges a JSON answer.
-fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
+fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let envelope: Envelope<'_> = fields::parse_object(json)?;
     if !envelope.success || envelope.errors.0 || envelope.error.0 {
         return Err(NotWhole::Error);
@@ -197,7 +197,7 @@ fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
         .tool_calls
         .iter()
         .try_for_each(ToolCall::check_whole)?;
-    Ok(Answer {
+    Ok(Verdict {
         finish: (result.finish_reason.finish(known, words)?).unwrap_or(Finish::Complete),
         empty: !result.says(),
         marked_end: true,
@@ -257,7 +257,7 @@ impl EventJudge for Stream {
         calls.saturating_add(self.choices.held_bytes())
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         if !self.choices.is_empty() {
             // Not both.
             if self.said {
@@ -266,7 +266,7 @@ impl EventJudge for Stream {
             return self.choices.answer(1, self.done);
         }
         self.tool_calls.check()?;
-        Ok(Answer {
+        Ok(Verdict {
             finish: self.finish.unwrap_or(Finish::Complete),
             empty: !self.said,
             marked_end: self.done && self.finish.is_some(),

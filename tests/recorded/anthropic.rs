@@ -2,7 +2,7 @@
 //! other form and back.
 
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
+    Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits, Verdict,
 };
 use serde_json::Value;
 
@@ -32,7 +32,7 @@ impl Recording {
         Form::stream(framing, &self.form().options)
     }
 
-    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, NotWhole> {
+    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Verdict, NotWhole> {
         judge(self.api, &self.ask, self.form(), chunks)
     }
 
@@ -61,7 +61,7 @@ fn judge<'c>(
     ask: &RequestTraits,
     form: &Form,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         form: Some(form.clone()),
         ..ask.clone()

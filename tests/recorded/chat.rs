@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
+    Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits, Verdict,
 };
 use serde_json::Value;
 
@@ -73,7 +73,7 @@ fn recordings() -> Vec<Recording> {
 fn judge<'c>(
     recording: &Recording,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     judge_framing(recording.api, recording.framing, chunks)
 }
 
@@ -81,7 +81,7 @@ fn judge_framing<'c>(
     api: Api,
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     let mut judge = api.judge(&ask(), framing);
     let mut whole = Vec::new();
     for chunk in chunks {

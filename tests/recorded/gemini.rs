@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use envoy_llm_cache::json::canonicalize;
 use envoy_llm_cache::llm::{
-    Answer, Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits,
+    Api, ConversionError, Finish, Form, Framing, NotWhole, RequestTraits, Verdict,
 };
 use serde_json::Value;
 
@@ -99,7 +99,7 @@ fn requests() -> HashMap<String, (String, String)> {
 }
 
 impl Recording {
-    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Answer, NotWhole> {
+    fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Verdict, NotWhole> {
         let mut judge = self.api.judge(&self.ask, self.form.framing);
         let mut whole = Vec::new();
         for chunk in chunks {

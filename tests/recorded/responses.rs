@@ -1,7 +1,7 @@
 //! Responses and embeddings against answers recorded from providers: judged at many chunkings, and
 //! changed from one form to the other and back.
 
-use envoy_llm_cache::llm::{Answer, Api, Finish, Form, Framing, NotWhole, RequestTraits};
+use envoy_llm_cache::llm::{Api, Finish, Form, Framing, NotWhole, RequestTraits, Verdict};
 use serde_json::Value;
 
 use crate::index::{Recorded, recorded};
@@ -65,7 +65,7 @@ fn judge<'c>(
     api: Api,
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     let mut judge = api.judge(&ask(), framing);
     let mut whole = Vec::new();
     for chunk in chunks {

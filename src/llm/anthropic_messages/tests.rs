@@ -2,7 +2,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Finish, NotWhole};
+use crate::llm::{Finish, NotWhole, Verdict};
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
@@ -47,7 +47,7 @@ fn events_of(stream: &[u8]) -> Vec<(String, Value)> {
 
 fn judge_chunks<'c>(
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> (Result<Answer, NotWhole>, String) {
+) -> (Result<Verdict, NotWhole>, String) {
     let mut judge = AnthropicMessages.judge(&RequestTraits::unreadable(), Framing::Sse);
     let mut heard = String::new();
     for chunk in chunks {
@@ -58,15 +58,15 @@ fn judge_chunks<'c>(
     (judge.finish(b""), heard)
 }
 
-fn judge_stream(events: &[&str]) -> Result<Answer, NotWhole> {
+fn judge_stream(events: &[&str]) -> Result<Verdict, NotWhole> {
     judge_chunks([&stream(events)[..]]).0
 }
 
-fn judge_json(json: &str) -> Result<Answer, NotWhole> {
+fn judge_json(json: &str) -> Result<Verdict, NotWhole> {
     judge_json_bytes(json.as_bytes())
 }
 
-fn judge_json_bytes(json: &[u8]) -> Result<Answer, NotWhole> {
+fn judge_json_bytes(json: &[u8]) -> Result<Verdict, NotWhole> {
     AnthropicMessages
         .judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json)
@@ -111,7 +111,7 @@ const WITH_TOOL: [&str; 11] = [
     STOP,
 ];
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -643,7 +643,7 @@ fn a_json_answer_is_judged_by_its_stop_reason() {
         (
             r#""end_turn""#,
             "null",
-            Ok(Answer {
+            Ok(Verdict {
                 marked_end: false,
                 ..WHOLE
             }),

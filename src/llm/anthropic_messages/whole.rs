@@ -4,7 +4,7 @@ use super::super::fields::{self, Arguments, Said, Text, read_members, read_word}
 use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Finish, FinishWords, Listener, NotWhole, events};
+use super::super::{Finish, FinishWords, Listener, NotWhole, Verdict, events};
 use crate::json::Reader;
 use crate::sse;
 
@@ -15,7 +15,7 @@ const MAX_BLOCKS: u64 = 4_096;
 pub(super) const MAX_OPEN_BLOCKS: usize = 64;
 
 /// Judges a `message`.
-pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
+pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let message: Message<'_> = fields::parse_object(json)?;
     if message.error.0 || message.r#type == Type::Error {
         return Err(NotWhole::Error);
@@ -31,7 +31,7 @@ pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, 
     if content.iter().any(Block::lacks_text) {
         return Err(NotWhole::Malformed);
     }
-    Ok(Answer {
+    Ok(Verdict {
         finish: with_guardrail(finish, message.guardrail),
         empty: !content.iter().any(Block::says_something),
         marked_end: finish.is_some(),
@@ -143,7 +143,7 @@ impl Stream {
         }
     }
 
-    pub(in crate::llm) fn answer(&self) -> Result<Answer, NotWhole> {
+    pub(in crate::llm) fn answer(&self) -> Result<Verdict, NotWhole> {
         if !self.started {
             return Err(NotWhole::Choices);
         }
@@ -154,7 +154,7 @@ impl Stream {
         if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
             return Err(NotWhole::Unfinished);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: with_guardrail(self.finish, self.guardrail),
             empty: !self.said,
             marked_end: self.stopped && self.finish.is_some(),
@@ -280,7 +280,7 @@ impl EventJudge for Stream {
         self.open_bytes()
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         self.answer()
     }
 }

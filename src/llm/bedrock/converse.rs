@@ -5,7 +5,8 @@ use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::MessageJudge;
 use super::super::{
-    Answer, Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit, anthropic_messages,
+    Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit, Verdict,
+    anthropic_messages,
 };
 use super::super::{LOOKED_FOR, has_misspelled_names};
 use crate::json::{Canonical, Reader, canonicalize};
@@ -125,7 +126,7 @@ impl Block<'_> {
 }
 
 /// Judges an answer of `Converse`.
-pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let response: Response<'_> = fields::parse_object(json)?;
     let Some(message) = response.output.and_then(|output| output.message) else {
         return Err(
@@ -137,7 +138,7 @@ pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole
         );
     };
     let finish = response.stop_reason.finish(known, words)?;
-    Ok(Answer {
+    Ok(Verdict {
         finish: finish.unwrap_or(Finish::Complete),
         empty: !message.content.iter().any(Block::says_something),
         marked_end: finish.is_some(),
@@ -240,7 +241,7 @@ impl MessageJudge for Stream {
         list_bytes(&self.blocks).saturating_add(self.argument_bytes)
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         if !self.started {
             return Err(NotWhole::Choices);
         }
@@ -250,7 +251,7 @@ impl MessageJudge for Stream {
         if any_open || !self.stopped && !self.ended {
             return Err(NotWhole::Unfinished);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: self.finish.unwrap_or(Finish::Complete),
             empty: !self.said,
             marked_end: self.ended && self.finish.is_some(),

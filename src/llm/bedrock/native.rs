@@ -18,7 +18,7 @@ use super::super::fields::{self, Content, Said, read_members};
 use super::super::finish::Reason;
 use super::super::judge::{DocumentJudge, MessageJudge};
 use super::super::openai_embeddings::Vector;
-use super::super::{Answer, Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit};
+use super::super::{Finish, FinishWords, Form, Listener, NotWhole, RequestTraits, Unfit, Verdict};
 use super::super::{anthropic_messages, number_member};
 use super::{CHUNK, OF_BEDROCK, converse, native};
 use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
@@ -26,7 +26,7 @@ use crate::json::{Canonical, Malformed, Read, Reader, canonicalize};
 /// More samples in one answer than any model gives.
 const MAX_SAMPLES: usize = 64;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -161,7 +161,7 @@ fn known(word: &str) -> Result<Finish, NotWhole> {
 }
 
 /// Judges the answer of `InvokeModel`.
-pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Answer, NotWhole> {
+pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
     let native: Native<'_> = fields::parse_object(json)?;
     if native.r#type.0 {
         return anthropic::judge(json, words);
@@ -180,7 +180,7 @@ pub(super) fn judge(json: &[u8], expected: u32, words: &FinishWords) -> Result<A
     } else {
         judge_text(json, words)?
     };
-    Ok(Answer {
+    Ok(Verdict {
         finish: with_guardrail(Some(answer.finish), native.guardrail),
         ..answer
     })
@@ -190,7 +190,7 @@ fn judge_samples(
     native: &Native<'_>,
     expected: u32,
     words: &FinishWords,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     let count = native.samples().count();
     if count > MAX_SAMPLES || u32::try_from(count).is_ok_and(|count| count < expected) {
         return Err(NotWhole::Choices);
@@ -206,10 +206,10 @@ fn judge_samples(
 }
 
 /// Of a text that is the whole document, or a chat of Cohere's.
-fn judge_text(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
+fn judge_text(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let text: Text<'_> = fields::parse_object(json)?;
     match (&text.generation, &text.text) {
-        (Content::Text(_), _) => text.finish(words).map(|finish| Answer {
+        (Content::Text(_), _) => text.finish(words).map(|finish| Verdict {
             finish: finish.unwrap_or(Finish::Complete),
             empty: !text.says(),
             marked_end: finish.is_some(),
@@ -309,14 +309,14 @@ impl MessageJudge for Stream {
         }
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         let answer = match self.model.as_ref().ok_or(NotWhole::Choices)? {
             Model::Anthropic(stream) => stream.answer(),
             Model::Nova(stream) => stream.finish(),
             Model::Cohere(stream) => stream.finish(),
             Model::Texts(texts) => texts.answer(self.expected),
         }?;
-        Ok(Answer {
+        Ok(Verdict {
             finish: with_guardrail(Some(answer.finish), self.guardrail),
             ..answer
         })
@@ -408,12 +408,12 @@ impl Texts {
         Ok(())
     }
 
-    fn answer(&self, expected: u32) -> Result<Answer, NotWhole> {
+    fn answer(&self, expected: u32) -> Result<Verdict, NotWhole> {
         if u32::try_from(self.texts.len()).is_ok_and(|count| count < expected) {
             return Err(NotWhole::Choices);
         }
         let finishes = self.texts.iter().filter_map(|text| text.finish);
-        Ok(Answer {
+        Ok(Verdict {
             finish: finishes.fold(Finish::Complete, Finish::worse),
             empty: self.texts.iter().any(|text| !text.said),
             marked_end: self.texts.iter().all(|text| text.finish.is_some()),

@@ -1,6 +1,6 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Finish, NotWhole};
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const CONVERSE: &str = "/model/anthropic.claude/converse";
 const CONVERSE_STREAM: &str = "/model/anthropic.claude/converse-stream";
@@ -69,7 +69,7 @@ fn natives_of(stream: &[u8]) -> Vec<Value> {
 fn judge_chunks<'c>(
     path: &str,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> (Result<Answer, NotWhole>, String) {
+) -> (Result<Verdict, NotWhole>, String) {
     let ask = Bedrock.read(path.as_bytes(), None).unwrap();
     let mut judge = Bedrock.judge(&ask, ask.form.as_ref().unwrap().framing);
     let mut heard = String::new();
@@ -83,11 +83,11 @@ fn judge_chunks<'c>(
     (judge.finish(&whole), heard)
 }
 
-fn judge(path: &str, bytes: &[u8]) -> Result<Answer, NotWhole> {
+fn judge(path: &str, bytes: &[u8]) -> Result<Verdict, NotWhole> {
     judge_chunks(path, [bytes]).0
 }
 
-fn judge_events(events: &[(&str, &str)]) -> Result<Answer, NotWhole> {
+fn judge_events(events: &[(&str, &str)]) -> Result<Verdict, NotWhole> {
     judge(CONVERSE_STREAM, &stream(events))
 }
 
@@ -138,7 +138,7 @@ const WITH_TOOL: [(&str, &str); 9] = [
 ];
 const SHORT: [(&str, &str); 5] = [START, TEXT, STOP_0, STOP, METADATA];
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -703,15 +703,15 @@ fn nothing_tells_that_another_model_s_answer_is_whole() {
     assert!(judge(CONVERSE_STREAM, &native_stream(&NATIVE)).is_err());
 }
 
-fn is_marked(answer: Result<Answer, NotWhole>) -> bool {
+fn is_marked(answer: Result<Verdict, NotWhole>) -> bool {
     answer.is_ok_and(|answer| answer.marked_end)
 }
 
-const LENGTH: Answer = Answer {
+const LENGTH: Verdict = Verdict {
     finish: Finish::Length,
     ..WHOLE
 };
-const FILTERED: Answer = Answer {
+const FILTERED: Verdict = Verdict {
     finish: Finish::Filtered,
     ..WHOLE
 };

@@ -4,12 +4,12 @@ use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
 };
-const UNMARKED: Answer = Answer {
+const UNMARKED: Verdict = Verdict {
     marked_end: false,
     ..WHOLE
 };
@@ -63,7 +63,7 @@ fn form(framing: Framing) -> Form {
 fn judge_chunks<'c>(
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Answer, String), NotWhole> {
+) -> Result<(Verdict, String), NotWhole> {
     let mut judge = Cohere.judge(&RequestTraits::unreadable(), framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
@@ -73,15 +73,15 @@ fn judge_chunks<'c>(
     Ok((judge.finish(&whole)?, text))
 }
 
-fn v2(events: &[&str]) -> Result<Answer, NotWhole> {
+fn v2(events: &[&str]) -> Result<Verdict, NotWhole> {
     judge_chunks(Framing::Sse, [sse(events).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn v1(parts: &[&str]) -> Result<Answer, NotWhole> {
+fn v1(parts: &[&str]) -> Result<Verdict, NotWhole> {
     judge_chunks(Framing::Ndjson, [lines(parts).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn judge_json(json: &str, expected: u32) -> Result<Answer, NotWhole> {
+fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices: expected,
         ..RequestTraits::unreadable()
@@ -179,7 +179,7 @@ fn only_known_reasons_end_an_answer() {
         ("USER_CANCEL", Err(NotWhole::UnknownFinish)),
         ("complete", Err(NotWhole::UnknownFinish)),
     ] {
-        let finish = |answer: Result<Answer, NotWhole>| answer.map(|answer| answer.finish);
+        let finish = |answer: Result<Verdict, NotWhole>| answer.map(|answer| answer.finish);
         let end = END.replace("COMPLETE", reason);
         assert_eq!(
             finish(v2(&[START, BLOCK, HI, BLOCK_END, &end, DONE])),

@@ -7,7 +7,7 @@ use super::super::fields::{self, Said, Text, read_members, read_word};
 use super::super::finish::Reason;
 use super::super::judge::DocumentJudge;
 use super::super::members::{object, set_some};
-use super::super::{Answer, ConversionError, Finish, FinishWords, Framing, Listener, NotWhole};
+use super::super::{ConversionError, Finish, FinishWords, Framing, Listener, NotWhole, Verdict};
 use super::{Response, known};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -42,7 +42,7 @@ pub(in crate::llm) struct Stream {
     words: FinishWords,
     any: bool,
     said: bool,
-    end: Option<Answer>,
+    end: Option<Verdict>,
 }
 
 impl Stream {
@@ -77,7 +77,7 @@ impl DocumentJudge for Stream {
                 let answer = line.response.ok_or(NotWhole::Malformed)?;
                 let answer = answer.judge(1, &self.words)?;
                 let finish = line.finish_reason.finish(known, &self.words)?;
-                self.end = Some(Answer {
+                self.end = Some(Verdict {
                     finish: answer.finish.worse(finish.unwrap_or(Finish::Complete)),
                     empty: answer.empty,
                     marked_end: answer.marked_end || finish.is_some(),
@@ -95,10 +95,10 @@ impl DocumentJudge for Stream {
         self.end.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         match self.end {
             Some(answer) => Ok(answer),
-            None if self.any => Ok(Answer {
+            None if self.any => Ok(Verdict {
                 finish: Finish::Complete,
                 empty: !self.said,
                 marked_end: false,

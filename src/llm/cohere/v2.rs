@@ -4,7 +4,7 @@ use super::super::fields::{self, Said, read_members, read_word};
 use super::super::finish::Reason;
 use super::super::held::{list_bytes, text_bytes};
 use super::super::judge::EventJudge;
-use super::super::{Answer, Finish, FinishWords, Listener, NotWhole};
+use super::super::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use super::{Block, ToolCall, known, parses};
 use crate::json::{Malformed, Read, Reader};
 use crate::sse;
@@ -134,11 +134,11 @@ impl EventJudge for Stream {
         self.ended
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         if !self.started {
             return Err(NotWhole::Choices);
         }
-        Ok(Answer {
+        Ok(Verdict {
             finish: self.finish.unwrap_or(Finish::Complete),
             empty: !self.said,
             marked_end: self.ended && self.finish.is_some(),

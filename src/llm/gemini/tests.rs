@@ -5,7 +5,7 @@ use crate::json::canonicalize;
 use crate::llm::values;
 
 const STREAM: &[u8] = b"/v1beta/models/m:streamGenerateContent";
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -43,7 +43,7 @@ fn judge_chunks<'c>(
     framing: Framing,
     expected: u32,
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Answer, String), NotWhole> {
+) -> Result<(Verdict, String), NotWhole> {
     let ask = RequestTraits {
         form: Some(form(framing)),
         choices: expected,
@@ -61,7 +61,7 @@ fn judge_chunks<'c>(
 }
 
 /// The verdict on the chunks in all three framings that a stream or, if alone, a document has.
-fn verdict(expected: u32, chunks: &[&str]) -> Result<Answer, NotWhole> {
+fn verdict(expected: u32, chunks: &[&str]) -> Result<Verdict, NotWhole> {
     let judged = |framing, text: String| {
         judge_chunks(framing, expected, [text.as_bytes()]).map(|(answer, _)| answer)
     };
@@ -178,7 +178,7 @@ fn candidate(members: &str) -> String {
 fn an_answer_is_whole_when_its_last_chunk_has_a_finish() {
     assert_eq!(verdict(1, &[HEL, LO]), Ok(WHOLE));
     assert_eq!(verdict(1, &[LO]), Ok(WHOLE));
-    let unmarked = Answer {
+    let unmarked = Verdict {
         marked_end: false,
         ..WHOLE
     };

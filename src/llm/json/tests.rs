@@ -3,7 +3,7 @@ use crate::json::canonicalize;
 use crate::llm::Api;
 use crate::llm::values;
 
-fn judged(json: &str) -> Result<Answer, NotWhole> {
+fn judged(json: &str) -> Result<Verdict, NotWhole> {
     Json.judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json.as_bytes())
 }
@@ -11,7 +11,7 @@ fn judged(json: &str) -> Result<Answer, NotWhole> {
 #[test]
 fn a_document_that_parses_and_is_no_error_is_whole() {
     let whole = |empty| {
-        Ok(Answer {
+        Ok(Verdict {
             finish: Finish::Complete,
             empty,
             marked_end: true,

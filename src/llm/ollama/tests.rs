@@ -4,12 +4,12 @@ use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
 };
-const UNMARKED: Answer = Answer {
+const UNMARKED: Verdict = Verdict {
     marked_end: false,
     ..WHOLE
 };
@@ -34,7 +34,7 @@ fn lines(lines: &[&str]) -> String {
 
 fn judge_chunks<'c>(
     chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Answer, String), NotWhole> {
+) -> Result<(Verdict, String), NotWhole> {
     let mut judge = Ollama.judge(&RequestTraits::unreadable(), Framing::Ndjson);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
@@ -47,11 +47,11 @@ fn judge_chunks<'c>(
     Ok((judge.finish(&whole)?, text))
 }
 
-fn stream_of(parts: &[&str]) -> Result<Answer, NotWhole> {
+fn stream_of(parts: &[&str]) -> Result<Verdict, NotWhole> {
     judge_chunks([lines(parts).as_bytes()]).map(|(answer, _)| answer)
 }
 
-fn judge_json(json: &str, expected: u32) -> Result<Answer, NotWhole> {
+fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices: expected,
         ..RequestTraits::unreadable()
@@ -119,7 +119,7 @@ fn only_known_reasons_end_an_answer() {
         ("1", Err(NotWhole::Malformed)),
     ] {
         let last = STOP.replace(r#""stop""#, reason);
-        let finish = |answer: Result<Answer, NotWhole>| answer.map(|answer| answer.finish);
+        let finish = |answer: Result<Verdict, NotWhole>| answer.map(|answer| answer.finish);
         assert_eq!(finish(stream_of(&[HI, &last])), expected, "{reason}");
         let json = last.replace(r#""content":"""#, r#""content":"Hi""#);
         assert_eq!(finish(judge_json(&json, 1)), expected, "{reason}");

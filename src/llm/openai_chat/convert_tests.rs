@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::llm::{Answer, Finish};
+use crate::llm::{Finish, Verdict};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
@@ -122,7 +122,7 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 Value::String(_) => Finish::Filtered,
                 _ => Finish::Complete,
             };
-            let expected = Answer {
+            let expected = Verdict {
                 finish,
                 empty: message["tool_calls"].is_null() && message["content"].as_str() == Some(""),
                 marked_end: true,

@@ -1,6 +1,6 @@
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Finish, NotWhole};
+use crate::llm::{Finish, NotWhole, Verdict};
 
 fn canonical(body: &str) -> Canonical {
     canonicalize(body.as_bytes(), &[]).unwrap()
@@ -10,13 +10,13 @@ fn ask(body: &str) -> Result<RequestTraits, Unfit> {
     OpenaiChat.read(b"/v1/chat/completions", Some(&canonical(body)))
 }
 
-fn stream_of(choices: u32, events: &[&str]) -> Result<Answer, NotWhole> {
+fn stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
     let event = |data: &&str| format!("data: {data}\n\n");
     let text: String = events.iter().map(event).collect();
     judge_sse(choices, text.as_bytes())
 }
 
-fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, NotWhole> {
+fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -26,7 +26,7 @@ fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Answer, NotWhole> {
     judge.finish(bytes)
 }
 
-fn judge_json(bytes: &[u8], choices: u32) -> Result<Answer, NotWhole> {
+fn judge_json(bytes: &[u8], choices: u32) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -40,7 +40,7 @@ const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]
 const USAGE: &str = r#"{"choices":[],"usage":{"total_tokens":3}}"#;
 const DONE: &str = "[DONE]";
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -217,7 +217,7 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
         (
             "\"stop\"",
             "null",
-            Ok(Answer {
+            Ok(Verdict {
                 marked_end: false,
                 ..WHOLE
             }),
@@ -225,7 +225,7 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
         (
             "\"Hi\"",
             "null",
-            Ok(Answer {
+            Ok(Verdict {
                 empty: true,
                 ..WHOLE
             }),
@@ -233,7 +233,7 @@ fn a_json_answer_is_whole_with_a_finish_for_every_choice() {
         (
             "stop",
             "length",
-            Ok(Answer {
+            Ok(Verdict {
                 finish: Finish::Length,
                 ..WHOLE
             }),
@@ -493,7 +493,7 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
 }
 
 /// As [`stream_of`], for a request whose choices are known.
-fn known_stream_of(choices: u32, events: &[&str]) -> Result<Answer, NotWhole> {
+fn known_stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         form: Some(Form::stream(Framing::Sse, b"")),
         choices,

@@ -8,7 +8,7 @@ use crate::llm::fields::{
 use crate::llm::finish::Reason;
 use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Finish, FinishWords, Listener, NotWhole, events};
+use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict, events};
 use crate::sse::Event;
 use crate::steps;
 
@@ -377,7 +377,7 @@ impl Choices {
     }
 
     /// `marked` is whether the API's end marker was there.
-    pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Answer, NotWhole> {
+    pub(in crate::llm) fn answer(&self, expected: u32, marked: bool) -> Result<Verdict, NotWhole> {
         if self.choices.is_empty() || !self.are_all_there(expected) {
             return Err(NotWhole::Choices);
         }
@@ -393,7 +393,7 @@ impl Choices {
                 finish
             }
         };
-        Ok(Answer {
+        Ok(Verdict {
             finish: self
                 .choices
                 .iter()
@@ -454,7 +454,7 @@ pub(super) fn judge(
     json: &[u8],
     expected_choices: u32,
     words: &FinishWords,
-) -> Result<Answer, NotWhole> {
+) -> Result<Verdict, NotWhole> {
     let completion = Completion::parse(json)?;
     let mut choices = Choices::new(words);
     for choice in completion.choices() {
@@ -549,7 +549,7 @@ impl EventJudge for Stream {
         self.choices.held_bytes()
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         let (Expected::Exactly(count) | Expected::AtLeast(count)) = self.expected;
         self.choices.answer(count, self.end != End::ToCome)
     }

@@ -2,11 +2,11 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::canonicalize;
-use crate::llm::{Answer, Finish, NotWhole};
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -19,7 +19,7 @@ fn ask(body: &str) -> RequestTraits {
         .unwrap()
 }
 
-fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Answer, NotWhole> {
+fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
@@ -79,7 +79,7 @@ fn whole() -> Value {
 
 #[test]
 fn a_stream_is_judged_alike_wherever_it_is_cut() {
-    let expected = Answer {
+    let expected = Verdict {
         finish: Finish::Length,
         ..WHOLE
     };

@@ -2,7 +2,7 @@ use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -15,13 +15,13 @@ fn ask(body: &str) -> RequestTraits {
         .unwrap()
 }
 
-fn judge_for(ask: &RequestTraits, json: &str) -> Result<Answer, NotWhole> {
+fn judge_for(ask: &RequestTraits, json: &str) -> Result<Verdict, NotWhole> {
     OpenaiEmbeddings
         .judge(ask, Framing::Json)
         .finish(json.as_bytes())
 }
 
-fn judge_of(inputs: u32, json: &str) -> Result<Answer, NotWhole> {
+fn judge_of(inputs: u32, json: &str) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
         choices: inputs,
         ..ask("{}")

@@ -5,12 +5,12 @@ use super::response::{Item, MAX_ITEMS, Output, Response};
 use crate::llm::fields::{Content, Said, read_members, read_word};
 use crate::llm::held::{list_bytes, text_bytes};
 use crate::llm::judge::EventJudge;
-use crate::llm::{Answer, Finish, FinishWords, Listener, NotWhole, events};
+use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict, events};
 use crate::sse::Event;
 use crate::steps;
 
 /// Judges a response that came as JSON.
-pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Answer, NotWhole> {
+pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let response: Response<'_> = fields::parse_object(json)?;
     if response.output.is_none() && !response.errs() {
         return Err(NotWhole::Malformed);
@@ -30,7 +30,7 @@ pub(super) struct Stream {
     /// What the items that are done come to.
     done: Output,
     /// The verdict on the response in the last event.
-    end: Option<Answer>,
+    end: Option<Verdict>,
     /// `[DONE]` has come, after which OpenAI's client reads nothing.
     marked: bool,
 }
@@ -125,10 +125,10 @@ impl EventJudge for Stream {
         self.end.is_some()
     }
 
-    fn finish(&self) -> Result<Answer, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         // Without the last event the response is in progress: that is what the first one says.
         let end = self.end.ok_or(NotWhole::Unfinished)?;
-        Ok(Answer {
+        Ok(Verdict {
             finish: end.finish.worse(self.done.finish()?),
             // Some proxies of subscriptions leave `output` empty in the last event.
             empty: end.empty && !self.done.said,

@@ -6,7 +6,7 @@
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::fields::{Arguments, Said, Text, each_object, read_members, read_word};
 use crate::llm::finish::Reason;
-use crate::llm::{Answer, Finish, FinishWords, NotWhole};
+use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
 
 /// A `response`, as far as the judge looks.
 #[derive(Default)]
@@ -51,7 +51,7 @@ impl Response<'_> {
     }
 
     /// `cut` is whether the event that holds it says that it is incomplete.
-    pub(super) fn answer(&self, cut: bool, words: &FinishWords) -> Result<Answer, NotWhole> {
+    pub(super) fn answer(&self, cut: bool, words: &FinishWords) -> Result<Verdict, NotWhole> {
         if self.errs() {
             return Err(NotWhole::Error);
         }
@@ -73,7 +73,7 @@ impl Response<'_> {
             true => Finish::Filtered,
             false => Finish::Complete,
         };
-        Ok(Answer {
+        Ok(Verdict {
             finish: finish.worse(output.finish()?).worse(filtered),
             empty: !output.said,
             marked_end: status != Status::None,

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
-use crate::llm::{Answer, Finish, NotWhole};
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"usage":null}}"#;
 const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","status":"in_progress","content":[]}}"#;
@@ -14,7 +14,7 @@ const DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item
 const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"r","status":"completed","error":null,"output":[{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"Hëllo"}]}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
 const EVENTS: [&str; 6] = [CREATED, ADDED, PART, TEXT, DONE, COMPLETED];
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
@@ -35,7 +35,7 @@ fn sse(events: &[&str]) -> String {
         .collect()
 }
 
-fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, NotWhole> {
+fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Verdict, NotWhole> {
     let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), framing);
     for chunk in chunks {
         judge.feed(chunk, &mut |_, _| {})?;
@@ -43,11 +43,11 @@ fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Answer, NotWhole> 
     judge.finish(&chunks.concat())
 }
 
-fn stream_of(events: &[&str]) -> Result<Answer, NotWhole> {
+fn stream_of(events: &[&str]) -> Result<Verdict, NotWhole> {
     judge_chunks(Framing::Sse, &[sse(events).as_bytes()])
 }
 
-fn judge_json(json: &Value) -> Result<Answer, NotWhole> {
+fn judge_json(json: &Value) -> Result<Verdict, NotWhole> {
     judge_chunks(Framing::Json, &[json.to_string().as_bytes()])
 }
 
@@ -57,7 +57,7 @@ fn response(output: Value) -> Value {
 }
 
 /// The stream events of which the last one holds this response.
-fn ended_by(response: &Value) -> Result<Answer, NotWhole> {
+fn ended_by(response: &Value) -> Result<Verdict, NotWhole> {
     let kind = match response["status"].as_str() {
         Some("incomplete") => "response.incomplete",
         _ => "response.completed",
@@ -256,7 +256,7 @@ fn an_event_after_the_end_marker_is_never_read_by_clients() {
 fn the_status_says_how_a_response_ended() {
     let message =
         || json!([{"type": "message", "content": [{"type": "output_text", "text": "a"}]}]);
-    let whole = |finish| Ok(Answer { finish, ..WHOLE });
+    let whole = |finish| Ok(Verdict { finish, ..WHOLE });
     for (status, reason, expected) in [
         ("completed", Value::Null, whole(Finish::Complete)),
         (
@@ -293,7 +293,7 @@ fn the_status_says_how_a_response_ended() {
     }
     let mut without = response(message());
     without["status"] = Value::Null;
-    let unmarked = Ok(Answer {
+    let unmarked = Ok(Verdict {
         marked_end: false,
         ..WHOLE
     });
@@ -309,7 +309,7 @@ fn the_status_says_how_a_response_ended() {
 #[test]
 fn every_output_item_counts() {
     let call = |status: &str| json!({"type": "function_call", "arguments": "{}", "status": status});
-    let said = |finish| Answer { finish, ..WHOLE };
+    let said = |finish| Verdict { finish, ..WHOLE };
     for (item, expected) in [
         (call("completed"), Ok(said(Finish::Complete))),
         (call("incomplete"), Ok(said(Finish::Length))),
@@ -358,7 +358,7 @@ fn every_output_item_counts() {
 
 #[test]
 fn an_answer_that_says_nothing_is_empty() {
-    let empty = Ok(Answer {
+    let empty = Ok(Verdict {
         empty: true,
         ..WHOLE
     });

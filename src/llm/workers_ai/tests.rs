@@ -3,13 +3,13 @@ use serde_json::{Value, json};
 use super::*;
 use crate::json::canonicalize;
 
-const WHOLE: Answer = Answer {
+const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,
     empty: false,
     marked_end: true,
 };
 
-const UNMARKED: Answer = Answer {
+const UNMARKED: Verdict = Verdict {
     marked_end: false,
     ..WHOLE
 };
@@ -18,7 +18,7 @@ fn form(options: &[u8]) -> Form {
     Form::stream(Framing::Sse, options)
 }
 
-fn judge_as(framing: Framing, answer: &[u8]) -> Result<Answer, NotWhole> {
+fn judge_as(framing: Framing, answer: &[u8]) -> Result<Verdict, NotWhole> {
     let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), framing);
     judge.feed(answer, &mut |_, _| {})?;
     judge.finish(answer)
@@ -32,11 +32,11 @@ fn stream_of(events: &[Value]) -> String {
     events + "data: [DONE]\n\n"
 }
 
-fn judge_stream(events: &[Value]) -> Result<Answer, NotWhole> {
+fn judge_stream(events: &[Value]) -> Result<Verdict, NotWhole> {
     judge_as(Framing::Sse, stream_of(events).as_bytes())
 }
 
-fn judge_json(json: &Value) -> Result<Answer, NotWhole> {
+fn judge_json(json: &Value) -> Result<Verdict, NotWhole> {
     judge_as(Framing::Json, json.to_string().as_bytes())
 }
 

@@ -2,11 +2,17 @@
 //! converted is whole in its other form too.
 #![no_main]
 
-use envoy_llm_cache::llm::{Answer, Api, RequestTraits, NotWhole, Form, Framing};
+use envoy_llm_cache::llm::{Api, Form, Framing, NotWhole, RequestTraits, Verdict};
 use envoy_llm_cache::steps;
 use libfuzzer_sys::fuzz_target;
 
-fn judge(api: Api, ask: &RequestTraits, framing: Framing, body: &[u8], size: usize) -> Result<Answer, NotWhole> {
+fn judge(
+    api: Api,
+    ask: &RequestTraits,
+    framing: Framing,
+    body: &[u8],
+    size: usize,
+) -> Result<Verdict, NotWhole> {
     steps::taken();
     let mut judge = api.judge(ask, framing);
     for chunk in body.chunks(size) {
