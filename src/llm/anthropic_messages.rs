@@ -14,9 +14,9 @@ use std::borrow::Cow;
 use super::anew::{Attribution, CallId};
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
-use super::meaning::{Meaning, Says};
 use super::openai_chat;
 use super::paths::{last_segment, split_query};
+use super::semantics::{Says, Semantics};
 use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{asks_for, events, is_flag, json_or_sse, number_member, usage};
 use crate::json::{Canonical, Role};
@@ -137,8 +137,8 @@ impl Protocol for AnthropicMessages {
         }
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -271,7 +271,7 @@ pub(super) const TOKENS: &[&str] = &[
     "/output_tokens",
 ];
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[("", MESSAGE)],
     usage: &["/usage", "/message/usage"],
     tokens: &[TOKENS],

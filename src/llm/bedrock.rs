@@ -23,8 +23,8 @@ use super::anthropic_messages::BILLING_LINE;
 use super::documents::{self, Object};
 use super::fields::{self, Content, read_members};
 use super::judge::{Document, Messages};
-use super::meaning::{Meaning, Says};
 use super::paths::split_query;
+use super::semantics::{Says, Semantics};
 use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{anthropic_messages, cohere, events, members, usage};
 use crate::eventstream::{self, Kind};
@@ -217,8 +217,8 @@ impl Protocol for Bedrock {
         Ok(objects)
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -404,7 +404,7 @@ const OF_BEDROCK: &str = "amazon-bedrock-";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 const USAGES: &[&str] = &["/usage"];
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[
         (
             "/output/message",

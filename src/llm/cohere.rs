@@ -17,8 +17,8 @@ use super::documents::{self, Object};
 use super::fields::{self, Listed, Said, Text, read_members, read_word};
 use super::finish::Reason;
 use super::judge::{Document, Events, Lines};
-use super::meaning::{Meaning, Says};
 use super::paths::split_query;
+use super::semantics::{Says, Semantics};
 use super::usage::{zero, zero_beside};
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
@@ -111,8 +111,8 @@ impl Protocol for Cohere {
         documents::rewrite(answer, form.framing, &mut zero_usage)
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -386,7 +386,7 @@ const TOKENS: &[&[&str]] = &[
     ],
 ];
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[(
         "",
         &[

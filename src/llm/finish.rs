@@ -44,7 +44,7 @@ impl Default for FinishWords {
 }
 
 impl FinishWords {
-    fn meaning(&self, word: &str) -> Option<Finish> {
+    fn semantics(&self, word: &str) -> Option<Finish> {
         match self {
             Self::Listed(words) => words
                 .iter()
@@ -80,7 +80,7 @@ impl<'a> Reason<'a> {
             return Ok(None);
         };
         match known(word) {
-            Err(NotWhole::UnknownFinish) => words.meaning(word).ok_or(NotWhole::UnknownFinish),
+            Err(NotWhole::UnknownFinish) => words.semantics(word).ok_or(NotWhole::UnknownFinish),
             told => told,
         }
         .map(Some)

@@ -17,7 +17,7 @@ use super::fields::{self, ArgumentsObject, Said, Text, read_members};
 use super::finish::Reason;
 use super::held::list_bytes;
 use super::judge::{ArrayElements, Document, DocumentJudge, EventJudge, Events};
-use super::meaning::{Meaning, Says};
+use super::semantics::{Says, Semantics};
 use super::usage::{zero, zero_beside};
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
@@ -112,8 +112,8 @@ impl Protocol for Gemini {
         })
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -491,7 +491,7 @@ fn judge(json: &[u8], mut stream: Stream) -> Result<Verdict, NotWhole> {
     })
 }
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[
         (
             "/candidates/*",

@@ -6,7 +6,7 @@
 
 use super::fields::{self, Content, Said, read_members};
 use super::judge::Document;
-use super::meaning::{Meaning, Says};
+use super::semantics::{Says, Semantics};
 use super::usage;
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
@@ -64,8 +64,8 @@ impl Protocol for Json {
         }
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -194,7 +194,7 @@ impl<'a> Read<'a> for Word {
 }
 
 /// The whole document but for what most APIs draw anew for each answer.
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
     usage: &["/usage", "/meta"],
     tokens: &[

@@ -4,7 +4,7 @@
 //! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
 //! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
-//! ([`meaning`]).
+//! ([`semantics`]).
 
 mod anew;
 mod anthropic_messages;
@@ -19,7 +19,6 @@ mod gemini;
 mod held;
 mod json;
 mod judge;
-mod meaning;
 mod members;
 mod memory;
 mod model;
@@ -29,6 +28,7 @@ mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
 mod paths;
+mod semantics;
 mod stutter;
 mod usage;
 mod workers_ai;
@@ -44,7 +44,7 @@ use crate::json::{Canonical, is_misspelled};
 
 use anew::{Attribution, CallId};
 use documents::Object;
-use meaning::Meaning;
+use semantics::Semantics;
 
 pub use finish::{Finish, FinishWords};
 pub use judge::{Judge, Listener, NotWhole, Verdict};
@@ -186,7 +186,7 @@ trait Protocol: Sync {
     }
 
     /// What of its answers carries meaning.
-    fn meaning(&self) -> &'static Meaning;
+    fn semantics(&self) -> &'static Semantics;
 
     /// The same answer with every count of tokens that it reports set to zero, and with what is
     /// made of them (costs, rates) gone or zero too. Durations stay.
@@ -363,24 +363,24 @@ impl Api {
     pub fn tokens(self, answer: &[u8], form: &Form) -> Option<u64> {
         can_be_taken_apart(answer).ok()?;
         let documents = self.0.documents(answer, form).ok()?;
-        self.0.meaning().tokens(documents)
+        self.0.semantics().tokens(documents)
     }
 
     /// What an answer says, in words of which equal ones mean the same.
     fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
-        let meaning = self.0.meaning();
+        let semantics = self.0.semantics();
         if !form.framing.is_stream() {
-            return meaning.of(answer);
+            return semantics.of(answer);
         }
-        let joined = match (self.0.join(answer, form), meaning.usage_event) {
+        let joined = match (self.0.join(answer, form), semantics.usage_event) {
             (Err(ConversionError::NoUsage), Some(event)) => {
                 let stream = answer.strip_prefix(events::BOM).unwrap_or(answer);
                 self.0.join(&[event, stream].concat(), form)
             }
             (joined, _) => joined,
         };
-        meaning.of(&joined?)
+        semantics.of(&joined?)
     }
 
     /// The answer, if an upstream's like it would be stored.

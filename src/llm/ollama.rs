@@ -12,9 +12,9 @@ use super::documents;
 use super::fields::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use super::finish::Reason;
 use super::judge::{Document, DocumentJudge, Lines};
-use super::meaning::{Meaning, Says};
 use super::openai_embeddings::{self, Inputs};
 use super::paths::split_query;
+use super::semantics::{Says, Semantics};
 use super::usage::{zero, zero_beside};
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
@@ -110,8 +110,8 @@ impl Protocol for Ollama {
         })
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -383,7 +383,7 @@ impl DocumentJudge for Stream {
     }
 }
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[(
         "",
         &[

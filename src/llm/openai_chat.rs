@@ -14,7 +14,7 @@ use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::events;
 use super::fields::{self, Said, read_members, read_word};
 use super::judge::{Document, Events};
-use super::meaning::{Meaning, OPENAI_TOKENS, Says};
+use super::semantics::{OPENAI_TOKENS, Says, Semantics};
 use super::{
     ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit, memory,
     usage,
@@ -107,8 +107,8 @@ impl Protocol for OpenaiChat {
         zero_usage(answer, form)
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -367,7 +367,7 @@ pub(super) const CHOICE: &[Says] = &[
 /// Before a stream whose request did not ask for usage.
 pub(super) const USAGE_EVENT: Option<&[u8]> = Some(b"data: {\"usage\":{\"total_tokens\":0}}\n\n");
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[("/choices/*", CHOICE)],
     usage: &["/usage", "/x_groq/usage"],
     tokens: OPENAI_TOKENS,

@@ -5,8 +5,8 @@
 
 use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::count_elements;
-use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
+use super::semantics::{OPENAI_TOKENS, Says, Semantics};
 use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{events, json_or_sse, memory, number_member};
 use crate::json::Canonical;
@@ -82,8 +82,8 @@ impl Protocol for OpenaiCompletions {
         openai_chat::zero_usage(answer, form)
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -100,7 +100,7 @@ fn prompts(body: &Canonical) -> u32 {
         .unwrap_or(u32::MAX)
 }
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[(
         "/choices/*",
         &[Says::Text(&["/text"]), Says::Value("/finish_reason")],

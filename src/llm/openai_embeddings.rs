@@ -8,8 +8,8 @@ use super::anew::{Attribution, OPENAI_ATTRIBUTION};
 use super::fields::{self, Said, read_members, read_word};
 use super::json_or_sse;
 use super::judge::Document;
-use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::ollama::Ollama;
+use super::semantics::{OPENAI_TOKENS, Says, Semantics};
 use super::usage;
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, NotWhole, Protocol, RequestTraits,
@@ -66,8 +66,8 @@ impl Protocol for OpenaiEmbeddings {
         }
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -195,7 +195,7 @@ fn is_base64(text: &str) -> bool {
         && digits.bytes().all(is_digit)
 }
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[("/data/*", &[Says::Value("/embedding")])],
     usage: &["/usage"],
     tokens: OPENAI_TOKENS,

@@ -21,8 +21,8 @@ mod split;
 use super::anew::{Attribution, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, read_members, read_word};
 use super::judge::{Document, Events};
-use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat;
+use super::semantics::{OPENAI_TOKENS, Says, Semantics};
 use super::usage;
 use super::{ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit};
 use super::{asks_for, form_by_stream_member, is_flag, json_or_sse, number_member};
@@ -179,8 +179,8 @@ impl Protocol for OpenaiResponses {
         }
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -266,7 +266,7 @@ read_word!(ToolType, ToolType::Client, |word| match word {
     _ => ToolType::Other,
 });
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[(
         "",
         &[

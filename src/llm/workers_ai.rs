@@ -15,8 +15,8 @@ use super::anew::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
 use super::fields::{self, Content, Said, read_members};
 use super::finish::Reason;
 use super::judge::{Document, EventJudge, Events};
-use super::meaning::{Meaning, OPENAI_TOKENS, Says};
 use super::openai_chat::whole::{Choice, Choices, ToolCall, ToolCalls, known};
+use super::semantics::{OPENAI_TOKENS, Says, Semantics};
 use super::usage;
 use super::{
     ConversionError, Finish, FinishWords, Form, Framing, Judge, Listener, NotWhole, Protocol,
@@ -115,8 +115,8 @@ impl Protocol for WorkersAi {
         usage::zero_document(answer, &of_result.each_ref().map(String::as_str))
     }
 
-    fn meaning(&self) -> &'static Meaning {
-        &MEANING
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
     }
 }
 
@@ -274,7 +274,7 @@ impl EventJudge for Stream {
     }
 }
 
-static MEANING: Meaning = Meaning {
+static SEMANTICS: Semantics = Semantics {
     said: &[
         ("/result/choices/*", openai_chat::CHOICE),
         (

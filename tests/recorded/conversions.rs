@@ -6,7 +6,7 @@ use envoy_llm_cache::llm::{Api, ConversionError, Form, Framing, RequestTraits};
 use memchr::memmem;
 
 use crate::index::{Recorded, by_folder};
-use crate::meaning;
+use crate::semantics;
 
 /// A whole answer, and the form in which it was asked for.
 struct Recording {
@@ -18,7 +18,7 @@ struct Recording {
 }
 
 fn recording(recorded: Recorded) -> Option<Recording> {
-    let api = meaning::api(&recorded.folder, recorded.file())?;
+    let api = semantics::api(&recorded.folder, recorded.file())?;
     let answer = recorded.body();
     let framing = match recorded.extension() {
         "sse" => Framing::Sse,

@@ -18,6 +18,6 @@ mod conversions;
 mod event_stream;
 mod gemini;
 mod index;
-mod meaning;
 mod responses;
+mod semantics;
 mod stutter;

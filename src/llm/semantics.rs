@@ -27,7 +27,7 @@ use crate::json;
 /// A path here is a JSON pointer (RFC 6901, without escapes) in which `*` stands for each element
 /// of a list, but for those that are reasoning. One that leads nowhere finds nothing, so that one
 /// description serves answers of several shapes.
-pub(super) struct Meaning {
+pub(super) struct Semantics {
     /// What the objects at a path in a JSON answer say, each for itself: in each choice, say.
     pub(super) said: &'static [(&'static str, &'static [Says])],
     /// Where documents of any form report usage, as JSON pointers. Of what is reported again and
@@ -54,14 +54,14 @@ pub(super) enum Says {
     AllBut(&'static [&'static str]),
 }
 
-/// [`Meaning::tokens`] of OpenAI and its like, in both of their vocabularies.
+/// [`Semantics::tokens`] of OpenAI and its like, in both of their vocabularies.
 pub(super) const OPENAI_TOKENS: &[&[&str]] = &[
     &["/total_tokens"],
     &["/prompt_tokens", "/completion_tokens"],
     &["/input_tokens", "/output_tokens"],
 ];
 
-impl Meaning {
+impl Semantics {
     /// What a JSON answer says, in words of which equal ones mean the same.
     ///
     /// # Errors
