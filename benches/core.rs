@@ -85,7 +85,7 @@ fn entries(c: &mut Criterion) {
 fn conversions(c: &mut Criterion) {
     let mut group = c.benchmark_group("convert");
     let json = Form::json();
-    let sse = Form::stream(Framing::Sse, br#"{"include_usage":true}"#);
+    let sse = Form::new(Framing::Sse, br#"{"include_usage":true}"#);
     for size in ANSWERS {
         for (name, answer, stored, wanted) in [
             ("stream to JSON", stream(size), &sse, &json),

@@ -66,7 +66,7 @@ fn api(name: &str) -> Api {
 }
 
 fn sse() -> Form {
-    Form::stream(Framing::Sse, b"")
+    Form::new(Framing::Sse, b"")
 }
 
 fn repeated(piece: &str, bytes: usize) -> String {
@@ -130,7 +130,7 @@ fn shapes(bytes: usize) -> Vec<(&'static str, Form, String)> {
             "{},\"done\":true,\"done_reason\":\"stop\"}}\n",
             line(&format!(",\"tool_calls\":[{list}]"))
         );
-        shapes.push(("ollama", Form::stream(Framing::Ndjson, b""), last.clone()));
+        shapes.push(("ollama", Form::new(Framing::Ndjson, b""), last.clone()));
         shapes.push(("ollama", Form::json(), last));
         let gemini = format!(
             r#"{{"candidates":[{{"content":{{"role":"model","parts":[{{"text":"a"}},{list}]}},"finishReason":"STOP"}}]}}"#
@@ -153,13 +153,13 @@ fn shapes(bytes: usize) -> Vec<(&'static str, Form, String)> {
         "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"a\"},\"done\":false}\n";
     let last = "{\"model\":\"m\",\"message\":{\"role\":\"assistant\",\"content\":\"\"},\"done\":true,\"done_reason\":\"stop\"}\n";
     let lines = line.repeat(bytes / line.len()) + last;
-    shapes.push(("ollama", Form::stream(Framing::Ndjson, b""), lines));
+    shapes.push(("ollama", Form::new(Framing::Ndjson, b""), lines));
     shapes
 }
 
 fn other(api: &str, form: &Form) -> Form {
     match (form.framing, api) {
-        (Framing::Json, "ollama") => Form::stream(Framing::Ndjson, b""),
+        (Framing::Json, "ollama") => Form::new(Framing::Ndjson, b""),
         (Framing::Json, _) => sse(),
         _ => Form::json(),
     }

@@ -97,7 +97,7 @@ fn per_byte(plain: impl Fn() -> usize, shape: impl Fn() -> usize) -> (f64, f64) 
 fn answer(shape: &Answer) -> usize {
     let api = Api::from_path(shape.path.as_bytes()).unwrap();
     let ask = RequestTraits {
-        form: Some(Form::stream(shape.framing, b"")),
+        form: Some(Form::new(shape.framing, b"")),
         choices: 1,
         temperature: None,
         server_tools: false,

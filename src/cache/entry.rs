@@ -247,7 +247,7 @@ impl Entry {
             .into_iter()
             .find(|known| framing_code(*known) == framing)
             .ok_or(EntryFault::Corrupt)?;
-        let form = Form::stream(framing, options);
+        let form = Form::new(framing, options);
         let (status, lifetime) = (u16::from_le_bytes(status), u64::from_le_bytes(lifetime));
         if !is_ours(status, &form, lifetime, &headers) {
             return Err(EntryFault::NotOurs);

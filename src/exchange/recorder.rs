@@ -83,7 +83,7 @@ impl ResponseRecorder {
         let form = match &ask.form {
             Some(asked) if asked.framing == framing => asked.clone(),
             Some(_) => return Err(NotStored::Form),
-            None => Form::stream(framing, b""),
+            None => Form::new(framing, b""),
         };
         let mut capture = Capture::new(&budget, max_bytes);
         let content_length = headers.number("content-length");

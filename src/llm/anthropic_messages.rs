@@ -85,7 +85,7 @@ impl Protocol for AnthropicMessages {
         };
         let form = match (verb, body.member("stream")) {
             (None | Some(Verb::Json), None | Some(b"null" | b"false")) => Form::json(),
-            (None | Some(Verb::Stream), Some(b"true")) => Form::stream(Framing::Sse, b""),
+            (None | Some(Verb::Stream), Some(b"true")) => Form::new(Framing::Sse, b""),
             // The verb is for Google, the member for the model: they may say it once.
             (Some(Verb::Stream), None | Some(b"null")) => Verb::Stream.form(),
             _ => return Err(Unfit::UnclearForm),
@@ -188,7 +188,7 @@ impl Verb {
     fn form(self) -> Form {
         match self {
             Self::Json => Form::json(),
-            Self::Stream => Form::stream(Framing::Sse, b""),
+            Self::Stream => Form::new(Framing::Sse, b""),
         }
     }
 }

@@ -100,7 +100,7 @@ impl Protocol for Bedrock {
         } else {
             Framing::Json
         };
-        let form = Form::stream(framing, operation.options());
+        let form = Form::new(framing, operation.options());
         match (operation, body) {
             (_, None) => Ok(RequestTraits {
                 form: Some(form),

@@ -143,7 +143,7 @@ impl Endpoint {
         };
         match body.member("stream") {
             None | Some(b"null" | b"false") => Ok(Form::json()),
-            Some(b"true") => Ok(Form::stream(stream, b"")),
+            Some(b"true") => Ok(Form::new(stream, b"")),
             Some(_) => Err(Unfit::UnclearForm),
         }
     }

@@ -462,11 +462,11 @@ pub struct Form {
 impl Form {
     /// One JSON document.
     pub fn json() -> Self {
-        Self::stream(Framing::Json, b"")
+        Self::new(Framing::Json, b"")
     }
 
-    /// A stream.
-    pub fn stream(framing: Framing, options: &[u8]) -> Self {
+    /// In a framing, with what chooses how a stream is to be made.
+    pub fn new(framing: Framing, options: &[u8]) -> Self {
         Self {
             framing,
             options: options.into(),
@@ -713,9 +713,9 @@ fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
     match body.member("stream") {
         None | Some(b"null" | b"false") => Ok(Form::json()),
         Some(b"true") => match body.member("stream_options") {
-            None | Some(b"null") => Ok(Form::stream(Framing::Sse, b"")),
+            None | Some(b"null") => Ok(Form::new(Framing::Sse, b"")),
             Some(options) if options.starts_with(b"{") && options.len() <= MAX_OPTIONS_BYTES => {
-                Ok(Form::stream(Framing::Sse, options))
+                Ok(Form::new(Framing::Sse, options))
             }
             Some(_) => Err(Unfit::UnclearForm),
         },

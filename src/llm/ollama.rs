@@ -140,7 +140,7 @@ impl Endpoint {
 
 fn form(body: &Canonical) -> Result<Form, Unfit> {
     match body.member("stream") {
-        None | Some(b"null" | b"true") => Ok(Form::stream(Framing::Ndjson, b"")),
+        None | Some(b"null" | b"true") => Ok(Form::new(Framing::Ndjson, b"")),
         Some(b"false") => Ok(Form::json()),
         Some(_) => Err(Unfit::UnclearForm),
     }

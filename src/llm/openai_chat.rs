@@ -193,7 +193,7 @@ pub(super) fn form(body: &Canonical) -> Result<Form, Unfit> {
         _ if usage => br#"{"include_usage":true}"#,
         _ => b"",
     };
-    Ok(Form::stream(form.framing, options))
+    Ok(Form::new(form.framing, options))
 }
 
 /// A judge for completions of both kinds.

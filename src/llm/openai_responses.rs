@@ -32,7 +32,7 @@ use crate::json::{Canonical, Malformed, Read, Reader, Role};
 fn form(body: &Canonical) -> Result<Form, Unfit> {
     let form = form_by_stream_member(body)?;
     if is_padding(&form.options) {
-        return Ok(Form::stream(form.framing, b""));
+        return Ok(Form::new(form.framing, b""));
     }
     Ok(form)
 }

@@ -518,7 +518,7 @@ fn words_of_the_configuration_tell_a_finish_in_every_api() {
 fn a_converted_answer_keeps_a_finish_that_only_a_configuration_knows() {
     let api = Api::from_name("openai_chat").unwrap();
     let json = br#"{"id":"a","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"Hi"},"finish_reason":"fin"}],"usage":{"total_tokens":3}}"#;
-    let wanted = Form::stream(Framing::Sse, br#"{"include_usage":true}"#);
+    let wanted = Form::new(Framing::Sse, br#"{"include_usage":true}"#);
     assert!(api.convert(json, &Form::json(), &wanted).is_ok());
 }
 

@@ -29,7 +29,7 @@ impl Recording {
             (Framing::Json, _) => Framing::Sse,
             _ => Framing::Json,
         };
-        Form::stream(framing, &self.form().options)
+        Form::new(framing, &self.form().options)
     }
 
     fn judge<'c>(&self, chunks: impl IntoIterator<Item = &'c [u8]>) -> Result<Verdict, NotWhole> {
@@ -111,7 +111,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
     let mut ask = api.read(url_path.as_bytes(), b"", None).unwrap();
     if ask.form.is_none() {
         ask.form = Some(match recorded.is_stream {
-            true => Form::stream(Framing::Sse, b""),
+            true => Form::new(Framing::Sse, b""),
             false => Form::json(),
         });
     }

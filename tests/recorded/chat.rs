@@ -24,7 +24,7 @@ impl Recording {
     fn form(&self) -> Form {
         match self.framing {
             Framing::Json => Form::json(),
-            framing => Form::stream(framing, b""),
+            framing => Form::new(framing, b""),
         }
     }
 }
@@ -214,8 +214,8 @@ fn blank_line(text: &[u8]) -> Option<usize> {
 #[test]
 #[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_converts_without_loss_or_says_why_not() {
-    let with_usage = Form::stream(Framing::Sse, br#"{"include_usage":true}"#);
-    let plain = Form::stream(Framing::Sse, b"");
+    let with_usage = Form::new(Framing::Sse, br#"{"include_usage":true}"#);
+    let plain = Form::new(Framing::Sse, b"");
     let mut convertible: BTreeMap<&str, u32> = BTreeMap::new();
     let mut declined = Vec::new();
     for recording in recordings().iter().filter(|it| it.is_complete()) {

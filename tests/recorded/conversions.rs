@@ -27,7 +27,7 @@ fn recording(recorded: Recorded) -> Option<Recording> {
         _ if recorded.file().starts_with("gemini_array_") => Framing::JsonArray,
         _ => Framing::Json,
     };
-    let form = Form::stream(framing, options(&recorded.folder, api, framing, &answer));
+    let form = Form::new(framing, options(&recorded.folder, api, framing, &answer));
     let ask = RequestTraits {
         form: Some(form.clone()),
         choices: 1,
@@ -74,12 +74,12 @@ fn others(one: &Recording) -> Vec<Form> {
         "bedrock" => one.form.options.clone(),
         _ => Box::default(),
     };
-    let mut forms = vec![Form::json(), Form::stream(stream, &options)];
+    let mut forms = vec![Form::json(), Form::new(stream, &options)];
     if has_stream_options(one.api) {
-        forms.push(Form::stream(stream, USAGE));
+        forms.push(Form::new(stream, USAGE));
     }
     if one.folder.starts_with("bedrock-invoke") {
-        forms[0] = Form::stream(Framing::Json, b"invoke");
+        forms[0] = Form::new(Framing::Json, b"invoke");
     }
     forms.retain(|form| *form != one.form);
     forms

@@ -46,9 +46,9 @@ fn recordings() -> Vec<Recording> {
         }
         let api = Api::from_name(api).unwrap();
         let form = match (*folder, recorded.extension()) {
-            ("derived/gemini_array_", _) => Form::stream(Framing::JsonArray, b""),
-            (_, "sse") => Form::stream(Framing::Sse, b""),
-            (_, "ndjson") => Form::stream(Framing::Ndjson, b""),
+            ("derived/gemini_array_", _) => Form::new(Framing::JsonArray, b""),
+            (_, "sse") => Form::new(Framing::Sse, b""),
+            (_, "ndjson") => Form::new(Framing::Ndjson, b""),
             _ => Form::json(),
         };
         let unknown = RequestTraits {
@@ -150,7 +150,7 @@ impl Recording {
         };
         framings
             .iter()
-            .map(|framing| Form::stream(*framing, b""))
+            .map(|framing| Form::new(*framing, b""))
             .collect()
     }
 

@@ -22,7 +22,7 @@ impl Recording {
     }
 
     fn form(&self) -> Form {
-        Form::stream(self.framing, b"")
+        Form::new(self.framing, b"")
     }
 }
 
@@ -154,7 +154,7 @@ fn no_recorded_answer_is_whole_when_it_is_cut_before_its_end() {
 #[cfg_attr(not(recorded), ignore = "no folder of recorded answers")]
 fn every_recorded_answer_keeps_what_it_says_through_the_other_form_and_back() {
     let (mut ran, mut converted) = (0, 0);
-    let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
+    let (json, sse) = (Form::json(), Form::new(Framing::Sse, b""));
     for recording in recordings().iter().filter(|r| r.is_whole()) {
         ran += 1;
         let (api, path) = (recording.api, &recording.path);

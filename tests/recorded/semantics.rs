@@ -60,7 +60,7 @@ fn whole_answers() -> Vec<Recording> {
         };
         Some(Recording {
             api,
-            form: Form::stream(framing, options),
+            form: Form::new(framing, options),
             answer: recorded.body(),
             path: recorded.path,
         })
@@ -220,7 +220,7 @@ fn recorded_answers_agree_where_they_say_the_same() {
 fn a_recorded_answer_agrees_with_what_it_converts_to() {
     for one in whole_answers() {
         for framing in Framing::ALL {
-            let form = Form::stream(framing, &one.form.options);
+            let form = Form::new(framing, &one.form.options);
             let Ok(answer) = one.api.convert(&one.answer, &one.form, &form) else {
                 continue;
             };

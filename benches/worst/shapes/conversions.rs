@@ -17,7 +17,7 @@ pub(crate) fn conversions() -> Vec<(Conversion, Vec<Conversion>)> {
     let join = |name, body| Conversion {
         name,
         path: CHAT,
-        stored: Form::stream(Framing::Sse, b""),
+        stored: Form::new(Framing::Sse, b""),
         wanted: Form::json(),
         body,
     };
@@ -25,7 +25,7 @@ pub(crate) fn conversions() -> Vec<(Conversion, Vec<Conversion>)> {
         name,
         path: CHAT,
         stored: Form::json(),
-        wanted: Form::stream(Framing::Sse, b""),
+        wanted: Form::new(Framing::Sse, b""),
         body,
     };
     vec![
@@ -144,7 +144,7 @@ fn join_of(name: &'static str, path: &'static str, body: Vec<u8>) -> Conversion 
     Conversion {
         name,
         path,
-        stored: Form::stream(Framing::Sse, b""),
+        stored: Form::new(Framing::Sse, b""),
         wanted: Form::json(),
         body,
     }

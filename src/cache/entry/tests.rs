@@ -20,7 +20,7 @@ fn seals() -> [Seal; 2] {
 fn encoded(seal: &Seal) -> Vec<u8> {
     encode(
         &key(),
-        &Form::stream(Framing::Sse, b"{\"include_usage\":true}"),
+        &Form::new(Framing::Sse, b"{\"include_usage\":true}"),
         200,
         1_700_000_000_000,
         3_600_000,
@@ -48,7 +48,7 @@ fn an_entry_survives_a_round_trip() {
         let entry = Entry::decode(&key(), encoded(&seal), &seal).unwrap();
         assert_eq!(
             entry.head.form,
-            Form::stream(Framing::Sse, b"{\"include_usage\":true}")
+            Form::new(Framing::Sse, b"{\"include_usage\":true}")
         );
         assert_eq!(entry.head.status, 200);
         assert_eq!(entry.head.created, 1_700_000_000_000);
@@ -213,7 +213,7 @@ fn only_what_is_stored_is_an_entry_whoever_has_sealed_it() {
                 "{status} {lifetime} {headers:?}"
             );
             // One list for both directions: nothing is written that would be refused.
-            let form = Form::stream(Framing::Json, options);
+            let form = Form::new(Framing::Json, options);
             let headers = headers.iter().copied().collect();
             let draft = encode(&key(), &form, status, 0, lifetime, &headers, b"x");
             assert_eq!(draft, None, "{status} {lifetime} {headers:?}");

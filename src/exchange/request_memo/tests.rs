@@ -8,7 +8,7 @@ fn resolved(options: &[u8]) -> ResolvedRequest {
         api: Api::from_path(b"/v1/chat/completions").unwrap(),
         settings: Rc::new(Settings::default()),
         ask: Rc::new(RequestTraits {
-            form: Some(Form::stream(Framing::Sse, options)),
+            form: Some(Form::new(Framing::Sse, options)),
             choices: 1,
             temperature: None,
             server_tools: false,

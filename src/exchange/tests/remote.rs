@@ -241,7 +241,7 @@ const SSE_TYPE: (&str, &str) = ("content-type", "text/event-stream");
 
 #[test]
 fn what_the_store_has_is_judged_as_an_upstream_s_answer_would_be() {
-    let (json, sse) = (Form::json(), Form::stream(Framing::Sse, b""));
+    let (json, sse) = (Form::json(), Form::new(Framing::Sse, b""));
     let brotli = ("content-encoding", "br");
     let gzip = ("content-encoding", "gzip");
     let (half, _) = JSON.split_at(JSON.len() / 2);
@@ -249,7 +249,7 @@ fn what_the_store_has_is_judged_as_an_upstream_s_answer_would_be() {
     let claude =
         r#"{"type":"message","content":[{"type":"text","text":"Hi"}],"stop_reason":"end_turn"}"#;
     let undone = STREAM.replace("data: [DONE]\n\n", "");
-    let ndjson = Form::stream(Framing::Ndjson, b"");
+    let ndjson = Form::new(Framing::Ndjson, b"");
     let worker = both("");
     for (form, head, body, serves) in [
         (&json, &[JSON_TYPE][..], JSON, true),

@@ -21,7 +21,7 @@ fn ask(body: &str) -> Result<RequestTraits, Unfit> {
 }
 
 fn sse() -> Form {
-    Form::stream(Framing::Sse, b"")
+    Form::new(Framing::Sse, b"")
 }
 
 /// A stream of these events, named by their type as the API does.
@@ -713,7 +713,7 @@ fn the_verb_of_vertex_ai_chooses_the_form_and_takes_no_part_in_the_key() {
             .read(path.as_bytes(), Some(&body))
             .map(|ask| ask.form.unwrap())
     };
-    let sse = || Form::stream(Framing::Sse, b"");
+    let sse = || Form::new(Framing::Sse, b"");
     for (path, body, expected) in [
         (
             RAW,

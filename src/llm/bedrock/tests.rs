@@ -191,10 +191,7 @@ fn both_operations_of_a_pair_have_one_key_and_other_paths_their_own() {
 #[test]
 fn the_path_says_which_form_a_request_wants() {
     assert_eq!(form(CONVERSE), Form::json());
-    assert_eq!(
-        form(CONVERSE_STREAM),
-        Form::stream(Framing::EventStream, b"")
-    );
+    assert_eq!(form(CONVERSE_STREAM), Form::new(Framing::EventStream, b""));
     assert_eq!(
         form(&format!("{CONVERSE_STREAM}?x")).framing,
         Framing::EventStream
@@ -202,7 +199,7 @@ fn the_path_says_which_form_a_request_wants() {
     assert_eq!(form(INVOKE).framing, Framing::Json);
     assert_eq!(
         form(INVOKE_STREAM),
-        Form::stream(Framing::EventStream, b"invoke")
+        Form::new(Framing::EventStream, b"invoke")
     );
     let framing = |media_type| Bedrock.framing(&RequestTraits::unreadable(), media_type);
     assert_eq!(framing("application/json"), Some(Framing::Json));

@@ -57,7 +57,7 @@ fn lines(lines: &[&str]) -> String {
 }
 
 fn form(framing: Framing) -> Form {
-    Form::stream(framing, b"")
+    Form::new(framing, b"")
 }
 
 fn judge_chunks<'c>(

@@ -88,8 +88,8 @@ pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTrait
 fn form(method: Method, query: &[u8]) -> Result<Form, Unfit> {
     let Alt { is_sse, .. } = Alt::of(query)?;
     match (method, is_sse) {
-        (Method::Stream, true) => Ok(Form::stream(Framing::Sse, b"")),
-        (Method::Stream, false) => Ok(Form::stream(Framing::JsonArray, b"")),
+        (Method::Stream, true) => Ok(Form::new(Framing::Sse, b"")),
+        (Method::Stream, false) => Ok(Form::new(Framing::JsonArray, b"")),
         (_, false) => Ok(Form::json()),
         // `alt=sse` of a unary method.
         (_, true) => Err(Unfit::UnclearForm),

@@ -35,7 +35,7 @@ fn array(chunks: &[&str]) -> String {
 fn form(framing: Framing) -> Form {
     match framing {
         Framing::Json => Form::json(),
-        framing => Form::stream(framing, b""),
+        framing => Form::new(framing, b""),
     }
 }
 

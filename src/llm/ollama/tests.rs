@@ -60,7 +60,7 @@ fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
 }
 
 fn ndjson() -> Form {
-    Form::stream(Framing::Ndjson, b"")
+    Form::new(Framing::Ndjson, b"")
 }
 
 fn joined(parts: &[&str]) -> Result<Value, ConversionError> {

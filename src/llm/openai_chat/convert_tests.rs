@@ -9,7 +9,7 @@ use crate::llm::{Finish, Verdict};
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
 fn stream_form(options: &[u8]) -> Form {
-    Form::stream(Framing::Sse, options)
+    Form::new(Framing::Sse, options)
 }
 
 fn stream_of(events: &[Value]) -> String {

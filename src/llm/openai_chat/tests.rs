@@ -259,11 +259,11 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
         form(r#"{"stream":false,"stream_options":7}"#),
         Ok(Form::json())
     );
-    let plain = Form::stream(Framing::Sse, b"");
+    let plain = Form::new(Framing::Sse, b"");
     assert_eq!(form(r#"{"stream":true}"#), Ok(plain));
     assert_eq!(
         form(r#"{"stream":true,"stream_options":{ "include_usage": true }}"#),
-        Ok(Form::stream(Framing::Sse, br#"{"include_usage":true}"#))
+        Ok(Form::new(Framing::Sse, br#"{"include_usage":true}"#))
     );
     for unclear in [
         r#"{"stream":"true"}"#,
@@ -495,7 +495,7 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
 /// As [`stream_of`], for a request whose choices are known.
 fn known_stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
     let ask = RequestTraits {
-        form: Some(Form::stream(Framing::Sse, b"")),
+        form: Some(Form::new(Framing::Sse, b"")),
         choices,
         ..RequestTraits::unreadable()
     };

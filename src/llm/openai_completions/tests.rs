@@ -30,7 +30,7 @@ fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWh
 }
 
 fn form(options: &[u8]) -> Form {
-    Form::stream(Framing::Sse, options)
+    Form::new(Framing::Sse, options)
 }
 
 fn join(stream: &str) -> Result<Value, ConversionError> {

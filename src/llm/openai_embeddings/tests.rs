@@ -134,7 +134,7 @@ fn only_json_is_an_answer_and_it_has_no_other_form() {
     let framing = |media_type| OpenaiEmbeddings.framing(&ask, media_type);
     assert_eq!(framing("application/json"), Some(Framing::Json));
     assert_eq!(framing("text/event-stream"), None);
-    let stream = Form::stream(Framing::Sse, b"");
+    let stream = Form::new(Framing::Sse, b"");
     let split = OpenaiEmbeddings.split(list(&[0]).as_bytes(), &stream);
     assert_eq!(split, Err(ConversionError::Unsupported));
     assert!(OpenaiEmbeddings.owns(b"/openai/deployments/e/embeddings"));

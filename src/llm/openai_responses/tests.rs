@@ -422,11 +422,11 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
     assert_eq!(form("{}"), Ok(Form::json()));
     assert_eq!(
         form(r#"{"stream":true,"stream_options":{"include_obfuscation":false}}"#),
-        Ok(Form::stream(Framing::Sse, b""))
+        Ok(Form::new(Framing::Sse, b""))
     );
     assert_eq!(
         form(r#"{"stream":true,"stream_options":{"new":1}}"#),
-        Ok(Form::stream(Framing::Sse, br#"{"new":1}"#))
+        Ok(Form::new(Framing::Sse, br#"{"new":1}"#))
     );
     assert_eq!(form(r#"{"stream":"yes"}"#), Err(Unfit::UnclearForm));
     let warm = ask(r#"{"temperature":0.5,"previous_response_id":"resp_1"}"#).unwrap();
@@ -740,10 +740,8 @@ fn a_stream_that_was_cut_or_garbled_is_not_joined() {
         let mut garbled = stream.clone().into_bytes();
         garbled[place] = byte;
         for usage in [&b"usage"[..], b"\n\n"] {
-            let _ = OpenaiResponses.zero_usage(
-                &[&garbled, usage].concat(),
-                &Form::stream(Framing::Sse, b""),
-            );
+            let _ = OpenaiResponses
+                .zero_usage(&[&garbled, usage].concat(), &Form::new(Framing::Sse, b""));
         }
         let _ = join::join(&garbled).and_then(|json| split::split(&json));
     }
@@ -773,7 +771,7 @@ fn a_response_whose_pieces_cannot_be_named_is_not_split() {
         let split = split::split(response.to_string().as_bytes());
         assert_eq!(split.err(), Some(ConversionError::TooLarge));
     }
-    let ndjson = Form::stream(Framing::Ndjson, b"");
+    let ndjson = Form::new(Framing::Ndjson, b"");
     assert_eq!(
         OpenaiResponses.split(b"{}", &ndjson),
         Err(ConversionError::Unsupported)
@@ -783,7 +781,7 @@ fn a_response_whose_pieces_cannot_be_named_is_not_split() {
 #[test]
 fn zero_usage_changes_the_usage_of_the_last_event_and_no_other_byte() {
     let stream = sse(&EVENTS);
-    let form = Form::stream(Framing::Sse, b"");
+    let form = Form::new(Framing::Sse, b"");
     let zeroed = OpenaiResponses
         .zero_usage(stream.as_bytes(), &form)
         .unwrap();

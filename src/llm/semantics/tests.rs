@@ -38,7 +38,7 @@ impl Case {
     }
 
     fn streams(mut self, framing: Framing, options: &[u8]) -> Self {
-        self.streams.push(Form::stream(framing, options));
+        self.streams.push(Form::new(framing, options));
         self
     }
 
@@ -229,7 +229,7 @@ fn messages() -> Vec<Case> {
         blocks.push(json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {"id": 1}}));
         Value::Array(blocks)
     };
-    let invoke = Form::stream(Framing::Json, b"invoke");
+    let invoke = Form::new(Framing::Json, b"invoke");
     let of_anthropic = |case: Case| {
         case.other("/content/1/text", json!("Hullo"))
             .other("/content/2/name", json!("g"))
@@ -517,7 +517,7 @@ fn tokens(api: &str, form: &Form, answer: &str) -> Option<u64> {
 
 #[test]
 fn the_last_usage_that_is_reported_counts() {
-    let sse = Form::stream(Framing::Sse, b"");
+    let sse = Form::new(Framing::Sse, b"");
     let anthropic = concat!(
         r#"data: {"type":"message_start","message":{"usage":{"input_tokens":10,"output_tokens":1}}}"#,
         "\n\n",
@@ -671,7 +671,7 @@ fn a_stream_without_usage_agrees_with_the_same_answer_in_json() {
     let text = r#"{"choices":[{"index":0,"text":"Hi","finish_reason":"stop"}]}"#;
     let chunk = r#"{"choices":[{"index":0,"delta":{"content":"Hi"},"finish_reason":"stop"}]}"#;
     let chat = chunk.replace("delta", "message");
-    let sse = Form::stream(Framing::Sse, b"");
+    let sse = Form::new(Framing::Sse, b"");
     for (api, event, whole) in [
         ("openai_completions", text, text.to_owned()),
         ("openai_chat", chunk, chat.clone()),
@@ -702,7 +702,7 @@ fn a_stream_without_usage_agrees_with_the_same_answer_in_json() {
 fn what_a_stream_would_lose_in_json_cannot_be_compared() {
     let stream = "data: {\"choices\":[{\"delta\":{\"audio\":{\"data\":\"aGk=\"}}}]}\n\n";
     let api = named("openai_chat");
-    let sse = Form::stream(Framing::Sse, b"");
+    let sse = Form::new(Framing::Sse, b"");
     let agreed = api.agree(stream.as_bytes(), &sse, stream.as_bytes(), &sse);
     assert_eq!(agreed, Err(ConversionError::Content));
 }
@@ -728,7 +728,7 @@ proptest! {
             let _ = case.api().agree(&answer, &form, &mangled, &form);
             let _ = case.api().tokens(&mangled, &form);
             for framing in Framing::ALL {
-                let form = Form::stream(framing, b"");
+                let form = Form::new(framing, b"");
                 let _ = case.api().agree(&mangled, &form, &mangled, &form);
                 let _ = case.api().tokens(&mangled, &form);
             }

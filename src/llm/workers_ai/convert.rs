@@ -107,7 +107,7 @@ pub(super) fn split(
         return Err(ConversionError::UnknownMember);
     }
     if result.contains_key("choices") {
-        let with_usage = Form::stream(wanted.framing, br#"{"include_usage":true}"#);
+        let with_usage = Form::new(wanted.framing, br#"{"include_usage":true}"#);
         return chat_split::split(result, Shape::Chat, &with_usage, max_bytes);
     }
     split_pieces(result)

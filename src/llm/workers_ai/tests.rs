@@ -15,7 +15,7 @@ const UNMARKED: Verdict = Verdict {
 };
 
 fn form(options: &[u8]) -> Form {
-    Form::stream(Framing::Sse, options)
+    Form::new(Framing::Sse, options)
 }
 
 fn judge_as(framing: Framing, answer: &[u8]) -> Result<Verdict, NotWhole> {

@@ -37,7 +37,7 @@ fuzz_target!(|data: &[u8]| {
     let framing = Framing::ALL[usize::from(*framing) % Framing::ALL.len()];
     let usage = br#"{"include_usage":true}"#;
     let options: &[u8] = [b"", &usage[..], b"invoke"][usize::from(*options) % 3];
-    let form = Form::stream(framing, if framing.is_stream() { options } else { b"" });
+    let form = Form::new(framing, if framing.is_stream() { options } else { b"" });
     let ask = RequestTraits {
         form: Some(form.clone()),
         choices: 1,
@@ -59,8 +59,8 @@ fuzz_target!(|data: &[u8]| {
         .into_iter()
         .filter(|framing| framing.is_stream())
     {
-        wanted.push(Form::stream(framing, b""));
-        wanted.push(Form::stream(framing, usage));
+        wanted.push(Form::new(framing, b""));
+        wanted.push(Form::new(framing, usage));
     }
     for wanted in wanted {
         let Ok(converted) = api.convert(body, &form, &wanted) else {
