@@ -1,5 +1,7 @@
 //! Freshness and age, pure in `now` (RFC 9111, section 4.2).
 
+use std::time::Duration;
+
 /// How far the clock of whoever stored an entry may be ahead of ours, in milliseconds. What comes
 /// from further in the future would outlive its lifetime by as much.
 const MAX_CLOCK_SKEW_MS: u64 = 60_000;
@@ -18,8 +20,8 @@ pub enum Freshness {
     Expired {
         /// Seconds since the answer was received.
         age: u64,
-        /// Milliseconds since it expired.
-        since: u64,
+        /// For how long it has been.
+        expired_for: Duration,
     },
     /// It was stored too far in the future to be trusted.
     FromTheFuture,
@@ -35,7 +37,7 @@ pub fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
     match lifetime.checked_sub(age) {
         None | Some(0) => Freshness::Expired {
             age: age / 1_000,
-            since: age.saturating_sub(lifetime),
+            expired_for: Duration::from_millis(age.saturating_sub(lifetime)),
         },
         Some(left) => Freshness::Fresh {
             age: age / 1_000,
@@ -53,7 +55,10 @@ mod tests {
         let fresh = |age, ttl| Freshness::Fresh { age, ttl };
         assert_eq!(freshness(10_000, 10_000, 5_000), fresh(0, 5));
         assert_eq!(freshness(14_999, 10_000, 5_000), fresh(4, 0));
-        let expired = |age, since| Freshness::Expired { age, since };
+        let expired = |age, milliseconds| Freshness::Expired {
+            age,
+            expired_for: Duration::from_millis(milliseconds),
+        };
         assert_eq!(freshness(15_000, 10_000, 5_000), expired(5, 0));
         assert_eq!(freshness(16_500, 10_000, 5_000), expired(6, 1_500));
         assert_eq!(

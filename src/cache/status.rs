@@ -1,6 +1,7 @@
 //! `Cache-Status` (RFC 9211) and `x-cache`.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The cache's name in `Cache-Status`.
 const NAME: &str = "envoy-llm-cache";
@@ -17,15 +18,15 @@ pub enum CacheStatus {
     },
     /// Answered with an entry that has expired, while it is refreshed.
     Stale {
-        /// Seconds since it expired, those begun included.
-        since: u64,
+        /// For how long it has been.
+        expired_for: Duration,
         /// The store it came from.
         tier: Tier,
     },
     /// Answered with an entry that has expired, because the upstream failed.
     StaleIfError {
-        /// Seconds since it expired, those begun included.
-        since: u64,
+        /// For how long it has been.
+        expired_for: Duration,
         /// The status that the upstream gave, or Envoy in its place.
         status: u16,
     },
@@ -120,13 +121,18 @@ impl fmt::Display for CacheStatus {
                 write!(f, "{NAME}; hit; ttl={ttl}; detail={}", tier.as_str())
             }
             // A lifetime that is over is a negative one (RFC 9211, section 2.4).
-            Self::Stale { since, tier } => {
-                write!(f, "{NAME}; hit; ttl=-{since}; detail={}", tier.as_str())
+            Self::Stale { expired_for, tier } => {
+                let seconds = begun_seconds(*expired_for);
+                write!(f, "{NAME}; hit; ttl=-{seconds}; detail={}", tier.as_str())
             }
-            Self::StaleIfError { since, status } => {
+            Self::StaleIfError {
+                expired_for,
+                status,
+            } => {
+                let seconds = begun_seconds(*expired_for);
                 write!(
                     f,
-                    "{NAME}; fwd=stale; fwd-status={status}; ttl=-{since}; detail=stale_if_error"
+                    "{NAME}; fwd=stale; fwd-status={status}; ttl=-{seconds}; detail=stale_if_error"
                 )
             }
             Self::Collapsed { because, ttl } => {
@@ -150,6 +156,11 @@ impl fmt::Display for CacheStatus {
             Self::Refused { detail } => write!(f, "{NAME}; detail={detail}"),
         }
     }
+}
+
+/// A part of a second counts as one: `ttl=-0` would be fresh.
+fn begun_seconds(duration: Duration) -> u128 {
+    duration.as_millis().div_ceil(1_000)
 }
 
 #[cfg(test)]
@@ -182,7 +193,7 @@ mod tests {
             ),
             (
                 CacheStatus::Stale {
-                    since: 12,
+                    expired_for: Duration::from_millis(11_001),
                     tier: Tier::Memory,
                 },
                 "STALE",
@@ -190,7 +201,7 @@ mod tests {
             ),
             (
                 CacheStatus::StaleIfError {
-                    since: 12,
+                    expired_for: Duration::from_secs(12),
                     status: 503,
                 },
                 "STALE",

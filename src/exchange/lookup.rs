@@ -30,7 +30,7 @@ use super::request_memo::{Fingerprint, MemoEntry, ResolvedRequest};
 use super::response::{Fallback, Forwarded, Rehearsal, Storable};
 use super::state::State;
 use super::{Miss, NotStored, Output, Report, RequestResult, Worker};
-use found::{Found, Stale, Usable, Validity, is_within};
+use found::{Found, Stale, Usable, Validity};
 use leasing::Purpose;
 
 /// A client may choose its id. Envoy's own has 36 bytes.
@@ -264,7 +264,7 @@ impl Search {
         // Who asks for what is cached only does not ask the upstream, which then cannot fail.
         mode != Mode::Shadow
             && !self.directives.only_if_cached
-            && is_within(stale.since, stale_if_error)
+            && stale.expired_for < stale_if_error
     }
 
     fn may_store(&self) -> bool {

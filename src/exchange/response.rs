@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::attributes::{Attribute, Attributes};
 use crate::cache::{CacheKey, CacheStatus, Entry, Seal};
@@ -78,8 +79,8 @@ pub(super) struct Fallback {
     pub(super) served: Served,
     /// Seconds since the answer was received.
     pub(super) age: u64,
-    /// Seconds since it expired.
-    pub(super) since: u64,
+    /// For how long it has been expired.
+    pub(super) expired_for: Duration,
     /// How the request went if the upstream does not fail.
     pub(super) otherwise: RequestResult,
     pub(super) _reservation: Reservation,
@@ -233,8 +234,10 @@ fn failure(headers: &Headers, via_upstream: bool) -> Option<u16> {
 
 impl Fallback {
     fn serve(self, asked: &Asked, respond: Respond, status: u16, out: &mut Vec<Output>) -> State {
-        let since = self.since;
-        let told = CacheStatus::StaleIfError { since, status };
+        let told = CacheStatus::StaleIfError {
+            expired_for: self.expired_for,
+            status,
+        };
         let reply = self.served.reply(asked, respond, &told, self.age);
         let result = RequestResult::Stale(StaleBecause::UpstreamFailed);
         out.push(Output::Report(Report::Request(result)));

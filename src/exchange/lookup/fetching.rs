@@ -97,7 +97,7 @@ impl Fetching {
             }
             Ok(Found::Stale(other)) => {
                 let newest = match stale {
-                    Some(stale) if stale.since <= other.since => stale,
+                    Some(stale) if stale.expired_for <= other.expired_for => stale,
                     _ => other,
                 };
                 search.missed(Miss::Expired, Some(newest), now, worker, out)

@@ -40,8 +40,8 @@ pub(super) enum Validity {
         ttl: u64,
     },
     Expired {
-        /// Milliseconds since it expired.
-        since: u64,
+        /// For how long it has been.
+        expired_for: Duration,
     },
 }
 
@@ -62,8 +62,8 @@ pub(super) struct Usable {
 #[derive(Debug)]
 pub(super) struct Stale {
     pub(super) usable: Usable,
-    /// Milliseconds since it expired.
-    pub(super) since: u64,
+    /// For how long it has been expired.
+    pub(super) expired_for: Duration,
     reservation: Reservation,
 }
 
@@ -106,10 +106,10 @@ impl Search {
         let window = self.request.settings.stale_window();
         let (validity, age) = match worker.freshness(&entry.head, now) {
             Freshness::FromTheFuture => return Err(Miss::Unusable),
-            Freshness::Expired { since, .. } if !is_within(since, window) => {
+            Freshness::Expired { expired_for, .. } if expired_for >= window => {
                 return Err(Miss::Expired);
             }
-            Freshness::Expired { since, age } => (Validity::Expired { since }, age),
+            Freshness::Expired { expired_for, age } => (Validity::Expired { expired_for }, age),
             Freshness::Fresh { ttl, age } => (Validity::Fresh { ttl }, age),
         };
         // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
@@ -138,13 +138,13 @@ impl Search {
         let usable = self.usable(found, worker)?;
         Ok(match validity {
             Validity::Fresh { ttl } => Found::Fresh(usable, ttl),
-            Validity::Expired { since } => {
+            Validity::Expired { expired_for } => {
                 // It may be held for as long as the upstream takes.
                 let budget = worker.budget.of(self.request.tenant);
                 let reservation = Reservation::take(&budget, usable.bytes());
                 Found::Stale(Stale {
                     usable,
-                    since,
+                    expired_for,
                     reservation: reservation.ok_or(Miss::CaptureLimit)?,
                 })
             }
@@ -238,19 +238,15 @@ impl Stale {
     pub(super) fn into_fallback(self, otherwise: RequestResult, to: Addressee) -> Fallback {
         let Self {
             usable,
-            since,
+            expired_for,
             reservation,
         } = self;
         Fallback {
             age: usable.age,
-            since: since.div_ceil(1_000),
+            expired_for,
             served: Served::new(usable.entry, usable.converted, to),
             otherwise,
             _reservation: reservation,
         }
     }
-}
-
-pub(super) fn is_within(milliseconds: u64, window: Duration) -> bool {
-    u128::from(milliseconds) < window.as_millis()
 }

@@ -11,7 +11,7 @@ use crate::exchange::{Miss, Output, RequestResult, StaleBecause, Worker};
 use crate::store::Lease;
 
 use super::Search;
-use super::found::{Stale, is_within};
+use super::found::Stale;
 use super::leasing::Purpose;
 
 /// The request is being read, to ask the upstream the same in the background.
@@ -29,7 +29,7 @@ impl Search {
             stale_while_revalidate,
             ..
         } = *self.request.settings;
-        mode != Mode::Shadow && is_within(stale.since, stale_while_revalidate)
+        mode != Mode::Shadow && stale.expired_for < stale_while_revalidate
     }
 
     /// Serves what has expired, and has it refreshed unless that is already under way.
@@ -57,9 +57,13 @@ impl Search {
     }
 
     pub(super) fn serve_stale(&self, stale: Stale, out: &mut Vec<Output>) -> State {
-        let Stale { usable, since, .. } = stale;
+        let Stale {
+            usable,
+            expired_for,
+            ..
+        } = stale;
         let status = CacheStatus::Stale {
-            since: since.div_ceil(1_000),
+            expired_for,
             tier: usable.tier,
         };
         let result = RequestResult::Stale(StaleBecause::Revalidating);
