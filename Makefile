@@ -8,6 +8,8 @@ BINARYEN := binaryen@132.0.0
 WASM_OPT := target/$(BINARYEN)/node_modules/.bin/wasm-opt
 VENV := target/venv
 VENV_READY := $(VENV)/.ready
+DEMO_VENV := target/venv-demo
+DEMO_READY := $(DEMO_VENV)/.ready
 NODE_READY := target/node/.ready
 AGENTS_VENV := target/venv-agents
 AGENTS_NODE := target/node-agents
@@ -15,6 +17,7 @@ AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
+DEMO_PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(DEMO_VENV)/bin/python
 BENCH_BUILD := target/bench-build
 UPSTREAM ?=
 
@@ -26,11 +29,11 @@ help: ## list the targets
 
 build: $(WASM) ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 
-demo: build $(VENV_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1 leaves it running)
-	$(PY) -m harness.demo
+demo: build $(DEMO_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1 leaves it running)
+	$(DEMO_PY) -m harness.demo
 
-run: build $(VENV_READY) ## Envoy with the filter in front of a provider: make run UPSTREAM=https://api.openai.com
-	$(PY) -m harness.run '$(UPSTREAM)'
+run: build $(DEMO_READY) ## Envoy with the filter in front of a provider: make run UPSTREAM=https://api.openai.com
+	$(DEMO_PY) -m harness.run '$(UPSTREAM)'
 
 # The filter once more, with a way to trap its VM: half a minute of one core when it changes.
 .PHONY: trap
@@ -136,10 +139,12 @@ $(WASM_OPT):
 
 # A venv that failed half way has no stamp, and is made anew.
 $(VENV_READY): tests/requirements.txt
+$(DEMO_READY): tests/requirements-demo.txt
+$(VENV_READY) $(DEMO_READY): tests/requirements-demo.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
-	rm -rf $(VENV)
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
 	touch $@
 
 $(LITELLM)/.ready: benches/litellm.txt | $(VENV_READY)
