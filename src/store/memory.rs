@@ -3,7 +3,7 @@
 //! Shared data never deletes, evicts or bounds anything. So the store uses a fixed set of names:
 //! `llm-cache/<set>` is the head of a set ([`set`]) and `llm-cache/<set>/<way>` one of its slots
 //! ([`segment`]). An entry longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots
-//! of consecutive sets; if one of them is gone, so is the entry. [`place`] says how workers write at
+//! of consecutive sets; if one of them is gone, so is the entry. [`slot_address`] says how workers write at
 //! the same time, [`geometry`] how the store becomes smaller or larger.
 
 mod geometry;
