@@ -138,13 +138,14 @@ $(WASM_OPT):
 		|| echo "no $(BINARYEN) from npm: the filter is a seventh larger without" >&2
 
 # A venv that failed half way has no stamp, and is made anew.
+$(VENV_READY): REQUIREMENTS := tests/requirements.txt
+$(DEMO_READY): REQUIREMENTS := tests/requirements-demo.txt
 $(VENV_READY): tests/requirements.txt
-$(DEMO_READY): tests/requirements-demo.txt
 $(VENV_READY) $(DEMO_READY): tests/requirements-demo.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $(REQUIREMENTS)
 	touch $@
 
 $(LITELLM)/.ready: benches/litellm.txt | $(VENV_READY)
