@@ -382,7 +382,7 @@ pub struct RequestDirectives {
     pub no_store: bool,
     /// Do not look up; the new answer replaces the entry.
     pub no_cache: bool,
-    /// Only entries at most so many seconds old.
+    /// Only entries at most this many seconds old.
     pub max_age: Option<u64>,
     /// 504 instead of asking the upstream.
     pub only_if_cached: bool,

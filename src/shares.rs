@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-/// Room for so much at once.
+/// Room for a limited amount at once.
 #[derive(Clone, Debug)]
 pub struct Shares(Rc<RefCell<Room>>);
 
@@ -27,13 +27,13 @@ pub struct Share {
 }
 
 impl Shares {
-    /// Room for so much, of which one caller alone gets half.
+    /// Room for this amount, of which one caller alone gets half.
     pub fn new(room: usize) -> Self {
         let held = Vec::new();
         Self(Rc::new(RefCell::new(Room { free: room, held })))
     }
 
-    /// Takes so much for a caller; `None` if the caller would then hold more than is left.
+    /// Takes this amount for a caller; `None` if the caller would then hold more than is left.
     pub fn take(&self, caller: u64, amount: usize) -> Option<Share> {
         let mut room = self.0.borrow_mut();
         let place = room.held.iter().position(|(holder, _)| *holder == caller);

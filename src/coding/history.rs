@@ -31,7 +31,7 @@ impl History {
         self.bytes.resize(length, byte);
     }
 
-    /// Says again what was said so many bytes ago. What is said again may itself be a part of that.
+    /// Says again what was said this many bytes ago. What is said again may itself be a part of that.
     /// `None` if it reaches too far back.
     pub(super) fn repeat(&mut self, distance: usize, length: usize) -> Option<()> {
         steps::take(length);
@@ -90,5 +90,5 @@ impl History {
     }
 }
 
-/// So much is decoded between two times of handing out, or a little more.
+/// What is decoded between two times of handing out, or a little more.
 const STEP_BYTES: usize = 16 * 1024;

@@ -70,7 +70,7 @@ enum Next {
 #[derive(Clone, Copy, Debug)]
 enum Kind {
     Raw,
-    /// A byte, so many times.
+    /// A byte, and how many times it comes.
     Repeated(usize),
     Compressed,
 }

@@ -102,7 +102,7 @@ pub enum StoreProtocol {
 /// When a store that fails is left alone, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
-    /// So many failures in a row open it.
+    /// The number of failures in a row that open it.
     pub failures: u32,
     /// It stays open at least this long.
     pub min_open: Duration,

@@ -40,7 +40,8 @@ const USAGES: [(&str, Usage); 2] = [("replay", Usage::Replay), ("zero", Usage::Z
 const TTL: RangeInclusive<Duration> = Duration::from_secs(1)..=LONGEST_TTL;
 const STALE: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 
-/// Who waits longer than Envoy lets a stream be idle (`stream_idle_timeout`) waits in vain.
+/// Envoy ends a stream that is idle for longer (`stream_idle_timeout`), so that a longer
+/// wait would be in vain.
 const MAX_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 

@@ -220,7 +220,7 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
-    /// The elements of a list of at most so many, each with its path.
+    /// The elements of a list of at most `max`, each with its path.
     pub(super) fn elements(
         &mut self,
         key: &'static str,

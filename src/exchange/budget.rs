@@ -26,7 +26,7 @@ struct Room {
 }
 
 impl CaptureBudget {
-    /// A budget of so many bytes.
+    /// A budget of this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self {
             room: Rc::new(Room {
@@ -50,7 +50,7 @@ impl CaptureBudget {
         }
     }
 
-    /// Takes so many bytes more, or gives some back.
+    /// Takes more bytes, or gives some back.
     fn change(&self, before: usize, after: usize) -> Result<(), NoRoom> {
         let all = self.left().saturating_add(before);
         let left = all.checked_sub(after).ok_or(NoRoom)?;
@@ -86,7 +86,7 @@ pub(super) struct Reservation {
     budget: CaptureBudget,
 }
 
-/// So much is not left in the budget.
+/// The budget has less left than is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct NoRoom;
 
@@ -99,7 +99,7 @@ impl Reservation {
         }
     }
 
-    /// `None` if so much is not left.
+    /// `None` if less is left.
     pub(super) fn take(budget: &CaptureBudget, bytes: usize) -> Option<Self> {
         let mut reservation = Self::new(budget);
         reservation.set(bytes).ok().map(|()| reservation)
@@ -110,10 +110,10 @@ impl Reservation {
         self.bytes
     }
 
-    /// Holds so much from now on, more than before or less.
+    /// Holds this many bytes from now on, more than before or fewer.
     ///
     /// # Errors
-    /// If so much is not left: then it is what it was.
+    /// If less is left: then it is what it was.
     pub(super) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
         self.budget.change(self.bytes, bytes)?;
         self.bytes = bytes;
@@ -151,7 +151,7 @@ pub struct Charged<T> {
 }
 
 impl<T> Charged<T> {
-    /// `None` if so much is not left.
+    /// `None` if less is left.
     pub(super) fn new(value: T, bytes: usize, budget: &CaptureBudget) -> Option<Self> {
         let reservation = Reservation::take(budget, bytes)?;
         Some(Self { value, reservation })
@@ -219,7 +219,7 @@ mod tests {
         assert_eq!(first.set(31), Err(NoRoom), "both count");
         let next = Reservation::take(&other, 25).unwrap();
         assert!(Reservation::take(&other, 1).is_none());
-        // Who holds more than its share since others came may give some back.
+        // A caller that holds more than its share since others came may give some back.
         assert_eq!(first.set(29), Ok(()));
         assert_eq!(first.set(30), Err(NoRoom));
         drop((first, second, next));

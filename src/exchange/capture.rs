@@ -30,7 +30,7 @@ impl Capture {
         }
     }
 
-    /// The answer says that it has so many bytes. Room is made as they come: an upstream that sends
+    /// The answer says how many bytes it has. Room is made as they come: an upstream that sends
     /// none of them would have it all the same.
     pub(super) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
         if bytes > self.max_bytes {

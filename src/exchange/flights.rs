@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::cache::CacheKey;
 
-/// So many exchanges may wait at once, per worker.
+/// The number of exchanges that may wait at once, per worker.
 const MAX_WAITING: usize = 4_096;
 
 /// How often another worker's leader is looked after, of which nothing is heard, in milliseconds.

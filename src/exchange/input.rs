@@ -181,7 +181,7 @@ pub enum Output {
         kind: LeaseKind,
         /// The lease.
         lease: Lease,
-        /// So many milliseconds from now nobody is to wait for this key.
+        /// For how many milliseconds from now nobody is to wait for this key.
         unstorable_for: u64,
     },
     /// Say whether the lease on a key is held: [`Input::Peeked`], at once.

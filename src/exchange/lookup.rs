@@ -261,7 +261,7 @@ impl Search {
             stale_if_error,
             ..
         } = *self.request.settings;
-        // Who asks for what is cached only does not ask the upstream, which then cannot fail.
+        // A request with only-if-cached does not ask the upstream, which then cannot fail.
         mode != Mode::Shadow
             && !self.directives.only_if_cached
             && stale.expired_for < stale_if_error
@@ -280,7 +280,7 @@ impl Search {
         out: &mut Vec<Output>,
     ) -> State {
         let (because, detail) = forward_of(miss);
-        // Whoever asks in vain again and again is to see why.
+        // Otherwise a client whose answers are never stored could not see why.
         let stores_nothing = self.request.settings.mode.writes() && self.request.ttl.is_zero();
         let detail = detail.or(stores_nothing.then(|| NotStored::ZeroTtl.as_str()));
         let status = CacheStatus::Forwarded {

@@ -414,7 +414,7 @@ pub enum Report {
     NearMiss(&'static str),
     /// What became of an answer that might have been stored. At most once per exchange.
     Answer(AnswerResult),
-    /// So many entries made room in memory for another before they expired.
+    /// The number of entries that made room in memory for another before they expired.
     Evictions(u32),
     /// What came of a callout to the store behind HTTP.
     Store(Operation, OperationResult),

@@ -28,13 +28,13 @@ const TIMEOUT: Duration = Duration::from_secs(300);
 /// How long nobody else refreshes meanwhile.
 pub(super) const LEASE: Duration = Duration::from_secs(310);
 
-/// So many may be under way at once, per worker: half of it for one caller.
+/// The number that may be under way at once, per worker: half of it for one caller.
 const MAX_REFRESHES: usize = 32;
 
 /// After a refusal, requests go in the place of callouts for so long, in milliseconds.
 const BY_REQUEST_FOR: u64 = 60_000;
 
-/// So many refusals are remembered, per worker.
+/// The number of refusals that are remembered, per worker.
 const MAX_REFUSED: usize = 1_024;
 
 /// What belongs to the client's connection or is Envoy's to set (RFC 9110, section 7.6.1), the number
@@ -87,7 +87,7 @@ impl Refreshes {
             .any(|(other, _)| other == key)
     }
 
-    /// Room for one more whose request has so many bytes, if there is any.
+    /// Room for one more whose request has this many bytes, if there is any.
     fn room(&self, request: &Keyed, bytes: usize, worker: &Worker) -> Option<Reservation> {
         let share = self.shares.take(request.tenant, 1)?;
         let reservation = Reservation::take(&worker.budget.of(request.tenant), bytes)?;

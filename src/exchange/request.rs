@@ -175,7 +175,7 @@ impl Collecting {
         let tenant = match CacheKey::tenant(key, &self.kept.deciding, &attributes) {
             Ok(tenant) => tenant,
             Err(nobody) if is_decided => return self.bypass(nobody.into(), worker, out),
-            // Who it is depends on the model. Until the body has come, all such share.
+            // The caller depends on the model. Until the body has come, all such requests share.
             Err(_) => 0,
         };
         self.tenant = is_decided.then_some(tenant);

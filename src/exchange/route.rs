@@ -16,10 +16,10 @@ use crate::http::Headers;
 
 use super::refresh::LEFT_OUT;
 
-/// So many requests that passed as they came are known at once, per worker; a power of two.
+/// The number of requests that passed as they came and are known at once, per worker; a power of two.
 const MAX_PASSED: usize = 4_096;
 
-/// So many routes that change requests are known at once, per worker. A gateway with more has no
+/// The number of routes that change requests and are known at once, per worker. A gateway with more has no
 /// refreshes in the background, but on routes that are known to change none.
 const MAX_CHANGING: usize = 1_024;
 

@@ -1545,7 +1545,7 @@ fn a_signature_over_headers_of_its_own_choice_is_one() {
     assert_eq!(bypassed(&host), Some(signed));
 }
 
-/// A request with so much more in its headers than decides.
+/// A request with much more in its headers than decides.
 fn padded(extra: Extra<'_>) -> Fields {
     let mut fields = post(extra);
     fields.extend(std::iter::repeat_n(("x-pad", "v".repeat(3_900)), 15));

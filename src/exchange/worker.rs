@@ -55,7 +55,7 @@ pub struct Worker {
     random: RefCell<Random>,
 }
 
-/// So many exchanges are released in one go. Envoy sends local replies one from within another (each
+/// The number of exchanges that are released in one go. Envoy sends local replies one from within another (each
 /// runs the response's callbacks of its stream, at whose end the next is sent), on one stack.
 const RELEASED_AT_ONCE: usize = 16;
 

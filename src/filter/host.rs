@@ -287,7 +287,7 @@ pub(super) fn set_effective_context(id: u32) -> Result<(), HostFault> {
     check(unsafe { proxy_set_effective_context(id) })
 }
 
-/// Has the root context's `on_tick` called every so many milliseconds; 0 is never. Legal in every
+/// Has the root context's `on_tick` called at this interval in milliseconds; 0 is never. Legal in every
 /// callback.
 pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostFault> {
     // SAFETY: only a number is passed.

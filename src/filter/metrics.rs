@@ -7,7 +7,7 @@ use crate::store::{BreakerState, Turn};
 
 use super::host;
 
-/// At the most so many hits pass between two at which the host is asked.
+/// The greatest number of hits between two at which the host is asked.
 const LOOK_EVERY: u64 = 1_024;
 
 /// The metrics of one configuration in one VM. Their number is bounded by the words that there are.

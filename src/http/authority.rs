@@ -13,7 +13,7 @@ pub fn host(authority: &[u8]) -> Cow<'_, [u8]> {
 /// the host in lower case, without the dot of an absolute name, and no port where it is the one of
 /// the scheme.
 pub fn normal<'a>(authority: &'a [u8], scheme: &[u8]) -> Cow<'a, [u8]> {
-    // Who would name a user there means something else, or nothing good.
+    // An authority with a user in it is not one that HTTP knows (RFC 9110, section 4.2.4).
     if memchr::memchr(b'@', authority).is_some() {
         return Cow::Borrowed(authority);
     }

@@ -91,7 +91,7 @@ impl Protocol for OpenaiChat {
         split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
     }
 
-    /// A stream without usage serves who wants none.
+    /// A stream without usage serves requests that ask for none.
     fn restream(
         &self,
         stream: &[u8],

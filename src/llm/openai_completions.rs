@@ -66,7 +66,7 @@ impl Protocol for OpenaiCompletions {
         split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
     }
 
-    /// A stream without usage serves who wants none.
+    /// A stream without usage serves requests that ask for none.
     fn restream(
         &self,
         stream: &[u8],

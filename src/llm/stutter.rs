@@ -132,7 +132,7 @@ enum State {
     NormalFlow(Box<Heard>),
     /// The last piece belongs to an episode.
     Stuttering(Box<Heard>, Episode),
-    /// The last pieces, so many, repeated nothing, but too few to end the episode.
+    /// The number of last pieces that repeated nothing; too few to end the episode.
     Recovering(Box<Heard>, Episode, u32),
     /// The choice stutters beyond doubt: whatever follows is not looked at, and nothing is held.
     Terminating {
@@ -208,7 +208,7 @@ enum Step {
     /// It begins like what was said, but so does what it adds, if it adds anything: text that
     /// repeats itself, or a piece that was sent twice.
     Periodic { bytes: usize },
-    /// It says again what was said, in so many bytes, and goes on.
+    /// It says again what was said, in this many bytes, and goes on.
     Repeats { bytes: usize, worth: f64 },
 }
 
@@ -389,11 +389,11 @@ const GROWTH_WEIGHT: f64 = 0.35;
 const SIMILARITY_WEIGHT: f64 = 0.30;
 const HASTE_WEIGHT: f64 = 0.10;
 
-/// So many letters and digits, repeated, are worth 1.
+/// The number of repeated letters and digits that is worth 1.
 const SHORT: u32 = 16;
-/// So many are worth [`CERTAIN`] at once.
+/// The number that is worth [`CERTAIN`] at once.
 const LONG: u32 = 128;
-/// Repetitions worth so much leave no doubt.
+/// The worth of repetitions that leaves no doubt.
 const CERTAIN: f64 = 3.0;
 
 /// More pieces in a row that repeat nothing end an episode.

@@ -20,17 +20,17 @@ use crate::random::Random;
 use crate::shares::{Share, Shares};
 use breaker::{Admission, Breaker};
 
-/// So many lookups may be on their way at once, per worker: half of it for one caller. Envoy lets a
+/// The number of lookups that may be on their way at once, per worker: half of it for one caller. Envoy lets a
 /// cluster have 1,024 requests, and what exceeds that fails.
 const MAX_LOOKUPS: usize = 512;
 
-/// So many writes may be on their way at once, per worker: half of it for one caller.
+/// The number of writes that may be on their way at once, per worker: half of it for one caller.
 const MAX_WRITES: usize = 128;
 
-/// Their entries together may be so many times as long as the longest one.
+/// Their entries together may be this many times as long as the longest one.
 const MAX_WRITTEN_ENTRIES: usize = 4;
 
-/// A probe that has not come back after so many times its timeout is lost.
+/// A probe that has not come back after this many times its timeout is lost.
 const PROBE_PATIENCE: u32 = 4;
 
 /// A protocol between us and a store.
@@ -41,7 +41,7 @@ trait Protocol: std::fmt::Debug {
     /// What the reply to that says; its status is below 500.
     fn found(&self, reply: CalloutReply) -> Result<Option<Vec<u8>>, StoreFault>;
 
-    /// Stores an entry for so many seconds.
+    /// Stores an entry for this many seconds.
     fn put(&self, prefix: &str, key: &str, seconds: u64, entry: Vec<u8>) -> Request;
 
     /// What the reply to that says.
@@ -204,7 +204,7 @@ impl HttpStore {
         (found, turn)
     }
 
-    /// Takes room for a caller's write of so many bytes at `now`, in milliseconds since 1970.
+    /// Takes room for a caller's write of this many bytes at `now`, in milliseconds since 1970.
     pub fn begin_write(&self, bytes: usize, caller: u64, now: u64) -> (WriteBegun, Option<Turn>) {
         let max_entry_bytes = self.settings.max_entry_bytes;
         if bytes > max_entry_bytes {
@@ -228,7 +228,7 @@ impl HttpStore {
         (begun, turn)
     }
 
-    /// Writes an entry that is of use for so many seconds.
+    /// Writes an entry that is of use for this many seconds.
     pub fn write(&self, key: &str, seconds: u64, entry: Vec<u8>) -> Callout {
         let prefix = &self.settings.path_prefix;
         let request = self.protocol.put(prefix, key, seconds, entry);

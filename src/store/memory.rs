@@ -26,7 +26,7 @@ use slot_address::SlotAddress;
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
 
-/// For so many milliseconds, and so many times, an entry is found where it was seen before the head
+/// For how many milliseconds, and how many times, an entry is found where it was seen before the head
 /// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
 /// it might be evicted meanwhile from a set that many others come to.
 const SEEN_FOR: u64 = 1_000;
@@ -255,7 +255,7 @@ impl MemoryStore {
         }
     }
 
-    /// Whether so many segments fit, spread over all sets.
+    /// Whether this many segments fit, spread over all sets.
     fn holds(&self, segments: usize) -> bool {
         let sets = usize::try_from(self.sets.get()).unwrap_or(usize::MAX);
         let per_set = u64::try_from(segments.div_ceil(sets.max(1))).unwrap_or(u64::MAX);

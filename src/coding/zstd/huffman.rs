@@ -68,7 +68,7 @@ impl Huffman {
         Some(huffman)
     }
 
-    /// Decodes so many symbols, which are all that there is.
+    /// Decodes this many symbols, which are all that there is.
     pub(super) fn decode(&self, bytes: &[u8], count: usize, out: &mut Vec<u8>) -> Option<()> {
         let mut bits = Backward::new(bytes)?;
         steps::take(count);

@@ -1,4 +1,4 @@
-//! The sequences of a block: so many literals, then something from before (RFC 8878, section
+//! The sequences of a block: a number of literals, then something from before (RFC 8878, section
 //! 3.1.1.3.2).
 
 use super::bits::Backward;

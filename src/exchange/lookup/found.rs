@@ -112,7 +112,7 @@ impl Search {
             Freshness::Expired { expired_for, age } => (Validity::Expired { expired_for }, age),
             Freshness::Fresh { ttl, age } => (Validity::Fresh { ttl }, age),
         };
-        // Who says max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
+        // A request with max-age wants nothing that has expired either (RFC 9111, section 5.2.1.1).
         let expired = matches!(validity, Validity::Expired { .. });
         if self
             .directives
@@ -163,7 +163,7 @@ impl Search {
         let converted = self.converted(&entry, worker).inspect_err(|miss| {
             let asked = self.request.ask.form.as_ref();
             let rival = Some(&entry.head.form).filter(|form| !expired && Some(*form) != asked);
-            // Who can write to a store chooses how long its options are.
+            // A writer to the store chooses how long its options are.
             let rival = rival.filter(|form| form.options.len() <= MAX_RIVAL_BYTES);
             self.request.rival = rival.filter(|_| matches!(miss, Miss::Form(_))).cloned();
         })?;

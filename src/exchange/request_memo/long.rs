@@ -17,11 +17,11 @@ const MAX_BYTES: usize = 4 << 20;
 /// A longer body would leave room for too few others.
 const LONGEST: usize = MAX_BYTES / 4;
 
-/// When the room is full, one request in so many makes the oldest go. If all did, and more come in
+/// When the room is full, one request in this many makes the oldest go. If all did, and more come in
 /// turn than there is room for, each would be gone when it comes again.
 const ADMITTED: u32 = 8;
 
-/// By so many words in the midst of a body, and so many bytes at either end of it, it is found which
+/// The number of words in the midst of a body, and of bytes at either end of it, by which it is found which
 /// one it may be equal to. Prompts that have much in common mostly differ in how they begin or end.
 const SAMPLES: usize = 16;
 const ENDS: usize = 512;

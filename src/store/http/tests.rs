@@ -315,7 +315,7 @@ fn a_probe_asks_for_what_nobody_has_stored() {
     assert_eq!(one.len(), "/llm.cache/".len() + 64);
 }
 
-/// As many rooms as a caller gets for writes of so many bytes.
+/// As many rooms as a caller gets for writes of this many bytes.
 fn rooms(store: &HttpStore, caller: u64, bytes: usize) -> Vec<WriteRoom> {
     let begin = || match store.begin_write(bytes, caller, NOW).0 {
         WriteBegun::Yes(room) => Some(room),

@@ -833,7 +833,7 @@ fn whoever_does_not_wait_or_has_no_queue_is_in_nobodys_way() {
     assert_all(&explore(world), |ends| asked(ends) >= 1);
 }
 
-/// The bucket exists from the start, with so many records of other keys. Who creates it is
+/// The bucket exists from the start, with this many records of other keys. Who creates it is
 /// explored where nothing else goes wrong.
 fn crowded(mut world: World, held: usize, unstorable: usize) -> World {
     let mut bucket = Bucket::default();

@@ -19,7 +19,7 @@ pub(super) struct SlotAddress {
 }
 
 impl SlotAddress {
-    /// Where a segment goes in a store of so many sets: the key chooses the set of the first, the
+    /// Where a segment goes in a store of this many sets: the key chooses the set of the first, the
     /// others follow round robin.
     pub(super) fn of(key: &[u8; 32], index: u16, sets: u32) -> Self {
         let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
