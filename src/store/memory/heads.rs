@@ -15,7 +15,7 @@ pub(super) const HEADS_LEFT_OUT: u8 = 16;
 #[derive(Debug, Default)]
 pub(super) struct Heads {
     heads: RefCell<Vec<Option<Head>>>,
-    /// The number of heads that were asked for and are not remembered.
+    /// The number of heads that are still to be done without.
     left_out: Cell<u8>,
 }
 
