@@ -190,8 +190,8 @@ pub enum NoCaller {
 /// What stands for the caller of a request.
 #[derive(Debug)]
 pub(super) enum Caller<'a> {
-    /// A secret in its headers, with whatever else they say.
-    Credentials,
+    /// A secret in its headers, with whatever else they say: the likeliest, as a header.
+    Credentials((&'a [u8], &'a [u8])),
     /// The credential in the query, which stands in the key as it is.
     Query,
     /// What its headers say that is no secret, and what Envoy has verified besides.
@@ -263,7 +263,8 @@ impl NeededAttributes {
 
     /// What is needed to tell the caller of a request with these headers.
     pub fn of_caller(&self, headers: &Headers) -> Rc<[Attribute]> {
-        Rc::clone(if has_secret(headers) || has_query_secret(headers) {
+        let has_secret = secrets(headers).next().is_some();
+        Rc::clone(if has_secret || has_query_secret(headers) {
             &self.always
         } else {
             &self.without_secret
@@ -294,15 +295,15 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> impl Iterator<Item = &str> {
 impl<'a> Caller<'a> {
     /// Who asks, by their credentials as far as they can be seen here.
     pub(super) fn find(
-        headers: &Headers,
+        headers: &'a Headers,
         attributes: &'a Attributes,
         anonymous: Anonymous,
     ) -> Result<Self, NoCaller> {
         if is_signed(headers) {
             return Err(NoCaller::SignedRequest);
         }
-        if has_secret(headers) {
-            return Ok(Self::Credentials);
+        if let Some(secret) = secret(headers) {
+            return Ok(Self::Credentials(secret));
         }
         if has_query_secret(headers) {
             return Ok(Self::Query);
@@ -338,7 +339,7 @@ impl<'a> Caller<'a> {
     /// Which headers are its own: all of these together.
     pub(super) fn owns(&self, name: &[u8]) -> bool {
         match self {
-            Self::Credentials | Self::Named { .. } => {
+            Self::Credentials(_) | Self::Named { .. } => {
                 is_identity_header(name) || is_certificate_header(name)
             }
             // The certificate alone may be that of a proxy, which speaks for many sessions.
@@ -352,7 +353,7 @@ impl<'a> Caller<'a> {
 
 /// The header with a secret of the caller's, of several the likeliest: what a worker has for all its
 /// callers is shared out by it, and a client may send others beside it to pass for many.
-pub(super) fn secret(headers: &Headers) -> Option<(&[u8], &[u8])> {
+fn secret(headers: &Headers) -> Option<(&[u8], &[u8])> {
     let rank = |name: &[u8]| {
         let mut likeliest = LIKELIEST.iter();
         likeliest.position(|known| known.as_bytes() == name)
@@ -367,10 +368,6 @@ fn secrets(headers: &Headers) -> impl Iterator<Item = (&[u8], &[u8])> {
     headers
         .iter()
         .filter(move |(name, value)| is_credential(name) && is_secret(credential(value)))
-}
-
-fn has_secret(headers: &Headers) -> bool {
-    secrets(headers).next().is_some()
 }
 
 fn has_query_secret(headers: &Headers) -> bool {

@@ -5,7 +5,7 @@ use std::fmt;
 use highway::{HighwayHash, HighwayHasher};
 use sha2::{Digest, Sha256};
 
-use super::caller::{Caller, NoCaller, query_secrets, secret, tenant_headers};
+use super::caller::{Caller, NoCaller, query_secrets, tenant_headers};
 use super::explain::{Explanation, Part};
 use crate::attributes::{Attribute, Attributes};
 use crate::config::{Distinction, Exclude, KeySettings, Tenant};
@@ -247,10 +247,9 @@ impl CacheKey {
         if let [Distinction::Credentials(anonymous)] = settings.tenant.distinctions() {
             let mut hasher = HighwayHasher::default();
             match Caller::find(headers, attributes, *anonymous)? {
-                Caller::Credentials => {
-                    for part in secret(headers).into_iter().flat_map(<[_; 2]>::from) {
-                        hasher.append(part);
-                    }
+                Caller::Credentials((name, value)) => {
+                    hasher.append(name);
+                    hasher.append(value);
                     return Ok(hasher.finalize64());
                 }
                 Caller::Query => {
@@ -423,7 +422,7 @@ impl<'e> Fields<'e> {
     /// Who asks, by all that stands for them.
     fn caller(&mut self, caller: &Caller<'_>, headers: &Headers) {
         self.number(match caller {
-            Caller::Credentials => 1,
+            Caller::Credentials(_) => 1,
             Caller::Query => 2,
             Caller::Verified { .. } => 3,
             Caller::Session => 4,

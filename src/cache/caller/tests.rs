@@ -7,7 +7,7 @@ fn find(headers: &[(&str, &str)]) -> Result<&'static str, NoCaller> {
     let attributes = Attributes::default();
     let found = Caller::find(&headers, &attributes, Anonymous::Bypass);
     found.map(|caller| match caller {
-        Caller::Credentials => "credentials",
+        Caller::Credentials(_) => "credentials",
         Caller::Named { .. } => "named",
         Caller::Query => "query",
         Caller::Verified { .. } => "verified",
