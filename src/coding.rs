@@ -43,12 +43,12 @@ pub fn decode(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, C
     decoder.finish().map(|()| out)
 }
 
-/// So many bytes of a prompt may come out of each that came. Agents' prompts of source files come to
-/// 4, listings and logs to 8, a thousand questions of one pattern to 25; only what is repeated a hundred
-/// times over comes to more.
+/// How many bytes of a prompt may come out of each byte that came. Agents' prompts of source files come to
+/// 4, listings and logs to 8, few-shot questions of one pattern to 25; only what is repeated dozens of
+/// times comes to more.
 pub const MAX_PROMPT_RATIO: usize = 32;
 
-/// Out of a prompt, however short, may come as much.
+/// How many bytes may come out of any prompt, however short.
 pub const FREE_PROMPT_BYTES: usize = 64 << 10;
 
 /// Decodes a prompt of at most `max_bytes` decoded bytes. All of what comes out is read, sorted and

@@ -26,7 +26,7 @@ use shapes::{Answer, CodedPrompt, Conversion, SIZE};
 /// No shape may cost more.
 const BOUND: f64 = 10.0;
 
-/// No byte of a compressed prompt may cost more: so many may come out of each.
+/// No byte of a compressed prompt may cost more: [`MAX_PROMPT_RATIO`] bytes may come out of each.
 const CODED_BOUND: f64 = BOUND * MAX_PROMPT_RATIO as f64;
 
 fn main() {

@@ -92,8 +92,7 @@ struct Waiter {
     _seat: Seat,
 }
 
-/// Counts one who waits until it is dropped: whoever removes a waiter, and however, the number is
-/// right.
+/// Counts a waiter until it is dropped, so that the number is right however a waiter is removed.
 #[derive(Debug)]
 struct Seat(Rc<Cell<usize>>);
 
@@ -141,7 +140,7 @@ impl Flights {
     }
 
     /// An exchange of this worker asks, and is waited for until `until`; the number of its flight.
-    pub(super) fn leadership(&self, key: CacheKey, since: u64, until: u64) -> u32 {
+    pub(super) fn lead(&self, key: CacheKey, since: u64, until: u64) -> u32 {
         let number = self.last_number.get().wrapping_add(1);
         self.last_number.set(number);
         self.begin(

@@ -80,8 +80,8 @@ enum State {
 }
 
 impl Task {
-    /// Writes an entry, for which there is room, to the store behind HTTP. Whoever waits for it is
-    /// told by `permit`.
+    /// Writes an entry, for which there is room, to the store behind HTTP. The requests that
+    /// wait for it are told by `permit`.
     pub(super) fn write(
         key: CacheKey,
         entry: Vec<u8>,

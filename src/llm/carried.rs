@@ -84,7 +84,7 @@ impl Carried {
     /// If one may have come in pieces.
     pub(super) fn finish(self, whole: &mut Map<String, Value>) -> Result<(), ConversionError> {
         for member in self.members {
-            // Of a single piece that says something nobody knows.
+            // A single piece that says something cannot show which of the two it is.
             let is_everywhere = self.pieces > 1 && member.beside == self.pieces;
             if may_be_pieces(&member.value) && member.times > 1 && !is_everywhere {
                 return Err(ConversionError::UnknownMember);

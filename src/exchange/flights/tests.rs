@@ -10,7 +10,7 @@ fn key(n: u8) -> CacheKey {
 #[test]
 fn who_waits_is_let_go_when_the_leader_ends() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     assert!(flights.has(&key(1), NOW) && !flights.has(&key(2), NOW));
     assert!(!flights.are_waited_for());
     for exchange in [10, 11, 12] {
@@ -26,12 +26,12 @@ fn who_waits_is_let_go_when_the_leader_ends() {
 #[test]
 fn a_leader_that_takes_too_long_is_waited_for_by_nobody_new_and_replaced() {
     let flights = Flights::new(7);
-    let old = flights.leadership(key(1), NOW, UNTIL);
+    let old = flights.lead(key(1), NOW, UNTIL);
     assert!(flights.has(&key(1), UNTIL - 1));
     assert!(!flights.has(&key(1), UNTIL));
     assert!(!flights.has(&key(1), NOW - 1), "the clock was set back");
     assert!(flights.is_led_by(&key(1), old));
-    let new = flights.leadership(key(1), UNTIL, UNTIL + 1_000);
+    let new = flights.lead(key(1), UNTIL, UNTIL + 1_000);
     assert!(flights.has(&key(1), UNTIL));
     assert!(flights.is_led_by(&key(1), new) && !flights.is_led_by(&key(1), old));
 }
@@ -39,7 +39,7 @@ fn a_leader_that_takes_too_long_is_waited_for_by_nobody_new_and_replaced() {
 #[test]
 fn a_flight_lands_once_and_whoever_comes_meanwhile_waits_with_the_others() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     flights.wait(&key(1), 10, NOW, NOW + 100);
     assert!(flights.land(&key(1)));
     assert!(
@@ -53,7 +53,7 @@ fn a_flight_lands_once_and_whoever_comes_meanwhile_waits_with_the_others() {
 #[test]
 fn a_flight_that_nobody_waits_for_is_over_when_it_lands() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     assert!(!flights.land(&key(1)));
     assert!(!flights.has(&key(1), NOW));
     assert!(!flights.land(&key(2)), "there is none");
@@ -64,7 +64,7 @@ fn a_leader_elsewhere_is_forgotten_with_the_last_who_waits_and_one_here_is_not()
     for here in [true, false] {
         let flights = Flights::new(7);
         if here {
-            flights.leadership(key(1), NOW, UNTIL);
+            flights.lead(key(1), NOW, UNTIL);
         } else {
             flights.follow(key(1), NOW);
         }
@@ -77,7 +77,7 @@ fn a_leader_elsewhere_is_forgotten_with_the_last_who_waits_and_one_here_is_not()
 #[test]
 fn what_is_due_are_waiters_past_their_deadline_and_leaders_unheard_of() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     flights.follow(key(2), NOW);
     flights.follow(key(3), NOW);
     for (n, exchange, deadline) in [(1, 10, 100), (1, 11, 600), (2, 12, 100), (3, 13, 600)] {
@@ -104,7 +104,7 @@ fn what_is_due_are_waiters_past_their_deadline_and_leaders_unheard_of() {
 #[test]
 fn a_clock_that_is_set_back_lets_everybody_go() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     flights.wait(&key(1), 10, NOW, NOW + 100);
     assert_eq!(flights.due(NOW - 3_600_000).overdue, [10]);
 }
@@ -112,7 +112,7 @@ fn a_clock_that_is_set_back_lets_everybody_go() {
 #[test]
 fn so_many_may_wait_and_no_more() {
     let flights = Flights::new(7);
-    flights.leadership(key(1), NOW, UNTIL);
+    flights.lead(key(1), NOW, UNTIL);
     for exchange in 0..u32::try_from(MAX_WAITING).unwrap() {
         assert!(flights.have_room());
         flights.wait(&key(1), exchange, NOW, NOW + 100);
@@ -133,7 +133,7 @@ fn whoever_waits_no_more_leaves_its_place_to_another_however_that_came() {
         assert_eq!(flights.are_waited_for(), expected > 0);
     };
     for n in 1..=3 {
-        flights.leadership(key(n), NOW, UNTIL);
+        flights.lead(key(n), NOW, UNTIL);
         for exchange in 0..4 {
             flights.wait(&key(n), u32::from(n) * 10 + exchange, NOW, NOW + 100);
         }

@@ -83,7 +83,7 @@ impl Leasing {
             (Purpose::Ask { miss, stale }, Joined::Leads(_) | Joined::Unavailable) => {
                 let until = now.saturating_add(milliseconds(search.leased_for()));
                 let leadership = Leadership::Collapse {
-                    flight: worker.flights.leadership(key, now, until),
+                    flight: worker.flights.lead(key, now, until),
                     // Without one, only those of this worker wait.
                     lease: match joined {
                         Joined::Leads(lease) => Some(lease),
