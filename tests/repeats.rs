@@ -5,11 +5,21 @@ mod simulated;
 use std::sync::LazyLock;
 
 use envoy_llm_cache::attributes::{Attribute, CertificateField};
-use envoy_llm_cache::exchange::Output;
 use envoy_llm_cache::store::SharedData;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
-use simulated::{Host, post};
+use simulated::{Gateway, Seen, post};
+
+impl Gateway {
+    /// Lets time pass, in milliseconds.
+    fn pass(&self, milliseconds: u64) {
+        self.host.now.set(self.host.now.get() + milliseconds);
+    }
+
+    fn reads(&self) -> usize {
+        self.host.shared.reads.get()
+    }
+}
 
 const SECRET: Option<[u64; 4]> = Some([0x0123, 0x4567, 0x89ab, 0xcdef]);
 const ASK: &[u8] = br#"{"model":"m","messages":[]}"#;
@@ -112,45 +122,42 @@ const IN_EVERY_KEY: [&str; 23] = [
     ":path",
 ];
 
-fn reply(outputs: &[Output]) -> Option<&[u8]> {
-    outputs.iter().find_map(|output| match output {
-        Output::Reply(reply) => Some(reply.body.as_bytes()),
-        _ => None,
-    })
+fn reply(seen: &Seen) -> Option<&[u8]> {
+    seen.reply.as_ref().map(|reply| reply.body.as_bytes())
 }
 
 #[test]
 fn a_request_that_comes_again_is_answered_with_one_read() {
-    let mut host = Host::new("{}", SECRET);
-    host.ask(post(&[]), ASK);
-    let long = host.ask(post(&[]), ASK);
-    let before = host.shared.reads.get();
-    let short = host.ask(post(&[("x-request-id", "2")]), ASK);
-    assert_eq!(host.shared.reads.get(), before + 1);
-    assert_eq!((&short, host.asked), (&long, 1));
-    host.now += 1_000;
-    host.ask(post(&[]), ASK);
-    let with_head = host.shared.reads.get();
+    let mut gateway = Gateway::new("{}", SECRET);
+    gateway.ask(post(&[]), ASK);
+    let long = gateway.ask(post(&[]), ASK);
+    let before = gateway.reads();
+    let short = gateway.ask(post(&[("x-request-id", "2")]), ASK);
+    assert_eq!(gateway.reads(), before + 1);
+    assert_eq!((&short, gateway.asked), (&long, 1));
+    gateway.pass(1_000);
+    gateway.ask(post(&[]), ASK);
+    let with_head = gateway.reads();
     let what = "the head is to know of it, and how large the store is may have changed";
     assert_eq!(with_head, before + 1 + 3, "{what}");
     for _ in 0..16 {
-        host.ask(post(&[]), ASK);
+        gateway.ask(post(&[]), ASK);
     }
-    assert_eq!(host.shared.reads.get(), with_head + 15 + 2);
+    assert_eq!(gateway.reads(), with_head + 15 + 2);
 }
 
 #[test]
 fn an_entry_with_long_headers_is_looked_up_anew_each_time() {
     for (length, reads) in [(10, 1), (300, 1), (600, 2)] {
-        let mut host = Host::new("{}", SECRET);
-        host.language = "x".repeat(length);
+        let mut gateway = Gateway::new("{}", SECRET);
+        gateway.language = "x".repeat(length);
         for _ in 0..2 {
-            host.ask(post(&[]), ASK);
+            gateway.ask(post(&[]), ASK);
         }
-        let before = host.shared.reads.get();
-        host.ask(post(&[]), ASK);
-        assert_eq!(host.shared.reads.get() - before, reads, "{length}");
-        assert_eq!(host.asked, 1);
+        let before = gateway.reads();
+        gateway.ask(post(&[]), ASK);
+        assert_eq!(gateway.reads() - before, reads, "{length}");
+        assert_eq!(gateway.asked, 1);
     }
 }
 
@@ -164,31 +171,31 @@ fn another_header_that_decides_is_another_request() {
         name => (name, "other"),
     });
     for other in own.into_iter().chain(others) {
-        let mut host = Host::new(config, SECRET);
+        let mut gateway = Gateway::new(config, SECRET);
         for _ in 0..3 {
-            host.ask(post(&[]), ASK);
+            gateway.ask(post(&[]), ASK);
         }
-        assert_eq!(host.asked, 1);
-        host.ask(post(&[other]), ASK);
-        assert_eq!(host.asked, 2, "{other:?}");
+        assert_eq!(gateway.asked, 1);
+        gateway.ask(post(&[other]), ASK);
+        assert_eq!(gateway.asked, 2, "{other:?}");
     }
-    let mut host = Host::new(r#"{"key":{"tenant":{"header":"x-team"}}}"#, SECRET);
+    let mut gateway = Gateway::new(r#"{"key":{"tenant":{"header":"x-team"}}}"#, SECRET);
     for team in ["a", "a", "a", "b"] {
-        host.ask(post(&[("x-team", team)]), ASK);
+        gateway.ask(post(&[("x-team", team)]), ASK);
     }
-    assert_eq!(host.asked, 2);
+    assert_eq!(gateway.asked, 2);
 }
 
 #[test]
 fn another_body_is_another_request_and_another_spelling_is_not() {
-    let mut host = Host::new("{}", SECRET);
+    let mut gateway = Gateway::new("{}", SECRET);
     for _ in 0..3 {
-        host.ask(post(&[]), ASK);
+        gateway.ask(post(&[]), ASK);
     }
-    host.ask(post(&[]), br#"{"model":"n","messages":[]}"#);
-    assert_eq!(host.asked, 2);
-    host.ask(post(&[]), br#" {"messages":[],"model":"m"}"#);
-    assert_eq!(host.asked, 2);
+    gateway.ask(post(&[]), br#"{"model":"n","messages":[]}"#);
+    assert_eq!(gateway.asked, 2);
+    gateway.ask(post(&[]), br#" {"messages":[],"model":"m"}"#);
+    assert_eq!(gateway.asked, 2);
 }
 
 #[test]
@@ -202,67 +209,67 @@ fn what_takes_no_part_in_the_key_is_told_apart_all_the_same() {
         );
         body.into_bytes()
     };
-    let mut host = Host::new(config, SECRET);
+    let mut gateway = Gateway::new(config, SECRET);
     let first = body("call_aaaa", "u", "at 1");
     let same = [
         body("call_bbbb", "v", "at 2"),
         body("call_cccc", "w", "at 3"),
     ];
     for _ in 0..3 {
-        host.ask(post(&[]), &first);
+        gateway.ask(post(&[]), &first);
         for same in &same {
-            host.ask(post(&[]), same);
+            gateway.ask(post(&[]), same);
         }
     }
-    assert_eq!(host.asked, 1);
+    assert_eq!(gateway.asked, 1);
     for (asked, other) in (2..).zip(["in 1", "at 1\\n", "at 1\\nx"]) {
         for _ in 0..3 {
-            host.ask(post(&[]), &body("call_aaaa", "u", other));
+            gateway.ask(post(&[]), &body("call_aaaa", "u", other));
         }
-        assert_eq!(host.asked, asked, "{other}");
+        assert_eq!(gateway.asked, asked, "{other}");
     }
 }
 
 #[test]
 fn a_slot_that_was_written_since_is_not_believed() {
     let remembered = || {
-        let mut host = Host::new("{}", SECRET);
+        let mut gateway = Gateway::new("{}", SECRET);
         for _ in 0..3 {
-            host.ask(post(&[]), ASK);
+            gateway.ask(post(&[]), ASK);
         }
-        host
+        gateway
     };
-    let slot = |host: &Host| {
-        let values = host.shared.values.borrow();
+    let slot = |gateway: &Gateway| {
+        let values = gateway.host.shared.values.borrow();
         let mut values = values.iter();
         let slot = values.find(|(_, (value, _))| value.ends_with(b"SL\x01"));
         let (name, (value, _)) = slot.unwrap();
         (name.clone(), value.clone())
     };
-    let mut host = remembered();
-    let (name, whole) = slot(&host);
+    let mut gateway = remembered();
+    let (name, whole) = slot(&gateway);
     // All but the trailer, which says whose the slot is.
     for at in 0..whole.len() - 43 {
-        let mut host = remembered();
+        let mut gateway = remembered();
         let mut value = whole.clone();
         value[at] ^= 0x20;
-        host.shared.set(&name, &value, None).unwrap();
-        host.ask(post(&[]), ASK);
-        assert_eq!(host.asked, 2, "byte {at}");
+        gateway.host.shared.set(&name, &value, None).unwrap();
+        gateway.ask(post(&[]), ASK);
+        assert_eq!(gateway.asked, 2, "byte {at}");
     }
-    host.shared.set(&name, &[], None).unwrap();
-    host.ask(post(&[]), ASK);
-    assert_eq!(host.asked, 2);
+    gateway.host.shared.set(&name, &[], None).unwrap();
+    gateway.ask(post(&[]), ASK);
+    assert_eq!(gateway.asked, 2);
 }
 
 #[test]
 fn a_new_answer_takes_the_place_of_the_one_that_was_seen() {
-    let mut host = Host::new("{}", SECRET);
+    let mut gateway = Gateway::new("{}", SECRET);
     for _ in 0..3 {
-        host.ask(post(&[]), ASK);
+        gateway.ask(post(&[]), ASK);
     }
-    host.ask(post(&[("cache-control", "no-cache")]), ASK);
-    let now = host.ask(post(&[]), ASK);
+    gateway.ask(post(&[("cache-control", "no-cache")]), ASK);
+    let now = gateway.ask(post(&[]), ASK);
     let text = String::from_utf8(reply(&now).unwrap().to_vec()).unwrap();
     assert!(text.contains("answer 2"), "{text}");
 }
@@ -354,17 +361,17 @@ proptest! {
         requests in prop::collection::vec((headers(), attributes(), body()), 1..6),
         order in prop::collection::vec((any::<Index>(), 0..3_000_u64), 1..40),
     ) {
-        let mut long = Host::new(config, None);
-        let mut short = Host::new(config, SECRET);
+        let mut long = Gateway::new(config, None);
+        let mut short = Gateway::new(config, SECRET);
         for (index, passed) in order {
             let (extra, attributes, body) = index.get(&requests);
             long.attributes.clone_from(attributes);
             short.attributes.clone_from(attributes);
-            long.now += passed;
-            short.now += passed;
+            long.pass(passed);
+            short.pass(passed);
             let expected = long.ask(post(extra), body);
             prop_assert_eq!(short.ask(post(extra), body), expected);
         }
-        prop_assert!(short.shared.reads.get() <= long.shared.reads.get());
+        prop_assert!(short.reads() <= long.reads());
     }
 }

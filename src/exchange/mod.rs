@@ -1,95 +1,113 @@
-//! One request and its response: a state machine without I/O. The host tells it what happened
-//! ([`Input`]) and does what it says ([`Output`]).
+//! One request and its response: a state machine that is told of events and asks its host for what it
+//! needs.
 
-mod budget;
-mod capture;
-mod cors;
-mod decoded_capture;
-mod flights;
-mod head;
-mod input;
-mod kept;
+mod collecting;
+mod event;
+mod held_request;
 mod lookup;
-mod near_misses;
-mod permit;
-mod reason;
-mod recorder;
-mod refresh;
 mod reply;
-mod request;
-mod request_memo;
+mod request_head;
 mod response;
-mod route;
+mod shadow;
 mod state;
-mod storing;
-mod task;
-mod trailers;
-mod worker;
 
 use std::mem;
-use std::rc::Rc;
-use std::time::Duration;
 
-pub use budget::{CaptureBudget, Charged};
-pub use input::{Input, LeaseKind, Output, Release, Reply, ReplyBody};
-pub use reason::{
-    AnswerResult, Bypass, CollapseFault, CounterName, Miss, NotStored, Operation, OperationResult,
-    RefreshResult, Report, RequestResult, ShadowResult, StaleBecause,
-};
-pub use task::Task;
-pub use worker::Worker;
+use crate::cache::CacheKey;
+use crate::clock::UnixMillis;
+use crate::step::Cx;
 
+pub(crate) use event::{Event, ResponseHead};
+pub(crate) use response::Watched;
 use state::State;
 
 /// One request and its response.
 #[derive(Debug)]
-pub struct Exchange {
-    worker: Rc<Worker>,
+pub(crate) struct Exchange {
     state: State,
+    /// How the request came, to be compared with how it was sent.
+    watched: Option<Box<Watched>>,
+}
+
+/// What an exchange waits for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Wait {
+    pub(crate) key: CacheKey,
+    pub(crate) since: UnixMillis,
+    pub(crate) deadline: UnixMillis,
 }
 
 impl Exchange {
     /// An exchange whose request is still to come.
-    pub fn new(worker: Rc<Worker>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
-            worker,
             state: State::Start,
+            watched: None,
         }
     }
 
-    /// Takes what happened and appends what is to be done, in order. Total: whatever the input and
-    /// whenever it comes, the worst outcome is that this exchange is not cached.
-    pub fn handle(&mut self, input: Input<'_>, out: &mut Vec<Output>) {
+    /// Takes what happened. Total: whatever the event and whenever it comes, the worst outcome is that
+    /// this exchange is not cached.
+    pub(crate) fn handle(&mut self, event: Event<'_>, cx: &Cx<'_>) {
         let state = mem::replace(&mut self.state, State::Over);
-        self.state = state.handle(input, &self.worker, out);
+        self.state = state.handle(event, cx);
+        if let State::Forwarded(forwarded) = &mut self.state
+            && let Some(watched) = forwarded.watched.take()
+        {
+            self.watched = Some(Box::new(watched));
+        }
     }
 
     /// Whether the request's body must not go further for now.
-    pub fn holds_request(&self) -> bool {
-        self.state.searches() || matches!(self.state, State::Replied)
-    }
-
-    /// Whether the request's headers must not go further for now.
-    pub fn holds_request_headers(&self) -> bool {
-        self.worker.config.hold_headers && self.holds_request()
+    pub(crate) fn holds_request(&self) -> bool {
+        self.searches() || matches!(self.state, State::Replied)
     }
 
     /// Whether the headers of a response, if they came now, would concern the exchange. Its own
     /// replies pass by unseen.
-    pub fn awaits_response(&self) -> bool {
-        self.state.searches() || matches!(self.state, State::Bypassed(_) | State::Forwarded(_))
+    pub(crate) fn awaits_response(&self) -> bool {
+        self.searches() || matches!(self.state, State::Bypassed(_) | State::Forwarded(_))
     }
 
     /// Whether the exchange wants the response's bytes.
-    pub fn captures_response(&self) -> bool {
+    pub(crate) fn captures_response(&self) -> bool {
         matches!(self.state, State::Capturing(_))
     }
-}
 
-/// Durations are configured in years at the most.
-fn milliseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
+    /// What the exchange waits for, if it does.
+    pub(crate) fn waits_for(&self) -> Option<Wait> {
+        match &self.state {
+            State::Waiting(waiting) => Some(Wait {
+                key: *waiting.key(),
+                since: waiting.since,
+                deadline: waiting.deadline,
+            }),
+            State::Start
+            | State::Collecting(_)
+            | State::Fetching(_)
+            | State::Replied
+            | State::Bypassed(_)
+            | State::Forwarded(_)
+            | State::Capturing(_)
+            | State::Over => None,
+        }
+    }
 
-#[cfg(test)]
-mod tests;
+    /// How the request came and by which route, once, if it matters what that makes of it.
+    pub(crate) fn take_watched(&mut self) -> Option<Box<Watched>> {
+        self.watched.take()
+    }
+
+    /// Whether the request is held, and it is not decided yet how it is answered.
+    fn searches(&self) -> bool {
+        match self.state {
+            State::Collecting(_) | State::Fetching(_) | State::Waiting(_) => true,
+            State::Start
+            | State::Replied
+            | State::Bypassed(_)
+            | State::Forwarded(_)
+            | State::Capturing(_)
+            | State::Over => false,
+        }
+    }
+}

@@ -1,16 +1,35 @@
 //! What the cache answers itself: hits, and the refusal that `only-if-cached` asks for.
 
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::cache::{CacheKey, CacheStatus, Entry};
+use crate::cache::{CacheKey, CacheStatus, Entry, Forward};
 use crate::config::{Respond, Usage};
+use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
 use crate::llm::Form;
+use crate::report::Bypass;
+use crate::request::Origin;
+use crate::step::Cx;
+use crate::worker::{HitConditions, HitHeaders};
 
-use super::cors::Origin;
-use super::{Reply, ReplyBody};
+/// What became of a reply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sent {
+    /// It is on its way, and the request goes no further.
+    Yes,
+    /// The host could not carry it out. Better a second opinion from the upstream than a request that
+    /// hangs.
+    No,
+}
+
+/// Answers the request.
+pub(super) fn send(reply: Reply, cx: &Cx<'_>) -> Sent {
+    match cx.host.reply(reply) {
+        Ok(()) => Sent::Yes,
+        Err(_) => Sent::No,
+    }
+}
 
 /// What a hit serves.
 #[derive(Debug)]
@@ -21,9 +40,9 @@ pub(super) struct Served {
     to: Addressee,
 }
 
-/// What is known of a request, and shown to the client that wants it.
+/// What the client is told of its request, if it wants that.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Asked {
+pub(super) struct Announced {
     /// Its key, if it got as far.
     pub(super) key: Option<CacheKey>,
     /// What that is made of, with `respond.explain`.
@@ -37,20 +56,6 @@ pub(super) struct Addressee {
     /// The header by which the API's clients know an exchange, and the id that Envoy gave to this one.
     /// The stored answer's would be another exchange's.
     pub(super) request_id: Option<(&'static str, Box<[u8]>)>,
-}
-
-/// The headers of the last hit that served an entry as it is. They are the same for a second.
-#[derive(Debug, Default)]
-pub(super) struct HitHeaders(RefCell<Option<(Tell, Rc<Headers>)>>);
-
-/// What the headers of a hit depend on, but for the entry and what does not change for a worker that
-/// serves it to identical requests.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Tell {
-    status: CacheStatus,
-    age: u64,
-    /// Whether the request has an origin.
-    to_page: bool,
 }
 
 /// The headers with which an entry is served; `converted` is the form of its answer where that is
@@ -89,44 +94,44 @@ impl Served {
     /// The reply to a request; `age` is in seconds.
     pub(super) fn reply(
         self,
-        asked: &Asked,
+        announced: &Announced,
         respond: Respond,
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
-        let headers = self.headers(asked, respond, status, age);
+        let headers = self.headers(announced, respond, status, age);
         self.with_headers(Rc::new(headers))
     }
 
-    /// The same with headers that may be known already.
+    /// The same with the headers of an earlier hit, if they would say the same.
     pub(super) fn reply_again(
         self,
-        told: &HitHeaders,
-        asked: &Asked,
+        hit_headers: &HitHeaders,
+        announced: &Announced,
         respond: Respond,
         status: &CacheStatus,
         age: u64,
     ) -> Reply {
-        let status = *status;
         if self.to.request_id.is_some() {
-            return self.reply(asked, respond, &status, age);
+            return self.reply(announced, respond, status, age);
         }
-        let to_page = self.to.origin != Origin::Absent;
-        let tell = Tell {
-            status,
+        let conditions = HitConditions {
+            status: *status,
             age,
-            to_page,
+            to_page: self.to.origin != Origin::Absent,
         };
-        let last = told.0.borrow().clone().filter(|(last, _)| *last == tell);
-        let (_, headers) = last.unwrap_or_else(|| {
-            let headers = Rc::new(self.headers(asked, respond, &status, age));
-            told.0.replace(Some((tell, Rc::clone(&headers))));
-            (tell, headers)
-        });
+        let make = || self.headers(announced, respond, status, age);
+        let headers = hit_headers.get(conditions, make);
         self.with_headers(headers)
     }
 
-    fn headers(&self, asked: &Asked, respond: Respond, status: &CacheStatus, age: u64) -> Headers {
+    fn headers(
+        &self,
+        announced: &Announced,
+        respond: Respond,
+        status: &CacheStatus,
+        age: u64,
+    ) -> Headers {
         let form = self.converted.as_ref().map(|(form, _)| form);
         let stored = headers_of(&self.entry, form);
         let mut headers = stored.filtered(|name| self.to.origin.gets(name, &stored));
@@ -136,7 +141,7 @@ impl Served {
         if let Some((name, id)) = &self.to.request_id {
             headers.push(name, id);
         }
-        for (name, value) in own_headers(status, respond, asked) {
+        for (name, value) in own_headers(status, respond, announced) {
             headers.push(name, value.as_bytes());
         }
         headers.push("age", age.to_string());
@@ -201,10 +206,10 @@ pub(super) fn only_if_cached() -> Reply {
 pub(super) fn own_headers(
     status: &CacheStatus,
     respond: Respond,
-    asked: &Asked,
+    announced: &Announced,
 ) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
-    let key = asked.key.filter(|_| respond.expose_key);
-    let parts = asked.parts.as_deref();
+    let key = announced.key.filter(|_| respond.expose_key);
+    let parts = announced.parts.as_deref();
     [
         ("x-cache", Cow::Borrowed(status.x_cache())),
         ("cache-status", Cow::Owned(status.to_string())),
@@ -212,4 +217,13 @@ pub(super) fn own_headers(
     .into_iter()
     .chain(key.map(|key| ("x-cache-key", Cow::Owned(key.to_string()))))
     .chain(parts.map(|parts| ("x-cache-key-parts", Cow::Owned(parts.to_owned()))))
+}
+
+/// How a request that passes the cache by is announced.
+pub(super) fn bypassed(reason: Bypass) -> CacheStatus {
+    CacheStatus::Forwarded {
+        because: Forward::Bypass,
+        detail: Some(reason.as_str()),
+        waited: false,
+    }
 }

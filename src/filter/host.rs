@@ -1,15 +1,20 @@
-//! The only file that calls the host.
+//! The only file that calls the host: [`Host`] for proxy-wasm.
 //!
 //! The SDK's wrappers panic on values that are not UTF-8 and on statuses that they do not expect,
 //! and a panic takes down every stream on the worker. So these are thin wrappers over the raw ABI
 //! (proxy-wasm ABI 0.2.1), each of which returns an error instead.
 #![expect(unsafe_code, reason = "the ABI is C functions that return pointers")]
 
+use std::time::Duration;
+
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use proxy_wasm::hostcalls;
 
+use crate::attributes::Attribute;
 use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
+use crate::host::{Host, Reply};
 use crate::http::Headers;
+use crate::report::{Counters, Metrics, Report};
 use crate::store::{HostFault, SetFault, SharedData, Version, Versioned};
 
 const STATUS_OK: u32 = 0;
@@ -108,28 +113,198 @@ unsafe extern "C" {
     fn proxy_dequeue_shared_queue(id: u32, data: *mut *mut u8, size: *mut usize) -> u32;
 }
 
-/// Milliseconds since 1970. Legal in every callback.
-///
-/// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
-/// stored are expired.
-pub(super) fn now() -> u64 {
-    nanoseconds().unwrap_or(0) / 1_000_000
+/// The host of a plugin under one configuration.
+#[derive(Debug)]
+pub(super) struct ProxyWasm {
+    metrics: Metrics<HostCounters>,
 }
 
-/// A number that no other worker has drawn, or will hardly have where the host gives no randomness.
-pub(super) fn random() -> u64 {
-    let mut bytes = [0; 8];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => u64::from_le_bytes(bytes),
-        Err(_) => nanoseconds().unwrap_or(0),
+impl ProxyWasm {
+    /// `cluster` is that of the store behind HTTP.
+    pub(super) fn new(cluster: Option<String>) -> Self {
+        Self {
+            metrics: Metrics::new(HostCounters, cluster),
+        }
     }
 }
 
-/// A key that nobody else knows, if the host gives randomness.
-pub(super) fn secret() -> Option<[u64; 4]> {
-    let mut words = [[0; 8]; 4];
-    getrandom::fill(words.as_flattened_mut()).ok()?;
-    Some(words.map(u64::from_le_bytes))
+/// Each method is legal in the callbacks in which the core calls it: what concerns a request in those
+/// of the request and, as it was sent, in `on_log`; what concerns a response in those of the response;
+/// the rest in every one from `on_configure` on.
+impl Host for ProxyWasm {
+    fn now(&self) -> u64 {
+        nanoseconds().unwrap_or(0) / 1_000_000
+    }
+
+    fn random(&self) -> u64 {
+        let mut bytes = [0; 8];
+        match getrandom::fill(&mut bytes) {
+            Ok(()) => u64::from_le_bytes(bytes),
+            Err(_) => nanoseconds().unwrap_or(0),
+        }
+    }
+
+    fn secret(&self) -> Option<[u64; 4]> {
+        let mut words = [[0; 8]; 4];
+        getrandom::fill(words.as_flattened_mut()).ok()?;
+        Some(words.map(u64::from_le_bytes))
+    }
+
+    fn shared_data(&self) -> &dyn SharedData {
+        &HostSharedData
+    }
+
+    /// The queue's messages come to the root context that makes it last.
+    fn register_queue(&self, name: &str) -> Result<u32, HostFault> {
+        let mut id = 0;
+        // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
+        check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut id) })?;
+        Ok(id)
+    }
+
+    fn enqueue(&self, queue: u32, message: &[u8]) -> Result<(), HostFault> {
+        // SAFETY: the host reads the message during the call.
+        check(unsafe { proxy_enqueue_shared_queue(queue, message.as_ptr(), message.len()) })
+    }
+
+    fn set_tick_period(&self, period: Duration) {
+        let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
+        // SAFETY: only a number is passed.
+        let _unset = check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) });
+    }
+
+    fn report(&self, report: Report) {
+        self.metrics.report(report);
+    }
+
+    /// This goes through the SDK, because its dispatcher wants to know each token. It panics on
+    /// statuses that Envoy's `Context::httpCall` does not have.
+    fn call(&self, callout: &Callout) -> Result<u32, CalloutFault> {
+        let headers = callout.headers.iter();
+        hostcalls::dispatch_http_call(
+            &callout.cluster,
+            headers.map(|(n, v)| (n.as_str(), v.as_str())).collect(),
+            Some(&callout.body)
+                .filter(|body| !body.is_empty())
+                .map(Vec::as_slice),
+            Vec::new(),
+            callout.timeout,
+        )
+        .map_err(|_| CalloutFault::NotSent)
+    }
+
+    fn attribute(&self, attribute: Attribute) -> Option<Vec<u8>> {
+        property(attribute.path()).ok()
+    }
+
+    fn request_headers(&self) -> Option<Headers> {
+        headers(MAP_HTTP_REQUEST_HEADERS).ok()
+    }
+
+    fn request_body(&self) -> Option<Vec<u8>> {
+        buffer(BUFFER_HTTP_REQUEST_BODY, usize::MAX).ok()
+    }
+
+    fn response_headers(&self) -> Option<Headers> {
+        headers(MAP_HTTP_RESPONSE_HEADERS).ok()
+    }
+
+    fn response_chunk(&self, size: usize) -> Option<Vec<u8>> {
+        buffer(BUFFER_HTTP_RESPONSE_BODY, size).ok()
+    }
+
+    fn response_trailers(&self) -> Option<Headers> {
+        headers(MAP_HTTP_RESPONSE_TRAILERS).ok()
+    }
+
+    fn is_via_upstream(&self) -> bool {
+        property(CODE_DETAILS).is_ok_and(|details| details == b"via_upstream")
+    }
+
+    fn is_closed_by_client(&self) -> bool {
+        property(CODE_DETAILS)
+            .is_ok_and(|details| details.starts_with(b"downstream_remote_disconnect"))
+    }
+
+    // A request or a response without our header is better than none.
+    fn set_request_header(&self, name: &str, value: &str) {
+        let _unset = set_header(MAP_HTTP_REQUEST_HEADERS, name, value);
+    }
+
+    fn set_response_header(&self, name: &str, value: &str) {
+        let _unset = set_header(MAP_HTTP_RESPONSE_HEADERS, name, value);
+    }
+
+    fn add_response_header(&self, name: &str, value: &str) {
+        // SAFETY: the host reads both strings during the call.
+        let _unset = check(unsafe {
+            proxy_add_header_map_value(
+                MAP_HTTP_RESPONSE_HEADERS,
+                name.as_ptr(),
+                name.len(),
+                value.as_ptr(),
+                value.len(),
+            )
+        });
+    }
+
+    /// Envoy adds `content-length`, `date` and `server`. Legal until response headers have gone out; it
+    /// overrides what the callback returns, and so must concern the stream whose callback is running.
+    fn reply(&self, reply: Reply) -> Result<(), HostFault> {
+        let headers = reply.headers.to_pairs();
+        let body = reply.body.as_bytes();
+        // SAFETY: the host reads all of them during the call.
+        check(unsafe {
+            proxy_send_local_response(
+                u32::from(reply.status),
+                reply.details.as_ptr(),
+                reply.details.len(),
+                body.as_ptr(),
+                body.len(),
+                headers.as_ptr(),
+                headers.len(),
+                NO_GRPC_STATUS,
+            )
+        })
+    }
+
+    fn has_asked_upstream(&self) -> bool {
+        property(b"upstream\0request_attempt_count")
+            .is_ok_and(|count| count.iter().any(|byte| *byte != 0))
+    }
+
+    /// Only the root context may do this: a reply to another stream overrides what the callback returns.
+    fn enter_stream(&self, stream: u32) -> Result<(), HostFault> {
+        // SAFETY: only a number is passed.
+        check(unsafe { proxy_set_effective_context(stream) })
+    }
+
+    fn resume_request(&self) {
+        // SAFETY: only a number is passed. A request that is gone needs no more.
+        let _gone = check(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) });
+    }
+}
+
+/// The details of a response, as an attribute.
+const CODE_DETAILS: &[u8] = b"response\0code_details";
+
+/// Envoy's counters and gauges.
+#[derive(Clone, Copy, Debug)]
+struct HostCounters;
+
+impl Counters for HostCounters {
+    fn define_counter(&self, name: &str) -> Option<u32> {
+        define_metric(METRIC_COUNTER, name).ok()
+    }
+
+    fn define_gauge(&self, name: &str) -> Option<u32> {
+        define_metric(METRIC_GAUGE, name).ok()
+    }
+
+    fn add(&self, id: u32, offset: i64) {
+        // SAFETY: only numbers are passed. A host that does not count does not stop the exchange.
+        let _uncounted = check(unsafe { proxy_increment_metric(id, offset) });
+    }
 }
 
 fn nanoseconds() -> Result<u64, HostFault> {
@@ -144,43 +319,6 @@ pub(super) fn plugin_configuration() -> Result<Vec<u8>, HostFault> {
     buffer(BUFFER_PLUGIN_CONFIGURATION, usize::MAX)
 }
 
-/// The request body that is held. Legal in the request's body and trailers callbacks.
-pub(super) fn request_body() -> Result<Vec<u8>, HostFault> {
-    buffer(BUFFER_HTTP_REQUEST_BODY, usize::MAX)
-}
-
-/// The chunk of the response body that is passing. Legal in the response's body callback.
-pub(super) fn response_chunk(size: usize) -> Result<Vec<u8>, HostFault> {
-    buffer(BUFFER_HTTP_RESPONSE_BODY, size)
-}
-
-/// Legal in the request's headers callback, and in `on_log`, where they are as they were sent.
-pub(super) fn request_headers() -> Result<Headers, HostFault> {
-    headers(MAP_HTTP_REQUEST_HEADERS)
-}
-
-/// Legal in the response's headers callback.
-pub(super) fn response_headers() -> Result<Headers, HostFault> {
-    headers(MAP_HTTP_RESPONSE_HEADERS)
-}
-
-/// Sets a header of the request, whatever its values were. Legal in the request's headers callback.
-pub(super) fn set_request_header(name: &str, value: &str) -> Result<(), HostFault> {
-    set_header(MAP_HTTP_REQUEST_HEADERS, name, value)
-}
-
-/// Legal in the response's trailers callback, and only read there: to change them at the end of a body
-/// would add some.
-pub(super) fn response_trailers() -> Result<Headers, HostFault> {
-    headers(MAP_HTTP_RESPONSE_TRAILERS)
-}
-
-/// Sets a header of the response, whatever its values were. Legal in the response's headers
-/// callback.
-pub(super) fn set_response_header(name: &str, value: &str) -> Result<(), HostFault> {
-    set_header(MAP_HTTP_RESPONSE_HEADERS, name, value)
-}
-
 fn set_header(map: u32, name: &str, value: &str) -> Result<(), HostFault> {
     // SAFETY: the host reads both strings during the call.
     check(unsafe {
@@ -188,80 +326,15 @@ fn set_header(map: u32, name: &str, value: &str) -> Result<(), HostFault> {
     })
 }
 
-/// Adds a header to the response. Legal in the response's headers callback.
-pub(super) fn add_response_header(name: &str, value: &str) -> Result<(), HostFault> {
-    // SAFETY: the host reads both strings during the call.
-    check(unsafe {
-        proxy_add_header_map_value(
-            MAP_HTTP_RESPONSE_HEADERS,
-            name.as_ptr(),
-            name.len(),
-            value.as_ptr(),
-            value.len(),
-        )
-    })
-}
-
-/// Answers the request of the current context. Envoy adds `content-length`, `date` and `server`.
-/// Legal until response headers have gone out; it overrides what the callback returns, and so
-/// must concern the stream whose callback is running.
-pub(super) fn send_local_response(
-    status: u16,
-    details: &str,
-    headers: &Headers,
-    body: &[u8],
-) -> Result<(), HostFault> {
-    let headers = headers.to_pairs();
-    // SAFETY: the host reads all of them during the call.
-    check(unsafe {
-        proxy_send_local_response(
-            u32::from(status),
-            details.as_ptr(),
-            details.len(),
-            body.as_ptr(),
-            body.len(),
-            headers.as_ptr(),
-            headers.len(),
-            NO_GRPC_STATUS,
-        )
-    })
-}
-
 /// An attribute of the current request. `path` has its parts separated by NUL. Legal in the callbacks of a
 /// stream.
-pub(super) fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
+fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
     let mut data = std::ptr::null_mut();
     let mut size = 0;
     // SAFETY: the host reads the path during the call and writes to places that are ours.
     check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
     // SAFETY: the host has just allocated it for this call.
     Ok(unsafe { take(data, size) })
-}
-
-/// Whether a request has gone to the upstream on behalf of the current one. Legal in the callbacks of a
-/// stream.
-pub(super) fn has_asked_upstream() -> bool {
-    property(b"upstream\0request_attempt_count")
-        .is_ok_and(|count| count.iter().any(|byte| *byte != 0))
-}
-
-/// Whether the response comes from the upstream, and not from Envoy or one of its filters. Legal
-/// in the response's callbacks.
-pub(super) fn is_via_upstream() -> bool {
-    property(b"response\0code_details").is_ok_and(|details| details == b"via_upstream")
-}
-
-/// Whether the client left before the response came to its end. Legal in `on_log`.
-pub(super) fn is_closed_by_client() -> bool {
-    property(b"response\0code_details")
-        .is_ok_and(|details| details.starts_with(b"downstream_remote_disconnect"))
-}
-
-/// Lets the request of the current context go on that a callback held back. Legal in every callback
-/// but those of the request itself.
-pub(super) fn resume_request() -> Result<(), HostFault> {
-    // SAFETY: only a number is passed.
-    check(unsafe { proxy_continue_stream(STREAM_HTTP_REQUEST) })
 }
 
 /// Whether the VM may let requests go on that were held back: a restricted one cannot, and would
@@ -278,39 +351,6 @@ pub(super) fn may_resume(id: u32) -> bool {
     statuses
         .iter()
         .all(|status| *status != STATUS_INTERNAL_FAILURE)
-}
-
-/// Makes what follows concern another context than the one whose callback is running. Only the root
-/// context may do this to a stream: a reply to another stream overrides what the callback returns.
-pub(super) fn set_effective_context(id: u32) -> Result<(), HostFault> {
-    // SAFETY: only a number is passed.
-    check(unsafe { proxy_set_effective_context(id) })
-}
-
-/// Has the root context's `on_tick` called at this interval in milliseconds; 0 is never. Legal in every
-/// callback.
-pub(super) fn set_tick_period(milliseconds: u32) -> Result<(), HostFault> {
-    // SAFETY: only a number is passed.
-    check(unsafe { proxy_set_tick_period_milliseconds(milliseconds) })
-}
-
-/// Sends a callout and says by which token its result will come, to the context whose callback is
-/// running; if that is gone by then, it comes to nobody.
-///
-/// This goes through the SDK, because its dispatcher wants to know each token. It panics on
-/// statuses that Envoy's `Context::httpCall` does not have.
-pub(super) fn call(callout: &Callout) -> Result<u32, CalloutFault> {
-    let headers = callout.headers.iter();
-    hostcalls::dispatch_http_call(
-        &callout.cluster,
-        headers.map(|(n, v)| (n.as_str(), v.as_str())).collect(),
-        Some(&callout.body)
-            .filter(|body| !body.is_empty())
-            .map(Vec::as_slice),
-        Vec::new(),
-        callout.timeout,
-    )
-    .map_err(|_| CalloutFault::NotSent)
 }
 
 /// What came of a callout: `headers`, `body_bytes` and `trailers` are as the callback for it has them. A
@@ -349,22 +389,6 @@ pub(super) fn callout_result(
     })
 }
 
-/// Makes a queue of this name, whose messages come to the current root context; whoever makes it
-/// last has them. Legal from `on_configure` on.
-pub(super) fn register_queue(name: &str) -> Result<u32, HostFault> {
-    let mut id = 0;
-    // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
-    check(unsafe { proxy_register_shared_queue(name.as_ptr(), name.len(), &raw mut id) })?;
-    Ok(id)
-}
-
-/// Puts a message into a queue, of this worker or another; the root context that made it is called
-/// soon, and never from within this call.
-pub(super) fn enqueue(id: u32, message: &[u8]) -> Result<(), HostFault> {
-    // SAFETY: the host reads the message during the call.
-    check(unsafe { proxy_enqueue_shared_queue(id, message.as_ptr(), message.len()) })
-}
-
 /// Takes the first message out of a queue, if there is one.
 pub(super) fn dequeue(id: u32) -> Result<Option<Vec<u8>>, HostFault> {
     let mut data = std::ptr::null_mut();
@@ -379,25 +403,9 @@ pub(super) fn dequeue(id: u32) -> Result<Option<Vec<u8>>, HostFault> {
     }
 }
 
-/// Defines a counter. Legal from `on_configure` on.
-pub(super) fn define_counter(name: &str) -> Result<u32, HostFault> {
-    define_metric(METRIC_COUNTER, name)
-}
-
-/// Defines a gauge. Legal from `on_configure` on.
-pub(super) fn define_gauge(name: &str) -> Result<u32, HostFault> {
-    define_metric(METRIC_GAUGE, name)
-}
-
-/// Adds to a counter, where `offset` is positive, or to a gauge.
-pub(super) fn add_to_metric(id: u32, offset: i64) -> Result<(), HostFault> {
-    // SAFETY: only numbers are passed.
-    check(unsafe { proxy_increment_metric(id, offset) })
-}
-
 /// Envoy's shared data. Legal in every callback.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct HostSharedData;
+struct HostSharedData;
 
 impl SharedData for HostSharedData {
     fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
@@ -544,5 +552,14 @@ unsafe fn take(data: *mut u8, size: usize) -> Vec<u8> {
     } else {
         // SAFETY: the allocator is the global one, length and capacity are the allocated size.
         unsafe { Vec::from_raw_parts(data, size, size) }
+    }
+}
+
+/// Ends the VM as a panic would, so that the tests can see what that costs.
+#[cfg(feature = "trap-for-tests")]
+pub(super) fn trap_if_asked() {
+    let headers = headers(MAP_HTTP_REQUEST_HEADERS);
+    if headers.is_ok_and(|headers| headers.contains("x-llm-cache-trap")) {
+        std::process::abort();
     }
 }

@@ -1,13 +1,10 @@
 //! The proxy-wasm shell: callbacks in, host calls out. It moves bytes between Envoy and the core
 //! and decides nothing.
 
+mod contexts;
 mod host;
-mod http_context;
-mod metrics;
-mod root_context;
-mod shared;
 
-use root_context::Root;
+use contexts::Root;
 
 proxy_wasm::main! {{
     host::install_logger();

@@ -2,60 +2,39 @@
 
 use crate::cache::Tier;
 use crate::callout::CalloutResult;
-use crate::exchange::state::State;
-use crate::exchange::{Miss, Output, Worker};
-use crate::shares::Share;
+use crate::report::Miss;
+use crate::step::Cx;
 use crate::store::{Lookup, StoreFault};
 
-use super::Search;
-use super::found::{Found, Stale};
-
-/// The store behind HTTP is being asked.
-#[derive(Debug)]
-pub(in crate::exchange) struct Fetching {
-    search: Search,
-    /// Why the memory did not serve.
-    miss: Miss,
-    /// What the memory has, expired.
-    stale: Option<Stale>,
-    _room: Share,
-}
+use super::{Fetching, Found, Search, Searched, Stale};
 
 impl Search {
     /// Asks the store behind HTTP, if there is one and it is well.
-    pub(super) fn fetch(
-        self,
-        miss: Miss,
-        stale: Option<Stale>,
-        now: u64,
-        worker: &Worker,
-        out: &mut Vec<Output>,
-    ) -> State {
-        let Some(remote) = &worker.http else {
-            return self.missed(miss, stale, now, worker, out);
-        };
-        let key = self.request.key;
-        let fault = match remote.look_up(&key, self.request.tenant, now, worker, out) {
-            Lookup::Ask(callout, room) => {
-                out.push(Output::Call(callout));
-                let search = self;
-                return State::Fetching(Box::new(Fetching {
-                    search,
+    pub(super) fn fetch(self, miss: Miss, stale: Option<Stale>, cx: &Cx<'_>) -> Searched {
+        let fault = match cx.http_look_up(&self.request.key, self.request.tenant) {
+            None => return self.missed(miss, stale, cx),
+            Some(Lookup::Ask(callout, room)) => {
+                let fetching = Fetching {
+                    search: self,
                     miss,
                     stale,
                     _room: room,
-                }));
+                };
+                return match cx.host.call(&callout) {
+                    Ok(_token) => Searched::Fetching(Box::new(fetching)),
+                    Err(fault) => fetching.called(Err(fault), cx),
+                };
             }
-            Lookup::Probe => StoreFault::BreakerOpen,
-            Lookup::Refused(fault) => fault,
+            Some(Lookup::Probe) => StoreFault::BreakerOpen,
+            Some(Lookup::Refused(fault)) => fault,
         };
-        self.missed(Miss::Store(fault), stale, now, worker, out)
+        self.missed(Miss::Store(fault), stale, cx)
     }
 
     /// Whether what is too old for this request is so under every rule, and nothing replaces it.
-    fn may_delete(&self, worker: &Worker) -> bool {
+    fn may_delete(&self, cx: &Cx<'_>) -> bool {
         let window = self.request.settings.stale_window();
-        let mut all = worker.config.all_settings();
+        let mut all = cx.worker.config.all_settings();
         // Where an answer may follow, that replaces it, and a removal might come after it.
         let is_replaced = self.may_store() && !self.directives.only_if_cached;
         self.request.settings.mode.writes()
@@ -65,52 +44,46 @@ impl Search {
 }
 
 impl Fetching {
-    pub(in crate::exchange) fn called(
-        self,
-        result: CalloutResult,
-        now: u64,
-        worker: &Worker,
-        out: &mut Vec<Output>,
-    ) -> State {
+    /// The store behind HTTP has answered, or will not.
+    pub(in crate::exchange) fn called(self, result: CalloutResult, cx: &Cx<'_>) -> Searched {
         let Self {
             mut search,
             miss: from_memory,
             stale,
             _room,
         } = self;
-        let Some(remote) = &worker.http else {
-            return search.missed(from_memory, stale, now, worker, out);
-        };
-        let found = remote.looked_up(result, now, worker, out);
-        let key = search.request.key;
-        let found = search.examine(found, Tier::Http, now, worker);
+        let found = cx.http_looked_up(result);
+        let found = search.examine(found, Tier::Http, cx);
         if found.is_ok() {
-            search.remember(None, worker);
+            search.remember(None, cx);
         }
         match found {
             Ok(Found::Fresh(usable, ttl)) => {
-                let settings = &search.request.settings;
-                let copy = worker.copy_for_memory(key, &usable.entry, settings, now);
-                let state = search.hit(usable, ttl, now, worker, out);
-                out.extend(copy);
-                state
+                let request = search.request.clone();
+                let copy = cx.draft_for_memory(&usable.entry, &request.settings);
+                let searched = search.hit(usable, ttl, cx);
+                if let Some((entry, expires)) = copy {
+                    // Without it, the next one asks the store behind HTTP again.
+                    let _not_kept = cx.insert(&request.key, &entry, expires);
+                }
+                searched
             }
             Ok(Found::Stale(other)) => {
                 let newest = match stale {
                     Some(stale) if stale.expired_for <= other.expired_for => stale,
                     _ => other,
                 };
-                search.missed(Miss::Expired, Some(newest), now, worker, out)
+                search.missed(Miss::Expired, Some(newest), cx)
             }
             Err(miss) => {
-                if miss == Miss::Expired && search.may_delete(worker) {
-                    worker.delete(&key, search.request.tenant, now, out);
+                if miss == Miss::Expired && search.may_delete(cx) {
+                    cx.http_delete(&search.request.key, search.request.tenant);
                 }
                 let miss = match miss {
                     Miss::Absent => from_memory,
                     miss => miss,
                 };
-                search.missed(miss, stale, now, worker, out)
+                search.missed(miss, stale, cx)
             }
         }
     }

@@ -2,76 +2,23 @@
 //! stale.
 
 use std::borrow::Cow;
-use std::rc::Rc;
-use std::time::Duration;
 
+use crate::budget::Reservation;
 use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
-use crate::exchange::budget::Reservation;
-use crate::exchange::recorder::is_genuine;
-use crate::exchange::reply::{Addressee, HitHeaders, Served};
+use crate::exchange::reply::{Addressee, Served};
 use crate::exchange::response::Fallback;
-use crate::exchange::{Miss, RequestResult, Worker};
 use crate::http;
 use crate::llm::{ConversionError, Form};
+use crate::report::{Miss, RequestResult};
+use crate::step::Cx;
 use crate::store::StoreFault;
 
-use super::Search;
+use super::{Found, Search, Stale, Usable, Validity, Verified};
 
 /// A form that says more of itself is none that an answer could be held against.
 const MAX_RIVAL_BYTES: usize = 512;
-
-/// An entry that is not too old for a request, in whatever form.
-#[derive(Debug)]
-pub(super) struct Verified {
-    pub(super) entry: Entry,
-    /// Seconds since the answer was received.
-    pub(super) age: u64,
-    pub(super) tier: Tier,
-    pub(super) validity: Validity,
-}
-
-/// Of an entry that is not too old.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Validity {
-    Fresh {
-        /// Seconds until it expires.
-        ttl: u64,
-    },
-    Expired {
-        /// For how long it has been.
-        expired_for: Duration,
-    },
-}
-
-/// An entry that can serve a request.
-#[derive(Debug)]
-pub(super) struct Usable {
-    pub(super) entry: Entry,
-    /// The answer in it in the form asked for, where that is not the entry as it is.
-    pub(super) converted: Option<(Form, Vec<u8>)>,
-    /// Seconds since the answer was received.
-    pub(super) age: u64,
-    pub(super) tier: Tier,
-    /// If it is known from before, and served as it is.
-    pub(super) told: Option<Rc<HitHeaders>>,
-}
-
-/// An entry that could serve a request if it had not expired, and may yet.
-#[derive(Debug)]
-pub(super) struct Stale {
-    pub(super) usable: Usable,
-    /// For how long it has been expired.
-    pub(super) expired_for: Duration,
-    reservation: Reservation,
-}
-
-pub(super) enum Found {
-    /// Seconds until it expires.
-    Fresh(Usable, u64),
-    Stale(Stale),
-}
 
 impl Search {
     /// What a store has under the key, if it can serve this request, or could if it were fresh.
@@ -79,32 +26,25 @@ impl Search {
         &mut self,
         found: Result<Option<Vec<u8>>, StoreFault>,
         tier: Tier,
-        now: u64,
-        worker: &Worker,
+        cx: &Cx<'_>,
     ) -> Result<Found, Miss> {
         let bytes = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
-        let seal = match (tier, &worker.http) {
-            (Tier::Http, Some(remote)) => &remote.seal,
+        let seal = match (tier, &cx.worker.http) {
+            (Tier::Http, Some(http)) => &http.seal,
             _ => &Seal::Checksum,
         };
         let entry = Entry::decode(&self.request.key, bytes, seal).map_err(|_| Miss::Unusable)?;
-        let found = self.verify(entry, tier, now, worker)?;
-        if tier == Tier::Http && !is_genuine(&found.entry, &self.request, worker) {
+        let found = self.verify(entry, tier, cx)?;
+        if tier == Tier::Http && !cx.is_genuine(&found.entry, &self.request) {
             return Err(Miss::Unusable);
         }
-        self.convert(found, worker)
+        self.convert(found, cx)
     }
 
     /// The entry, if it is not too old, and may be read where it is asked for.
-    pub(super) fn verify(
-        &self,
-        entry: Entry,
-        tier: Tier,
-        now: u64,
-        worker: &Worker,
-    ) -> Result<Verified, Miss> {
+    pub(super) fn verify(&self, entry: Entry, tier: Tier, cx: &Cx<'_>) -> Result<Verified, Miss> {
         let window = self.request.settings.stale_window();
-        let (validity, age) = match worker.freshness(&entry.head, now) {
+        let (validity, age) = match cx.worker.freshness(&entry.head, cx.now()) {
             Freshness::FromTheFuture => return Err(Miss::Unusable),
             Freshness::Expired { expired_for, .. } if expired_for >= window => {
                 return Err(Miss::Expired);
@@ -133,14 +73,14 @@ impl Search {
     }
 
     /// Gives what was found the form that the request asks for, and has it held if it has expired.
-    pub(super) fn convert(&mut self, found: Verified, worker: &Worker) -> Result<Found, Miss> {
+    pub(super) fn convert(&mut self, found: Verified, cx: &Cx<'_>) -> Result<Found, Miss> {
         let validity = found.validity;
-        let usable = self.usable(found, worker)?;
+        let usable = self.usable(found, cx)?;
         Ok(match validity {
             Validity::Fresh { ttl } => Found::Fresh(usable, ttl),
             Validity::Expired { expired_for } => {
                 // It may be held for as long as the upstream takes.
-                let budget = worker.budget.of(self.request.tenant);
+                let budget = cx.worker.budget.of(self.request.tenant);
                 let reservation = Reservation::take(&budget, usable.bytes());
                 Found::Stale(Stale {
                     usable,
@@ -152,7 +92,7 @@ impl Search {
     }
 
     /// Gives what was found the form that the request asks for.
-    pub(super) fn usable(&mut self, found: Verified, worker: &Worker) -> Result<Usable, Miss> {
+    pub(super) fn usable(&mut self, found: Verified, cx: &Cx<'_>) -> Result<Usable, Miss> {
         let Verified {
             entry,
             age,
@@ -160,8 +100,8 @@ impl Search {
             validity,
         } = found;
         let expired = matches!(validity, Validity::Expired { .. });
-        let converted = self.converted(&entry, worker).inspect_err(|miss| {
-            let asked = self.request.ask.form.as_ref();
+        let converted = self.converted(&entry, cx).inspect_err(|miss| {
+            let asked = self.request.traits.form.as_ref();
             let rival = Some(&entry.head.form).filter(|form| !expired && Some(*form) != asked);
             // A writer to the store chooses how long its options are.
             let rival = rival.filter(|form| form.options.len() <= MAX_RIVAL_BYTES);
@@ -172,7 +112,7 @@ impl Search {
             converted,
             age,
             tier,
-            told: None,
+            hit_headers: None,
         })
     }
 
@@ -190,7 +130,11 @@ impl Search {
 
     /// The form that the request asks for.
     pub(super) fn form<'a>(&'a self, entry: &'a Entry) -> &'a Form {
-        self.request.ask.form.as_ref().unwrap_or(&entry.head.form)
+        self.request
+            .traits
+            .form
+            .as_ref()
+            .unwrap_or(&entry.head.form)
     }
 
     pub(super) fn zero_usage(&self) -> bool {
@@ -199,12 +143,12 @@ impl Search {
 
     /// The entry's answer as this request wants it: its form and its body, uncompressed, or `None`
     /// if that is the entry as it is.
-    fn converted(&self, entry: &Entry, worker: &Worker) -> Result<Option<(Form, Vec<u8>)>, Miss> {
+    fn converted(&self, entry: &Entry, cx: &Cx<'_>) -> Result<Option<(Form, Vec<u8>)>, Miss> {
         if self.serves_as_it_is(entry) {
             return Ok(None);
         }
         let (api, form) = (self.request.api, self.form(entry));
-        let max_bytes = worker.config.limits.max_response_bytes;
+        let max_bytes = cx.worker.config.limits.max_response_bytes;
         let mut body = match entry.head.headers.get("content-encoding") {
             None => Cow::Borrowed(entry.body()),
             Some(coding) => Cow::Owned(
@@ -212,7 +156,7 @@ impl Search {
                     .map_err(|_| Miss::Form(ConversionError::Malformed))?,
             ),
         };
-        let _room = Reservation::take(&worker.budget, api.conversion_bytes(&body))
+        let _room = Reservation::take(&cx.worker.budget, api.conversion_bytes(&body))
             .ok_or(Miss::ConversionLimit)?;
         if *form != entry.head.form {
             let converted = api.convert(&body, &entry.head.form, form);

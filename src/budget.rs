@@ -1,0 +1,243 @@
+//! What a worker may hold on behalf of requests and answers, whoever chose how long they are.
+//!
+//! A caller may hold as much as it leaves free, as it may of [`Shares`](crate::shares::Shares): one
+//! alone gets half of the budget, and there is always some for the next. Here the amounts grow, and
+//! there may be as many callers as requests.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::ops::Deref;
+use std::rc::Rc;
+
+/// What all exchanges of one worker may hold together, in bytes of allocated memory.
+#[derive(Clone, Debug)]
+pub struct CaptureBudget {
+    room: Rc<Room>,
+    /// On behalf of whom, as [`CacheKey::tenant`](crate::cache::CacheKey::tenant) tells. What is held for nobody is
+    /// bounded by what is left only, and must not outlive a callback.
+    caller: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Room {
+    left: Cell<usize>,
+    /// What each caller holds that holds anything, by the callers' order.
+    held: RefCell<Vec<(u64, usize)>>,
+}
+
+impl CaptureBudget {
+    /// A budget of this many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self {
+            room: Rc::new(Room {
+                left: Cell::new(bytes),
+                held: RefCell::default(),
+            }),
+            caller: None,
+        }
+    }
+
+    /// How many bytes nobody holds.
+    pub fn left(&self) -> usize {
+        self.room.left.get()
+    }
+
+    /// The same budget, for what is held on behalf of this caller.
+    pub(crate) fn of(&self, caller: u64) -> Self {
+        Self {
+            room: Rc::clone(&self.room),
+            caller: Some(caller),
+        }
+    }
+
+    /// Takes more bytes, or gives some back.
+    fn change(&self, before: usize, after: usize) -> Result<(), NoRoom> {
+        let all = self.left().saturating_add(before);
+        let left = all.checked_sub(after).ok_or(NoRoom)?;
+        if let Some(caller) = self.caller {
+            let mut held = self.room.held.borrow_mut();
+            let place = held.binary_search_by_key(&caller, |(holder, _)| *holder);
+            let all = place.ok().and_then(|place| held.get(place));
+            let all = all.map_or(0, |(_, all)| *all);
+            let share = all.saturating_sub(before).saturating_add(after);
+            if after > before && share > left {
+                return Err(NoRoom);
+            }
+            match place {
+                Ok(place) if share == 0 => drop(held.remove(place)),
+                Ok(place) => {
+                    if let Some((_, all)) = held.get_mut(place) {
+                        *all = share;
+                    }
+                }
+                Err(_) if share == 0 => {}
+                Err(place) => held.insert(place, (caller, share)),
+            }
+        }
+        self.room.left.set(left);
+        Ok(())
+    }
+}
+
+/// Bytes of the budget that are held until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    bytes: usize,
+    budget: CaptureBudget,
+}
+
+/// The budget has less left than is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoRoom;
+
+impl Reservation {
+    /// Nothing yet.
+    pub(crate) fn new(budget: &CaptureBudget) -> Self {
+        Self {
+            bytes: 0,
+            budget: budget.clone(),
+        }
+    }
+
+    /// `None` if less is left.
+    pub(crate) fn take(budget: &CaptureBudget, bytes: usize) -> Option<Self> {
+        let mut reservation = Self::new(budget);
+        reservation.set(bytes).ok().map(|()| reservation)
+    }
+
+    /// How much is held.
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Holds this many bytes from now on, more than before or fewer.
+    ///
+    /// # Errors
+    /// If less is left: then it is what it was.
+    pub(crate) fn set(&mut self, bytes: usize) -> Result<(), NoRoom> {
+        self.budget.change(self.bytes, bytes)?;
+        self.bytes = bytes;
+        Ok(())
+    }
+
+    /// Holds it on behalf of this caller from now on.
+    ///
+    /// # Errors
+    /// If the caller has its share: then it is what it was.
+    pub(crate) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
+        let bytes = self.bytes;
+        self.set(0)?;
+        match Self::take(&self.budget.of(caller), bytes) {
+            Some(reservation) => {
+                *self = reservation;
+                Ok(())
+            }
+            None => self.set(bytes).and(Err(NoRoom)),
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        // To give back is never refused.
+        let _given = self.budget.change(self.bytes, 0);
+    }
+}
+
+/// A value, and the bytes of the budget that it takes.
+pub struct Charged<T> {
+    value: T,
+    reservation: Reservation,
+}
+
+impl<T> Charged<T> {
+    /// `None` if less is left.
+    pub(crate) fn new(value: T, bytes: usize, budget: &CaptureBudget) -> Option<Self> {
+        let reservation = Reservation::take(budget, bytes)?;
+        Some(Self { value, reservation })
+    }
+
+    /// As [`Reservation::charge`].
+    pub(crate) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
+        self.reservation.charge(caller)
+    }
+}
+
+impl<T> Deref for Charged<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Charged<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.value.fmt(f)
+    }
+}
+
+impl<T: PartialEq> PartialEq for Charged<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Charged<T> {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_is_given_back() {
+        let budget = CaptureBudget::new(100);
+        let mut reservation = Reservation::take(&budget, 60).unwrap();
+        assert!(Reservation::take(&budget, 41).is_none());
+        assert_eq!(reservation.set(101), Err(NoRoom));
+        assert_eq!((reservation.bytes(), budget.left()), (60, 40));
+        assert_eq!(reservation.set(100), Ok(()));
+        assert_eq!(budget.left(), 0);
+        assert_eq!(reservation.set(10), Ok(()));
+        let held = Charged::new("value", 90, &budget).unwrap();
+        assert_eq!(*held, "value");
+        assert!(Charged::new("value", 1, &budget).is_none());
+        drop(held);
+        drop(reservation);
+        assert_eq!(budget.left(), 100);
+    }
+
+    #[test]
+    fn a_caller_gets_as_much_as_it_leaves_and_the_next_finds_room() {
+        let budget = CaptureBudget::new(100);
+        let (one, other) = (budget.of(1), budget.of(2));
+        assert!(Reservation::take(&one, 51).is_none(), "no more than half");
+        let mut first = Reservation::take(&one, 30).unwrap();
+        assert_eq!(first.set(51), Err(NoRoom));
+        let second = Reservation::take(&one, 20).unwrap();
+        assert!(Reservation::take(&one, 1).is_none());
+        assert_eq!(first.set(31), Err(NoRoom), "both count");
+        let next = Reservation::take(&other, 25).unwrap();
+        assert!(Reservation::take(&other, 1).is_none());
+        // A caller that holds more than its share since others came may give some back.
+        assert_eq!(first.set(29), Ok(()));
+        assert_eq!(first.set(30), Err(NoRoom));
+        drop((first, second, next));
+        assert_eq!(budget.left(), 100);
+        assert!(budget.room.held.borrow().is_empty());
+    }
+
+    #[test]
+    fn what_is_held_before_the_caller_is_known_is_charged_to_it_afterwards() {
+        let budget = CaptureBudget::new(100);
+        let _full = Reservation::take(&budget.of(1), 40).unwrap();
+        let mut held = Charged::new("value", 30, &budget).unwrap();
+        assert_eq!(held.charge(1), Err(NoRoom));
+        assert_eq!(budget.left(), 30);
+        assert_eq!(held.charge(2), Ok(()));
+        assert_eq!(budget.left(), 30);
+        assert_eq!(budget.room.held.borrow().last(), Some(&(2, 30)));
+        drop(held);
+        assert_eq!(budget.left(), 60);
+    }
+}

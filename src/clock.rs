@@ -1,0 +1,59 @@
+//! Instants as the host's clock tells them.
+
+use std::time::Duration;
+
+/// An instant, in milliseconds since 1970-01-01 00:00 UTC.
+///
+/// The clock is the host's wall clock: it may be set back, and the clocks of two gateways differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct UnixMillis(u64);
+
+impl UnixMillis {
+    /// The instant this many milliseconds after 1970.
+    pub const fn from_millis(milliseconds: u64) -> Self {
+        Self(milliseconds)
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds since 1970.
+    pub const fn as_secs(self) -> u64 {
+        self.0 / 1_000
+    }
+
+    /// The instant `duration` later, or the last one there is.
+    #[must_use]
+    pub fn plus(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(as_millis(duration)))
+    }
+
+    /// The time from `earlier` to this instant; zero if `earlier` is later.
+    pub const fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// The milliseconds of a duration.
+pub fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instants_saturate_at_both_ends() {
+        let (first, last) = (UnixMillis::default(), UnixMillis(u64::MAX));
+        let minute = Duration::from_mins(1);
+        assert_eq!(first.plus(minute), UnixMillis(60_000));
+        assert_eq!(first.plus(minute).since(first), minute);
+        assert_eq!(first.since(first.plus(minute)), Duration::ZERO);
+        assert_eq!(last.plus(minute), last);
+        assert_eq!(first.plus(Duration::MAX), last);
+        assert_eq!(first.plus(minute).as_secs(), 60);
+    }
+}

@@ -1,0 +1,230 @@
+//! What a worker does outside of streams: tasks, and those who wait.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::background::{self, Pending, Sending};
+use crate::cache::CacheKey;
+use crate::callout::CalloutResult;
+use crate::config::Config;
+use crate::exchange::Wait;
+use crate::host::Host;
+use crate::report::CollapseFault;
+use crate::step::Cx;
+use crate::worker::{Due, Release, Task, Worker};
+
+/// How often those who wait are looked after. They are told when there is news; this is for deadlines,
+/// and for news that got lost.
+const TICK: Duration = Duration::from_millis(20);
+
+/// A stream that may wait.
+pub(super) trait Waiter {
+    /// It need wait no longer.
+    fn release(&self, release: Release);
+}
+
+/// A worker under one configuration, and the host that it runs in.
+pub struct WorkerContext {
+    host: Rc<dyn Host>,
+    worker: Worker,
+    /// The streams that wait to be released.
+    waiters: RefCell<BTreeMap<u32, Rc<dyn Waiter>>>,
+    /// The tasks that wait for the result of a callout, by its token.
+    calling: RefCell<BTreeMap<u32, Box<Calling>>>,
+    ticks: Cell<bool>,
+}
+
+/// A task that waits for the result of a callout.
+#[derive(Debug)]
+struct Calling {
+    pending: Pending,
+    max_reply_bytes: usize,
+}
+
+impl WorkerContext {
+    /// Begins with a configuration. Streams that it begins end under it.
+    pub fn new(config: Config, host: Rc<dyn Host>) -> Rc<Self> {
+        Rc::new(Self {
+            worker: Worker::open(config, &*host),
+            host,
+            waiters: RefCell::default(),
+            calling: RefCell::default(),
+            ticks: Cell::new(false),
+        })
+    }
+
+    /// What the worker knows.
+    pub fn worker(&self) -> &Worker {
+        &self.worker
+    }
+
+    /// A message has come through the worker's queue: empty from itself, a key from a worker that has
+    /// ended asking the upstream for it.
+    pub fn message(&self, message: &[u8]) {
+        // An earlier one may have ended, and the message was late.
+        if let Ok(key) = <[u8; 32]>::try_from(message) {
+            let key = CacheKey::from_bytes(key);
+            if self.worker.flights.follows(&key) {
+                self.worker.tasks.push(Task::Peek(key));
+            }
+        }
+        self.run();
+    }
+
+    /// Time has passed: those who have waited long enough go, and leaders of whom nothing is heard are
+    /// looked for.
+    pub fn tick(&self) {
+        let Due { overdue, unheard } = self.worker.flights.due(self.cx().now());
+        if !overdue.is_empty() {
+            let task = Task::Free(overdue, CollapseFault::Timeout);
+            self.worker.tasks.push(task);
+        }
+        let peeks = unheard.into_iter().map(Task::Peek);
+        self.worker.tasks.extend(peeks);
+        self.run();
+    }
+
+    /// A callout of the worker has come to an end; `read` is given the length of the longest body that
+    /// is of use.
+    pub fn called(&self, token: u32, read: impl FnOnce(usize) -> CalloutResult) {
+        let calling = self.calling.borrow_mut().remove(&token);
+        if let Some(calling) = calling {
+            let result = read(calling.max_reply_bytes);
+            let cx = self.cx();
+            self.send(calling.pending.called(result, &cx), &cx);
+            self.run();
+        }
+    }
+
+    pub(super) fn cx(&self) -> Cx<'_> {
+        Cx::new(&*self.host, &self.worker)
+    }
+
+    /// A stream waits from now on.
+    pub(super) fn wait(&self, stream: u32, waiter: Rc<dyn Waiter>, wait: Wait) {
+        let Wait {
+            key,
+            since,
+            deadline,
+        } = wait;
+        self.waiters.borrow_mut().insert(stream, waiter);
+        if !self.worker.flights.wait(&key, stream, since, deadline) {
+            let task = Task::Free(vec![stream], CollapseFault::LeaderFailed);
+            self.worker.tasks.push(task);
+        }
+        self.set_ticks();
+    }
+
+    /// A stream waits no more.
+    pub(super) fn leave(&self, stream: u32, key: &CacheKey) {
+        self.waiters.borrow_mut().remove(&stream);
+        self.worker.flights.leave(key, stream);
+    }
+
+    /// A stream's callback is over: what it left to be done is begun soon.
+    pub(super) fn settle(&self) {
+        if self.worker.tasks.must_wake() {
+            self.wake();
+        }
+    }
+
+    /// Runs all that is to be done, until nothing is, and releases some of those who wait.
+    fn run(&self) {
+        loop {
+            let tasks = self.worker.tasks.take();
+            if tasks.is_empty() {
+                break;
+            }
+            for task in tasks {
+                let cx = self.cx();
+                self.send(background::begin(task, &cx), &cx);
+            }
+        }
+        for (stream, release) in self.worker.released.take() {
+            let waiter = self.waiters.borrow_mut().remove(&stream);
+            // A stream that is gone has left those who wait.
+            if let Some(waiter) = waiter
+                && self.host.enter_stream(stream).is_ok()
+            {
+                waiter.release(release);
+            }
+        }
+        if self.worker.tasks.must_wake() || !self.worker.released.is_empty() {
+            self.wake();
+        }
+        self.set_ticks();
+    }
+
+    /// Sends what a task waits for, until it does or is over.
+    fn send(&self, mut sending: Option<Sending>, cx: &Cx<'_>) {
+        while let Some(Sending { callout, pending }) = sending {
+            sending = match self.host.call(&callout) {
+                Ok(token) => {
+                    let calling = Box::new(Calling {
+                        pending,
+                        max_reply_bytes: callout.max_reply_bytes,
+                    });
+                    self.calling.borrow_mut().insert(token, calling);
+                    None
+                }
+                Err(fault) => pending.called(Err(fault), cx),
+            };
+        }
+    }
+
+    /// Has [`WorkerContext::message`] called once the current callback is over.
+    fn wake(&self) {
+        let queue = self.worker.queue;
+        if queue.is_some_and(|queue| self.host.enqueue(queue, &[]).is_ok()) {
+            return;
+        }
+        // No callout can be sent outside of streams. What else is to be done waits for a tick.
+        let cx = self.cx();
+        for task in self.worker.tasks.take() {
+            if background::needs_callout(&task) {
+                background::give_up(task, &cx);
+            } else {
+                self.worker.tasks.push(task);
+            }
+        }
+        self.worker.tasks.not_woken();
+        self.set_ticks();
+    }
+
+    /// Ticks come only while there is a need for them.
+    fn set_ticks(&self) {
+        let Worker {
+            flights,
+            released,
+            tasks,
+            ..
+        } = &self.worker;
+        let wanted = flights.are_waited_for() || !released.is_empty() || !tasks.is_empty();
+        if self.ticks.replace(wanted) != wanted {
+            let period = if wanted { TICK } else { Duration::ZERO };
+            self.host.set_tick_period(period);
+        }
+    }
+}
+
+impl Drop for WorkerContext {
+    /// The host forgets the callouts of a worker's context with it, and other workers would wait for
+    /// their leases.
+    fn drop(&mut self) {
+        for calling in self.calling.take().into_values() {
+            calling.pending.abandon(&self.cx());
+        }
+    }
+}
+
+impl fmt::Debug for WorkerContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WorkerContext")
+            .field("worker", &self.worker)
+            .field("calling", &self.calling)
+            .finish_non_exhaustive()
+    }
+}

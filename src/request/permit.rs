@@ -1,0 +1,42 @@
+//! The permit to ask the upstream for the answer under a key. What its end means to the requests that
+//! wait for that answer stands in `step::permit`.
+
+use crate::cache::CacheKey;
+use crate::store::Lease;
+
+/// What a lease is for. The two have nothing to do with each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LeaseKind {
+    /// Identical requests wait for the answer.
+    Collapse,
+    /// Others are served what has expired meanwhile.
+    Refresh,
+}
+
+/// Why a request asks the upstream on behalf of others, and by what right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leadership {
+    /// Of identical requests, which wait for the answer.
+    Collapse {
+        /// The number of the flight in this worker.
+        flight: u32,
+        /// Tells the other workers; without one, only this worker knows.
+        lease: Option<Lease>,
+    },
+    /// Of those that are served what has expired.
+    Refresh(Lease),
+}
+
+/// Held by whoever asks the upstream for an answer that is to be stored. It ends with the answer in a
+/// store, or without.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FetchPermit {
+    pub(crate) key: CacheKey,
+    pub(crate) leadership: Option<Leadership>,
+}
+
+impl FetchPermit {
+    pub(crate) fn new(key: CacheKey, leadership: Option<Leadership>) -> Self {
+        Self { key, leadership }
+    }
+}

@@ -1,0 +1,84 @@
+//! A step of an exchange or of a task: what it has at hand, and what both do alike with several parts
+//! of a worker at once.
+
+mod http;
+mod leases;
+mod memory;
+mod permit;
+mod refresh;
+mod store;
+
+use std::cell::Cell;
+
+use crate::attributes::Attribute;
+use crate::cache::{Entry, Seal};
+use crate::clock::UnixMillis;
+use crate::host::Host;
+use crate::recording::{RecordingLimits, would_be_stored};
+use crate::report::Report;
+use crate::request::KeyedRequest;
+use crate::worker::{Task, Worker};
+
+pub(crate) use refresh::NotRefreshed;
+
+/// What a step has at hand.
+pub(crate) struct Cx<'a> {
+    pub(crate) host: &'a dyn Host,
+    pub(crate) worker: &'a Worker,
+    now: Cell<Option<UnixMillis>>,
+}
+
+impl<'a> Cx<'a> {
+    pub(crate) fn new(host: &'a dyn Host, worker: &'a Worker) -> Self {
+        Self {
+            host,
+            worker,
+            now: Cell::new(None),
+        }
+    }
+
+    /// The time of this step: the host's, when it was first asked for.
+    pub(crate) fn now(&self) -> UnixMillis {
+        self.now.get().unwrap_or_else(|| {
+            let now = UnixMillis::from_millis(self.host.now());
+            self.now.set(Some(now));
+            now
+        })
+    }
+
+    /// What the host knows of these attributes.
+    pub(crate) fn attributes(&self, wanted: &[Attribute]) -> Vec<(Attribute, Vec<u8>)> {
+        let known = wanted.iter().filter_map(|attribute| {
+            let value = self.host.attribute(*attribute)?;
+            Some((*attribute, value))
+        });
+        known.collect()
+    }
+
+    /// Tells the operators.
+    pub(crate) fn report(&self, report: Report) {
+        self.host.report(report);
+    }
+
+    /// Has something done in the background. The host is told of it once the step is over.
+    pub(crate) fn add_task(&self, task: Task) {
+        self.worker.tasks.push(task);
+    }
+
+    /// What an answer may take while it is recorded.
+    pub(crate) fn recording_limits(&self) -> RecordingLimits {
+        RecordingLimits {
+            budget: self.worker.budget.clone(),
+            max_bytes: self.worker.config.limits.max_response_bytes,
+        }
+    }
+
+    /// Whether an entry of the store behind HTTP, to which others may write, is one that this filter
+    /// could have made of an upstream's answer to the request. Entries that only a holder of the
+    /// integrity key can make were judged when they were made.
+    pub(crate) fn is_genuine(&self, entry: &Entry, request: &KeyedRequest) -> bool {
+        let seal = self.worker.http.as_ref().map(|http| &http.seal);
+        let max_bytes = self.worker.config.limits.max_response_bytes;
+        seal.is_some_and(Seal::proves_origin) || would_be_stored(entry, request, max_bytes)
+    }
+}
