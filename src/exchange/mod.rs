@@ -20,6 +20,8 @@ use crate::step::Cx;
 pub(crate) use event::{Event, ResponseHead};
 pub(crate) use response::Watched;
 use state::State;
+#[cfg(test)]
+pub(crate) use state::table;
 
 /// One request and its response.
 #[derive(Debug)]
@@ -49,8 +51,12 @@ impl Exchange {
     /// Takes what happened. Total: whatever the event and whenever it comes, the worst outcome is that
     /// this exchange is not cached.
     pub(crate) fn handle(&mut self, event: Event<'_>, cx: &Cx<'_>) {
+        #[cfg(test)]
+        let (before, name) = (self.state.name(), event.name());
         let state = mem::replace(&mut self.state, State::Over);
         self.state = state.handle(event, cx);
+        #[cfg(test)]
+        table::note((before, name, self.state.name()));
         if let State::Forwarded(forwarded) = &mut self.state
             && let Some(watched) = forwarded.watched.take()
         {

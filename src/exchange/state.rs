@@ -24,8 +24,11 @@
 //! | Start | Closed | Over |
 //!
 //! Any other event leaves the state as it is. A reply that the host cannot carry out leads to Over in
-//! place of Replied. The tests of this module hold the table to what happens: each transition in them
-//! stands here, and each that stands here happens in them.
+//! place of Replied. The tests hold the table to what happens: each transition in them stands here, and
+//! each that stands here happens in them.
+
+#[cfg(test)]
+pub(crate) mod table;
 
 use super::collecting::{Collected, Collecting, start};
 use super::event::Event;

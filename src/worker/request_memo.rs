@@ -27,6 +27,7 @@
 //!    and 4 MiB of long requests; new ones take the place of
 //!    old ones. A new configuration means a new worker.
 
+mod fingerprint;
 mod hit_headers;
 mod long;
 
@@ -41,6 +42,7 @@ use crate::http::Headers;
 use crate::request::ResolvedRequest;
 use crate::store::SlotRef;
 
+pub(crate) use fingerprint::Fingerprint;
 pub(crate) use hit_headers::{HitConditions, HitHeaders};
 use long::LongRequests;
 
@@ -52,10 +54,6 @@ const MAX_OPTION_BYTES: usize = 256;
 
 /// An entry that says more of its answer is looked up and decoded anew each time.
 const MAX_HEAD_BYTES: usize = 512;
-
-/// Stands for a request: for its key headers, its attributes and its body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Fingerprint([u64; 2]);
 
 /// What the memory had for a request, verified.
 #[derive(Clone, Debug)]

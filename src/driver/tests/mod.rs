@@ -10,6 +10,7 @@ mod near_misses;
 mod remote;
 mod shadow;
 mod stale;
+mod transitions;
 
 use std::cell::{Cell, Ref};
 use std::ops::Deref;

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::Fingerprint;
+use super::fingerprint::Fingerprint;
 
 /// Shorter bodies are hashed as fast.
 const LONG: usize = 8 << 10;
