@@ -22,11 +22,6 @@ PLUGIN = {"collapse": COLLAPSE, "rules": [
 ALL_PIECES = 100_000
 
 
-@pytest.fixture(params=["http1", "http2"])
-def protocol(request) -> str:
-    return request.param
-
-
 @pytest.fixture
 def envoy(envoys, workers) -> Envoy:
     return envoys.configured(PLUGIN, workers)

@@ -33,11 +33,6 @@ FAILURES = {
 }
 
 
-@pytest.fixture(params=["http1", "http2"])
-def protocol(request) -> str:
-    return request.param
-
-
 @pytest.fixture
 def envoy(envoys, workers) -> Envoy:
     return envoys.configured(PLUGIN, workers)
