@@ -52,29 +52,43 @@ impl CaptureBudget {
 
     /// Takes more bytes, or gives some back.
     fn change(&self, before: usize, after: usize) -> Result<(), NoRoom> {
-        let all = self.left().saturating_add(before);
-        let left = all.checked_sub(after).ok_or(NoRoom)?;
+        let left = self.left().saturating_add(before);
+        let left = left.checked_sub(after).ok_or(NoRoom)?;
         if let Some(caller) = self.caller {
-            let mut held = self.room.held.borrow_mut();
-            let place = held.binary_search_by_key(&caller, |(holder, _)| *holder);
-            let all = place.ok().and_then(|place| held.get(place));
-            let all = all.map_or(0, |(_, all)| *all);
-            let share = all.saturating_sub(before).saturating_add(after);
-            if after > before && share > left {
-                return Err(NoRoom);
-            }
-            match place {
-                Ok(place) if share == 0 => drop(held.remove(place)),
-                Ok(place) => {
-                    if let Some((_, all)) = held.get_mut(place) {
-                        *all = share;
-                    }
-                }
-                Err(_) if share == 0 => {}
-                Err(place) => held.insert(place, (caller, share)),
-            }
+            self.room.change_share(caller, before, after, left)?;
         }
         self.room.left.set(left);
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Changes what a caller holds, where `left` is what nobody will hold then.
+    fn change_share(
+        &self,
+        caller: u64,
+        before: usize,
+        after: usize,
+        left: usize,
+    ) -> Result<(), NoRoom> {
+        let mut held = self.held.borrow_mut();
+        let found = held.binary_search_by_key(&caller, |(holder, _)| *holder);
+        let share = found.ok().and_then(|index| held.get(index));
+        let share = share.map_or(0, |(_, share)| *share);
+        let share = share.saturating_sub(before).saturating_add(after);
+        if after > before && share > left {
+            return Err(NoRoom);
+        }
+        match found {
+            Ok(index) if share == 0 => drop(held.remove(index)),
+            Ok(index) => {
+                if let Some((_, old)) = held.get_mut(index) {
+                    *old = share;
+                }
+            }
+            Err(_) if share == 0 => {}
+            Err(index) => held.insert(index, (caller, share)),
+        }
         Ok(())
     }
 }
@@ -125,14 +139,15 @@ impl Reservation {
     /// # Errors
     /// If the caller has its share: then it is what it was.
     pub(super) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
-        let bytes = self.bytes;
-        self.set(0)?;
-        match Self::take(&self.budget.of(caller), bytes) {
-            Some(reservation) => {
-                *self = reservation;
-                Ok(())
-            }
-            None => self.set(bytes).and(Err(NoRoom)),
+        let CaptureBudget {
+            room,
+            caller: holder,
+        } = &mut self.budget;
+        let left = room.left.get();
+        room.change_share(caller, 0, self.bytes, left)?;
+        match holder.replace(caller) {
+            Some(previous) => room.change_share(previous, self.bytes, 0, left),
+            None => Ok(()),
         }
     }
 }
