@@ -45,12 +45,15 @@ impl Capture {
         if length > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
-        let taken = self.reservation.bytes();
-        if length > taken {
+        if length > self.reservation.bytes() {
             // Doubling keeps the copying linear; an answer rarely ends at the limit.
-            let doubled = taken.saturating_mul(2).min(self.max_capacity);
-            self.grow_to(length.max(doubled))
-                .or_else(|_| self.grow_to(length))?;
+            let doubled = self.reservation.bytes().saturating_mul(2);
+            let room = length.max(doubled.min(self.max_capacity));
+            self.reservation
+                .set(room)
+                .or_else(|NoRoom| self.reservation.set(length))?;
+            let more = self.reservation.bytes().saturating_sub(self.bytes.len());
+            self.bytes.reserve_exact(more);
         }
         self.bytes.extend_from_slice(chunk);
         Ok(())
@@ -62,15 +65,6 @@ impl Capture {
 
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    fn grow_to(&mut self, capacity: usize) -> Result<(), NotStored> {
-        if capacity > self.reservation.bytes() {
-            self.reservation.set(capacity)?;
-            self.bytes
-                .reserve_exact(capacity.saturating_sub(self.bytes.len()));
-        }
-        Ok(())
     }
 }
 
