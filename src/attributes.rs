@@ -116,13 +116,13 @@ impl Attributes {
     }
 
     /// The same with what the host tells of the route, in place of what it told before.
-    pub fn with_route(mut self, told: Vec<(Attribute, Vec<u8>)>) -> Self {
+    pub fn with_route(mut self, mut told: Vec<(Attribute, Vec<u8>)>) -> Self {
+        told.retain(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
         self.values
             .retain(|(attribute, _)| !attribute.is_of_route());
-        let told = told
-            .into_iter()
-            .filter(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
-        self.values.extend(told);
+        // Most requests have no others: then nothing is copied.
+        told.append(&mut self.values);
+        self.values = told;
         self
     }
 

@@ -417,8 +417,11 @@ fn is_certificate_header(name: &[u8]) -> bool {
 }
 
 fn is_in(sorted: &[&str], name: &[u8]) -> bool {
-    let found = sorted.binary_search_by(|known| known.as_bytes().cmp(name));
-    found.is_ok()
+    // Every request has pseudo-headers, and no list does.
+    !name.starts_with(b":")
+        && sorted
+            .binary_search_by(|known| known.as_bytes().cmp(name))
+            .is_ok()
 }
 
 /// Whether a request is signed, so that it is unlike any other.
