@@ -1,8 +1,8 @@
-//! What a worker may hold on behalf of requests and answers, whoever chose how long they are.
+//! Bounds the memory that a worker holds for requests and answers, whose lengths others choose.
 //!
-//! A caller may hold as much as it leaves free, as it may of [`Shares`](crate::shares::Shares): one
-//! alone gets half of the budget, and there is always some for the next. Here the amounts grow, and
-//! there may be as many callers as requests.
+//! A caller may hold as much as it leaves free, as with [`Shares`](crate::shares::Shares): a single
+//! caller gets half of the budget, and some is always left for the next one. Unlike there, amounts grow,
+//! and there may be as many callers as requests.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,15 +13,15 @@ use std::rc::Rc;
 #[derive(Clone, Debug)]
 pub struct CaptureBudget {
     room: Rc<Room>,
-    /// On behalf of whom: [`Keyed::tenant`](super::request::Keyed::tenant). What is held for nobody is
-    /// bounded by what is left only, and must not outlive a callback.
+    /// The caller that is charged: [`Keyed::tenant`](super::request::Keyed::tenant). Without one, a
+    /// reservation is bounded only by what is left, and must not outlive a callback.
     caller: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Room {
     left: Cell<usize>,
-    /// What each caller holds that holds anything, by the callers' order.
+    /// What each caller holds, if anything, sorted by caller.
     held: RefCell<Vec<(u64, usize)>>,
 }
 
@@ -37,7 +37,7 @@ impl CaptureBudget {
         }
     }
 
-    /// How many bytes nobody holds.
+    /// How many bytes are free.
     pub fn left(&self) -> usize {
         self.room.left.get()
     }
@@ -63,7 +63,7 @@ impl CaptureBudget {
 }
 
 impl Room {
-    /// Changes what a caller holds, where `left` is what nobody will hold then.
+    /// Changes what a caller holds; `left` is what will be free afterwards.
     fn change_share(
         &self,
         caller: u64,
@@ -154,7 +154,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // To give back is never refused.
+        // Giving back never fails.
         let _given = self.budget.change(self.bytes, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A bounded copy of an answer that passes.
+//! A bounded copy of a passing answer.
 
 use super::NotStored;
 use super::budget::{CaptureBudget, NoRoom, Reservation};
@@ -9,12 +9,12 @@ impl From<NoRoom> for NotStored {
     }
 }
 
-/// A copy of the answer so far. What it has taken of the budget it gives back when dropped.
+/// A copy of the answer so far. Its share of the budget is given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Capture {
     bytes: Vec<u8>,
     max_bytes: usize,
-    /// How much room is made before it is needed, at most.
+    /// The highest capacity that is reserved in advance.
     max_capacity: usize,
     /// The capacity of `bytes`.
     reservation: Reservation,
@@ -30,8 +30,8 @@ impl Capture {
         }
     }
 
-    /// The answer says how many bytes it has. Room is made as they come: an upstream that sends
-    /// none of them would have it all the same.
+    /// The answer says how many bytes it has. Room is still reserved only as they come, because the
+    /// upstream may send none of them.
     pub(super) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
         if bytes > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);

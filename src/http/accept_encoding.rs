@@ -8,12 +8,14 @@ const OFFERED: [&[u8]; 5] = [b"gzip", b"deflate", b"zstd", b"x-gzip", b"identity
 /// Whether a client takes an answer with this `content-encoding`, which is one coding, or empty for
 /// none. `accept_encoding` are the lines of that name in its request (RFC 9110, section 12.5.3).
 ///
-/// Stricter than the RFC in four ways, because a client that cannot read an answer is worse off than
-/// one whose request goes on to the upstream, or gets the same uncompressed. A request without such a
-/// line may be answered in any coding, says the RFC; but clients that cannot decode send none either,
-/// and they get what is not coded. A coding whose weight cannot be read, or that is both refused and
-/// accepted, counts as refused. `*` stands for what everybody decodes, gzip and deflate. And `x-gzip`
-/// is another name than `gzip`, which httpx does not know.
+/// Stricter than the RFC in four ways, because an answer that a client cannot read is worse than one
+/// from the upstream, or one without a coding:
+///
+/// - A request without such a line gets no coding. The RFC allows any, but clients that cannot decode
+///   send no line either.
+/// - A coding whose weight cannot be read, or that is both refused and accepted, counts as refused.
+/// - `*` stands for gzip and deflate, which every client that sends it decodes.
+/// - `x-gzip` is not `gzip`: httpx does not know it.
 pub fn accepts_coding<'a>(
     accept_encoding: impl Iterator<Item = &'a [u8]>,
     content_encoding: &[u8],
@@ -34,22 +36,22 @@ pub fn accepts_coding<'a>(
         };
         *verdict = Some(accepted(weight) && verdict.unwrap_or(true));
     }
-    // What is not coded is fine for everyone who does not say otherwise.
+    // An answer without a coding is accepted unless the client refuses it.
     let unsaid = wanted == b"identity";
     let any = any.filter(|accepted| is_usual || !accepted);
     named.or(any).unwrap_or(unsaid)
 }
 
-/// What a request's `accept-encoding` comes to without the codings that are not [`OFFERED`]: what is
-/// answered in another cannot be judged. `*` becomes gzip, unless that is named beside it.
+/// A request's `accept-encoding` with only the codings that are [`OFFERED`]: an answer in another one
+/// cannot be judged. `*` becomes gzip, unless that is named as well.
 ///
-/// `None` if nothing has to go, or if what is left is nothing that the client takes.
+/// `None` if nothing has to be removed, or if the client accepts nothing of what is left.
 pub fn narrowed_codings(headers: &Headers) -> Option<String> {
     let codings = || {
         let lines = headers.get_all("accept-encoding");
         lines.flat_map(weighted_codings)
     };
-    // What is refused, or cannot be read, brings nothing.
+    // A coding that is refused, or whose weight cannot be read, is never used.
     let stays = |(coding, weight): (&[u8], &[u8])| {
         !accepted(weight) || OFFERED.iter().any(|one| coding.eq_ignore_ascii_case(one))
     };
@@ -73,7 +75,7 @@ pub fn narrowed_codings(headers: &Headers) -> Option<String> {
     String::from_utf8(left).ok().filter(|_| takes_some)
 }
 
-/// The codings that a line of `accept-encoding` names, each with what stands behind its name.
+/// The codings that a line of `accept-encoding` names, each with its parameters.
 fn weighted_codings(line: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     let elements = line.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
     elements

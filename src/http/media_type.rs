@@ -13,8 +13,8 @@ pub fn media_type(content_type: &[u8]) -> String {
     }
 }
 
-/// Whether a content type tells no more than that something may be text: it is absent, no media type,
-/// or `text/plain`.
+/// Whether a content type says at most that something may be text: it is empty, no media type, or
+/// `text/plain`.
 pub fn is_any_text(content_type: &[u8]) -> bool {
     let mut parts = content_type.split(|byte| *byte == b';');
     let essence = parts.next().unwrap_or_default().trim_ascii();
@@ -30,7 +30,7 @@ pub fn is_json(essence: &str) -> bool {
 /// a server that obeyed another `charset` would read another text from the same bytes. gRPC has a
 /// `+json` of its own, whose messages are framed.
 pub fn is_plain_json(content_type: &[u8]) -> bool {
-    // What nearly everybody sends.
+    // By far the most frequent value.
     if content_type == b"application/json" {
         return true;
     }
