@@ -1,5 +1,5 @@
-//! What requests that are held and answers that are captured take is charged to the worker's budget:
-//! never more is allocated than that, and what is charged is at most twice as much.
+//! The memory of held requests and captured answers is charged to the worker's budget: at least what is
+//! allocated, and at most twice as much.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fmt::Write;
@@ -20,7 +20,7 @@ fn worker(config: &str) -> Rc<Worker> {
     Rc::new(Worker::new(config, 1, Some([1, 2, 3, 4])))
 }
 
-/// As they come from the host: without a byte to spare.
+/// As they come from the host: without spare capacity.
 fn exact(headers: &Headers) -> Headers {
     Headers::from_pairs(headers.to_pairs()).unwrap()
 }
@@ -74,7 +74,7 @@ fn go_on(worker: &Worker, exchange: &mut Exchange, number: u32, body: &[u8]) -> 
     left
 }
 
-/// How much was allocated and how much charged meanwhile.
+/// Measures how much is allocated, and how much is charged.
 struct Taken<'w> {
     worker: &'w Worker,
     live: isize,
@@ -212,7 +212,7 @@ fn a_request_that_is_refused_a_place_takes_no_more_than_the_manual_says() {
     assert!(each <= 60, "{each}");
 }
 
-/// A stream that makes its judge hold much, and what its request is.
+/// A request, and a stream that makes its judge hold much.
 struct Hostile {
     name: &'static str,
     path: &'static str,

@@ -1,5 +1,4 @@
-//! How often memory is allocated for a request and for a passing chunk, and how much. Counted, not
-//! timed.
+//! Counts the allocations for a request and for a passing chunk, and their size.
 
 mod counting;
 mod held;
@@ -25,14 +24,13 @@ fn ask(length: usize) -> Vec<u8> {
     format!(r#"{{"model":"m","messages":[{{"role":"user","content":"{text}"}}]}}"#).into_bytes()
 }
 
-/// For a hit, what the simulated host does among it: a list for each step that says something, and what
-/// its caller is told by.
+/// For a hit, those of the simulated host included: a list of outputs for each step, and the attributes.
 const HIT: usize = 13;
 
-/// For a miss, with what the simulated host does among it: its shared data above all.
+/// For a miss, those of the simulated host included, most of them for its shared data.
 const MISS: usize = 67;
 
-/// For a passing chunk, but for the copies, which grow now and then.
+/// For a passing chunk, apart from the copies of the answer, which grow rarely.
 const CHUNK: usize = 1;
 
 const SECRET: Option<[u64; 4]> = Some([1, 2, 3, 4]);
