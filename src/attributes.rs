@@ -1,5 +1,5 @@
-//! What the host knows of a request besides its headers: Envoy's attributes, as far as they decide
-//! about a key.
+//! What the host knows of a request besides its headers: those of Envoy's attributes that take part in
+//! keys.
 
 use serde_json::{Map, Value};
 
@@ -35,7 +35,7 @@ pub enum CertificateField {
     Subject,
 }
 
-/// A place in Envoy's dynamic metadata.
+/// A path into Envoy's dynamic metadata.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetadataPath {
     /// The name of the filter that sets it.
@@ -78,8 +78,8 @@ pub enum Claims {
     Absent,
     /// As JSON, the issuer and the subject by the provider's name, or else the whole payload.
     Verified(String),
-    /// Something that cannot be read, or whose numbers Envoy has rounded: it tells callers apart, but
-    /// not here.
+    /// Something that cannot be read, or whose numbers Envoy has rounded, so that it cannot tell callers
+    /// apart.
     Unreadable,
 }
 
@@ -116,13 +116,13 @@ impl Attributes {
     }
 
     /// The same with what the host tells of the route, in place of what it told before.
-    pub fn with_route(mut self, told: Vec<(Attribute, Vec<u8>)>) -> Self {
+    pub fn with_route(mut self, mut told: Vec<(Attribute, Vec<u8>)>) -> Self {
+        told.retain(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
         self.values
             .retain(|(attribute, _)| !attribute.is_of_route());
-        let told = told
-            .into_iter()
-            .filter(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
-        self.values.extend(told);
+        // Most requests have no others: then nothing is copied.
+        told.append(&mut self.values);
+        self.values = told;
         self
     }
 
@@ -155,7 +155,7 @@ impl Attributes {
         }
     }
 
-    /// How much memory they take, in bytes, about.
+    /// About how much memory they take, in bytes.
     pub fn held_bytes(&self) -> usize {
         let value = |(_, value): &(Attribute, Vec<u8>)| value.capacity();
         let found = |(path, found): &(MetadataPath, String)| {
@@ -173,8 +173,7 @@ impl Attributes {
             }
     }
 
-    /// Appends all that is known to `out`. No two of them append the same bytes, nor does one append
-    /// what begins with what another does.
+    /// Appends all that is known to `out`, in a form that is unambiguous and prefix-free.
     pub fn write(&self, out: &mut Vec<u8>) {
         let number = |number: usize| u64::try_from(number).unwrap_or(u64::MAX).to_le_bytes();
         let mut part = |part: &[u8]| {

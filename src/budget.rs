@@ -1,8 +1,8 @@
-//! What a worker may hold on behalf of requests and answers, whoever chose how long they are.
+//! Bounds the memory that a worker holds for requests and answers, whose lengths others choose.
 //!
-//! A caller may hold as much as it leaves free, as it may of [`Shares`](crate::shares::Shares): one
-//! alone gets half of the budget, and there is always some for the next. Here the amounts grow, and
-//! there may be as many callers as requests.
+//! A caller may hold as much as it leaves free, as with [`Shares`](crate::shares::Shares): a single
+//! caller gets half of the budget, and some is always left for the next one. Unlike there, amounts grow,
+//! and there may be as many callers as requests.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -13,15 +13,15 @@ use std::rc::Rc;
 #[derive(Clone, Debug)]
 pub struct CaptureBudget {
     room: Rc<Room>,
-    /// On behalf of whom, as [`CacheKey::tenant`](crate::cache::CacheKey::tenant) tells. What is held for nobody is
-    /// bounded by what is left only, and must not outlive a callback.
+    /// The caller that is charged: [`CacheKey::tenant`](crate::cache::CacheKey::tenant). Without one, a
+    /// reservation is bounded only by what is left, and must not outlive a callback.
     caller: Option<u64>,
 }
 
 #[derive(Debug)]
 struct Room {
     left: Cell<usize>,
-    /// What each caller holds that holds anything, by the callers' order.
+    /// What each caller holds, if anything, sorted by caller.
     held: RefCell<Vec<(u64, usize)>>,
 }
 
@@ -37,7 +37,7 @@ impl CaptureBudget {
         }
     }
 
-    /// How many bytes nobody holds.
+    /// How many bytes are free.
     pub fn left(&self) -> usize {
         self.room.left.get()
     }
@@ -52,29 +52,43 @@ impl CaptureBudget {
 
     /// Takes more bytes, or gives some back.
     fn change(&self, before: usize, after: usize) -> Result<(), NoRoom> {
-        let all = self.left().saturating_add(before);
-        let left = all.checked_sub(after).ok_or(NoRoom)?;
+        let left = self.left().saturating_add(before);
+        let left = left.checked_sub(after).ok_or(NoRoom)?;
         if let Some(caller) = self.caller {
-            let mut held = self.room.held.borrow_mut();
-            let place = held.binary_search_by_key(&caller, |(holder, _)| *holder);
-            let all = place.ok().and_then(|place| held.get(place));
-            let all = all.map_or(0, |(_, all)| *all);
-            let share = all.saturating_sub(before).saturating_add(after);
-            if after > before && share > left {
-                return Err(NoRoom);
-            }
-            match place {
-                Ok(place) if share == 0 => drop(held.remove(place)),
-                Ok(place) => {
-                    if let Some((_, all)) = held.get_mut(place) {
-                        *all = share;
-                    }
-                }
-                Err(_) if share == 0 => {}
-                Err(place) => held.insert(place, (caller, share)),
-            }
+            self.room.change_share(caller, before, after, left)?;
         }
         self.room.left.set(left);
+        Ok(())
+    }
+}
+
+impl Room {
+    /// Changes what a caller holds; `left` is what will be free afterwards.
+    fn change_share(
+        &self,
+        caller: u64,
+        before: usize,
+        after: usize,
+        left: usize,
+    ) -> Result<(), NoRoom> {
+        let mut held = self.held.borrow_mut();
+        let found = held.binary_search_by_key(&caller, |(holder, _)| *holder);
+        let share = found.ok().and_then(|index| held.get(index));
+        let share = share.map_or(0, |(_, share)| *share);
+        let share = share.saturating_sub(before).saturating_add(after);
+        if after > before && share > left {
+            return Err(NoRoom);
+        }
+        match found {
+            Ok(index) if share == 0 => drop(held.remove(index)),
+            Ok(index) => {
+                if let Some((_, old)) = held.get_mut(index) {
+                    *old = share;
+                }
+            }
+            Err(_) if share == 0 => {}
+            Err(index) => held.insert(index, (caller, share)),
+        }
         Ok(())
     }
 }
@@ -125,21 +139,22 @@ impl Reservation {
     /// # Errors
     /// If the caller has its share: then it is what it was.
     pub(crate) fn charge(&mut self, caller: u64) -> Result<(), NoRoom> {
-        let bytes = self.bytes;
-        self.set(0)?;
-        match Self::take(&self.budget.of(caller), bytes) {
-            Some(reservation) => {
-                *self = reservation;
-                Ok(())
-            }
-            None => self.set(bytes).and(Err(NoRoom)),
+        let CaptureBudget {
+            room,
+            caller: holder,
+        } = &mut self.budget;
+        let left = room.left.get();
+        room.change_share(caller, 0, self.bytes, left)?;
+        match holder.replace(caller) {
+            Some(previous) => room.change_share(previous, self.bytes, 0, left),
+            None => Ok(()),
         }
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        // To give back is never refused.
+        // Giving back never fails.
         let _given = self.budget.change(self.bytes, 0);
     }
 }

@@ -1,4 +1,4 @@
-//! A request that the host sends for us to one of its clusters, and what came of it.
+//! A request that the host sends to one of its clusters on behalf of the filter, and its result.
 
 use std::time::Duration;
 
@@ -15,12 +15,12 @@ pub struct Callout {
     pub body: Vec<u8>,
     /// How long the whole of it may take, whole milliseconds and at least one.
     pub timeout: Duration,
-    /// The longest body of a reply that is of use.
+    /// A reply with a longer body is not read.
     pub max_reply_bytes: usize,
 }
 
 impl Callout {
-    /// How many bytes it has allocated, about.
+    /// About how many bytes it has allocated.
     pub fn held_bytes(&self) -> usize {
         let fields = self.headers.iter();
         let texts = fields.map(|(name, value)| name.len().saturating_add(value.len()));
@@ -31,11 +31,10 @@ impl Callout {
     }
 }
 
-/// What a field of [`Callout::headers`] takes beside its texts: the pair, and what an allocator takes
-/// beside each.
+/// The overhead of a field of [`Callout::headers`]: the pair, and what an allocator adds to each text.
 const FIELD_BYTES: usize = size_of::<(String, String)>() + 32;
 
-/// What came of a callout.
+/// The result of a callout.
 pub type CalloutResult = Result<CalloutReply, CalloutFault>;
 
 /// The reply to a callout: the server's, or Envoy's own if it has none (504 after the timeout, 503
@@ -48,7 +47,7 @@ pub struct CalloutReply {
     pub headers: Headers,
     /// Its trailers.
     pub trailers: Headers,
-    /// Its body, or `None` if that is longer than is of use.
+    /// Its body, or `None` if that is too long to be read.
     pub body: Option<Vec<u8>>,
 }
 

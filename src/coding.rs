@@ -1,13 +1,13 @@
-//! Content codings: undone to judge an answer and to read a request, while what is stored and what
-//! passes stays as it came.
+//! Decoders of content codings. Requests and answers are decoded to be read; what is stored and what
+//! passes stays encoded as it came.
 //!
 //! Source: RFC 9110, section 8.4; RFC 1950 (zlib), RFC 1951 (deflate), RFC 1952 (gzip), RFC 8878 and
 //! RFC 9659 (Zstandard). Brotli is not among them: its decoder is 170 KB of module, those of the
 //! others 75 KB in all.
 //!
-//! Whoever compresses chooses every bit, so the work is bounded by what comes out of it ([`Effort`]).
-//! One gzip member and one Zstandard frame is what all clients read to the end: some stop after the
-//! first of several.
+//! The sender chooses every bit, so the work is bounded by the length of the output ([`Effort`]). Only
+//! one gzip member or one Zstandard frame is accepted, because some clients stop after the first of
+//! several.
 
 use std::mem;
 
@@ -24,11 +24,11 @@ use zstd::Zstd;
 /// Undoes one content coding as the bytes come.
 ///
 /// It holds [`Decoder::held`] bytes: for gzip and deflate 64 KB, for Zstandard the window
-/// that the frame asks for, at most 8 MiB and a quarter, as far as so much was decoded.
+/// that the frame asks for, at most 8.25 MiB and no more than was decoded.
 #[derive(Debug)]
 pub struct Decoder {
     stage: Stage,
-    /// How many bytes may still come out.
+    /// How many more bytes it may give.
     left: usize,
 }
 
@@ -43,19 +43,18 @@ pub fn decode(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, C
     decoder.finish().map(|()| out)
 }
 
-/// How many bytes of a prompt may come out of each byte that came. Agents' prompts of source files come to
-/// 4, listings and logs to 8, few-shot questions of one pattern to 25; only what is repeated dozens of
-/// times comes to more.
+/// The highest compression ratio of a prompt. Agents' prompts with source files have 4, listings and
+/// logs 8, few-shot questions of one pattern 25; only text that is repeated dozens of times has more.
 pub const MAX_PROMPT_RATIO: usize = 32;
 
-/// How many bytes may come out of any prompt, however short.
+/// The decoded length that is allowed for a prompt of any length.
 pub const FREE_PROMPT_BYTES: usize = 64 << 10;
 
-/// Decodes a prompt of at most `max_bytes` decoded bytes. All of what comes out is read, sorted and
-/// hashed, so it is bounded by what came, too: otherwise 16 KB make as much work as 16 MB.
+/// Decodes a prompt of at most `max_bytes` decoded bytes. All of it is parsed, sorted and hashed, so its
+/// length is bounded by that of the body as well: otherwise 16 KB would cost as much work as 16 MB.
 ///
 /// # Errors
-/// As [`decode`], and [`CodingFault::Laborious`] if more comes out than is let pass.
+/// As [`decode`], and [`CodingFault::Laborious`] if the ratio is too high.
 pub fn decode_prompt(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec<u8>, CodingFault> {
     let worth = body.len().saturating_mul(MAX_PROMPT_RATIO);
     let worth = worth.max(FREE_PROMPT_BYTES);
@@ -66,8 +65,8 @@ pub fn decode_prompt(coding: &[u8], body: &[u8], max_bytes: usize) -> Result<Vec
 }
 
 impl Decoder {
-    /// A decoder for an answer with this `content-encoding`, out of which may come `max_bytes` in
-    /// all. `None` if the coding is not known, or is a list of several.
+    /// A decoder for an answer with this `content-encoding`, which gives at most `max_bytes`. `None` if
+    /// the coding is not known, or is a list of several.
     pub fn new(content_encoding: &[u8], max_bytes: usize) -> Option<Self> {
         let stage = match content_encoding
             .trim_ascii()
@@ -90,8 +89,8 @@ impl Decoder {
     /// Takes the next bytes, cut anywhere, and adds to `out` what they decode to.
     ///
     /// # Errors
-    /// As soon as the bytes cannot be decoded, or say too much. Later bytes do not change that.
-    /// What was added to `out` before then is no proof of anything.
+    /// As soon as the bytes cannot be decoded, or decode to too much. Later bytes do not change that.
+    /// What was added to `out` before then must not be trusted.
     pub fn decode(&mut self, chunk: &[u8], out: &mut Vec<u8>) -> Result<(), CodingFault> {
         let mut rest = chunk;
         while !rest.is_empty() && !matches!(self.stage, Stage::Faulty(_)) {
@@ -136,17 +135,17 @@ impl Decoder {
 /// Why an answer cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CodingFault {
-    /// Not what the coding looks like.
+    /// Not a valid stream of this coding.
     Malformed,
-    /// Its checksum or its length is another one.
+    /// Its checksum or its length does not match.
     Checksum,
-    /// It ended before its end.
+    /// It is cut off.
     Truncated,
-    /// Something after its end.
+    /// More bytes follow its end.
     AfterEnd,
     /// It decodes to more than was allowed.
     TooLarge,
-    /// It takes more work than what it decodes to is worth, or more memory.
+    /// It takes too much work, or memory, for what it decodes to.
     Laborious,
 }
 
@@ -219,13 +218,13 @@ impl Stage {
     }
 }
 
-/// Bounds the work on what decodes to little: codes that are described at length and hardly used.
-/// What compresses sends them where they save something.
+/// Bounds the work on streams that decode to little: long descriptions of codes that are hardly used.
+/// Real encoders describe a code only where that saves bytes.
 #[derive(Debug, Default)]
 struct Effort {
     /// Steps of about a nanosecond.
     spent: usize,
-    /// How many bytes came out.
+    /// How many bytes it gave.
     decoded: usize,
 }
 

@@ -98,8 +98,8 @@ pub enum NotPlain {
 ///   there. An element leaves one, so that `["a"]` without `/0` is not `[]`.
 /// - A mask leaves the texts around what it masks, and a trace of it. What is
 ///   no text, or has a NUL or a lone surrogate, is not masked.
-/// - Ids become numbers, in the order in which they are first met, if nothing
-///   else in the body tells of one of them; if something does, all stay.
+/// - Ids become numbers, in the order of their first use, if no other text in
+///   the body contains one of them; otherwise all stay.
 ///
 /// What is left out must be plain JSON all the same. Without edits the work is
 /// O(n log n) in the bytes of the body, times its depth at worst; each edit may
@@ -111,7 +111,7 @@ pub fn canonicalize(body: &[u8], edits: &[&Edit]) -> Result<Canonical, NotPlain>
     if ids.is_empty() || ids.are_interchangeable(&canonical.bytes) {
         return Ok(canonical);
     }
-    // Both at once would be twice the memory.
+    // Holding both would take twice the memory.
     drop((canonical, ids));
     let is_no_id = |edit: &&Edit| !matches!(edit.change, Change::Number(_));
     let (canonical, _) = write(body, edits.iter().copied().filter(is_no_id))?;
@@ -388,7 +388,7 @@ impl Writer<'_> {
             return Ok(());
         }
         scratch.clear();
-        // All of it at once, and no more: a prompt is long, and growing would double it.
+        // Allocated once, at its final size: growing would double the memory for a long prompt.
         let length = out.len().saturating_sub(body_start);
         steps::take(length);
         if scratch.capacity() < length {

@@ -1,7 +1,7 @@
-//! Randomness made of a seed: the host gives one number, and the core draws all others from it.
+//! A pseudorandom generator: the host gives a seed, and the core draws all numbers from it.
 
 /// `SplitMix64` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014): enough
-/// to keep workers from walking in step, and nothing that anybody must not guess.
+/// to keep workers from acting in lockstep, and not for secrets.
 #[derive(Clone, Debug)]
 pub struct Random(u64);
 

@@ -1,5 +1,5 @@
-//! Steps of work, which the fuzzer counts: time differs from run to run, and what is quadratic is fast
-//! on the small inputs that a fuzzer has. In every other build counting is nothing.
+//! Steps of work, which the fuzzer counts: time differs from run to run, and quadratic code is fast on
+//! the small inputs of a fuzzer. In every other build, counting does nothing.
 
 #[cfg(fuzzing)]
 thread_local! {

@@ -1,10 +1,10 @@
-//! Who asks: what tells one caller from another, so that nobody gets what was answered to somebody
-//! else.
+//! Tells one caller from another, so that a caller never gets an answer that was stored for another
+//! one.
 //!
-//! A filter before this one may have taken a credential away once it was verified, and then an
-//! authenticated caller looks like one who never was. So a caller needs something that stands for them
-//! alone; a request without it is anonymous. A secret in the request is enough, as nobody else can send
-//! it. A name is not: a client may choose it.
+//! An earlier filter may have removed a credential after it verified it. Then an authenticated request
+//! looks like an anonymous one. So a request counts as anonymous unless something in it identifies one
+//! caller. A secret is enough, because no other caller can send it. A name is not: a client may choose
+//! it.
 
 use std::rc::Rc;
 
@@ -12,8 +12,8 @@ use crate::attributes::{Attribute, Attributes, CertificateField, Claims, Metadat
 use crate::config::{Anonymous, Distinction, Settings, Tenant};
 use crate::http::Headers;
 
-/// Where clients put credentials, and where gateways put the tokens of whom they have authenticated:
-/// what nobody else knows. Sorted. Another list is another
+/// Headers in which clients send credentials, and gateways the tokens of authenticated callers. Their
+/// values are secrets. Sorted. A change of the list changes
 /// [`FORMAT_VERSION`](super::key::FORMAT_VERSION).
 const CREDENTIAL_HEADERS: [&str; 39] = [
     "api-key",
@@ -57,11 +57,11 @@ const CREDENTIAL_HEADERS: [&str; 39] = [
     "x-vault-token",
 ];
 
-/// Where gateways say by name whom they have authenticated. A name is no secret, and a client may send
-/// one of its choice where no gateway takes it away, so it counts together with what Envoy has verified,
-/// not in its place. Sorted.
+/// Headers in which gateways name the callers that they have authenticated. A name is no secret, and a
+/// client may send any name if no gateway removes it. So a name counts together with what Envoy has
+/// verified, not instead of it. Sorted.
 ///
-/// None of them says which group somebody is in, or what they may do: many have that in common.
+/// Headers that name groups or roles are not among them: many callers have those in common.
 const NAME_HEADERS: [&str; 43] = [
     "cf-access-authenticated-user-email",
     "cf-access-client-id",
@@ -108,8 +108,8 @@ const NAME_HEADERS: [&str; 43] = [
     "x-webauth-user",
 ];
 
-/// Where proxies put the certificate of the client of theirs, which may be one more proxy that speaks
-/// for many. So they count together with what Envoy has verified, not in its place. Sorted.
+/// Headers in which proxies send the certificate of their client, which may be another proxy with many
+/// clients. So they count together with what Envoy has verified, not instead of it. Sorted.
 const CERTIFICATE_HEADERS: [&str; 12] = [
     "client-cert",
     "ssl-client-cert",
@@ -169,7 +169,7 @@ const SIGNING_SCHEMES: [&str; 19] = [
 const SIGNATURE_HEADER: &str = "signature-input";
 
 /// Words in the names of cookies that hold sessions. Others say what somebody likes or agreed to
-/// (`theme`, `consent`), which many have in common.
+/// (`theme`, `consent`), which many callers have in common.
 const SESSION_WORDS: [&str; 12] = [
     "auth", "aspnet", "iap", "identity", "jwt", "login", "logged", "pomerium", "sess", "sid",
     "token", "uid",
@@ -206,7 +206,7 @@ pub(super) enum Caller<'a> {
     },
     /// The session of a browser.
     Session,
-    /// Nobody knows, and the configuration lets them share.
+    /// The caller is unknown, and the configuration lets such requests share.
     Anonymous,
 }
 
@@ -293,7 +293,7 @@ pub(super) fn tenant_headers(tenant: &Tenant) -> impl Iterator<Item = &str> {
 }
 
 impl<'a> Caller<'a> {
-    /// Who asks, by their credentials as far as they can be seen here.
+    /// The caller, by the credentials that the filter can see.
     pub(super) fn find(
         headers: &'a Headers,
         attributes: &'a Attributes,
@@ -388,13 +388,13 @@ fn credential(value: &[u8]) -> &[u8] {
     credential.unwrap_or(value).trim_ascii()
 }
 
-/// Whether a value is one that nobody else knows: long, and of more than words, as the keys of local
-/// servers are not (`sk-no-key-required`).
+/// Whether a value may be a secret: long, and with a digit, unlike the placeholders of local servers
+/// (`sk-no-key-required`).
 fn is_secret(value: &[u8]) -> bool {
     value.len() >= MIN_SECRET_BYTES && value.iter().any(u8::is_ascii_digit)
 }
 
-/// Whether one of these headers says something: an empty one does not, nor does a scheme alone.
+/// Whether one of these headers has a value that is not empty, nor a scheme alone.
 fn has_any(headers: &Headers, is_wanted: fn(&[u8]) -> bool) -> bool {
     let is_scheme = |value: &[u8]| {
         let schemes: [&[u8]; 3] = [b"basic", b"bearer", b"token"];
@@ -417,11 +417,14 @@ fn is_certificate_header(name: &[u8]) -> bool {
 }
 
 fn is_in(sorted: &[&str], name: &[u8]) -> bool {
-    let found = sorted.binary_search_by(|known| known.as_bytes().cmp(name));
-    found.is_ok()
+    // Every request has pseudo-headers, and no list does.
+    !name.starts_with(b":")
+        && sorted
+            .binary_search_by(|known| known.as_bytes().cmp(name))
+            .is_ok()
 }
 
-/// Whether a request is signed, so that it is unlike any other.
+/// Whether a request is signed, and so differs from every other request.
 fn is_signed(headers: &Headers) -> bool {
     let signs = |value: &[u8]| {
         // Baidu's has a slash behind it.

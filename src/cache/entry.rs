@@ -9,7 +9,7 @@
 //! ```
 //! Numbers are little-endian; times are milliseconds, `created` since 1970. The store may hand
 //! back any bytes at all: whatever is not exactly an entry under the key asked for is a fault,
-//! and a fault is a miss. Nor is an entry what this filter would never have written, whoever sealed it.
+//! and a fault is a miss. So is what this filter would never have written, even if its seal is right.
 
 use std::fmt;
 use std::ops::Range;
@@ -110,8 +110,7 @@ pub enum EntryFault {
 pub enum Seal {
     /// A checksum, against accidents.
     Checksum,
-    /// A code that only who has the integrity key can make (RFC 2104), against those who can write
-    /// to the store.
+    /// An HMAC with the integrity key (RFC 2104), against others that can write to the store.
     Hmac(Hmac<Sha256>),
 }
 
@@ -124,7 +123,7 @@ impl Seal {
             .map_or(Self::Checksum, Self::Hmac)
     }
 
-    /// Whether nobody but who has the integrity key can have made it.
+    /// Whether the seal proves that its maker has the integrity key.
     pub fn proves_origin(&self) -> bool {
         matches!(self, Self::Hmac(_))
     }

@@ -108,8 +108,8 @@ pub struct Explanation {
 }
 
 impl Explanation {
-    /// `secret` keys the digests, so that nobody can try values: explanations can be compared if
-    /// they were made with the same.
+    /// `secret` keys the digests, so that values cannot be guessed from them. Two explanations can be
+    /// compared if they were made with the same secret.
     pub fn new(secret: [u64; 4]) -> Self {
         Self {
             secret,

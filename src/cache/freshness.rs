@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-/// How far the clock of whoever stored an entry may be ahead of ours, in milliseconds. What comes
-/// from further in the future would outlive its lifetime by as much.
+/// How far the clock of the gateway that stored an entry may be ahead of this one, in milliseconds. An
+/// entry from further in the future would be served that much longer than its lifetime.
 const MAX_CLOCK_SKEW_MS: u64 = 60_000;
 
 /// Whether an entry may be served.

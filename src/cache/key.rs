@@ -17,7 +17,7 @@ use crate::llm::{Api, RequestTraits};
 pub(super) const FORMAT_VERSION: u64 = 3;
 
 /// Request headers that steer what a provider answers, or which one a gateway behind this one asks,
-/// and so take part in every key. Another list is another [`FORMAT_VERSION`].
+/// and so take part in every key. A change of the list changes [`FORMAT_VERSION`].
 const HEADERS: [&str; 25] = [
     // Cohere: by this, misspelt, its first API is asked for another framing.
     "accepts",
@@ -47,10 +47,10 @@ const HEADERS: [&str; 25] = [
     "x-litellm-tags",
 ];
 
-/// With Portkey, most that begin so are one setting or another of the upstream.
+/// With Portkey, most headers with this prefix are settings of the upstream.
 const STEERING_PREFIX: &[u8] = b"x-portkey-";
 
-/// The others, which are for its logs.
+/// The exceptions, which are for Portkey's logs.
 const OF_PORTKEY_S_LOGS: [&str; 6] = [
     "x-portkey-debug",
     "x-portkey-parent-span-id",
@@ -419,7 +419,7 @@ impl<'e> Fields<'e> {
         Ok(())
     }
 
-    /// Who asks, by all that stands for them.
+    /// The caller, by everything that identifies it.
     fn caller(&mut self, caller: &Caller<'_>, headers: &Headers) {
         self.number(match caller {
             Caller::Credentials(_) => 1,

@@ -1,8 +1,8 @@
 //! Zlib and gzip (RFC 1950, 1952), by zlib-rs, with a bound on its work.
 //!
-//! What costs it most is a block with codes of its own that says next to nothing: 11 bytes of input
-//! and more than a microsecond. It stops at the end of each block, and those are counted
-//! ([`Effort`]). The static codes are constants of it.
+//! The most expensive input is a block with codes of its own and almost no content: 11 bytes of input
+//! take more than a microsecond. So decoding stops at the end of each block, and blocks are counted
+//! ([`Effort`]); flate2 does not offer that. Blocks with the static codes need no tables.
 
 use std::fmt;
 
@@ -14,7 +14,7 @@ use crate::steps;
 /// A zlib or gzip stream, on its way through its window.
 pub(super) struct Inflate {
     stream: Stream,
-    /// What comes out at once.
+    /// The output of one call.
     step: Box<[u8; STEP_BYTES]>,
     /// How many bytes of input the block has taken.
     block: usize,
@@ -66,8 +66,8 @@ impl Inflate {
             }
             self.effort.allow(given);
             self.block = self.block.saturating_add(taken);
-            // Otherwise it may just wait for more. Whoever sends so little at once makes work for all
-            // but this.
+            // Otherwise it may have stopped for more input, and not at the end of a block. A sender of
+            // such short chunks causes more work elsewhere than here.
             if !input.is_empty() && given < STEP_BYTES {
                 self.effort.spend(match self.block {
                     ..LEAST_CODES => BLOCK_EFFORT,

@@ -288,7 +288,7 @@ impl Scratch {
 
 /// How long the rest of a frame's header is.
 fn header_length(descriptor: u8) -> Option<usize> {
-    // Reserved, and a dictionary, which nobody here has.
+    // Reserved bits, and dictionaries, which are not supported.
     if descriptor & 0b1000 != 0 || descriptor & 0b11 != 0 {
         return None;
     }

@@ -6,8 +6,8 @@ use super::Exclude;
 use super::section::{Section, describe};
 use crate::json::{Change, Edit, Mask, Pointer, Scope};
 
-/// Every place that is excluded may cost a look at each member of a prompt, and every mask one at
-/// all of a text.
+/// Every excluded path may cost one pass over the members of a prompt, and every mask one pass over a
+/// text.
 const MAX_EXCLUDED: usize = 64;
 const MAX_MASKS: usize = 16;
 const MAX_PATTERN_BYTES: usize = 256;

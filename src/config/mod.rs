@@ -24,13 +24,13 @@ pub use rule::{HeaderMatch, Match, PathMatch, Pattern, Rule};
 pub use section::ConfigError;
 pub use units::{parse_duration, parse_size};
 
-/// The longest lifetime that can be configured: what outlives a year is a file, not a cache.
+/// The longest lifetime that can be configured: one year.
 pub const LONGEST_TTL: Duration = Duration::from_secs(365 * 86_400);
 
 /// The whole plugin configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Reservation request headers back until the lookup is done. Needs Envoy 1.35 and
+    /// Hold request headers back until the lookup is done. Needs Envoy 1.35 and
     /// `allow_on_headers_stop_iteration: true` on the plugin; without it requests would hang.
     pub hold_headers: bool,
     /// Bounds on what is buffered and captured.
@@ -84,9 +84,9 @@ pub struct Http {
     pub store_timeout: Duration,
     /// Larger entries are neither written nor read, in bytes.
     pub max_entry_bytes: usize,
-    /// When the store is left alone.
+    /// When no requests are sent to the store.
     pub breaker: Breaker,
-    /// Makes the seal of entries, so that nobody else can write any.
+    /// The key of the seal of entries: without it, an entry that the filter accepts cannot be made.
     pub integrity_key: Option<Secret>,
 }
 
@@ -99,7 +99,7 @@ pub enum StoreProtocol {
     Rest,
 }
 
-/// When a store that fails is left alone, and for how long.
+/// When requests to a failing store stop, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Breaker {
     /// The number of failures in a row that open it.
@@ -110,7 +110,7 @@ pub struct Breaker {
     pub max_open: Duration,
 }
 
-/// A credential: shown to nobody, not even in a debug print.
+/// A credential. It is never printed, not even by `Debug`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
@@ -269,7 +269,7 @@ impl Sample {
 /// What the key is made of beyond authority, path and body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySettings {
-    /// Who shares answers with whom.
+    /// Which callers share answers.
     pub tenant: Tenant,
     /// Further request headers that take part, lower-case.
     pub headers: Vec<String>,
@@ -282,7 +282,7 @@ pub struct KeySettings {
 }
 
 impl KeySettings {
-    /// What the key sees otherwise than the body of a request to this API says it.
+    /// The edits of a request's body before the key is made of it, for this API.
     pub fn edits(&self, api: Api) -> Vec<&Edit> {
         let excluded = self.exclude.iter().flat_map(|exclude| match exclude {
             Exclude::Place(edit) => std::slice::from_ref(edit),
@@ -296,9 +296,9 @@ impl KeySettings {
 /// Parts of the request body that take no part in the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exclude {
-    /// A place, which is removed.
+    /// A path into the body: what it leads to is removed.
     Place(Edit),
-    /// What the API knows to say who asks, and no more.
+    /// The members by which the API names the end user.
     Attribution,
     /// How the ids of calls are spelt; which call a result belongs to does take part.
     CallIds,
@@ -315,17 +315,17 @@ impl Exclude {
     }
 }
 
-/// Who shares answers with whom.
+/// Which callers share answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Tenant {
-    /// Everybody.
+    /// All callers share.
     Shared,
-    /// Requests that agree in all of these. A request that lacks one of them takes no part.
+    /// Callers share if their requests agree in all of these. A request that lacks one takes no part.
     Same(Vec<Distinction>),
 }
 
 impl Tenant {
-    /// What a request must have; nothing where everybody shares.
+    /// What a request must have; nothing where all callers share.
     pub fn distinctions(&self) -> &[Distinction] {
         match self {
             Self::Shared => &[],
@@ -347,12 +347,12 @@ pub enum Distinction {
     Certificate(CertificateField),
 }
 
-/// What becomes of requests whose caller nobody knows.
+/// What happens to requests whose caller is unknown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Anonymous {
-    /// They take no part: a credential may have been taken away before the filter saw them.
+    /// They take no part: an earlier filter may have removed a credential.
     Bypass,
-    /// All of them are one tenant.
+    /// They share answers, as one tenant.
     Share,
 }
 
@@ -361,7 +361,7 @@ pub enum Anonymous {
 pub struct StoreIf {
     /// The accepted ways for an answer to finish.
     pub finish: Vec<Finish>,
-    /// What words for how an answer finished mean that its API's judge does not know.
+    /// The meaning of finish reasons that the API's judge does not know.
     pub finish_words: FinishWords,
     /// Whether streamed answers are stored at all.
     pub streams: bool,
@@ -392,17 +392,17 @@ pub struct Respond {
     pub usage: Usage,
     /// Adds `x-accel-buffering: no` to streams, so that a proxy in front does not hold them back.
     pub anti_buffering: bool,
-    /// Who tells browsers which origins may read a hit.
+    /// What tells browsers which origins may read a hit.
     pub cors: Cors,
 }
 
-/// Who tells browsers which origins may read a hit.
+/// What tells browsers which origins may read a hit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cors {
-    /// The upstream, with the headers of the answer that is stored: it serves the origins that they
-    /// are for.
+    /// The CORS headers that the upstream sent with the stored answer: it is served to the origins that
+    /// they allow.
     Upstream,
-    /// Envoy's cors filter, for every answer: the request's origin makes no difference here.
+    /// Envoy's cors filter, for every answer: this filter ignores the request's origin.
     Envoy,
 }
 

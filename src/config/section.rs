@@ -249,7 +249,7 @@ impl<'a> Section<'a> {
         Section::new(self.path_of(key), value, self.problems)
     }
 
-    /// Every key that nobody took is unknown.
+    /// Every key that was not taken is unknown.
     pub(super) fn finish(self) {
         for key in self.members.keys() {
             let known = self.known.join(", ");

@@ -1,4 +1,4 @@
-//! `key.tenant` and `key.anonymous`: who shares answers with whom.
+//! `key.tenant` and `key.anonymous`: which callers share answers.
 
 use serde_json::Value;
 

@@ -106,7 +106,7 @@ mod tests {
             ("http", "api.example:8080", "api.example:8080"),
             ("http", "Api.example.:8080", "api.example:8080"),
             ("", "api.example:80", "api.example:80"),
-            // Nobody knows what these would mean.
+            // These have no defined meaning.
             ("http", "User@api.example:80", "User@api.example:80"),
             ("http", "api.example..:80", "api.example.."),
             ("http", "", ""),

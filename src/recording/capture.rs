@@ -1,4 +1,4 @@
-//! A bounded copy of an answer that passes.
+//! A bounded copy of a passing answer.
 
 use crate::budget::{CaptureBudget, NoRoom, Reservation};
 use crate::report::NotStored;
@@ -9,12 +9,12 @@ impl From<NoRoom> for NotStored {
     }
 }
 
-/// A copy of the answer so far. What it has taken of the budget it gives back when dropped.
+/// A copy of the answer so far. Its share of the budget is given back when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Capture {
     bytes: Vec<u8>,
     max_bytes: usize,
-    /// How much room is made before it is needed, at most.
+    /// The highest capacity that is reserved in advance.
     max_capacity: usize,
     /// The capacity of `bytes`.
     reservation: Reservation,
@@ -30,8 +30,8 @@ impl Capture {
         }
     }
 
-    /// The answer says how many bytes it has. Room is made as they come: an upstream that sends
-    /// none of them would have it all the same.
+    /// The answer says how many bytes it has. Room is still reserved only as they come, because the
+    /// upstream may send none of them.
     pub(crate) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
         if bytes > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
@@ -45,12 +45,15 @@ impl Capture {
         if length > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
-        let taken = self.reservation.bytes();
-        if length > taken {
+        if length > self.reservation.bytes() {
             // Doubling keeps the copying linear; an answer rarely ends at the limit.
-            let doubled = taken.saturating_mul(2).min(self.max_capacity);
-            self.grow_to(length.max(doubled))
-                .or_else(|_| self.grow_to(length))?;
+            let doubled = self.reservation.bytes().saturating_mul(2);
+            let room = length.max(doubled.min(self.max_capacity));
+            self.reservation
+                .set(room)
+                .or_else(|NoRoom| self.reservation.set(length))?;
+            let more = self.reservation.bytes().saturating_sub(self.bytes.len());
+            self.bytes.reserve_exact(more);
         }
         self.bytes.extend_from_slice(chunk);
         Ok(())
@@ -62,15 +65,6 @@ impl Capture {
 
     pub(crate) fn bytes(&self) -> &[u8] {
         &self.bytes
-    }
-
-    fn grow_to(&mut self, capacity: usize) -> Result<(), NotStored> {
-        if capacity > self.reservation.bytes() {
-            self.reservation.set(capacity)?;
-            self.bytes
-                .reserve_exact(capacity.saturating_sub(self.bytes.len()));
-        }
-        Ok(())
     }
 }
 

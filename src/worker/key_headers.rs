@@ -45,7 +45,9 @@ impl KeyHeaderFilter {
     /// Whether headers of this name are key headers.
     pub(crate) fn has(&self, name: &[u8]) -> bool {
         let names = self.by_length.get(name.len());
-        let is_listed = names.is_some_and(|names| names.iter().any(|known| **known == *name));
+        // The last bytes tell most names of one length apart, without a call of `memcmp`.
+        let is_name = |known: &[u8]| known.last() == name.last() && known == name;
+        let is_listed = names.is_some_and(|names| names.iter().any(|known| is_name(known)));
         is_listed || steers_by_prefix(name)
     }
 }

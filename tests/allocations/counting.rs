@@ -1,21 +1,21 @@
-//! An allocator that counts, for each thread.
+//! An allocator that counts what each thread allocates.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 thread_local! {
     static COUNT: Cell<usize> = const { Cell::new(0) };
-    /// Below zero where more was freed than allocated: by others.
+    /// Negative where a thread frees what another one allocated.
     static LIVE: Cell<isize> = const { Cell::new(0) };
     static HIGHEST: Cell<isize> = const { Cell::new(0) };
 }
 
-/// What an allocator takes beside what it gives, about.
+/// About how many bytes an allocator adds to each allocation.
 const PER_ALLOCATION: usize = 16;
 
 struct Counting;
 
-// A thread that ends counts no more.
+// Nothing is counted while a thread ends.
 fn allocated(size: usize) {
     let _ended = COUNT.try_with(|count| count.set(count.get() + 1));
     let _ended = LIVE.try_with(|live| {
@@ -29,7 +29,7 @@ fn freed(size: usize) {
 }
 
 #[expect(unsafe_code, reason = "an allocator is unsafe by its nature")]
-// SAFETY: all is left to the system's allocator, with the same arguments.
+// SAFETY: every call goes to the system's allocator, with the same arguments.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         allocated(layout.size());
@@ -59,12 +59,12 @@ pub(crate) fn count() -> usize {
     COUNT.get()
 }
 
-/// How much this thread has allocated and not freed.
+/// How many bytes this thread has allocated and not freed.
 pub(crate) fn live() -> isize {
     LIVE.get()
 }
 
-/// How much more this thread had at once than before, while it did this.
+/// The peak of what this thread allocates during `run`, in bytes.
 pub(crate) fn highest(run: impl FnOnce()) -> usize {
     let before = live();
     HIGHEST.set(before);

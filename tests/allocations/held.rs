@@ -1,5 +1,5 @@
-//! What requests that are held and answers that are captured take is charged to the worker's budget:
-//! never more is allocated than that, and what is charged is at most twice as much.
+//! The memory of held requests and captured answers is charged to the worker's budget: at least what is
+//! allocated, and at most twice as much.
 #![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::fmt::Write;
@@ -23,7 +23,7 @@ fn gateway(config: &str) -> Gateway {
     gateway
 }
 
-/// As they come from the host: without a byte to spare.
+/// As they come from the host: without spare capacity.
 fn exact(headers: &Headers) -> Headers {
     Headers::from_pairs(headers.to_pairs()).unwrap()
 }
@@ -62,7 +62,7 @@ fn go_on(gateway: &Gateway, stream: &StreamContext, body: &[u8]) {
     call(gateway, || stream.request_body(body.len(), true));
 }
 
-/// How much was allocated and how much charged meanwhile.
+/// Measures how much is allocated, and how much is charged.
 struct Taken<'w> {
     worker: &'w Worker,
     live: isize,
@@ -198,7 +198,7 @@ fn a_request_that_is_refused_a_place_takes_no_more_than_the_manual_says() {
     assert!(each <= 150, "{each}");
 }
 
-/// A stream that makes its judge hold much, and what its request is.
+/// A request, and a stream that makes its judge hold much.
 struct Hostile {
     name: &'static str,
     path: &'static str,

@@ -1,5 +1,4 @@
-//! How often memory is allocated for a request and for a passing chunk, and how much. Counted, not
-//! timed.
+//! Counts the allocations for a request and for a passing chunk, and their size.
 
 mod counting;
 mod held;

@@ -105,6 +105,12 @@ def single(envoys) -> Envoy:
     return envoys.shared(envoys.config())
 
 
+@pytest.fixture(params=["http1", "http2"])
+def protocol(request) -> str:
+    """What the clients speak."""
+    return request.param
+
+
 numbers = itertools.count(1)
 
 

@@ -154,7 +154,7 @@ class Witness:
             time.sleep(0.02)
 
 
-def test_memory_is_bounded_and_flat_while_anybody_does_anything(envoys, standin):
+def test_memory_is_bounded_and_flat_whatever_clients_and_upstreams_do(envoys, standin):
     shapes = [references, references_that_decide, tiny, many_fields, long_path,
               bodies_without_an_end, slow, half_of_a_long_prompt, long_prompts, too_long_a_prompt,
               leave_early]

@@ -81,7 +81,7 @@ def test_answers_of_any_size_leave_memory_flat_too(envoys, prompt):
 
 
 @pytest.mark.parametrize("size", [2_000, 60_000])
-def test_what_is_asked_for_again_and_again_outlives_what_is_not(envoys, prompt, size):
+def test_entries_that_are_used_often_outlive_the_others(envoys, prompt, size):
     """Evictions follow recency: a store of 1 MiB sees many times its size go by."""
     wanted, forgotten = chat(prompt()), chat(prompt())
     standin = f"size={size}"
@@ -98,7 +98,7 @@ def test_what_is_asked_for_again_and_again_outlives_what_is_not(envoys, prompt, 
         assert connection.ask(forgotten, standin=standin).cache == "MISS"
 
 
-def test_what_just_came_is_kept_while_what_is_old_goes(envoys, prompt):
+def test_new_entries_are_kept_while_old_ones_are_evicted(envoys, prompt):
     """Not the newest but the oldest make room: the last few of many are all there."""
     with (Envoy(envoys.config({"store": {"memory": {"max_bytes": "1MiB"}}})) as envoy,
           Http1Connection(envoy.port) as connection):

@@ -75,7 +75,7 @@ def test_callers_whose_verified_tokens_are_gone_have_answers_of_their_own(
 @pytest.mark.parametrize("extra", [{"x-user-id": "alice"}, {"x-forwarded-email": "a1@example.test"},
                                    {"x-api-key": "EMPTY"}, {"api-key": "sk-no-key-required"}],
                          ids=str)
-def test_what_any_client_may_say_does_not_take_the_place_of_a_verified_token(
+def test_a_header_that_any_client_may_send_does_not_replace_a_verified_token(
         envoys, prompt, issuer, extra):
     envoy = envoys.shared(with_jwt(envoys.config(), issuer))
     body = chat(prompt())
@@ -91,7 +91,7 @@ def test_a_token_without_a_subject_is_its_own_caller(envoys, prompt, issuer):
     assert caches(envoy.port, body, one, two, one, two) == ["MISS", "MISS", "HIT", "HIT"]
 
 
-def test_who_has_no_token_and_who_has_a_bad_one_are_nobody(envoys, standin, prompt, issuer):
+def test_a_request_without_a_valid_token_has_no_caller(envoys, standin, prompt, issuer):
     config = with_jwt(envoys.config(), issuer, failed_status_in_metadata="failed",
                       header_in_metadata="header")
     requires = config.http_filters[0]["typed_config"]["rules"][0]["requires"]["requires_any"]
@@ -109,7 +109,7 @@ def test_who_has_no_token_and_who_has_a_bad_one_are_nobody(envoys, standin, prom
     assert caches(envoy.port, body, token(issuer, "one")) == ["MISS"]
 
 
-def test_a_key_that_was_verified_and_hidden_leaves_nobody(envoys, standin, prompt):
+def test_a_request_whose_key_was_verified_and_removed_has_no_caller(envoys, standin, prompt):
     config = envoys.config()
     config.http_filters.insert(0, {
         "name": "envoy.filters.http.api_key_auth",
@@ -204,7 +204,7 @@ def test_clients_that_only_a_certificate_tells_apart_have_answers_of_their_own(
     assert found == ["MISS", "MISS", "HIT", "HIT"]
 
 
-def test_a_placeholder_does_not_take_the_place_of_a_certificate(envoys, prompt, authority):
+def test_a_placeholder_does_not_replace_a_certificate(envoys, prompt, authority):
     envoy = envoys.shared(with_mtls(envoys.config(), authority))
     body = chat(prompt())
     placeholder = {"authorization": "Bearer EMPTY"}
@@ -272,7 +272,7 @@ def test_local_models_without_credentials_share_if_the_configuration_says_so(
             == ["MISS", "HIT", "MISS", "HIT"]
 
 
-def test_requests_that_clients_sign_are_let_go_with_a_reason(single, standin, prompt):
+def test_requests_that_clients_sign_pass_uncached_with_a_reason(single, standin, prompt):
     events = []
     client = boto3.client(
         "bedrock-runtime", region_name="us-east-1", endpoint_url=single.url,

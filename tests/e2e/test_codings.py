@@ -82,7 +82,7 @@ def test_what_would_leave_nothing_and_what_is_fine_stays_as_it_came(
 
 
 @pytest.mark.parametrize("mode", ["shadow", "disabled", "read_only"])
-def test_who_stores_nothing_of_a_request_or_shows_nothing_to_its_client_leaves_it_alone(
+def test_a_mode_that_leaves_requests_untouched_keeps_accept_encoding(
         envoys, standin, prompt, mode):
     envoy = envoys.configured({"mode": mode})
     answer = ask(envoy.port, body_of(prompt()), CHROMIUM)

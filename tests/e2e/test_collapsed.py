@@ -22,11 +22,6 @@ PLUGIN = {"collapse": COLLAPSE, "rules": [
 ALL_PIECES = 100_000
 
 
-@pytest.fixture(params=["http1", "http2"])
-def protocol(request) -> str:
-    return request.param
-
-
 @pytest.fixture
 def envoy(envoys, workers) -> Envoy:
     return envoys.configured(PLUGIN, workers)
@@ -60,7 +55,7 @@ def show_delay(crowd: Crowd) -> None:
 
 
 @pytest.mark.parametrize("kind", ["json", "streams", "mixed"])
-def test_of_200_identical_requests_one_asks_and_the_others_get_its_answer(
+def test_of_200_identical_requests_one_asks_the_upstream_and_all_get_its_answer(
         envoy, standin, prompt, protocol, kind):
     """Nothing but one answer is ever released, so nobody else can have asked."""
     step, text = prompt(), prompt()
@@ -104,7 +99,7 @@ def test_the_leader_streams_on_while_the_others_wait_for_the_whole(envoy, standi
     assert all(is_collapsed(answer) and answer.body == leading.body for answer in answers)
 
 
-def test_streams_go_themselves_unless_they_may_wait(envoy, standin, prompt, protocol):
+def test_streams_ask_the_upstream_unless_they_may_wait(envoy, standin, prompt, protocol):
     """`collapse.streams: false`. What is no stream waits for theirs, whoever leads."""
     step, later, text, rule = prompt(), prompt(), prompt(), {"x-rule": "no-streams"}
     with Crowd(envoy.port, protocol) as crowd, upstream_asked(standin, 10):
@@ -124,8 +119,8 @@ def test_streams_go_themselves_unless_they_may_wait(envoy, standin, prompt, prot
     assert {text_of(answer.body) for answer in waited} == {text_of(asked[0].body)}
 
 
-def test_waiters_for_another_form_go_if_the_answer_cannot_be_had_in_it(envoy, standin, prompt,
-                                                                       protocol):
+def test_waiters_for_another_form_ask_the_upstream_if_the_answer_cannot_be_converted(
+        envoy, standin, prompt, protocol):
     """A stream without its usage is no JSON answer."""
     step, later, text = prompt(), prompt(), prompt()
     with Crowd(envoy.port, protocol) as crowd:
@@ -146,7 +141,7 @@ def test_waiters_for_another_form_go_if_the_answer_cannot_be_had_in_it(envoy, st
 
 
 @pytest.mark.parametrize("how", ["header", "path"])
-def test_a_rule_turns_it_off(envoy, standin, prompt, how):
+def test_a_rule_turns_collapsing_off(envoy, standin, prompt, how):
     step, body = prompt(), chat(prompt())
     named = {"header": {"headers": {"x-rule": "off"}},
              "path": {"path": "/never/v1/chat/completions"}}[how]
@@ -160,7 +155,7 @@ def test_a_rule_turns_it_off(envoy, standin, prompt, how):
     assert len({answer.body for answer in answers}) == 10
 
 
-def test_only_what_is_identical_waits_for_each_other(envoy, standin, prompt, protocol):
+def test_only_identical_requests_wait_for_each_other(envoy, standin, prompt, protocol):
     """Ten requests of each of four tenants with each of five questions."""
     step, questions = prompt(), [prompt() for _ in range(5)]
     groups = [(f"Bearer {tenant}", question) for tenant in range(4) for question in questions]
@@ -183,7 +178,7 @@ def test_only_what_is_identical_waits_for_each_other(envoy, standin, prompt, pro
     assert len(set.union(*bodies.values())) == 20
 
 
-def test_requests_that_may_not_wait_go_themselves(envoy, standin, prompt):
+def test_requests_that_may_not_wait_ask_the_upstream(envoy, standin, prompt):
     """`no-cache` wants a new answer, `no-store` none of the cache's, `only-if-cached` none else."""
     step, body = prompt(), chat(prompt())
     with Crowd(envoy.port, "http1") as crowd, upstream_asked(standin, 3):
@@ -198,7 +193,7 @@ def test_requests_that_may_not_wait_go_themselves(envoy, standin, prompt):
     assert len({fresh.body, apart.body, leader.answer.body}) == 3
 
 
-def test_a_key_whose_answer_is_there_is_a_hit_and_waits_for_nobody(envoy, standin, prompt):
+def test_a_request_whose_answer_is_stored_is_a_hit_at_once(envoy, standin, prompt):
     """Also while somebody is asking anew."""
     step, body = prompt(), chat(prompt())
     stored = fetch(envoy.port, body)
@@ -213,7 +208,7 @@ def test_a_key_whose_answer_is_there_is_a_hit_and_waits_for_nobody(envoy, standi
 
 # -- who leaves ---------------------------------------------------------------------------------
 
-def test_half_of_the_waiters_leave_and_the_rest_is_answered(envoy, standin, prompt, protocol):
+def test_half_of_the_waiters_leave_and_the_others_are_answered(envoy, standin, prompt, protocol):
     step, body = prompt(), chat(prompt())
     with vm_survives(envoy), Crowd(envoy.port, protocol) as crowd:
         counted = Counted(envoy)
@@ -261,7 +256,7 @@ def wakeups(envoy: Envoy) -> int:
     return count
 
 
-def test_the_worker_ticks_while_somebody_waits_and_only_then(envoys, standin, prompt):
+def test_the_worker_ticks_only_while_requests_wait(envoys, standin, prompt):
     """The admin port is served by the main thread, so the worker has nothing else to do.
 
     Counted against Envoy's own timers: by the time that those have woken the worker up ten times,
@@ -337,7 +332,7 @@ def test_where_the_store_is_remote_waiters_are_answered_after_the_write(
         assert {answer.body for answer in answers} == {leader.answer.body}
 
 
-def test_where_the_only_store_does_not_take_the_answer_the_waiters_go(
+def test_waiters_ask_the_upstream_where_the_only_store_refuses_the_answer(
         envoys, webdis, redis, standin, prompt, workers):
     config = remote_store.on_webdis(envoys, webdis.port, plugin={"collapse": COLLAPSE})
     step, later, body = prompt(), prompt(), chat(prompt())
@@ -374,8 +369,8 @@ def test_it_works_with_held_headers_too(envoys, standin, prompt, protocol, worke
         assert sum(map(is_collapsed, crowd.answers())) == 99
 
 
-def test_a_configuration_update_in_the_middle_fails_nobody(envoys, standin, prompt, workers,
-                                                           protocol):
+def test_no_request_fails_in_a_configuration_update(envoys, standin, prompt, workers,
+                                                    protocol):
     """Those of the old listener and those of the new one wait for the same answer."""
     step, body = prompt(), chat(prompt())
     config = envoys.config(PLUGIN)

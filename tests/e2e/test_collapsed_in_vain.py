@@ -33,11 +33,6 @@ FAILURES = {
 }
 
 
-@pytest.fixture(params=["http1", "http2"])
-def protocol(request) -> str:
-    return request.param
-
-
 @pytest.fixture
 def envoy(envoys, workers) -> Envoy:
     return envoys.configured(PLUGIN, workers)
@@ -55,7 +50,7 @@ def all_at_the_upstream(standin, before: int, count: int) -> None:
 
 @pytest.mark.parametrize("streams", [False, True], ids=["json", "streams"])
 @pytest.mark.parametrize("failure", FAILURES)
-def test_all_waiters_are_let_go_at_once_and_get_answers_of_their_own(
+def test_all_waiters_are_released_at_once_and_get_answers_of_their_own(
         envoy, standin, prompt, protocol, failure, streams):
     directive, proves = FAILURES[failure]
     first, second, third = prompt(), prompt(), prompt()
@@ -83,7 +78,7 @@ def test_all_waiters_are_let_go_at_once_and_get_answers_of_their_own(
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before-its-answer", "in-its-answer"])
-def test_when_the_client_that_asked_leaves_the_others_are_let_go(
+def test_when_the_client_that_asked_leaves_the_others_are_released(
         envoy, standin, prompt, protocol, begun):
     """Which says nothing about the next answer, so that the next ones wait for each other."""
     first, second, third, body = prompt(), prompt(), prompt(), chat(prompt(), True)
@@ -117,7 +112,7 @@ def test_when_the_client_that_asked_leaves_the_others_are_let_go(
         assert sum(map(is_collapsed, crowd.answers())) == 19
 
 
-def test_who_has_waited_long_enough_goes_while_the_first_still_asks(
+def test_a_request_that_has_waited_long_enough_asks_the_upstream_as_well(
         envoy, standin, prompt, protocol):
     first, second, body, rule = prompt(), prompt(), chat(prompt()), {"x-rule": "impatient"}
     with vm_survives(envoy), Crowd(envoy.port, protocol) as crowd:

@@ -48,7 +48,7 @@ def test_each_difference_is_told_by_its_part(explaining, prompt):
         assert explain(plain.header(HEADER), other.header(HEADER)) == (1, [difference])
 
 
-def test_hits_on_every_worker_tell_the_same_and_nothing_in_the_clear(explaining, prompt):
+def test_hits_on_every_worker_explain_alike_and_show_no_value(explaining, prompt):
     body = chat(prompt(), user="ann-of-accounts", my_secret_member="hidden")
     answers = [fetch(explaining.port, body) for _ in range(8)]
     assert [answer.cache for answer in answers] == ["MISS"] + 7 * ["HIT"]

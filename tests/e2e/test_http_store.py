@@ -142,7 +142,7 @@ def test_a_stream_of_five_megabytes_comes_back_byte_for_byte(pair, remote, stand
     assert all(hit.body == stream for hit in hits)
 
 
-def test_what_is_over_the_stores_limit_is_left_to_the_memory(envoys, redis, webdis, prompt):
+def test_an_entry_over_the_stores_limit_is_kept_in_memory_alone(envoys, redis, webdis, prompt):
     config = on_webdis(envoys, webdis.port, memory=MEMORY, max_entry_bytes="64KiB",
                        path_prefix="small:")
     with Envoy(config) as envoy:
@@ -154,7 +154,8 @@ def test_what_is_over_the_stores_limit_is_left_to_the_memory(envoys, redis, webd
     assert len(redis.client.keys("small:*")) == 1
 
 
-def test_what_is_over_the_memorys_limit_is_left_to_the_store(envoys, webdis, standin, prompt):
+def test_an_entry_over_the_memorys_limit_is_kept_in_the_store_alone(
+        envoys, webdis, standin, prompt):
     memory = {"max_bytes": "1MiB", "max_entry_bytes": "64KiB"}
     with Envoy(on_webdis(envoys, webdis.port, memory=memory)) as envoy, vm_survives(envoy):
         body = chat(prompt())

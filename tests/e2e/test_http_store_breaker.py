@@ -53,7 +53,7 @@ def missed(envoy, body) -> str | None:
 
 
 @pytest.mark.parametrize("harm", ["kill", "pause"])
-def test_it_opens_once_after_so_many_failures_and_then_no_request_waits(
+def test_it_opens_once_after_the_configured_failures_and_then_no_request_waits(
         envoys, redis, webdis, standin, prompt, harm):
     """A stalled store is asked for the failures that it takes, and never again: nobody waits."""
     config = on_webdis(envoys, webdis.port, breaker=STAYS_OPEN, **SOON,
@@ -206,7 +206,8 @@ class SlowFor:
 
 
 @pytest.mark.parametrize("workers", [1, 4])
-def test_one_callers_slow_entries_keep_nobody_else_from_the_store(envoys, standin, prompt, workers):
+def test_one_callers_slow_entries_keep_no_other_caller_from_the_store(
+        envoys, standin, prompt, workers):
     """Its lookups time out while bytes flow, over and over; the others' are answered. Envoy tells
     us of such a timeout as of a connection that broke."""
     slow: set[str] = set()

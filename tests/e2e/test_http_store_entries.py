@@ -353,7 +353,7 @@ def test_what_is_sealed_otherwise_is_a_miss(sealing, standin, prompt, written, r
         assert fetch(sealing(read).port, body).body == missed.body
 
 
-def test_who_can_write_to_the_store_cannot_plant_an_answer(redis, sealing, standin, prompt):
+def test_a_writer_to_the_store_cannot_plant_an_answer(redis, sealing, standin, prompt):
     """An edited entry under a checksum that fits, a sealed one edited, one of another key."""
     entries, envoy, body = RedisEntries(redis), sealing(KEY), chat(prompt())
     key = ask_and_store(envoy, body).header("x-cache-key")

@@ -192,7 +192,7 @@ def test_a_store_that_hangs_costs_a_miss(hasty, faulty, standin, prompt, does):
         assert missed(hasty, standin, chat(prompt(), stream)) == why
 
 
-def test_after_all_of_that_the_store_is_of_use_again(patient, faulty, standin, prompt):
+def test_after_all_of_that_the_store_is_used_again(patient, faulty, standin, prompt):
     """The entry is the one that the filter itself wrote."""
     body = chat(prompt())
     faulty.get = answers(404)

@@ -130,7 +130,7 @@ def test_the_stores_credentials_go_to_the_store_and_the_callers_do_not(envoys, r
             assert asked.target.startswith(f"/{'GET' if method == 'GET' else 'SETEX'}/{key}")
 
 
-def test_a_store_that_wants_credentials_is_of_use_with_them_only(envoys, locked, prompt):
+def test_a_store_that_wants_credentials_is_used_with_them_only(envoys, locked, prompt):
     body = chat(prompt())
     with (Envoy(on_webdis(envoys, locked.port, headers={"authorization": BASIC})) as envoy,
           Envoy(on_webdis(envoys, locked.port)) as stranger):

@@ -37,8 +37,8 @@ ANSWERS = "llm_cache_answers.result."
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_a_client_has_its_whole_answer_before_the_store_has_it(envoys, redis, webdis, prompt,
-                                                               stream):
+def test_a_client_has_its_whole_answer_before_it_is_written_to_the_store(
+        envoys, redis, webdis, prompt, stream):
     with Envoy(on_webdis(envoys, webdis.port, memory=MEMORY)) as envoy, vm_survives(envoy):
         body = chat(prompt(), stream)
         redis.pause()
@@ -87,7 +87,7 @@ def test_a_write_goes_on_and_is_counted_when_its_client_has_gone(
         assert (tier(hit), hit.body) == ("http", seen)
 
 
-def test_redis_is_told_how_long_an_entry_is_of_use(envoys, redis, webdis, prompt):
+def test_redis_is_told_how_long_to_keep_an_entry(envoys, redis, webdis, prompt):
     plugin = {"ttl": "1h", "client": {"max_ttl": "2d"}}
     with Envoy(on_webdis(envoys, webdis.port, plugin=plugin)) as envoy:
         for asked, at_most in ((None, 3600), ("10m", 600), ("1d", 86_400), ("7d", 172_800)):
@@ -101,7 +101,7 @@ def test_redis_is_told_how_long_an_entry_is_of_use(envoys, redis, webdis, prompt
                          "Redis to forget the entry")
 
 
-def test_an_object_says_how_long_it_is_of_use(envoys, s3, prompt):
+def test_an_object_says_how_long_it_may_be_served(envoys, s3, prompt):
     with Envoy(on_s3(envoys, s3)) as envoy:
         stored = ask_and_store(envoy, chat(prompt()), headers={"x-llm-cache-ttl": "10m"})
     key = S3Entries.name(stored.header("x-cache-key"))

@@ -173,7 +173,7 @@ def test_the_key_is_shown_only_when_asked_for(single, envoys, prompt):
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])
-def test_a_compressed_answer_is_replayed_as_it_came_to_who_accepts_it(
+def test_a_compressed_answer_is_replayed_as_it_came_to_clients_that_accept_it(
         single, standin, prompt, stream):
     text = prompt()
     body = chat(text, stream)

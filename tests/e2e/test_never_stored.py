@@ -169,7 +169,7 @@ def test_an_error_is_never_stored_and_passes_as_it_came(
     "err=event", "err=named_event", "err=200", "no_done", "no_finish", "finish=length",
     "finish=content_filter", "finish=abort", "finish=error", "empty",
     "type=text/html", "type=application/json", "status=201", "status=206", "die"])
-def test_a_stream_that_is_not_a_good_answer_is_never_stored(envoy, standin, prompt, directive):
+def test_a_stream_that_is_not_a_valid_answer_is_never_stored(envoy, standin, prompt, directive):
     question = chat(prompt(), stream=True)
     with upstream_asked(standin, 2):
         first = fetch(envoy.port, question, standin=f"{directive};pace=0")
@@ -180,7 +180,7 @@ def test_a_stream_that_is_not_a_good_answer_is_never_stored(envoy, standin, prom
 @pytest.mark.parametrize("directive", [
     "err=200", "finish=length", "finish=content_filter", "finish=unheard_of", "empty",
     "type=text/plain", "status=202", "die"])
-def test_a_whole_answer_that_is_not_a_good_one_is_never_stored(envoy, standin, prompt, directive):
+def test_a_complete_answer_that_is_not_valid_is_never_stored(envoy, standin, prompt, directive):
     question = chat(prompt())
     with upstream_asked(standin, 2):
         first = fetch(envoy.port, question, standin=directive)
@@ -205,7 +205,7 @@ def test_a_recorded_stream_that_is_broken_is_never_stored(single, recorded, prom
 @pytest.mark.parametrize("name", [
     "openai-chat/vision_1.json", "azure-chat/chat_content_filtering.json",
     "openrouter-chat/openrouter_errors_raised.json", "openai-chat/chat_unknown_model.json"])
-def test_a_recorded_answer_that_is_no_good_one_is_never_stored(single, recorded, prompt, name):
+def test_a_recorded_answer_that_is_not_valid_is_never_stored(single, recorded, prompt, name):
     question = chat(prompt())
     for _ in range(2):
         answer = fetch(single.port, question, standin=f"fixture={name}")
@@ -281,7 +281,7 @@ def test_an_event_without_data_keeps_a_stream_from_being_stored(
     {"detail": "Internal Server Error"}, {"code": 500, "message": "no healthy upstream"},
     {"errors": [{"message": "failed"}]}, {"message": "The server is overloaded"},
     {"object": "error", "message": "aborted"}], ids=lambda error: "-".join(error))
-def test_an_error_of_any_shape_in_the_place_of_a_chunk_keeps_a_stream_from_being_stored(
+def test_an_error_of_any_shape_instead_of_a_chunk_keeps_a_stream_from_being_stored(
         single, standin, prompt, error):
     stream = b"%bdata: %b\n\n%b%b" % (chunk(), json.dumps(error).encode(), chunk("stop"), DONE)
     question = chat(prompt(), stream=True)

@@ -35,7 +35,8 @@ def lenient(envoys, workers):
                               "store": {"memory": {"max_entry_bytes": "2MiB"}}}, workers)
 
 
-def test_whole_answers_are_hits_byte_for_byte_and_all_others_never(lenient, standin, recorded):
+def test_whole_answers_are_replayed_byte_for_byte_and_others_are_never_stored(
+        lenient, standin, recorded):
     wrong, hits, misses = [], 0, 0
     with vm_survives(lenient):
         for number, recording in enumerate(recordings(recorded)):

@@ -61,7 +61,7 @@ def test_an_answer_that_says_the_same_is_counted_and_what_a_hit_would_have_saved
     assert since["requests.result.shadow_hit"] == since["shadow.result.agreed"] == 3
 
 
-def test_one_that_says_something_else_is_counted_as_that(envoy, prompt):
+def test_an_answer_that_says_something_else_is_counted_as_disagreeing(envoy, prompt):
     body = chat(prompt())
     fetch(envoy.port, body)
     counted = Counted(envoy)
@@ -70,7 +70,7 @@ def test_one_that_says_something_else_is_counted_as_that(envoy, prompt):
 
 
 @pytest.mark.parametrize("failing", ["err=500", "err=400", "cut=50", "finish=length", "empty"])
-def test_one_that_would_not_be_stored_is_compared_with_nothing(envoy, prompt, failing):
+def test_an_answer_that_would_not_be_stored_is_not_compared(envoy, prompt, failing):
     body = chat(prompt())
     fetch(envoy.port, body)
     counted = Counted(envoy)

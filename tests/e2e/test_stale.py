@@ -312,7 +312,7 @@ def test_a_refresh_carries_no_header_of_envoys_that_the_client_sent(envoys, stan
                     "x-llm-cache-ttl"} & set(sent)
 
 
-def test_one_callers_slow_refreshes_keep_nobody_elses_answers_stale(envoys, standin, prompt):
+def test_one_callers_slow_refreshes_keep_no_other_callers_answers_stale(envoys, standin, prompt):
     """Who has its share of them under way goes to the upstream itself; the others have theirs."""
     share = 16
     slow, other = ({**REVALIDATE, "authorization": f"Bearer {name}"} for name in ("slow", "other"))
@@ -472,7 +472,7 @@ def test_what_has_expired_answers_when_there_is_no_upstream(envoys, prompt, tmp_
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 422])
-def test_what_speaks_of_the_request_is_passed_on(envoy, prompt, status):
+def test_a_response_about_the_request_itself_is_passed_on(envoy, prompt, status):
     body = chat(prompt())
     store_expired(envoy, body, IF_ERROR)
     answer = ask(envoy.port, body, headers=IF_ERROR, standin=f"err={status}")

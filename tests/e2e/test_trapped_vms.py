@@ -62,7 +62,8 @@ def ended(connection: Http2Connection, stream_id: int) -> Stream:
 
 
 @pytest.mark.parametrize("begun", [False, True], ids=["before-its-answer", "in-its-answer"])
-def test_who_waits_for_a_worker_whose_vm_traps_goes_to_the_upstream(envoy, standin, prompt, begun):
+def test_a_request_that_waits_for_a_worker_whose_vm_traps_goes_to_the_upstream(
+        envoy, standin, prompt, begun):
     first, second, body, known = prompt(), prompt(), chat(prompt(), True), chat(prompt())
     with one_connection_to_each_worker(envoy) as (trapped, *others):
         stored = trapped.ask(known).body
@@ -117,7 +118,7 @@ def test_a_worker_whose_vm_trapped_has_a_new_one_and_takes_part_again(envoy, sta
         assert sum(map(is_collapsed, answers)) == 39
 
 
-def test_who_waits_on_the_worker_whose_vm_traps_is_freed_by_the_idle_timeout(
+def test_a_request_that_waits_on_the_worker_whose_vm_traps_ends_by_the_idle_timeout(
         envoy, standin, prompt):
     """Nobody but Envoy knows of them then (`stream_idle_timeout`): an error, no wrong answer."""
     step, body = prompt(), chat(prompt())

@@ -40,16 +40,14 @@ class Broken(Exception):
     """The connection ended before an answer began."""
 
 
-class Http1Connection:
-    """One connection, on which requests may be pipelined."""
+class Connection:
+    """A connection to a port of this machine. A context manager."""
 
     def __init__(self, port: int):
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=GUARD_SECONDS)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.pending = bytearray()
-        self.end: str | None = None
 
-    def __enter__(self) -> "Http1Connection":
+    def __enter__(self):
         return self
 
     def __exit__(self, *_) -> None:
@@ -57,6 +55,15 @@ class Http1Connection:
 
     def close(self) -> None:
         self.socket.close()
+
+
+class Http1Connection(Connection):
+    """One connection, on which requests may be pipelined."""
+
+    def __init__(self, port: int):
+        super().__init__(port)
+        self.pending = bytearray()
+        self.end: str | None = None
 
     def send(self, data: bytes) -> None:
         self.socket.sendall(data)

@@ -1,14 +1,13 @@
 """An HTTP/2 client with prior knowledge over a bare socket: many streams at once, trailers."""
 
 import dataclasses
-import socket
 
 import h2.config
 import h2.connection
 import h2.events
 import h2.settings
 
-from harness.http1 import GUARD_SECONDS, encoded
+from harness.http1 import Connection, encoded
 
 # Room for an answer of any size here, so that no test has to do with flow control.
 WINDOW = 1 << 26
@@ -31,10 +30,9 @@ class Stream:
         return self.header("x-cache")
 
 
-class Http2Connection:
+class Http2Connection(Connection):
     def __init__(self, port: int):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=GUARD_SECONDS)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        super().__init__(port)
         self.h2 = h2.connection.H2Connection(
             h2.config.H2Configuration(header_encoding=None, validate_outbound_headers=False))
         self.h2.initiate_connection()
@@ -42,15 +40,6 @@ class Http2Connection:
         self.h2.increment_flow_control_window(WINDOW)
         self.flush()
         self.streams: dict[int, Stream] = {}
-
-    def __enter__(self) -> "Http2Connection":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.socket.close()
 
     def flush(self) -> None:
         self.socket.sendall(self.h2.data_to_send())

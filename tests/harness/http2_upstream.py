@@ -1,18 +1,18 @@
 """An upstream that speaks HTTP/2 with prior knowledge, for how only HTTP/2 can end an answer.
 
-It runs on threads of the test's own process, one for each connection, and gives every request the
-answer that the test has set.
+It gives every request the answer that the test has set.
 """
 
 import contextlib
 import dataclasses
 import socket
-import threading
 
 import h2.config
 import h2.connection
 import h2.errors
 import h2.events
+
+from harness.socket_server import SocketServer
 
 
 @dataclasses.dataclass
@@ -29,30 +29,13 @@ class Http2Answer:
     reset: h2.errors.ErrorCodes | None = None
 
 
-class Http2Upstream:
+class Http2Upstream(SocketServer):
     """Gives each request `answer`. A context manager."""
 
     def __init__(self) -> None:
         self.answer: Http2Answer
         self.asked = 0
-        self.listening = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def __enter__(self) -> "Http2Upstream":
-        return self
-
-    def __exit__(self, *_) -> None:
-        with contextlib.suppress(OSError):
-            self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                accepted, _ = self.listening.accept()
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self.serve, args=[accepted], daemon=True).start()
+        super().__init__()
 
     def serve(self, accepted: socket.socket) -> None:
         connection = h2.connection.H2Connection(

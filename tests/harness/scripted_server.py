@@ -1,8 +1,4 @@
-"""An HTTP/1.1 server whose every byte a test decides, for what no real server would do.
-
-It runs on threads of the test's own process, so that a script may be a function that waits for the
-test, and the test may look at what was asked.
-"""
+"""An HTTP/1.1 server whose every byte a test decides, for what no real server would do."""
 
 import collections.abc
 import contextlib
@@ -12,6 +8,7 @@ import struct
 import threading
 
 from harness.http1 import GUARD_SECONDS, pairs
+from harness.socket_server import SocketServer
 
 
 class Gone(Exception):
@@ -83,33 +80,16 @@ class ServedConnection:
         self.pending += data
 
 
-class ScriptedServer:
+class ScriptedServer(SocketServer):
     """Calls `script(asked)` for each request on each connection. A context manager."""
 
     def __init__(self, script: collections.abc.Callable[[Asked], None]) -> None:
         self.script = script
         self.asked: list[Asked] = []
-        self.listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
-        self.port = self.listening.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
+        super().__init__()
 
-    def __enter__(self) -> "ScriptedServer":
-        return self
-
-    def __exit__(self, *_) -> None:
-        with contextlib.suppress(OSError):
-            self.listening.shutdown(socket.SHUT_RDWR)
-        self.listening.close()
-
-    def accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                accepted, _ = self.listening.accept()
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                threading.Thread(target=self.serve, args=[ServedConnection(accepted)],
-                                 daemon=True).start()
-
-    def serve(self, connection: ServedConnection) -> None:
+    def serve(self, accepted: socket.socket) -> None:
+        connection = ServedConnection(accepted)
         with contextlib.suppress(OSError, Gone):
             while True:
                 asked = connection.head()

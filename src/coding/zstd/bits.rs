@@ -5,29 +5,29 @@
 pub(super) struct Forward<'a> {
     bytes: &'a [u8],
     /// How many bits were read.
-    place: usize,
+    position: usize,
 }
 
 impl<'a> Forward<'a> {
     pub(super) fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, place: 0 }
+        Self { bytes, position: 0 }
     }
 
     /// The next bits, at most 16.
     pub(super) fn take(&mut self, count: u32) -> Option<u32> {
-        let bits = window(self.bytes, self.place) & ((1 << count) - 1);
-        self.place = self.place.checked_add(count as usize)?;
-        (self.place <= self.bytes.len() * 8).then_some(bits as u32)
+        let bits = window(self.bytes, self.position) & ((1 << count) - 1);
+        self.position = self.position.checked_add(count as usize)?;
+        (self.position <= self.bytes.len() * 8).then_some(bits as u32)
     }
 
     /// Goes back by a bit.
     pub(super) fn give_back(&mut self) {
-        self.place = self.place.saturating_sub(1);
+        self.position = self.position.saturating_sub(1);
     }
 
     /// The bytes after the last one of which something was read.
     pub(super) fn rest(&self) -> Option<&'a [u8]> {
-        self.bytes.get(self.place.div_ceil(8)..)
+        self.bytes.get(self.position.div_ceil(8)..)
     }
 }
 
@@ -90,8 +90,8 @@ impl<'a> Backward<'a> {
 
 /// At least 57 bits from this one on, the lowest of each byte first, and zeros after the last byte.
 #[inline]
-fn window(bytes: &[u8], place: usize) -> u64 {
-    let rest = bytes.get(place / 8..).unwrap_or_default();
+fn window(bytes: &[u8], position: usize) -> u64 {
+    let rest = bytes.get(position / 8..).unwrap_or_default();
     let word = match rest.first_chunk::<8>() {
         Some(word) => u64::from_le_bytes(*word),
         None => rest
@@ -99,5 +99,5 @@ fn window(bytes: &[u8], place: usize) -> u64 {
             .rev()
             .fold(0, |word, byte| (word << 8) | u64::from(*byte)),
     };
-    word >> (place % 8)
+    word >> (position % 8)
 }

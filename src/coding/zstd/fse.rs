@@ -20,9 +20,9 @@ struct State {
     base: u16,
 }
 
-/// A place in a table.
+/// Which state of a table a decoder is in.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place(usize);
+pub(super) struct StateIndex(usize);
 
 impl Table {
     /// A table for symbols that have these shares of it; -1 is less than one.
@@ -40,17 +40,17 @@ impl Table {
             *next.get_mut(symbol)? = u16::try_from(share.abs()).ok()?;
         }
         let step = (size >> 1) + (size >> 3) + 3;
-        let mut place = 0;
+        let mut position = 0;
         for (symbol, share) in shares.iter().enumerate() {
             for _ in 0..(*share).max(0) {
-                states.get_mut(place)?.symbol = u8::try_from(symbol).ok()?;
-                place = (place + step) & (size - 1);
-                while place >= high {
-                    place = (place + step) & (size - 1);
+                states.get_mut(position)?.symbol = u8::try_from(symbol).ok()?;
+                position = (position + step) & (size - 1);
+                while position >= high {
+                    position = (position + step) & (size - 1);
                 }
             }
         }
-        if place != 0 {
+        if position != 0 {
             return None;
         }
         for state in &mut states {
@@ -127,20 +127,24 @@ impl Table {
         Some((Self::new(&shares, log)?, bits.rest()?))
     }
 
-    pub(super) fn begin(&self, bits: &mut Backward<'_>) -> Place {
-        Place(bits.take(self.log) as usize)
+    pub(super) fn begin(&self, bits: &mut Backward<'_>) -> StateIndex {
+        StateIndex(bits.take(self.log) as usize)
     }
 
     #[inline]
-    pub(super) fn symbol(&self, Place(place): Place) -> Option<u8> {
-        Some(self.states.get(place)?.symbol)
+    pub(super) fn symbol(&self, StateIndex(index): StateIndex) -> Option<u8> {
+        Some(self.states.get(index)?.symbol)
     }
 
     #[inline]
-    pub(super) fn next(&self, Place(place): Place, bits: &mut Backward<'_>) -> Option<Place> {
-        let state = self.states.get(place)?;
+    pub(super) fn next(
+        &self,
+        StateIndex(index): StateIndex,
+        bits: &mut Backward<'_>,
+    ) -> Option<StateIndex> {
+        let state = self.states.get(index)?;
         let more = bits.take(u32::from(state.bits));
-        Some(Place(usize::from(state.base) + more as usize))
+        Some(StateIndex(usize::from(state.base) + more as usize))
     }
 }
 

@@ -51,18 +51,18 @@ impl Huffman {
             bits,
         });
         // The longest codes come first, and of one length those of the lower symbols.
-        let mut place = 0;
+        let mut start = 0;
         for wanted in 1..=bits {
             for (symbol, _) in weights
                 .iter()
                 .enumerate()
                 .filter(|(_, w)| u32::from(**w) == wanted)
             {
-                let end = place + (1 << (wanted - 1));
+                let end = start + (1 << (wanted - 1));
                 let length = u8::try_from(bits + 1 - wanted).ok()?;
                 let symbol = u8::try_from(symbol).ok()?;
-                huffman.entries.get_mut(place..end)?.fill((symbol, length));
-                place = end;
+                huffman.entries.get_mut(start..end)?.fill((symbol, length));
+                start = end;
             }
         }
         Some(huffman)

@@ -44,7 +44,7 @@ pub(super) fn read<'a>(
         4 => 14,
         _ => 18,
     };
-    let part = |place: u32| usize::try_from((header >> place) & ((1 << size_bits) - 1)).ok();
+    let part = |shift: u32| usize::try_from((header >> shift) & ((1 << size_bits) - 1)).ok();
     let (length, coded) = (part(4)?, part(4 + size_bits)?);
     if length > max_bytes {
         return None;
