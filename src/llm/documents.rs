@@ -179,11 +179,6 @@ mod tests {
                 ": hi\n\nevent: x\r\ndata:{ \"m\":1 }\r\n\r\nid: 1\rdata: {\"n\":\rdata:1}\r\rdata: [DONE]\n\n",
                 ": hi\n\nevent: x\r\ndata:{ \"m\":1 }\r\n\r\nid: 1\rdata: {\"n\":0}\r\rdata: [DONE]\n\n",
             ),
-            (
-                Framing::Sse,
-                "\u{feff}data: {\"n\":1}\n\n:end\n",
-                "\u{feff}data: {\"n\":0}\n\n:end\n",
-            ),
         ] {
             assert_eq!(zero_n(before, framing).as_deref(), Ok(after));
         }

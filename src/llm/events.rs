@@ -84,10 +84,6 @@ pub(super) type Edit<'e> = &'e mut dyn FnMut(&[u8]) -> Result<Option<Vec<u8>>, C
 pub(super) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, ConversionError> {
     let mut out = Vec::with_capacity(stream.len());
     let mut rest = stream;
-    if let Some(after) = rest.strip_prefix(BOM) {
-        out.extend_from_slice(BOM);
-        rest = after;
-    }
     let mut lines = Vec::new();
     while let Some((line, tail)) = split_line(rest) {
         rest = tail;
@@ -158,9 +154,6 @@ fn split_line(bytes: &[u8]) -> Option<(Line<'_>, &[u8])> {
     Some((Line { text, end }, rest))
 }
 
-/// What may come before a stream.
-pub(super) const BOM: &[u8] = b"\xEF\xBB\xBF";
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -182,7 +175,6 @@ mod tests {
                 "data: NEW\r\n\r\ndata: y\r\n\r\n",
             ),
             ("data: x\r\rdata\r\r", "data: NEW\r\rdata\r\r"),
-            ("\u{feff}data: x\n\n", "\u{feff}data: NEW\n\n"),
             ("data: x\n", "data: x\n"),
             ("data: x", "data: x"),
             ("datax: x\n\n", "datax: x\n\n"),

@@ -375,8 +375,7 @@ impl Api {
         }
         let joined = match (self.0.join(answer, form), semantics.usage_event) {
             (Err(ConversionError::NoUsage), Some(event)) => {
-                let stream = answer.strip_prefix(events::BOM).unwrap_or(answer);
-                self.0.join(&[event, stream].concat(), form)
+                self.0.join(&[event, answer].concat(), form)
             }
             (joined, _) => joined,
         };
