@@ -6,31 +6,22 @@
 //! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
 //! ([`semantics`]).
 
-mod anew;
 mod anthropic_messages;
 mod bedrock;
-mod carried;
 mod cohere;
-mod documents;
-mod events;
-mod fields;
-mod finish;
+mod convert;
+mod form;
 mod gemini;
-mod held;
 mod json;
 mod judge;
-mod members;
-mod memory;
-mod model;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
-mod paths;
+mod request;
+mod scan;
 mod semantics;
-mod stutter;
-mod usage;
 mod workers_ai;
 
 #[cfg(test)]
@@ -40,16 +31,22 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::http;
-use crate::json::{Canonical, is_misspelled};
+use crate::json::Canonical;
 
-use anew::{Attribution, CallId};
-use documents::Object;
+use convert::documents::Object;
+use convert::{can_be_taken_apart, documents, memory};
+use request::path;
+use request::unclear::{LOOKED_FOR, has_misspelled_names, may_ask_for_more};
+use request::volatile::{Attribution, CallId};
 use semantics::Semantics;
 
-pub use finish::{Finish, FinishWords};
+pub use convert::ConversionError;
+pub use form::{Form, Framing};
+pub use judge::finish::{Finish, FinishWords};
+pub use judge::model::{asked as asked_model, is_of_another};
+pub use judge::stutter::Stutter;
 pub use judge::{Judge, Listener, NotWhole, Verdict};
-pub use model::{asked as asked_model, is_of_another};
-pub use stutter::Stutter;
+pub use request::{RequestTraits, Unfit};
 
 /// Every API. The first whose paths match takes a request.
 static APIS: [&dyn Protocol; 11] = [
@@ -216,7 +213,7 @@ impl Api {
 
     /// The API of a path (without its query), if it is a known one.
     pub fn from_path(path: &[u8]) -> Option<Self> {
-        Self::owner(&paths::normal(path))
+        Self::owner(&path::normal(path))
     }
 
     fn owner(path: &[u8]) -> Option<Self> {
@@ -262,8 +259,8 @@ impl Api {
     /// The path (with its query) in the spelling that stands for all of it, where this API's paths
     /// are known: not where a rule says that it is this API's.
     pub fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        let (bare, query) = paths::split_query(path);
-        let normal = paths::normal(bare);
+        let (bare, query) = path::split_query(path);
+        let normal = path::normal(bare);
         if *normal == *bare || !self.0.owns(&normal) {
             return Cow::Borrowed(path);
         }
@@ -401,7 +398,7 @@ impl Api {
 /// The spelling of a path (without its query) that stands for all that mean the same, if it tells
 /// its API.
 pub fn normal_path(path: &[u8]) -> Cow<'_, [u8]> {
-    let normal = paths::normal(path);
+    let normal = path::normal(path);
     if *normal == *path || Api::owner(&normal).is_none() {
         return Cow::Borrowed(path);
     }
@@ -422,155 +419,6 @@ impl fmt::Debug for Api {
     }
 }
 
-/// What a request asks for, as far as it decides which answers fit it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestTraits {
-    /// The form of the answer. `None` where it cannot be told because the body is not plain JSON:
-    /// the key then holds all its bytes, so that what was answered once fits.
-    pub form: Option<Form>,
-    /// How many choices, candidates or embeddings a whole answer has at least.
-    pub choices: u32,
-    /// The temperature that the request names.
-    pub temperature: Option<f64>,
-    /// The request lets the provider run tools on its side; a hit would skip what they do.
-    pub server_tools: bool,
-}
-
-impl RequestTraits {
-    /// What is known of a request whose body is not plain JSON.
-    fn unreadable() -> Self {
-        Self {
-            form: None,
-            choices: 1,
-            temperature: None,
-            server_tools: false,
-        }
-    }
-}
-
-/// The form of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
-    /// How it is framed.
-    pub framing: Framing,
-    /// What a request says of the form beyond the framing, for streams: in the API's own terms,
-    /// compared byte by byte, short. The canonical JSON of `stream_options`, say.
-    pub options: Box<[u8]>,
-}
-
-impl Form {
-    /// One JSON document.
-    pub fn json() -> Self {
-        Self::new(Framing::Json, b"")
-    }
-
-    /// In a framing, with what chooses how a stream is to be made.
-    pub fn new(framing: Framing, options: &[u8]) -> Self {
-        Self {
-            framing,
-            options: options.into(),
-        }
-    }
-}
-
-/// How an answer is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// One JSON document.
-    Json,
-    /// A WHATWG event stream.
-    Sse,
-    /// A JSON document per line.
-    Ndjson,
-    /// A JSON array whose elements come one by one (Gemini without `alt=sse`).
-    JsonArray,
-    /// AWS event stream messages (Bedrock).
-    EventStream,
-}
-
-impl Framing {
-    /// Every framing.
-    pub const ALL: [Self; 5] = [
-        Self::Json,
-        Self::Sse,
-        Self::Ndjson,
-        Self::JsonArray,
-        Self::EventStream,
-    ];
-
-    /// Whether answers in this framing are streams.
-    pub fn is_stream(self) -> bool {
-        self != Self::Json
-    }
-
-    /// The content type of an answer that the cache itself puts into this framing.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json | Self::JsonArray => "application/json",
-            Self::Sse => "text/event-stream; charset=utf-8",
-            Self::Ndjson => "application/x-ndjson",
-            Self::EventStream => "application/vnd.amazon.eventstream",
-        }
-    }
-}
-
-/// Why the answer to a request must not come from a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// What chooses the form of the answer is neither absent, null nor of its type: servers differ
-    /// in what they make of it.
-    UnclearForm,
-    /// The body is not plain JSON, and may ask for what must not come from a cache.
-    UnclearBody,
-    /// The answer is made later, in the background.
-    Background,
-    /// The answer depends on, or adds to, a conversation that the provider keeps.
-    Conversation,
-}
-
-impl Unfit {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnclearForm => "unclear_form",
-            Self::UnclearBody => "unclear_body",
-            Self::Background => "background",
-            Self::Conversation => "conversation",
-        }
-    }
-}
-
-/// Why an answer in one form cannot be given in another: it would lose something, or guess it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConversionError {
-    /// The API has no such conversion.
-    Unsupported,
-    /// It reports no usage, which the other form would have.
-    NoUsage,
-    /// It has a member that the other form has no known place for.
-    UnknownMember,
-    /// It has content that only one form has: audio in pieces, say.
-    Content,
-    /// It is so large that taking it apart would take too much memory.
-    TooLarge,
-    /// It cannot be taken apart.
-    Malformed,
-}
-
-impl ConversionError {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unsupported => "form_unsupported",
-            Self::NoUsage => "form_no_usage",
-            Self::UnknownMember => "form_unknown_member",
-            Self::Content => "form_content",
-            Self::TooLarge => "form_too_large",
-            Self::Malformed => "form_malformed",
-        }
-    }
-}
-
 /// The framing of an API that answers in JSON and in event streams.
 fn json_or_sse(media_type: &str) -> Option<Framing> {
     match media_type {
@@ -586,159 +434,6 @@ fn untyped_stream(ask: &RequestTraits, media_type: &str) -> Option<Framing> {
     let framing = ask.form.as_ref()?.framing;
     let is_text = matches!(framing, Framing::Sse | Framing::Ndjson);
     (is_text && matches!(media_type, "" | "text/plain")).then_some(framing)
-}
-
-/// A longer answer takes a worker too much time at every hit.
-const MAX_CONVERTED_BYTES: usize = 4 << 20;
-
-/// What taking an answer apart may take: a VM has 1 GiB.
-const MAX_CONVERSION_BYTES: usize = 96 << 20;
-
-/// Whether serde_json can take an answer apart in bounded memory and without loss: an object whose
-/// only member has the name by which it keeps the digits of numbers would become a number.
-fn can_be_taken_apart(answer: &[u8]) -> Result<(), ConversionError> {
-    if answer.len() > MAX_CONVERTED_BYTES || memory::bytes(answer) > MAX_CONVERSION_BYTES {
-        return Err(ConversionError::TooLarge);
-    }
-    match memchr::memmem::find(answer, b"serde_json::private") {
-        Some(_) => Err(ConversionError::UnknownMember),
-        None => Ok(()),
-    }
-}
-
-/// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
-/// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
-/// escape that could spell one. Servers read UTF-16 and UTF-32 as well (Python's `json.loads`).
-fn may_ask_for_more(body: &[u8], words: &[&[u8]]) -> bool {
-    const WORDS: [&[u8]; 16] = [
-        b"\\u",
-        b"tool",
-        b"search",
-        b"plugin",
-        b"mcp",
-        b"connector",
-        b"background",
-        b"conversation",
-        b"container",
-        b"previous_",
-        b"deferred",
-        // Azure's data, and models that search.
-        b"data_sources",
-        b"datasources",
-        b"sonar",
-        b"compound",
-        b":online",
-    ];
-    let folded = folded(body);
-    (WORDS.iter().chain(words)).any(|word| memchr::memmem::find(&folded, word).is_some())
-}
-
-/// A body in small letters, without the zeros that UTF-16 and UTF-32 put between those of ASCII,
-/// and with `s` and `k` for the letters that fold to them (see [`is_misspelled`]), in any of these
-/// encodings.
-fn folded(body: &[u8]) -> Vec<u8> {
-    let mut folded = Vec::with_capacity(body.len());
-    for byte in body.iter().filter(|byte| **byte != 0) {
-        folded.push(byte.to_ascii_lowercase());
-        let letter = match folded.as_slice() {
-            [.., 0xC5, 0xBF] | [.., 0x7F, 0x01] | [.., 0x01, 0x7F] => Some((2, b's')),
-            [.., 0xE2, 0x84, 0xAA] => Some((3, b'k')),
-            [.., b'*', b'!'] | [.., b'!', b'*'] => Some((2, b'k')),
-            _ => None,
-        };
-        if let Some((length, letter)) = letter {
-            folded.truncate(folded.len().saturating_sub(length));
-            folded.push(letter);
-        }
-    }
-    folded
-}
-
-/// The members at the top of a request that any of the LLM APIs looks for.
-const LOOKED_FOR: [&str; 33] = [
-    "additionalModelRequestFields",
-    "background",
-    "compound_custom",
-    "connectors",
-    "container",
-    "conversation",
-    "conversation_id",
-    "dataSources",
-    "data_sources",
-    "deferred",
-    "enable_search",
-    "generationConfig",
-    "generation_config",
-    "images",
-    "inferenceConfig",
-    "input",
-    "inputs",
-    "mcp_servers",
-    "model",
-    "n",
-    "options",
-    "plugins",
-    "previous_response_id",
-    "prompt",
-    "requests",
-    "search_parameters",
-    "stream",
-    "stream_options",
-    "temperature",
-    "texts",
-    "toolConfig",
-    "tools",
-    "web_search_options",
-];
-
-/// Whether a member at the top of a request has a name that some servers take for one of these.
-fn has_misspelled_names(body: &Canonical, looked_for: &[&str]) -> bool {
-    let is_misspelled = |name: &[u8]| {
-        let name = name.strip_prefix(b"\"").unwrap_or(name);
-        let name = name.strip_suffix(b"\"").unwrap_or(name);
-        std::str::from_utf8(name).is_ok_and(|name| {
-            !looked_for.contains(&name) && looked_for.iter().any(|known| is_misspelled(name, known))
-        })
-    };
-    body.members().any(|(name, _)| is_misspelled(name))
-}
-
-/// A longer text about the form of an answer is not one that any provider knows.
-const MAX_OPTIONS_BYTES: usize = 512;
-
-/// The form that `stream` and `stream_options` ask for in the body of an OpenAI request and its
-/// like, where a stream is an event stream.
-fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
-    match body.member("stream") {
-        None | Some(b"null" | b"false") => Ok(Form::json()),
-        Some(b"true") => match body.member("stream_options") {
-            None | Some(b"null") => Ok(Form::new(Framing::Sse, b"")),
-            Some(options) if options.starts_with(b"{") && options.len() <= MAX_OPTIONS_BYTES => {
-                Ok(Form::new(Framing::Sse, options))
-            }
-            Some(_) => Err(Unfit::UnclearForm),
-        },
-        Some(_) => Err(Unfit::UnclearForm),
-    }
-}
-
-/// Whether a value of `stream` is one that all servers take for the same.
-fn is_flag(value: &[u8]) -> bool {
-    matches!(value, b"null" | b"true" | b"false")
-}
-
-/// A number that a top-level member of a request's body holds.
-fn number_member<T: std::str::FromStr>(body: &Canonical, name: &str) -> Option<T> {
-    std::str::from_utf8(body.member(name)?).ok()?.parse().ok()
-}
-
-/// Whether a top-level member of a request's body is there and says something: not null, false,
-/// `[]` or `{}`.
-fn asks_for(body: &Canonical, name: &str) -> bool {
-    !matches!(
-        body.member(name),
-        None | Some(b"null" | b"false" | b"[]" | b"{}")
-    )
 }
 
 /// An answer line by line, as values where a line is JSON or data that is: what is written anew has

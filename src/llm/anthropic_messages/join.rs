@@ -5,10 +5,10 @@
 
 use serde_json::{Map, Value};
 
-use super::super::ConversionError;
-use super::super::members::{nothing_else, set, take_count, take_object, take_string};
-use super::whole::MAX_OPEN_BLOCKS;
+use super::judge::MAX_OPEN_BLOCKS;
 use crate::json;
+use crate::llm::ConversionError;
+use crate::llm::convert::tree::{nothing_else, set, take_count, take_object, take_string};
 
 /// A message on its way, event by event.
 #[derive(Default)]

@@ -5,8 +5,9 @@ use std::mem;
 
 use serde_json::{Map, Value};
 
-use super::super::members::{object, set};
-use super::super::{ConversionError, events};
+use crate::llm::ConversionError;
+use crate::llm::convert::events;
+use crate::llm::convert::tree::{object, set};
 
 /// The members of a `compaction` block that come in its delta.
 pub(super) const COMPACTION: [&str; 2] = ["content", "encrypted_content"];

@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::super::documents::{self, Object, push_json};
-use super::super::members::{in_order, is_blank};
-use super::super::{ConversionError, Framing};
-use super::MAX_CANDIDATES;
+use super::judge::MAX_CANDIDATES;
+use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::tree::{in_order, is_blank};
+use crate::llm::{ConversionError, Framing};
 
 /// # Errors
 /// If arguments of a function call come in pieces, metadata does not grow, or content has members
@@ -34,23 +34,6 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Conversio
     let mut json = Vec::new();
     push_json(&mut json, &response)?;
     Ok(json)
-}
-
-/// # Errors
-/// If it is no JSON object.
-pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
-    let response = documents::object(json)?;
-    let (before, after): (&[u8], &[u8]) = match framing {
-        Framing::Sse => (b"data: ", b"\r\n\r\n"),
-        Framing::JsonArray => (b"[", b"\n]"),
-        Framing::Json | Framing::Ndjson | Framing::EventStream => {
-            return Err(ConversionError::Unsupported);
-        }
-    };
-    let mut stream = before.to_vec();
-    push_json(&mut stream, &response)?;
-    stream.extend_from_slice(after);
-    Ok(stream)
 }
 
 /// Whether a chunk can be merged.

@@ -3,6 +3,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const STREAM: &[u8] = b"/v1beta/models/m:streamGenerateContent";
 const WHOLE: Verdict = Verdict {
@@ -745,7 +746,10 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         let json = format!(
             r#"{{"candidates":[{{"content":{{"parts":[{{"text":"a"}}]}},"finishReason":{number}}}]}}"#
         );
-        let judged = judge(json.as_bytes(), Stream::new(1, &FinishWords::default()));
+        let judged = judge::judge(
+            json.as_bytes(),
+            judge::Stream::new(1, &FinishWords::default()),
+        );
         let expected = finish.unwrap_or(Ok(Finish::Complete));
         assert_eq!(judged.map(|answer| answer.finish), expected, "{number}");
         let marked = finish.is_some_and(|finish| finish.is_ok());
@@ -756,7 +760,7 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         );
     }
     let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
-    let mut stream = ArrayElements::new(Stream::new(1, &FinishWords::default()));
+    let mut stream = ArrayElements::new(judge::Stream::new(1, &FinishWords::default()));
     let fed = stream.feed(array, &mut |_, _| {});
     assert_eq!(fed, Err(NotWhole::Malformed));
 }

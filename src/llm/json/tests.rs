@@ -2,6 +2,7 @@ use super::*;
 use crate::json::canonicalize;
 use crate::llm::Api;
 use crate::llm::values;
+use crate::llm::{Finish, NotWhole, Verdict};
 
 fn judged(json: &str) -> Result<Verdict, NotWhole> {
     Json.judge(&RequestTraits::unreadable(), Framing::Json)

@@ -3,6 +3,7 @@ use serde_json::Value;
 use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,

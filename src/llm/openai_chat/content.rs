@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::join::{append, keep};
 use crate::llm::ConversionError;
-use crate::llm::members::object;
+use crate::llm::convert::tree::object;
 
 /// What a message says. Mistral's reasoning models send text as strings, and thoughts as arrays
 /// of parts, in one stream; the whole message then is an array of parts.

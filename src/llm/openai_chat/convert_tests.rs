@@ -920,7 +920,7 @@ fn with_defaults(mut whole: Value) -> Value {
         let message = choice["message"].as_object_mut().unwrap();
         if message
             .get("role")
-            .is_none_or(crate::llm::members::is_blank)
+            .is_none_or(crate::llm::convert::tree::is_blank)
         {
             message.insert("role".into(), "assistant".into());
         }

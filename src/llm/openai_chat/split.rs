@@ -6,11 +6,13 @@
 
 use serde_json::{Map, Value};
 
+use super::Shape;
 use super::content::PartKind;
 use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
-use super::{Shape, StreamOptions};
-use crate::llm::members::{in_order, is_blank, object, says_nothing, set};
-use crate::llm::{ConversionError, Form, events};
+use super::request::StreamOptions;
+use crate::llm::convert::events;
+use crate::llm::convert::tree::{in_order, is_blank, object, says_nothing, set};
+use crate::llm::{ConversionError, Form};
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///

@@ -1,6 +1,7 @@
 use super::*;
 use crate::json::canonicalize;
 use crate::llm::values;
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,

@@ -3,9 +3,10 @@
 
 use serde_json::{Map, Value};
 
-use crate::llm::fields::{self, Content, Said, read_members, read_word};
-use crate::llm::members::{in_order, places_in_order, set};
-use crate::llm::{ConversionError, events};
+use crate::llm::ConversionError;
+use crate::llm::convert::events;
+use crate::llm::convert::tree::{in_order, places_in_order, set};
+use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::sse;
 
 /// More output items than a response has.
@@ -66,7 +67,7 @@ impl Reader {
             return Ok(());
         }
         let data: Data<'_> =
-            fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
+            scan::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
         if data.error.0 || self.response.is_some() {
             return Err(ConversionError::Malformed);
         }
@@ -175,8 +176,7 @@ fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionE
     if event.data == events::DONE {
         return Ok(None);
     }
-    let data: Data<'_> =
-        fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
+    let data: Data<'_> = scan::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
     if !matches!(data.kind(event), Kind::ItemDone) {
         return Ok(None);
     }

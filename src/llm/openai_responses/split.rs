@@ -5,8 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::documents::push_json;
-use crate::llm::{members, memory};
+use crate::llm::convert::documents::push_json;
+use crate::llm::convert::{memory, tree};
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
@@ -66,7 +66,7 @@ fn started(response: &Map<String, Value>) -> Map<String, Value> {
         };
         (name.clone(), value)
     };
-    members::collect(&mut response.iter().map(before))
+    tree::collect(&mut response.iter().map(before))
 }
 
 /// The value of a member of an event.
@@ -407,7 +407,7 @@ fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Valu
         };
         Some((name.clone(), value))
     };
-    members::collect(&mut item.iter().filter_map(before))
+    tree::collect(&mut item.iter().filter_map(before))
 }
 
 fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, ConversionError> {

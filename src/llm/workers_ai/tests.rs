@@ -2,6 +2,8 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::json::canonicalize;
+use crate::llm::convert::events;
+use crate::llm::{Finish, NotWhole, Verdict};
 
 const WHOLE: Verdict = Verdict {
     finish: Finish::Complete,

@@ -1,0 +1,185 @@
+//! Anthropic's Messages API, and the servers that speak it.
+//!
+//! Source: the Anthropic API reference, "Messages" (object `message`) and "Streaming messages"
+//! (its events), and the types of Anthropic's own clients. A whole stream opens and closes every
+//! content block, gives a `stop_reason` in a `message_delta`, and ends with `message_stop`; an
+//! error ends it with an event `error` instead.
+
+pub(super) mod join;
+pub(super) mod judge;
+pub(super) mod request;
+mod split;
+
+use std::borrow::Cow;
+
+use crate::json::{Canonical, Role};
+use crate::llm::convert::{events, usage};
+use crate::llm::json_or_sse;
+use crate::llm::judge::{Document, Events};
+use crate::llm::request::is_flag;
+use crate::llm::request::path::{last_segment, split_query};
+use crate::llm::request::volatile::{Attribution, CallId};
+use crate::llm::semantics::{Says, Semantics};
+use crate::llm::{
+    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+};
+
+/// Claude Code has a line at the top of its system prompt, with digests of what is asked.
+const ATTRIBUTION: &[Attribution] = &[
+    Attribution::Member("/metadata"),
+    Attribution::Line("/system", BILLING_LINE),
+    Attribution::Line("/system/*/text", BILLING_LINE),
+];
+
+pub(super) const BILLING_LINE: &str = "x-anthropic-billing-header:";
+
+const CALL_IDS: &[CallId] = &[
+    ("/messages/*/content/*/id", Role::Names, &["tool_use"]),
+    (
+        "/messages/*/content/*/tool_use_id",
+        Role::Refers,
+        &["tool_result"],
+    ),
+];
+
+/// `POST /v1/messages`, and Vertex AI's `.../publishers/anthropic/models/<model>:rawPredict`.
+pub(super) struct AnthropicMessages;
+
+impl Protocol for AnthropicMessages {
+    fn name(&self) -> &'static str {
+        "anthropic_messages"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        is_messages(path) || request::Verb::of(path).is_some()
+    }
+
+    /// Vertex AI's verb chooses the form: both have the path of the one that answers in JSON.
+    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        let (bare, query) = split_query(path);
+        match (
+            request::Verb::of(bare),
+            bare.strip_suffix(request::Verb::Stream.suffix()),
+        ) {
+            (Some(request::Verb::Stream), Some(model)) => {
+                Cow::Owned([model, request::Verb::Json.suffix(), query].concat())
+            }
+            _ => Cow::Borrowed(path),
+        }
+    }
+
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        name == "stream" && is_flag(value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CALL_IDS
+    }
+
+    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+        request::read(path, body)
+    }
+
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge_by(
+        &self,
+        _ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
+        match framing {
+            Framing::Json => {
+                let words = words.clone();
+                Box::new(Document(move |json: &[u8]| judge::judge(json, &words)))
+            }
+            _ => Box::new(Events::new(judge::Stream::new(words))),
+        }
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
+        let mut assembly = join::Assembly::default();
+        events::objects(stream, &mut |event| assembly.take(event))?;
+        events::text(&assembly.finish()?)
+    }
+
+    fn split(&self, json: &[u8], _wanted: &Form) -> Result<Vec<u8>, ConversionError> {
+        let mut out = Vec::new();
+        split::split(events::object(json)?, &mut |name, event| {
+            out.extend_from_slice(b"event: ");
+            out.extend_from_slice(name.as_bytes());
+            out.push(b'\n');
+            events::write(&mut out, &events::text(event)?);
+            Ok(())
+        })?;
+        Ok(out)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
+        match form.framing {
+            Framing::Json => zero_usage_of_message(answer),
+            _ => events::edit(answer, &mut zero_usage_of_event),
+        }
+    }
+
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
+    }
+}
+
+/// Whether a path is that of the API: `messages` behind a version or the vendor's name, or alone.
+/// Behind anything else it adds to a conversation (`/v1/threads/<id>/messages`), or is another
+/// server's.
+fn is_messages(path: &[u8]) -> bool {
+    let Some(parent) = path.strip_suffix(b"/messages") else {
+        return false;
+    };
+    match last_segment(parent) {
+        b"" => parent.is_empty(),
+        b"anthropic" => true,
+        [b'v', digit, ..] => digit.is_ascii_digit(),
+        _ => false,
+    }
+}
+
+/// The same message, without usage.
+pub(super) fn zero_usage_of_message(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
+    usage::zero_document(json, &["/usage"])
+}
+
+/// The same event, without usage; `None` if it holds none.
+pub(super) fn zero_usage_of_event(json: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
+    usage::zero_json(json, &["/usage", "/message/usage"])
+}
+
+/// What a message says.
+pub(super) const MESSAGE: &[Says] = &[
+    Says::Text(&["/content/*/text"]),
+    Says::Calls("/content/*", "/name", &["/input"]),
+    Says::Value("/stop_reason"),
+    Says::Value("/stop_sequence"),
+];
+
+/// What makes up the total.
+pub(super) const TOKENS: &[&str] = &[
+    "/input_tokens",
+    "/cache_creation_input_tokens",
+    "/cache_read_input_tokens",
+    "/output_tokens",
+];
+
+static SEMANTICS: Semantics = Semantics {
+    said: &[("", MESSAGE)],
+    usage: &["/usage", "/message/usage"],
+    tokens: &[TOKENS],
+    usage_event: None,
+};
+
+#[cfg(test)]
+mod tests;

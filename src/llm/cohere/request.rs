@@ -1,0 +1,97 @@
+//! What a request asks for.
+
+use crate::json::Canonical;
+use crate::llm::request::path::split_query;
+use crate::llm::request::{asks_for, number_member};
+use crate::llm::scan::{self, read_members, read_word};
+use crate::llm::{Form, Framing, RequestTraits, Unfit};
+
+pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    let Some(body) = body else {
+        return Ok(RequestTraits::unreadable());
+    };
+    let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::ChatV2);
+    if endpoint == Endpoint::ChatV1 && asks_for(body, "conversation_id") {
+        return Err(Unfit::Conversation);
+    }
+    Ok(RequestTraits {
+        form: Some(endpoint.form(body)?),
+        choices: match endpoint {
+            Endpoint::ChatV1 | Endpoint::ChatV2 => 1,
+            Endpoint::Embed => inputs(body),
+        },
+        temperature: number_member(body, "temperature"),
+        server_tools: runs_server_tools(body),
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Endpoint {
+    ChatV1,
+    ChatV2,
+    Embed,
+}
+
+impl Endpoint {
+    pub(super) fn of(path: &[u8]) -> Option<Self> {
+        [
+            (Self::ChatV1, &b"/v1/chat"[..]),
+            (Self::ChatV2, b"/v2/chat"),
+            (Self::Embed, b"/v1/embed"),
+            (Self::Embed, b"/v2/embed"),
+        ]
+        .into_iter()
+        .find_map(|(endpoint, end)| path.ends_with(end).then_some(endpoint))
+    }
+
+    fn form(self, body: &Canonical) -> Result<Form, Unfit> {
+        let stream = match self {
+            Self::ChatV1 => Framing::Ndjson,
+            Self::ChatV2 => Framing::Sse,
+            Self::Embed => return Ok(Form::json()),
+        };
+        match body.member("stream") {
+            None | Some(b"null" | b"false") => Ok(Form::json()),
+            Some(b"true") => Ok(Form::new(stream, b"")),
+            Some(_) => Err(Unfit::UnclearForm),
+        }
+    }
+}
+
+/// How many embeddings are asked for: of `texts`, `images` or `inputs`.
+pub(in crate::llm) fn inputs(body: &Canonical) -> u32 {
+    let lists = ["texts", "images", "inputs"].map(|name| scan::count_elements(body.member(name)?));
+    lists
+        .into_iter()
+        .flatten()
+        .fold(0_u32, u32::saturating_add)
+        .max(1)
+}
+
+/// Version 1: `connectors`, which search on Cohere's side. Version 2 has none; what is no function
+/// there is not known to be the client's.
+fn runs_server_tools(body: &Canonical) -> bool {
+    #[derive(Default)]
+    struct Tool {
+        r#type: ToolType,
+    }
+
+    read_members!(Tool: r#type as "type");
+    // Tools of another shape than ours may be anything.
+    let are_the_client_s =
+        |tools: &[u8]| scan::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client);
+    asks_for(body, "connectors")
+        || asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum ToolType {
+    #[default]
+    Client,
+    Other,
+}
+
+read_word!(ToolType, ToolType::Client, |word| match word {
+    "function" => ToolType::Client,
+    _ => ToolType::Other,
+});

@@ -1,0 +1,200 @@
+//! Chat completions and their dialects.
+//!
+//! Source: the OpenAI API reference, "Chat" (object `chat.completion`, object
+//! `chat.completion.chunk`); the dialects' deviations as recorded from them. A whole stream has a
+//! `finish_reason` for every choice and ends with `data: [DONE]`. Neither alone is proof: vLLM and
+//! OpenRouter send `[DONE]` after errors, and a finish may be followed by the usage.
+
+mod content;
+pub(super) mod join;
+pub(super) mod judge;
+pub(super) mod request;
+pub(super) mod split;
+
+use crate::json::Canonical;
+use crate::llm::convert::events;
+use crate::llm::convert::{memory, usage};
+use crate::llm::json_or_sse;
+use crate::llm::judge::{Document, Events};
+use crate::llm::request::volatile::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
+use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::{
+    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+};
+
+/// `POST .../chat/completions`.
+pub(super) struct OpenaiChat;
+
+impl Protocol for OpenaiChat {
+    fn name(&self) -> &'static str {
+        "openai_chat"
+    }
+
+    fn owns(&self, path: &[u8]) -> bool {
+        // Mistral answers on the latter two with chat completions as well.
+        [
+            &b"/chat/completions"[..],
+            b"/fim/completions",
+            b"/agents/completions",
+        ]
+        .iter()
+        .any(|end| path.ends_with(end))
+    }
+
+    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+        request::chooses_form(name, value)
+    }
+
+    fn attribution(&self) -> &'static [Attribution] {
+        OPENAI_ATTRIBUTION
+    }
+
+    fn call_ids(&self) -> &'static [CallId] {
+        CHAT_CALL_IDS
+    }
+
+    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+        request::read(body)
+    }
+
+    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
+        json_or_sse(media_type)
+    }
+
+    fn judge_by(
+        &self,
+        ask: &RequestTraits,
+        framing: Framing,
+        words: &FinishWords,
+    ) -> Box<dyn Judge> {
+        judge_by(ask, framing, words)
+    }
+
+    fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
+        events::text(&join::join(stream, Shape::Chat)?)
+    }
+
+    fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
+        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
+    }
+
+    /// A stream without usage serves requests that ask for none.
+    fn restream(
+        &self,
+        stream: &[u8],
+        _stored: &Form,
+        wanted: &Form,
+    ) -> Result<Vec<u8>, ConversionError> {
+        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let whole = join::join_any(stream, Shape::Chat)?;
+        split::split(whole, Shape::Chat, wanted, max_bytes)
+    }
+
+    fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
+        zero_usage(answer, form)
+    }
+
+    fn semantics(&self) -> &'static Semantics {
+        &SEMANTICS
+    }
+}
+
+/// Which of the two kinds of completion.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shape {
+    /// `choices[].message` and `.delta`.
+    Chat,
+    /// `choices[].text`.
+    Text,
+}
+
+impl Shape {
+    /// The `object` of a whole completion.
+    fn object(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completion",
+            Self::Text => "text_completion",
+        }
+    }
+
+    /// The `object` of a chunk.
+    fn chunk_object(self) -> &'static str {
+        match self {
+            Self::Chat => "chat.completion.chunk",
+            Self::Text => "text_completion",
+        }
+    }
+}
+
+/// A judge for completions of both kinds.
+pub(super) fn judge_by(
+    ask: &RequestTraits,
+    framing: Framing,
+    words: &FinishWords,
+) -> Box<dyn Judge> {
+    let choices = ask.choices;
+    match framing {
+        Framing::Json => {
+            let words = words.clone();
+            Box::new(Document(move |json: &[u8]| {
+                judge::judge(json, choices, &words)
+            }))
+        }
+        _ => {
+            let expected = match ask.form {
+                Some(_) => judge::Expected::Exactly(choices),
+                None => judge::Expected::AtLeast(choices),
+            };
+            Box::new(Events::new(judge::Stream::new(expected, words)))
+        }
+    }
+}
+
+/// Where a completion and its chunks report usage. Groq's Compound does so per model too.
+pub(super) const USAGES: [&str; 4] = [
+    "/usage",
+    "/usage_breakdown",
+    "/x_groq/usage",
+    "/x_groq/usage_breakdown",
+];
+
+/// [`Protocol::zero_usage`] for completions of both kinds.
+pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
+    match form.framing {
+        Framing::Json => usage::zero_document(answer, &USAGES),
+        _ => usage::zero_events(answer, &USAGES),
+    }
+}
+
+/// What a choice of a chat completion says.
+pub(super) const CHOICE: &[Says] = &[
+    // Mistral has a list where the model reasons.
+    Says::Text(&["/message/content", "/message/content/*/text"]),
+    Says::Text(&["/message/refusal"]),
+    Says::Text(&["/message/audio/transcript"]),
+    Says::Calls(
+        "/message/tool_calls/*",
+        "/function/name",
+        &["/function/arguments"],
+    ),
+    Says::Calls("/message/tool_calls/*", "/custom/name", &["/custom/input"]),
+    Says::Calls("/message/function_call", "/name", &["/arguments"]),
+    Says::Value("/message/images/*/image_url/url"),
+    Says::Value("/finish_reason"),
+];
+
+/// Before a stream whose request did not ask for usage.
+pub(super) const USAGE_EVENT: Option<&[u8]> = Some(b"data: {\"usage\":{\"total_tokens\":0}}\n\n");
+
+static SEMANTICS: Semantics = Semantics {
+    said: &[("/choices/*", CHOICE)],
+    usage: &["/usage", "/x_groq/usage"],
+    tokens: OPENAI_TOKENS,
+    usage_event: USAGE_EVENT,
+};
+
+#[cfg(test)]
+mod convert_tests;
+#[cfg(test)]
+mod tests;

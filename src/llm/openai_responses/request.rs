@@ -1,0 +1,125 @@
+//! What a request for a response asks for.
+
+use crate::json::{Canonical, Malformed, Read, Reader};
+use crate::llm::request::{asks_for, form_by_stream_member, number_member};
+use crate::llm::scan::{self, read_members, read_word};
+use crate::llm::{Form, RequestTraits, Unfit};
+
+use crate::llm::openai_chat::request as chat;
+
+pub(super) fn read(body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    let Some(body) = body else {
+        return Ok(RequestTraits::unreadable());
+    };
+    if asks_for(body, "background") {
+        return Err(Unfit::Background);
+    }
+    if asks_for(body, "conversation") {
+        return Err(Unfit::Conversation);
+    }
+    Ok(RequestTraits {
+        form: Some(form(body)?),
+        choices: 1,
+        temperature: number_member(body, "temperature"),
+        server_tools: runs_server_tools(body),
+    })
+}
+
+/// The form of a response. Padding against observers of lengths changes nothing in an answer.
+fn form(body: &Canonical) -> Result<Form, Unfit> {
+    let form = form_by_stream_member(body)?;
+    if is_padding(&form.options) {
+        return Ok(Form::new(form.framing, b""));
+    }
+    Ok(form)
+}
+
+/// Whether these `stream_options` speak of padding alone.
+pub(super) fn is_padding(options: &[u8]) -> bool {
+    matches!(
+        options,
+        b"{}" | br#"{"include_obfuscation":false}"# | br#"{"include_obfuscation":true}"#
+    )
+}
+
+/// Tools that are not the client's to run; `tools[].type` names them. Beyond `tools`: a stored
+/// `prompt` may bring tools that cannot be seen here, xAI has `search_parameters`.
+fn runs_server_tools(body: &Canonical) -> bool {
+    let asks = |name: &&str| asks_for(body, name);
+    if ["prompt", "search_parameters"].iter().any(asks) || chat::searches(body) {
+        return true;
+    }
+    // Tools of another shape than ours may be anything.
+    let are_the_client_s = |tools: &[u8]| scan::all_objects(tools, Tool::is_the_client_s);
+    asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
+}
+
+#[derive(Default)]
+struct Tool {
+    r#type: ToolType,
+    /// Of a namespace.
+    tools: InNamespace,
+}
+
+read_members!(Tool: r#type as "type", tools);
+
+impl Tool {
+    fn is_the_client_s(&self) -> bool {
+        match self.r#type {
+            ToolType::Client => true,
+            ToolType::Namespace => self.tools == InNamespace::Client,
+            ToolType::Other => false,
+        }
+    }
+}
+
+/// The tools that a namespace holds, as Codex groups those of an MCP server that it calls itself.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum InNamespace {
+    #[default]
+    None,
+    /// All are the client's.
+    Client,
+    Other,
+}
+
+impl<'a> Read<'a> for InNamespace {
+    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
+        #[derive(Default)]
+        struct Nested {
+            r#type: ToolType,
+        }
+
+        read_members!(Nested: r#type as "type");
+        // Lists of other things may be anything.
+        if json.peek() != Some(b'[') {
+            *self = Self::Other;
+            return json.skip();
+        }
+        json.each_element(&mut |json| {
+            let mut nested = Nested::default();
+            nested.read(json)?;
+            *self = match (*self, nested.r#type) {
+                (Self::None | Self::Client, ToolType::Client) => Self::Client,
+                _ => Self::Other,
+            };
+            Ok(())
+        })
+    }
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum ToolType {
+    #[default]
+    Client,
+    Namespace,
+    /// Web and file search, MCP and connectors, code interpreter, computer use, image generation,
+    /// shells, which may be containers of the provider, and whatever comes next.
+    Other,
+}
+
+read_word!(ToolType, ToolType::Client, |word| match word {
+    "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
+    "namespace" => ToolType::Namespace,
+    _ => ToolType::Other,
+});
