@@ -1,7 +1,7 @@
 //! The LLM APIs: what a request asks for, whether an answer is whole, and how an answer in one
 //! form becomes the same answer in another.
 //!
-//! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
+//! One module per API, each a [`ProviderApi`]. Adding an API is one new file, and one line in
 //! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
 //! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
 //! ([`semantics`]).
@@ -25,6 +25,8 @@ mod semantics;
 mod workers_ai;
 
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
@@ -35,8 +37,8 @@ use crate::json::Canonical;
 
 use convert::documents::Object;
 use convert::{can_be_taken_apart, documents, memory};
-use request::path;
-use request::unclear::{LOOKED_FOR, has_misspelled_names, may_ask_for_more};
+use request::path::{self, Path};
+use request::unclear;
 use request::volatile::{Attribution, CallId};
 use semantics::Semantics;
 
@@ -49,7 +51,7 @@ pub use judge::{Judge, Listener, NotWhole, Verdict};
 pub use request::{RequestTraits, Unfit};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 11] = [
+static APIS: [&dyn ProviderApi; 11] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
@@ -66,78 +68,38 @@ static APIS: [&dyn Protocol; 11] = [
 
 /// One LLM API.
 #[derive(Clone, Copy)]
-pub struct Api(&'static dyn Protocol);
+pub struct Api(&'static dyn ProviderApi);
 
-/// What an API's module knows of it.
-trait Protocol: Sync {
-    /// The word for it in configuration and keys.
-    fn name(&self) -> &'static str;
+/// An API as its module describes it.
+trait ProviderApi: Sync {
+    /// What is the same for all of its requests and answers.
+    fn facts(&self) -> &'static Facts;
 
     /// Whether a path (without its query and any slash at its end) is this API's.
     fn owns(&self, path: &[u8]) -> bool;
 
     /// Whether a top-level member of the request's body, with this canonical value, chooses the
     /// form of the answer and nothing else. It stays out of the key then, because one entry serves
-    /// all forms. What the API does not know stays in. `path` is with its query.
-    fn chooses_form(&self, _path: &[u8], _name: &str, _value: &[u8]) -> bool {
+    /// all forms. What the API does not know stays in.
+    fn chooses_form(&self, _path: Path<'_>, _name: &str, _value: &[u8]) -> bool {
         false
     }
 
-    /// What of a request says who asks, and no more: no answer depends on it.
-    fn attribution(&self) -> &'static [Attribution] {
-        &[]
+    /// The path as the key sees it, where that is another: without what chooses the form of the
+    /// answer, for an API that does that in the URL.
+    fn key_path(&self, _path: Path<'_>) -> Option<Vec<u8>> {
+        None
     }
 
-    /// Where a request has ids of calls, which clients may make up.
-    fn call_ids(&self) -> &'static [CallId] {
-        &[]
-    }
-
-    /// The path (with its query) as the key sees it: without what chooses the form of the answer,
-    /// where the API does that in the URL.
-    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
-        Cow::Borrowed(path)
-    }
-
-    /// Top-level members of a request's body that must not go unseen because of their spelling.
-    fn looked_for(&self) -> &'static [&'static str] {
-        &LOOKED_FOR
-    }
-
-    /// Words in a body that is not plain JSON, in small letters, that may ask for more than an
-    /// answer, besides those that do so in any API.
-    fn words_for_more(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
-    /// not plain JSON.
+    /// Reads what a request asks for. `body` is `None` where the body is not plain JSON.
     ///
     /// # Errors
     /// Why the answer to this request must not come from a cache.
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
 
-    /// The framing of an answer with this media type to this request, if the API answers so.
-    fn framing(&self, ask: &RequestTraits, media_type: &str) -> Option<Framing>;
-
-    /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave. `words`
-    /// are those for how it ended that the API does not know.
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge>;
-
-    /// A judge that knows the API's own words alone.
-    fn judge(&self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
-        self.judge_by(ask, framing, &FinishWords::default())
-    }
-
-    /// The response header in which the API's clients want an id of the exchange.
-    fn request_id_header(&self) -> Option<&'static str> {
-        None
-    }
+    /// A judge for an answer in this framing, which is one that [`Api::framing`] gave. `words` are
+    /// those for how it ended that the API does not know.
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge>;
 
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
@@ -155,14 +117,6 @@ trait Protocol: Sync {
         Err(ConversionError::Unsupported)
     }
 
-    /// The JSON objects that an answer consists of, in order.
-    ///
-    /// # Errors
-    /// If it cannot be taken apart.
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
-        documents::objects(answer, form.framing)
-    }
-
     /// This stream in another form of streams.
     ///
     /// # Errors
@@ -176,14 +130,13 @@ trait Protocol: Sync {
         self.split(&self.join(stream, stored)?, wanted)
     }
 
-    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
-    /// repeats names and ids for pieces that say next to nothing.
-    fn max_growth(&self) -> usize {
-        4
+    /// The JSON objects that an answer consists of, in order.
+    ///
+    /// # Errors
+    /// If it cannot be taken apart.
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
+        documents::objects(answer, form.framing)
     }
-
-    /// What of its answers carries meaning.
-    fn semantics(&self) -> &'static Semantics;
 
     /// The same answer with every count of tokens that it reports set to zero, and with what is
     /// made of them (costs, rates) gone or zero too. Durations stay.
@@ -195,15 +148,68 @@ trait Protocol: Sync {
     }
 }
 
+/// What is the same for all requests and answers of an API.
+struct Facts {
+    /// The word for it in configuration and keys.
+    name: &'static str,
+    /// The media types of its streams.
+    streams: &'static [(&'static str, Framing)],
+    /// What of a request says who asks, and no more: no answer depends on it.
+    attribution: &'static [Attribution],
+    /// Where a request has ids of calls, which clients may make up.
+    call_ids: &'static [CallId],
+    /// The top-level members of a request's body that are looked at. A name that some servers take
+    /// for one of them makes the body unclear, in a request of any API: gateways take members of
+    /// one API in requests of another.
+    looked_for: &'static [&'static str],
+    /// Of the names of other APIs none means anything here.
+    has_names_of_its_own: bool,
+    /// Words in small letters that may ask for more than an answer. In a body that is not plain
+    /// JSON they make it unclear, in a request of any API.
+    suspicious_words: &'static [&'static [u8]],
+    /// The same, in requests of this API only: others have such words in ordinary requests.
+    suspicious_here: &'static [&'static [u8]],
+    /// The response header in which the API's clients want an id of the exchange.
+    request_id_header: Option<&'static str>,
+    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
+    /// repeats names and ids for pieces that say next to nothing.
+    max_growth: usize,
+    /// What of its answers carries meaning.
+    semantics: Semantics,
+}
+
+/// What holds where an API says nothing else.
+const FACTS_OF_NONE: Facts = Facts {
+    name: "",
+    streams: &[],
+    attribution: &[],
+    call_ids: &[],
+    looked_for: &[],
+    has_names_of_its_own: false,
+    suspicious_words: &[],
+    suspicious_here: &[],
+    request_id_header: None,
+    max_growth: 4,
+    semantics: Semantics {
+        said: &[],
+        usage: &[],
+        tokens: &[],
+        usage_event: None,
+    },
+};
+
+/// [`Facts::streams`] of most APIs.
+const EVENT_STREAM: &[(&str, Framing)] = &[("text/event-stream", Framing::Sse)];
+
 impl Api {
     /// Every API.
     pub fn all() -> impl Iterator<Item = Self> {
-        APIS.iter().map(|protocol| Self(*protocol))
+        APIS.iter().map(|api| Self(*api))
     }
 
     /// The word for it in configuration and keys.
     pub fn name(self) -> &'static str {
-        self.0.name()
+        self.0.facts().name
     }
 
     /// The API of that name.
@@ -231,35 +237,40 @@ impl Api {
         body: &[u8],
         canonical: Option<&Canonical>,
     ) -> Result<RequestTraits, Unfit> {
+        let facts = self.0.facts();
         let is_unclear = match canonical {
-            None => may_ask_for_more(body, self.0.words_for_more()),
-            Some(canonical) => has_misspelled_names(canonical, self.0.looked_for()),
+            None => unclear::may_ask_for_more(body, facts.suspicious_here),
+            Some(canonical) if facts.has_names_of_its_own => {
+                unclear::has_misspelled_names(canonical, facts.looked_for)
+            }
+            Some(canonical) => unclear::has_misspelled_names(canonical, &unclear::LOOKED_FOR),
         };
         if is_unclear {
             return Err(Unfit::UnclearBody);
         }
-        self.0.read(&self.normal_path(path), canonical)
+        self.0.read(Path::of(&self.normal_path(path)), canonical)
     }
 
     /// Whether a top-level member of the request's body, with this canonical value, chooses the
     /// form of the answer and nothing else, and so stays out of the key. `path` is a
     /// [normal one](Api::normal_path).
     pub fn chooses_form(self, path: &[u8], name: &str, value: &[u8]) -> bool {
-        self.0.chooses_form(path, name, value)
+        self.0.chooses_form(Path::of(path), name, value)
     }
 
     /// The path (with its query) as the key sees it.
     pub fn key_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        match self.normal_path(path) {
-            Cow::Borrowed(path) => self.0.key_path(path),
-            Cow::Owned(path) => Cow::Owned(self.0.key_path(&path).into_owned()),
+        let normal = self.normal_path(path);
+        match self.0.key_path(Path::of(&normal)) {
+            Some(key_path) => Cow::Owned(key_path),
+            None => normal,
         }
     }
 
     /// The path (with its query) in the spelling that stands for all of it, where this API's paths
     /// are known: not where a rule says that it is this API's.
     pub fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        let (bare, query) = path::split_query(path);
+        let Path { bare, query } = Path::of(path);
         let normal = path::normal(bare);
         if *normal == *bare || !self.0.owns(&normal) {
             return Cow::Borrowed(path);
@@ -270,19 +281,33 @@ impl Api {
     /// The framing of an answer with this content type to this request, if the API answers so.
     pub fn framing(self, ask: &RequestTraits, content_type: &[u8]) -> Option<Framing> {
         let media_type = http::media_type(content_type);
-        let framing = self.0.framing(ask, &media_type);
-        framing.or_else(|| untyped_stream(ask, &media_type))
+        let mut streams = self.0.facts().streams.iter();
+        let asked = ask.form.as_ref().map(|form| form.framing);
+        match streams.find(|(stream, _)| *stream == media_type) {
+            Some((_, framing)) => Some(*framing),
+            // Both a document and an array of them have this type.
+            None if http::is_json(&media_type) => match asked {
+                Some(Framing::JsonArray) => asked,
+                _ => Some(Framing::Json),
+            },
+            // A stream of text that was asked for may come without a type, or with that of any
+            // text. Its judge tells whether it is one.
+            None if matches!(&*media_type, "" | "text/plain") => {
+                asked.filter(|framing| matches!(framing, Framing::Sse | Framing::Ndjson))
+            }
+            None => None,
+        }
     }
 
     /// A judge for an answer in this framing.
     pub fn judge(self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
-        self.0.judge(ask, framing)
+        self.judge_by(ask, framing, &FinishWords::default())
     }
 
     /// The response header in which the API's clients want an id of the exchange: without one, they
     /// fail or ignore what else the headers say.
     pub fn request_id_header(self) -> Option<&'static str> {
-        self.0.request_id_header()
+        self.0.facts().request_id_header
     }
 
     /// A judge that knows more words for how an answer ended.
@@ -292,7 +317,7 @@ impl Api {
         framing: Framing,
         words: &FinishWords,
     ) -> Box<dyn Judge> {
-        self.0.judge_by(ask, framing, words)
+        self.0.judge(ask, framing, words.clone())
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as
@@ -314,7 +339,7 @@ impl Api {
             (false, true) => self.0.split(answer, wanted),
             (true, true) => self.0.restream(answer, stored, wanted),
         }?;
-        if converted.len() > memory::max_stream(answer.len(), self.0.max_growth()) {
+        if converted.len() > memory::max_stream(answer.len(), self.0.facts().max_growth) {
             return Err(ConversionError::TooLarge);
         }
         self.judged(converted, wanted)
@@ -325,7 +350,7 @@ impl Api {
     /// the answer and no memory to tell.
     pub fn conversion_bytes(self, answer: &[u8]) -> usize {
         // A vector that grows has three times its length for a moment.
-        let result = memory::max_stream(answer.len(), self.0.max_growth()).saturating_mul(3);
+        let result = memory::max_stream(answer.len(), self.0.facts().max_growth).saturating_mul(3);
         memory::bytes(answer).saturating_add(result)
     }
 
@@ -360,13 +385,13 @@ impl Api {
     pub fn tokens(self, answer: &[u8], form: &Form) -> Option<u64> {
         can_be_taken_apart(answer).ok()?;
         let documents = self.0.documents(answer, form).ok()?;
-        self.0.semantics().tokens(documents)
+        self.0.facts().semantics.tokens(documents)
     }
 
     /// What an answer says, in words of which equal ones mean the same.
     fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
-        let semantics = self.0.semantics();
+        let semantics = &self.0.facts().semantics;
         if !form.framing.is_stream() {
             return semantics.of(answer);
         }
@@ -417,33 +442,4 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// The framing of an API that answers in JSON and in event streams.
-fn json_or_sse(media_type: &str) -> Option<Framing> {
-    match media_type {
-        "text/event-stream" => Some(Framing::Sse),
-        json if http::is_json(json) => Some(Framing::Json),
-        _ => None,
-    }
-}
-
-/// The framing of a stream of text that was asked for, and came without a type or with that of any
-/// text. Its judge will tell whether it is one.
-fn untyped_stream(ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-    let framing = ask.form.as_ref()?.framing;
-    let is_text = matches!(framing, Framing::Sse | Framing::Ndjson);
-    (is_text && matches!(media_type, "" | "text/plain")).then_some(framing)
-}
-
-/// An answer line by line, as values where a line is JSON or data that is: what is written anew has
-/// its members in the order of their names, which means the same.
-#[cfg(test)]
-fn values(answer: impl AsRef<[u8]>) -> Vec<serde_json::Value> {
-    let text = String::from_utf8(answer.as_ref().to_vec()).unwrap();
-    let value = |line: &str| {
-        let json = line.strip_prefix("data:").unwrap_or(line);
-        serde_json::from_str(json).unwrap_or_else(|_| line.into())
-    };
-    text.lines().map(value).collect()
 }

@@ -70,9 +70,9 @@ struct OpenBlock {
 }
 
 impl Stream {
-    pub(in crate::llm) fn new(words: &FinishWords) -> Self {
+    pub(in crate::llm) fn new(words: FinishWords) -> Self {
         Self {
-            words: words.clone(),
+            words,
             ..Self::default()
         }
     }

@@ -10,18 +10,18 @@ pub(super) mod judge;
 pub(super) mod request;
 mod split;
 
-use std::borrow::Cow;
+use request::Verb;
 
 use crate::json::{Canonical, Role};
 use crate::llm::convert::{events, usage};
-use crate::llm::json_or_sse;
 use crate::llm::judge::{Document, Events};
 use crate::llm::request::is_flag;
-use crate::llm::request::path::{last_segment, split_query};
+use crate::llm::request::path::{Path, last_segment};
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
 
 /// Claude Code has a line at the top of its system prompt, with digests of what is asked.
@@ -45,60 +45,57 @@ const CALL_IDS: &[CallId] = &[
 /// `POST /v1/messages`, and Vertex AI's `.../publishers/anthropic/models/<model>:rawPredict`.
 pub(super) struct AnthropicMessages;
 
-impl Protocol for AnthropicMessages {
-    fn name(&self) -> &'static str {
-        "anthropic_messages"
+static FACTS: Facts = Facts {
+    name: "anthropic_messages",
+    streams: EVENT_STREAM,
+    attribution: ATTRIBUTION,
+    call_ids: CALL_IDS,
+    looked_for: &[
+        "container",
+        "mcp_servers",
+        "model",
+        "plugins",
+        "stream",
+        "temperature",
+        "tools",
+    ],
+    suspicious_words: &[b"container"],
+    semantics: Semantics {
+        said: &[("", MESSAGE)],
+        usage: &["/usage", "/message/usage"],
+        tokens: &[TOKENS],
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for AnthropicMessages {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
-        is_messages(path) || request::Verb::of(path).is_some()
+        is_messages(path) || Verb::of(path).is_some()
     }
 
     /// Vertex AI's verb chooses the form: both have the path of the one that answers in JSON.
-    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
-        let (bare, query) = split_query(path);
-        match (
-            request::Verb::of(bare),
-            bare.strip_suffix(request::Verb::Stream.suffix()),
-        ) {
-            (Some(request::Verb::Stream), Some(model)) => {
-                Cow::Owned([model, request::Verb::Json.suffix(), query].concat())
-            }
-            _ => Cow::Borrowed(path),
-        }
+    fn key_path(&self, path: Path<'_>) -> Option<Vec<u8>> {
+        let model = path.bare.strip_suffix(Verb::Stream.suffix())?;
+        let is_verb = Verb::of(path.bare).is_some();
+        is_verb.then(|| [model, Verb::Json.suffix(), path.query].concat())
     }
 
-    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+    fn chooses_form(&self, _path: Path<'_>, name: &str, value: &[u8]) -> bool {
         name == "stream" && is_flag(value)
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        ATTRIBUTION
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(path, body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type)
-    }
-
-    fn judge_by(
-        &self,
-        _ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
+    fn judge(&self, _ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
         match framing {
-            Framing::Json => {
-                let words = words.clone();
-                Box::new(Document(move |json: &[u8]| judge::judge(json, &words)))
-            }
+            Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),
             _ => Box::new(Events::new(judge::Stream::new(words))),
         }
     }
@@ -126,10 +123,6 @@ impl Protocol for AnthropicMessages {
             Framing::Json => zero_usage_of_message(answer),
             _ => events::edit(answer, &mut zero_usage_of_event),
         }
-    }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
     }
 }
 
@@ -173,13 +166,6 @@ pub(super) const TOKENS: &[&str] = &[
     "/cache_read_input_tokens",
     "/output_tokens",
 ];
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[("", MESSAGE)],
-    usage: &["/usage", "/message/usage"],
-    tokens: &[TOKENS],
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

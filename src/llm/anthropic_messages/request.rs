@@ -1,15 +1,15 @@
 //! What a request for a message asks for.
 
 use crate::json::Canonical;
-use crate::llm::request::path::{last_segment, split_query};
+use crate::llm::request::path::{Path, last_segment};
 use crate::llm::request::{asks_for, number_member};
 use crate::llm::scan::{self, Said, read_members, read_word};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
 use crate::llm::openai_chat::request as chat;
 
-pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
-    let verb = Verb::of(split_query(path).0);
+pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    let verb = Verb::of(path.bare);
     let Some(body) = body else {
         // The path in the key does not tell the verb.
         return Ok(RequestTraits {

@@ -1,23 +1,17 @@
 use serde_json::Value;
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
-fn value(json: &[u8]) -> Value {
-    serde_json::from_slice(json).unwrap()
-}
+const API: Api = Api(&AnthropicMessages);
 
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
 fn ask(body: &str) -> Result<RequestTraits, Unfit> {
-    AnthropicMessages.read(b"/v1/messages?beta=true", Some(&canonical(body)))
+    API.read(b"/v1/messages?beta=true", b"", Some(&canonical(body)))
 }
 
 fn sse() -> Form {
@@ -48,7 +42,7 @@ fn events_of(stream: &[u8]) -> Vec<(String, Value)> {
 fn judge_chunks<'c>(
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> (Result<Verdict, NotWhole>, String) {
-    let mut judge = AnthropicMessages.judge(&RequestTraits::unreadable(), Framing::Sse);
+    let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
     let mut heard = String::new();
     for chunk in chunks {
         if let Err(fault) = judge.feed(chunk, &mut |_, text| heard.push_str(text)) {
@@ -67,8 +61,7 @@ fn judge_json(json: &str) -> Result<Verdict, NotWhole> {
 }
 
 fn judge_json_bytes(json: &[u8]) -> Result<Verdict, NotWhole> {
-    AnthropicMessages
-        .judge(&RequestTraits::unreadable(), Framing::Json)
+    API.judge(&RequestTraits::unreadable(), Framing::Json)
         .finish(json)
 }
 
@@ -111,12 +104,6 @@ const WITH_TOOL: [&str; 11] = [
     STOP,
 ];
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
 /// The short stream with one event replaced by others.
 fn with<'e>(at: usize, events: &[&'e str]) -> Vec<&'e str> {
     let mut all = SHORT.to_vec();
@@ -132,10 +119,7 @@ fn a_request_says_which_form_it_wants() {
     }
     assert_eq!(form(r#"{"stream":true}"#), Ok(sse()));
     assert_eq!(form(r#"{"stream":"true"}"#), Err(Unfit::UnclearForm));
-    assert_eq!(
-        AnthropicMessages.read(b"/v1/messages", None).unwrap().form,
-        None
-    );
+    assert_eq!(API.read(b"/v1/messages", b"", None).unwrap().form, None);
     assert_eq!(
         ask(r#"{"temperature":0.5}"#).unwrap().temperature,
         Some(0.5)
@@ -708,9 +692,8 @@ fn a_path_is_ours_by_its_version_or_vendor() {
 #[test]
 fn the_verb_of_vertex_ai_chooses_the_form_and_takes_no_part_in_the_key() {
     let form = |path: &str, body: &str| {
-        let body = canonicalize(body.as_bytes(), &[]).unwrap();
-        AnthropicMessages
-            .read(path.as_bytes(), Some(&body))
+        let body = canonical(body);
+        API.read(path.as_bytes(), b"", Some(&body))
             .map(|ask| ask.form.unwrap())
     };
     let sse = || Form::new(Framing::Sse, b"");
@@ -729,10 +712,10 @@ fn the_verb_of_vertex_ai_chooses_the_form_and_takes_no_part_in_the_key() {
     ] {
         assert_eq!(form(path, body), expected, "{path} {body}");
     }
-    let unread = |path: &str| AnthropicMessages.read(path.as_bytes(), None).unwrap().form;
+    let unread = |path: &str| API.read(path.as_bytes(), b"", None).unwrap().form;
     assert_eq!(unread(RAW), Some(Form::json()));
     assert_eq!(unread(STREAM_RAW), Some(sse()));
-    let key = |path: &str| AnthropicMessages.key_path(path.as_bytes()).into_owned();
+    let key = |path: &str| API.key_path(path.as_bytes()).into_owned();
     assert_eq!(key(STREAM_RAW), RAW.as_bytes());
     assert_eq!(key(RAW), RAW.as_bytes());
     assert_eq!(

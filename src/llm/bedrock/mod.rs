@@ -10,26 +10,24 @@
 mod converse;
 mod invoke;
 
-use std::borrow::Cow;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
 use crate::eventstream::{self, Kind};
-use crate::http;
 use crate::json::{Canonical, Role};
 use crate::llm::anthropic_messages::BILLING_LINE;
 use crate::llm::convert::documents::{self, Object};
 use crate::llm::convert::tree;
 use crate::llm::convert::{events, usage};
 use crate::llm::judge::{Document, Messages};
-use crate::llm::request::path::split_query;
+use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::scan::{self, Content, read_members};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
+    RequestTraits, Unfit,
 };
 use crate::llm::{anthropic_messages, cohere};
 
@@ -60,9 +58,91 @@ const CALL_IDS: &[CallId] = &[
 /// `POST /model/{model}/{operation}`.
 pub(super) struct Bedrock;
 
-impl Protocol for Bedrock {
-    fn name(&self) -> &'static str {
-        "bedrock"
+static FACTS: Facts = Facts {
+    name: "bedrock",
+    streams: &[("application/vnd.amazon.eventstream", Framing::EventStream)],
+    // Of both operations: neither knows the other's members.
+    attribution: ATTRIBUTION,
+    call_ids: CALL_IDS,
+    looked_for: &[
+        "additionalModelRequestFields",
+        "inferenceConfig",
+        "toolConfig",
+    ],
+    // boto3 puts it into `ResponseMetadata`, where callers look it up; tracers know the counts of
+    // tokens by it.
+    request_id_header: Some("x-amzn-requestid"),
+    semantics: Semantics {
+        said: &[
+            (
+                "/output/message",
+                &[
+                    Says::Text(&[
+                        "/content/*/text",
+                        "/content/*/citationsContent/content/*/text",
+                    ]),
+                    Says::Calls("/content/*/toolUse", "/name", &["/input"]),
+                    Says::Value("/content/*/image/source"),
+                    Says::Value("/content/*/document/source"),
+                    Says::Value("/content/*/video/source"),
+                ],
+            ),
+            ("", &[Says::Value("/stopReason")]),
+            // Of `InvokeModel`: Anthropic's, Titan's, Cohere's, Mistral's, Meta's, embeddings.
+            ("", anthropic_messages::MESSAGE),
+            (
+                "/results/*",
+                &[
+                    Says::Text(&["/outputText"]),
+                    Says::Value("/completionReason"),
+                ],
+            ),
+            (
+                "/generations/*",
+                &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
+            ),
+            (
+                "/outputs/*",
+                &[Says::Text(&["/text"]), Says::Value("/stop_reason")],
+            ),
+            (
+                "",
+                &[
+                    Says::Text(&["/generation", "/text"]),
+                    Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
+                    Says::Value("/finish_reason"),
+                    Says::Value("/embedding"),
+                    Says::Value("/embeddings"),
+                    Says::Value("/embeddingsByType"),
+                ],
+            ),
+        ],
+        usage: &["/usage", "/message/usage", "/metadata/usage", "/meta", ""],
+        tokens: &[
+            &["/totalTokens"],
+            &[
+                "/inputTokens",
+                "/cacheReadInputTokens",
+                "/cacheWriteInputTokens",
+                "/outputTokens",
+            ],
+            anthropic_messages::TOKENS,
+            &["/billed_units/input_tokens", "/billed_units/output_tokens"],
+            &[
+                "/inputTextTokenCount",
+                "/totalOutputTextTokenCount",
+                "/results/0/tokenCount",
+            ],
+            &["/prompt_token_count", "/generation_token_count"],
+        ],
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for Bedrock {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
@@ -70,34 +150,19 @@ impl Protocol for Bedrock {
         Operation::of(path).is_some() && memchr::memmem::find(path, b"/model/").is_some()
     }
 
-    /// Of both operations: neither knows the other's members.
-    fn attribution(&self) -> &'static [Attribution] {
-        ATTRIBUTION
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
     /// The operation chooses the form: both of a pair have the path of the one that answers in
     /// JSON.
-    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
-        let (bare, query) = split_query(path);
-        let Some(operation) = Operation::of(bare) else {
-            return Cow::Borrowed(path);
-        };
-        match bare.strip_suffix(operation.stream_suffix()) {
-            Some(of_json) => Cow::Owned([of_json, query].concat()),
-            None => Cow::Borrowed(path),
-        }
+    fn key_path(&self, path: Path<'_>) -> Option<Vec<u8>> {
+        let operation = Operation::of(path.bare)?;
+        let of_json = path.bare.strip_suffix(operation.stream_suffix())?;
+        Some([of_json, path.query].concat())
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
-        let (bare, _) = split_query(path);
-        let Some(operation) = Operation::of(bare) else {
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+        let Some(operation) = Operation::of(path.bare) else {
             return Ok(RequestTraits::unreadable());
         };
-        let framing = if bare.ends_with(operation.stream_suffix()) {
+        let framing = if path.bare.ends_with(operation.stream_suffix()) {
             Framing::EventStream
         } else {
             Framing::Json
@@ -113,23 +178,9 @@ impl Protocol for Bedrock {
         }
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        match media_type {
-            "application/vnd.amazon.eventstream" => Some(Framing::EventStream),
-            json if http::is_json(json) => Some(Framing::Json),
-            _ => None,
-        }
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        let words = words.clone();
-        let operation = ask.form.as_ref().map(Operation::by_form);
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
         let expected = ask.choices;
+        let operation = ask.form.as_ref().map(Operation::by_form);
         match (operation.unwrap_or(Operation::Converse), framing) {
             (Operation::Converse, Framing::Json) => Box::new(Document(move |json: &[u8]| {
                 converse::judge::judge(json, &words)
@@ -144,12 +195,6 @@ impl Protocol for Bedrock {
                 Box::new(Messages::new(invoke::judge::Stream::new(expected, words)))
             }
         }
-    }
-
-    /// boto3 puts it into `ResponseMetadata`, where callers look it up; tracers know the counts of
-    /// tokens by it.
-    fn request_id_header(&self) -> Option<&'static str> {
-        Some("x-amzn-requestid")
     }
 
     fn join(&self, stream: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
@@ -221,10 +266,6 @@ impl Protocol for Bedrock {
             Ok(())
         })?;
         Ok(objects)
-    }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
     }
 }
 
@@ -409,72 +450,6 @@ const CHUNK: &str = "chunk";
 const OF_BEDROCK: &str = "amazon-bedrock-";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 const USAGES: &[&str] = &["/usage"];
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[
-        (
-            "/output/message",
-            &[
-                Says::Text(&[
-                    "/content/*/text",
-                    "/content/*/citationsContent/content/*/text",
-                ]),
-                Says::Calls("/content/*/toolUse", "/name", &["/input"]),
-                Says::Value("/content/*/image/source"),
-                Says::Value("/content/*/document/source"),
-                Says::Value("/content/*/video/source"),
-            ],
-        ),
-        ("", &[Says::Value("/stopReason")]),
-        // Of `InvokeModel`: Anthropic's, Titan's, Cohere's, Mistral's, Meta's, embeddings.
-        ("", anthropic_messages::MESSAGE),
-        (
-            "/results/*",
-            &[
-                Says::Text(&["/outputText"]),
-                Says::Value("/completionReason"),
-            ],
-        ),
-        (
-            "/generations/*",
-            &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
-        ),
-        (
-            "/outputs/*",
-            &[Says::Text(&["/text"]), Says::Value("/stop_reason")],
-        ),
-        (
-            "",
-            &[
-                Says::Text(&["/generation", "/text"]),
-                Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
-                Says::Value("/finish_reason"),
-                Says::Value("/embedding"),
-                Says::Value("/embeddings"),
-                Says::Value("/embeddingsByType"),
-            ],
-        ),
-    ],
-    usage: &["/usage", "/message/usage", "/metadata/usage", "/meta", ""],
-    tokens: &[
-        &["/totalTokens"],
-        &[
-            "/inputTokens",
-            "/cacheReadInputTokens",
-            "/cacheWriteInputTokens",
-            "/outputTokens",
-        ],
-        anthropic_messages::TOKENS,
-        &["/billed_units/input_tokens", "/billed_units/output_tokens"],
-        &[
-            "/inputTextTokenCount",
-            "/totalOutputTextTokenCount",
-            "/results/0/tokenCount",
-        ],
-        &["/prompt_token_count", "/generation_token_count"],
-    ],
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,26 +1,20 @@
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
+
+const API: Api = Api(&Bedrock);
 
 const CONVERSE: &str = "/model/anthropic.claude/converse";
 const CONVERSE_STREAM: &str = "/model/anthropic.claude/converse-stream";
 const INVOKE: &str = "/model/anthropic.claude/invoke";
 const INVOKE_STREAM: &str = "/model/anthropic.claude/invoke-with-response-stream";
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
-fn value(json: &[u8]) -> Value {
-    serde_json::from_slice(json).unwrap()
-}
-
 fn ask(path: &str, body: &str) -> Result<RequestTraits, Unfit> {
-    Bedrock.read(path.as_bytes(), Some(&canonical(body)))
+    API.read(path.as_bytes(), b"", Some(&canonical(body)))
 }
 
 fn form(path: &str) -> Form {
-    Bedrock.read(path.as_bytes(), None).unwrap().form.unwrap()
+    API.read(path.as_bytes(), b"", None).unwrap().form.unwrap()
 }
 
 fn message(event: &str, payload: &str) -> Vec<u8> {
@@ -70,8 +64,8 @@ fn judge_chunks<'c>(
     path: &str,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> (Result<Verdict, NotWhole>, String) {
-    let ask = Bedrock.read(path.as_bytes(), None).unwrap();
-    let mut judge = Bedrock.judge(&ask, ask.form.as_ref().unwrap().framing);
+    let ask = API.read(path.as_bytes(), b"", None).unwrap();
+    let mut judge = API.judge(&ask, ask.form.as_ref().unwrap().framing);
     let mut heard = String::new();
     let mut whole = Vec::new();
     for chunk in chunks {
@@ -138,12 +132,6 @@ const WITH_TOOL: [(&str, &str); 9] = [
 ];
 const SHORT: [(&str, &str); 5] = [START, TEXT, STOP_0, STOP, METADATA];
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
 /// The short stream with one event replaced by others.
 fn with<'e>(at: usize, events: &[(&'e str, &'e str)]) -> Vec<(&'e str, &'e str)> {
     let mut all: Vec<(&str, &str)> = SHORT.to_vec();
@@ -153,7 +141,7 @@ fn with<'e>(at: usize, events: &[(&'e str, &'e str)]) -> Vec<(&'e str, &'e str)>
 
 #[test]
 fn both_operations_of_a_pair_have_one_key_and_other_paths_their_own() {
-    let key = |path: &str| String::from_utf8(Bedrock.key_path(path.as_bytes()).into()).unwrap();
+    let key = |path: &str| String::from_utf8(API.key_path(path.as_bytes()).into()).unwrap();
     assert_eq!(key(CONVERSE_STREAM), CONVERSE);
     assert_eq!(key(INVOKE_STREAM), INVOKE);
     assert_eq!(
@@ -201,13 +189,13 @@ fn the_path_says_which_form_a_request_wants() {
         form(INVOKE_STREAM),
         Form::new(Framing::EventStream, b"invoke")
     );
-    let framing = |media_type| Bedrock.framing(&RequestTraits::unreadable(), media_type);
-    assert_eq!(framing("application/json"), Some(Framing::Json));
+    let framing = |media_type| API.framing(&RequestTraits::unreadable(), media_type);
+    assert_eq!(framing(b"application/json"), Some(Framing::Json));
     assert_eq!(
-        framing("application/vnd.amazon.eventstream"),
+        framing(b"application/vnd.amazon.eventstream"),
         Some(Framing::EventStream)
     );
-    assert_eq!(framing("text/event-stream"), None);
+    assert_eq!(framing(b"text/event-stream"), None);
 }
 
 #[test]
@@ -928,11 +916,13 @@ fn several_samples_are_whole_when_each_has_ended() {
     let piece = |index: u32| format!(r#"{{"index":{index},"is_finished":false,"text":"Hi"}}"#);
     let judged = |events: &[String]| {
         let body = canonical(r#"{"prompt":"p","num_generations":2,"stream":true}"#);
-        let ask = Bedrock.read(INVOKE_STREAM.as_bytes(), Some(&body)).unwrap();
+        let ask = API
+            .read(INVOKE_STREAM.as_bytes(), b"", Some(&body))
+            .unwrap();
         assert_eq!(ask.choices, 2);
         let events: Vec<_> = events.iter().map(String::as_str).collect();
         let bytes = native_stream(&events);
-        let mut judge = Bedrock.judge(&ask, Framing::EventStream);
+        let mut judge = API.judge(&ask, Framing::EventStream);
         judge.feed(&bytes, &mut |_, _| {})?;
         judge.finish(&bytes)
     };
@@ -952,7 +942,7 @@ fn only_anthropic_s_native_answers_are_converted_and_all_are_compared() {
         let joined = Bedrock.join(&native_stream(events), &form(INVOKE_STREAM));
         assert_eq!(joined, Err(ConversionError::Unsupported), "{events:?}");
     }
-    let api = crate::llm::Api::from_name("bedrock").unwrap();
+    let api = Api::from_name("bedrock").unwrap();
     let json = form(INVOKE);
     let agree = |one: &str, other: &str| api.agree(one.as_bytes(), &json, other.as_bytes(), &json);
     for (one, other) in [

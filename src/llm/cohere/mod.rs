@@ -12,61 +12,87 @@ mod v2;
 
 use serde_json::Value;
 
-use crate::http;
 use crate::json::Canonical;
 use crate::llm::convert::documents::{self, Object};
 use crate::llm::convert::usage::{zero, zero_beside};
 use crate::llm::judge::{Document, Events, Lines};
 use crate::llm::request::is_flag;
-use crate::llm::request::volatile::{CHAT_CALL_IDS, CallId};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::CHAT_CALL_IDS;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
+    RequestTraits, Unfit,
 };
 
 /// `POST /v2/chat`, `/v1/chat`, `/v2/embed`, `/v1/embed`.
 pub(super) struct Cohere;
 
-impl Protocol for Cohere {
-    fn name(&self) -> &'static str {
-        "cohere"
+static FACTS: Facts = Facts {
+    name: "cohere",
+    streams: &[
+        ("text/event-stream", Framing::Sse),
+        ("application/stream+json", Framing::Ndjson),
+        ("application/x-ndjson", Framing::Ndjson),
+    ],
+    call_ids: CHAT_CALL_IDS,
+    looked_for: &[
+        "connectors",
+        "conversation_id",
+        "images",
+        "inputs",
+        "stream",
+        "temperature",
+        "texts",
+        "tools",
+    ],
+    suspicious_words: &[b"connector"],
+    semantics: Semantics {
+        said: &[(
+            "",
+            &[
+                Says::Text(&["/message/content/*/text"]),
+                Says::Calls(
+                    "/message/tool_calls/*",
+                    "/function/name",
+                    &["/function/arguments"],
+                ),
+                // Of version 1.
+                Says::Text(&["/text"]),
+                Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
+                Says::Value("/search_queries/*/text"),
+                Says::Value("/finish_reason"),
+                Says::Value("/embeddings"),
+            ],
+        )],
+        usage: &["/usage", "/delta/usage", "/meta", "/response/meta"],
+        tokens: TOKENS,
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for Cohere {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         request::Endpoint::of(path).is_some()
     }
 
-    fn chooses_form(&self, path: &[u8], name: &str, value: &[u8]) -> bool {
-        let bare = path.split(|byte| *byte == b'?').next().unwrap_or_default();
-        request::Endpoint::of(bare) != Some(request::Endpoint::Embed)
+    fn chooses_form(&self, path: Path<'_>, name: &str, value: &[u8]) -> bool {
+        request::Endpoint::of(path.bare) != Some(request::Endpoint::Embed)
             && name == "stream"
             && is_flag(value)
     }
 
-    fn call_ids(&self) -> &'static [CallId] {
-        CHAT_CALL_IDS
-    }
-
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(path, body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        match media_type {
-            "text/event-stream" => Some(Framing::Sse),
-            "application/stream+json" | "application/x-ndjson" => Some(Framing::Ndjson),
-            json if http::is_json(json) => Some(Framing::Json),
-            _ => None,
-        }
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        let (expected, words) = (ask.choices, words.clone());
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
+        let expected = ask.choices;
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
                 judge::judge(json, expected, &words)
@@ -94,10 +120,6 @@ impl Protocol for Cohere {
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         documents::rewrite(answer, form.framing, &mut zero_usage)
-    }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
     }
 }
 
@@ -132,29 +154,6 @@ const TOKENS: &[&[&str]] = &[
         "/billed_units/output_tokens",
     ],
 ];
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[(
-        "",
-        &[
-            Says::Text(&["/message/content/*/text"]),
-            Says::Calls(
-                "/message/tool_calls/*",
-                "/function/name",
-                &["/function/arguments"],
-            ),
-            // Of version 1.
-            Says::Text(&["/text"]),
-            Says::Calls("/tool_calls/*", "/name", &["/parameters"]),
-            Says::Value("/search_queries/*/text"),
-            Says::Value("/finish_reason"),
-            Says::Value("/embeddings"),
-        ],
-    )],
-    usage: &["/usage", "/delta/usage", "/meta", "/response/meta"],
-    tokens: TOKENS,
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

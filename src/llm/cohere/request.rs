@@ -1,16 +1,16 @@
 //! What a request asks for.
 
 use crate::json::Canonical;
-use crate::llm::request::path::split_query;
+use crate::llm::request::path::Path;
 use crate::llm::request::{asks_for, number_member};
 use crate::llm::scan::{self, read_members, read_word};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
-pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let Some(body) = body else {
         return Ok(RequestTraits::unreadable());
     };
-    let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::ChatV2);
+    let endpoint = Endpoint::of(path.bare).unwrap_or(Endpoint::ChatV2);
     if endpoint == Endpoint::ChatV1 && asks_for(body, "conversation_id") {
         return Err(Unfit::Conversation);
     }

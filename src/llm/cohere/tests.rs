@@ -1,19 +1,10 @@
 use serde_json::json;
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::values;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-const UNMARKED: Verdict = Verdict {
-    marked_end: false,
-    ..WHOLE
-};
+const API: Api = Api(&Cohere);
 
 const START: &str = r#"{"id":"i","type":"message-start","delta":{"message":{"role":"assistant","content":[],"tool_plan":"","tool_calls":[],"citations":[]}}}"#;
 const BLOCK: &str = r#"{"type":"content-start","index":0,"delta":{"message":{"content":{"type":"text","text":""}}}}"#;
@@ -34,12 +25,8 @@ const V1_START: &str = r#"{"is_finished":false,"event_type":"stream-start","gene
 const V1_TEXT: &str = r#"{"is_finished":false,"event_type":"text-generation","text":"Hí"}"#;
 const V1_END: &str = r#"{"is_finished":true,"event_type":"stream-end","response":{"response_id":"r","text":"Hí","generation_id":"g","finish_reason":"COMPLETE","meta":{"api_version":{"version":"1"},"tokens":{"input_tokens":5}}},"finish_reason":"COMPLETE"}"#;
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
 fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
-    Cohere.read(path, Some(&canonical(body)))
+    API.read(path, b"", Some(&canonical(body)))
 }
 
 fn sse(events: &[&str]) -> String {
@@ -65,7 +52,7 @@ fn judge_chunks<'c>(
     framing: Framing,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<(Verdict, String), NotWhole> {
-    let mut judge = Cohere.judge(&RequestTraits::unreadable(), framing);
+    let mut judge = API.judge(&RequestTraits::unreadable(), framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |_, piece| text.push_str(piece))?;
@@ -87,7 +74,7 @@ fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
         choices: expected,
         ..RequestTraits::unreadable()
     };
-    Cohere.judge(&ask, Framing::Json).finish(json.as_bytes())
+    API.judge(&ask, Framing::Json).finish(json.as_bytes())
 }
 
 fn joined(framing: Framing, stream: &str) -> Result<Value, ConversionError> {
@@ -95,10 +82,6 @@ fn joined(framing: Framing, stream: &str) -> Result<Value, ConversionError> {
     let json = value(&json);
     assert_eq!(split_and_joined(framing, &json), Ok(json.clone()));
     Ok(json)
-}
-
-fn value(json: &[u8]) -> Value {
-    serde_json::from_slice(json).unwrap()
 }
 
 fn split_and_joined(framing: Framing, json: &Value) -> Result<Value, ConversionError> {
@@ -362,9 +345,9 @@ fn what_a_request_asks_for_is_read_from_its_path_and_body() {
         Some(0.3)
     );
     assert!(!Cohere.owns(b"/v1/chat/completions"));
-    let framing = |media_type| Cohere.framing(&RequestTraits::unreadable(), media_type);
-    assert_eq!(framing("application/stream+json"), Some(Framing::Ndjson));
-    assert_eq!(framing("application/json"), Some(Framing::Json));
+    let framing = |media_type| API.framing(&RequestTraits::unreadable(), media_type);
+    assert_eq!(framing(b"application/stream+json"), Some(Framing::Ndjson));
+    assert_eq!(framing(b"application/json"), Some(Framing::Json));
 }
 
 #[test]

@@ -224,10 +224,10 @@ pub(super) struct Stream {
 }
 
 impl Stream {
-    pub(super) fn new(expected: u32, words: &FinishWords) -> Self {
+    pub(super) fn new(expected: u32, words: FinishWords) -> Self {
         Self {
             expected,
-            words: words.clone(),
+            words,
             candidates: Vec::new(),
             blocked: false,
             has_usage: false,

@@ -11,20 +11,19 @@ mod judge;
 mod request;
 mod split;
 
-use std::borrow::Cow;
-
-use crate::http;
 use crate::json::{Canonical, Role};
 use crate::llm::convert::documents;
 use crate::llm::convert::usage::{zero, zero_beside};
 use crate::llm::judge::{ArrayElements, Document, Events};
+use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
 
-/// Protocol buffers take both spellings of a name.
+/// ProviderApi buffers take both spellings of a name.
 const CALL_IDS: &[CallId] = &[
     ("/contents/*/parts/*/functionCall/id", Role::Names, &[]),
     ("/contents/*/parts/*/function_call/id", Role::Names, &[]),
@@ -39,50 +38,69 @@ const CALL_IDS: &[CallId] = &[
 /// `POST .../models/<model>:generateContent` and its like.
 pub(super) struct Gemini;
 
-impl Protocol for Gemini {
-    fn name(&self) -> &'static str {
-        "gemini"
+static FACTS: Facts = Facts {
+    name: "gemini",
+    streams: EVENT_STREAM,
+    attribution: &[Attribution::Member("/labels")],
+    call_ids: CALL_IDS,
+    looked_for: &["generationConfig", "generation_config", "requests", "tools"],
+    semantics: Semantics {
+        said: &[
+            (
+                "/candidates/*",
+                &[
+                    Says::Text(&["/content/parts/*/text"]),
+                    Says::Calls("/content/parts/*/functionCall", "/name", &["/args"]),
+                    Says::Value("/content/parts/*/inlineData/data"),
+                    Says::Value("/content/parts/*/fileData/fileUri"),
+                    Says::Value("/content/parts/*/executableCode/code"),
+                    Says::Value("/content/parts/*/codeExecutionResult/output"),
+                    Says::Value("/finishReason"),
+                ],
+            ),
+            (
+                "",
+                &[
+                    Says::Value("/promptFeedback/blockReason"),
+                    Says::Value("/promptFeedback/blockReasonMessage"),
+                    Says::Value("/embedding/values"),
+                    Says::Value("/embeddings/*/values"),
+                ],
+            ),
+        ],
+        usage: &["/usageMetadata"],
+        tokens: &[
+            &["/totalTokenCount"],
+            &[
+                "/promptTokenCount",
+                "/toolUsePromptTokenCount",
+                "/thoughtsTokenCount",
+                "/candidatesTokenCount",
+            ],
+        ],
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for Gemini {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         request::Method::of(path).is_some()
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        // Vertex AI breaks bills down by them.
-        &[Attribution::Member("/labels")]
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
-    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+    fn key_path(&self, path: Path<'_>) -> Option<Vec<u8>> {
         request::key_path(path)
     }
 
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(path, body)
     }
 
-    fn framing(&self, ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        match media_type {
-            "text/event-stream" => Some(Framing::Sse),
-            // Both a document and an array of them have this type.
-            json if http::is_json(json) => match &ask.form {
-                Some(form) if form.framing == Framing::JsonArray => Some(Framing::JsonArray),
-                _ => Some(Framing::Json),
-            },
-            _ => None,
-        }
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
         let stream = judge::Stream::new(ask.choices, words);
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, stream))),
@@ -104,48 +122,7 @@ impl Protocol for Gemini {
             chunk.get_mut("usageMetadata").is_some_and(zero) | zero_beside(chunk)
         })
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[
-        (
-            "/candidates/*",
-            &[
-                Says::Text(&["/content/parts/*/text"]),
-                Says::Calls("/content/parts/*/functionCall", "/name", &["/args"]),
-                Says::Value("/content/parts/*/inlineData/data"),
-                Says::Value("/content/parts/*/fileData/fileUri"),
-                Says::Value("/content/parts/*/executableCode/code"),
-                Says::Value("/content/parts/*/codeExecutionResult/output"),
-                Says::Value("/finishReason"),
-            ],
-        ),
-        (
-            "",
-            &[
-                Says::Value("/promptFeedback/blockReason"),
-                Says::Value("/promptFeedback/blockReasonMessage"),
-                Says::Value("/embedding/values"),
-                Says::Value("/embeddings/*/values"),
-            ],
-        ),
-    ],
-    usage: &["/usageMetadata"],
-    tokens: &[
-        &["/totalTokenCount"],
-        &[
-            "/promptTokenCount",
-            "/toolUsePromptTokenCount",
-            "/thoughtsTokenCount",
-            "/candidatesTokenCount",
-        ],
-    ],
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

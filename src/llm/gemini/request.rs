@@ -1,10 +1,8 @@
 //! What a Gemini request asks for: its form is in the URL, the rest in the body.
 
-use std::borrow::Cow;
-
 use crate::json::{Canonical, Read, Reader};
 use crate::llm::request::asks_for;
-use crate::llm::request::path::{decoded, parameters, split_query};
+use crate::llm::request::path::{Path, decoded, parameters};
 use crate::llm::scan::{self, Said, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
@@ -37,12 +35,10 @@ impl Method {
 /// The path without the choice of a form: `:streamGenerateContent` is written `:generateContent`,
 /// and the parameter `alt` is left out, but for numbers in the place of words, which are another
 /// answer. All other parameters stay, in their order.
-pub(super) fn key_path(path: &[u8]) -> Cow<'_, [u8]> {
-    let (bare, query) = split_query(path);
+pub(super) fn key_path(path: Path<'_>) -> Option<Vec<u8>> {
+    let Path { bare, query } = path;
     let stream = bare.strip_suffix(Method::Stream.suffix());
-    let Some(model) = stream.or_else(|| bare.strip_suffix(Method::Generate.suffix())) else {
-        return Cow::Borrowed(path);
-    };
+    let model = stream.or_else(|| bare.strip_suffix(Method::Generate.suffix()))?;
     let kept = parameters(query).filter(|(name, _)| !is_alt(name));
     let numbers = matches!(Alt::of(query), Ok(Alt { numbers: true, .. }));
     let numbers = numbers.then_some(&b"alt=json;enum-encoding=int"[..]);
@@ -52,17 +48,16 @@ pub(super) fn key_path(path: &[u8]) -> Cow<'_, [u8]> {
         key.push(if number == 0 { b'?' } else { b'&' });
         key.extend_from_slice(parameter);
     }
-    Cow::Owned(key)
+    Some(key)
 }
 
 /// # Errors
 /// If `alt` asks for a form other than those known for the method.
-pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
-    let (bare, query) = split_query(path);
-    let method = Method::of(bare).unwrap_or(Method::Generate);
+pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    let method = Method::of(path.bare).unwrap_or(Method::Generate);
     // The form does not depend on the body, and the path in the key is without it: it must be
     // known even where the body is not plain JSON.
-    let form = Some(form(method, query)?);
+    let form = Some(form(method, path.query)?);
     let Some(body) = body else {
         return Ok(RequestTraits {
             form,

@@ -1,25 +1,17 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::values;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
+
+const API: Api = Api(&Gemini);
 
 const STREAM: &[u8] = b"/v1beta/models/m:streamGenerateContent";
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
 const HEL: &str = r#"{"candidates":[{"content":{"parts":[{"text":"Hel"}],"role":"model"},"index":0}],"usageMetadata":{"totalTokenCount":7},"modelVersion":"m","responseId":"r"}"#;
 const LO: &str = r#"{"candidates":[{"content":{"parts":[{"text":"lo é"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"totalTokenCount":9,"promptTokensDetails":[{"modality":"TEXT","tokenCount":4}]},"modelVersion":"m","responseId":"r"}"#;
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
 fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
-    Gemini.read(path, Some(&canonical(body)))
+    API.read(path, b"", Some(&canonical(body)))
 }
 
 fn sse(chunks: &[&str]) -> String {
@@ -50,7 +42,7 @@ fn judge_chunks<'c>(
         choices: expected,
         ..RequestTraits::unreadable()
     };
-    let mut judge = Gemini.judge(&ask, framing);
+    let mut judge = API.judge(&ask, framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |index, piece| {
@@ -85,10 +77,6 @@ fn joined(chunks: &[&str]) -> Result<Value, ConversionError> {
         splits_and_joins(json);
     }
     joined
-}
-
-fn value(json: &[u8]) -> Value {
-    serde_json::from_slice(json).unwrap()
 }
 
 fn splits_and_joins(json: &Value) {
@@ -372,8 +360,7 @@ fn embeddings_are_whole_when_there_is_one_for_each_content() {
 #[test]
 fn the_url_chooses_the_form() {
     let form = |path: &str| {
-        Gemini
-            .read(path.as_bytes(), None)
+        API.read(path.as_bytes(), b"", None)
             .map(|ask| ask.form.unwrap().framing)
     };
     for (path, framing) in [
@@ -447,8 +434,7 @@ fn the_url_chooses_the_form() {
 
 #[test]
 fn all_forms_of_a_request_share_one_key_and_nothing_else_does() {
-    let key =
-        |path: &'static str| String::from_utf8(Gemini.key_path(path.as_bytes()).into()).unwrap();
+    let key = |path: &'static str| String::from_utf8(API.key_path(path.as_bytes()).into()).unwrap();
     let plain = "/v1/models/m:generateContent";
     for path in [
         plain,
@@ -491,17 +477,17 @@ fn all_forms_of_a_request_share_one_key_and_nothing_else_does() {
 #[test]
 fn the_array_form_is_told_by_what_was_asked_for() {
     let framing =
-        |path: &[u8], media_type| Gemini.framing(&Gemini.read(path, None).unwrap(), media_type);
+        |path: &[u8], media_type| API.framing(&API.read(path, b"", None).unwrap(), media_type);
     assert_eq!(
-        framing(STREAM, "application/json"),
+        framing(STREAM, b"application/json"),
         Some(Framing::JsonArray)
     );
     assert_eq!(
-        framing(b"/m:generateContent", "application/json"),
+        framing(b"/m:generateContent", b"application/json"),
         Some(Framing::Json)
     );
-    assert_eq!(framing(STREAM, "text/event-stream"), Some(Framing::Sse));
-    assert_eq!(framing(STREAM, "text/html"), None);
+    assert_eq!(framing(STREAM, b"text/event-stream"), Some(Framing::Sse));
+    assert_eq!(framing(STREAM, b"text/html"), None);
 }
 
 #[test]
@@ -748,7 +734,7 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         );
         let judged = judge::judge(
             json.as_bytes(),
-            judge::Stream::new(1, &FinishWords::default()),
+            judge::Stream::new(1, FinishWords::default()),
         );
         let expected = finish.unwrap_or(Ok(Finish::Complete));
         assert_eq!(judged.map(|answer| answer.finish), expected, "{number}");
@@ -760,7 +746,7 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         );
     }
     let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
-    let mut stream = ArrayElements::new(judge::Stream::new(1, &FinishWords::default()));
+    let mut stream = ArrayElements::new(judge::Stream::new(1, FinishWords::default()));
     let fed = stream.feed(array, &mut |_, _| {});
     assert_eq!(fed, Err(NotWhole::Malformed));
 }

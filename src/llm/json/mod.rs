@@ -8,27 +8,47 @@ mod judge;
 
 use crate::json::Canonical;
 use crate::llm::convert::usage;
-use crate::llm::json_or_sse;
 use crate::llm::judge::Document;
 use crate::llm::request::number_member;
+use crate::llm::request::path::Path;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
+    RequestTraits, Unfit,
 };
 
 /// Only by its name.
 pub(super) struct Json;
 
-impl Protocol for Json {
-    fn name(&self) -> &'static str {
-        "json"
+static FACTS: Facts = Facts {
+    name: "json",
+    looked_for: &["temperature"],
+    has_names_of_its_own: true,
+    // The whole document but for what most APIs draw anew for each answer.
+    semantics: Semantics {
+        said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
+        usage: &["/usage", "/meta"],
+        tokens: &[
+            &["/total_tokens"],
+            &["/prompt_tokens", "/completion_tokens"],
+            &["/tokens/input_tokens", "/tokens/output_tokens"],
+            &["/billed_units/input_tokens", "/billed_units/output_tokens"],
+        ],
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for Json {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, _path: &[u8]) -> bool {
         false
     }
 
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         Ok(RequestTraits {
             form: Some(Form::json()),
             temperature: body.and_then(|body| number_member(body, "temperature")),
@@ -36,20 +56,11 @@ impl Protocol for Json {
         })
     }
 
-    fn looked_for(&self) -> &'static [&'static str] {
-        &["temperature"]
-    }
-
-    /// A `stream` in the request is in the key like any member; a stream in answer has no framing.
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
-    }
-
-    fn judge_by(
+    fn judge(
         &self,
         _ask: &RequestTraits,
         _framing: Framing,
-        _words: &FinishWords,
+        _words: FinishWords,
     ) -> Box<dyn Judge> {
         Box::new(Document(judge::judge))
     }
@@ -64,24 +75,7 @@ impl Protocol for Json {
             _ => Err(ConversionError::Unsupported),
         }
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-/// The whole document but for what most APIs draw anew for each answer.
-static SEMANTICS: Semantics = Semantics {
-    said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
-    usage: &["/usage", "/meta"],
-    tokens: &[
-        &["/total_tokens"],
-        &["/prompt_tokens", "/completion_tokens"],
-        &["/tokens/input_tokens", "/tokens/output_tokens"],
-        &["/billed_units/input_tokens", "/billed_units/output_tokens"],
-    ],
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

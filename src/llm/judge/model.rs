@@ -54,7 +54,7 @@ pub fn asked(path: &[u8], body: Option<&Canonical>) -> Option<Box<str>> {
 
 /// The model of Gemini's `/models/{model}:{method}` and of Bedrock's `/model/{model}/{operation}`.
 fn in_path(path: &[u8]) -> Option<Box<str>> {
-    let (path, _) = request_path::split_query(path);
+    let path = request_path::Path::of(path).bare;
     let mut segments = path.split(|byte| *byte == b'/').peekable();
     while let Some(segment) = segments.next() {
         let next = segments.peek()?;

@@ -2,6 +2,7 @@
 
 use crate::llm::judge::DocumentJudge;
 use crate::llm::judge::finish::Reason;
+use crate::llm::openai_embeddings::judge::{self as embeddings, Inputs};
 use crate::llm::scan::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
@@ -18,7 +19,7 @@ fn known(word: &str) -> Result<Finish, NotWhole> {
 
 /// A `ChatResponse` or a `GenerateResponse`, as far as the judge looks.
 #[derive(Default)]
-pub(super) struct Response<'a> {
+struct Response<'a> {
     error: Said,
     errors: Said,
     done: Option<bool>,
@@ -35,7 +36,7 @@ pub(super) struct Response<'a> {
     /// Of `/api/embeddings`.
     embedding: Option<Listed>,
     /// Of the same, in OpenAI's form.
-    pub(super) data: Said,
+    data: Said,
 }
 
 read_members!(Response<'a>:
@@ -70,7 +71,7 @@ struct Function<'a> {
 read_members!(Function<'a>: name, arguments);
 
 impl<'a> Response<'a> {
-    pub(super) fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
+    fn parse(json: &'a [u8]) -> Result<Self, NotWhole> {
         let response: Self = scan::parse_object(json)?;
         if response.error.0 || response.errors.0 {
             return Err(NotWhole::Error);
@@ -110,8 +111,8 @@ impl<'a> Response<'a> {
             || self.image.0
     }
 
-    /// Judges a response that is not a stream, or embeddings: one for each input.
-    pub(super) fn judge(&self, expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
+    /// Judges what is not in the form of OpenAI: `expected` is how many embeddings there must be.
+    fn judge(&self, expected: u32, words: &FinishWords) -> Result<Verdict, NotWhole> {
         let (length, all_said) = match (&self.embeddings, &self.embedding) {
             (Some(embeddings), _) => (embeddings.length, embeddings.all_said),
             // Its elements are numbers.
@@ -142,6 +143,15 @@ impl<'a> Response<'a> {
         }
         let finish = self.done_reason.finish(known, words)?;
         finish.ok_or(NotWhole::Unfinished).map(Some)
+    }
+}
+
+/// Judges a response that is not a stream, or embeddings: one for each input.
+pub(super) fn judge(json: &[u8], inputs: Inputs, words: &FinishWords) -> Result<Verdict, NotWhole> {
+    let response = Response::parse(json)?;
+    match response.data.0 {
+        true => embeddings::judge(json, inputs),
+        false => response.judge(inputs.least(), words),
     }
 }
 

@@ -10,68 +10,78 @@ mod judge;
 mod request;
 mod split;
 
-use crate::http;
 use crate::json::Canonical;
 use crate::llm::convert::documents;
 use crate::llm::convert::usage::{zero, zero_beside};
 use crate::llm::judge::{Document, Lines};
-use crate::llm::openai_embeddings::judge::{self as embeddings, Inputs};
+use crate::llm::openai_embeddings::judge::Inputs;
 use crate::llm::request::is_flag;
-use crate::llm::request::path::split_query;
-use crate::llm::request::volatile::{CHAT_CALL_IDS, CallId};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::CHAT_CALL_IDS;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
+    RequestTraits, Unfit,
 };
 
 /// `POST /api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`.
 pub(super) struct Ollama;
 
-impl Protocol for Ollama {
-    fn name(&self) -> &'static str {
-        "ollama"
+static FACTS: Facts = Facts {
+    name: "ollama",
+    streams: &[("application/x-ndjson", Framing::Ndjson)],
+    call_ids: CHAT_CALL_IDS,
+    looked_for: &["input", "model", "options", "stream"],
+    semantics: Semantics {
+        said: &[(
+            "",
+            &[
+                Says::Text(&["/message/content"]),
+                Says::Text(&["/response"]),
+                Says::Calls(
+                    "/message/tool_calls/*",
+                    "/function/name",
+                    &["/function/arguments"],
+                ),
+                Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
+                Says::Value("/message/images/*"),
+                Says::Value("/image"),
+                Says::Value("/done_reason"),
+                Says::Value("/embeddings/*"),
+                Says::Value("/embedding"),
+                Says::Value("/data/*/embedding"),
+            ],
+        )],
+        usage: &["", "/usage"],
+        tokens: &[&["/prompt_eval_count", "/eval_count"], &["/total_tokens"]],
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for Ollama {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         request::Endpoint::of(path).is_some()
     }
 
-    fn chooses_form(&self, path: &[u8], name: &str, value: &[u8]) -> bool {
-        let endpoint =
-            request::Endpoint::of(split_query(path).0).unwrap_or(request::Endpoint::Generation);
+    fn chooses_form(&self, path: Path<'_>, name: &str, value: &[u8]) -> bool {
+        let endpoint = request::Endpoint::of(path.bare).unwrap_or(request::Endpoint::Generation);
         endpoint == request::Endpoint::Generation && name == "stream" && is_flag(value)
     }
 
-    fn call_ids(&self) -> &'static [CallId] {
-        CHAT_CALL_IDS
-    }
-
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(path, body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        match media_type {
-            "application/x-ndjson" => Some(Framing::Ndjson),
-            json if http::is_json(json) => Some(Framing::Json),
-            _ => None,
-        }
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        let (expected, inputs, words) = (ask.choices, Inputs::of(ask), words.clone());
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
+        let inputs = Inputs::of(ask);
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
-                let response = judge::Response::parse(json)?;
-                if response.data.0 {
-                    return embeddings::judge(json, inputs);
-                }
-                response.judge(expected, &words)
+                judge::judge(json, inputs, &words)
             })),
             _ => Box::new(Lines::new(judge::Stream::new(words))),
         }
@@ -93,36 +103,7 @@ impl Protocol for Ollama {
             zeroed.contains(&true) | usage | zero_beside(response)
         })
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[(
-        "",
-        &[
-            Says::Text(&["/message/content"]),
-            Says::Text(&["/response"]),
-            Says::Calls(
-                "/message/tool_calls/*",
-                "/function/name",
-                &["/function/arguments"],
-            ),
-            Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
-            Says::Value("/message/images/*"),
-            Says::Value("/image"),
-            Says::Value("/done_reason"),
-            Says::Value("/embeddings/*"),
-            Says::Value("/embedding"),
-            Says::Value("/data/*/embedding"),
-        ],
-    )],
-    usage: &["", "/usage"],
-    tokens: &[&["/prompt_eval_count", "/eval_count"], &["/total_tokens"]],
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

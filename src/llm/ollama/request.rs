@@ -1,17 +1,17 @@
 //! What a request asks for.
 
 use crate::json::Canonical;
-use crate::llm::request::path::split_query;
+use crate::llm::request::path::Path;
 use crate::llm::scan::{self, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
 use crate::llm::openai_embeddings;
 
-pub(super) fn read(path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let Some(body) = body else {
         return Ok(RequestTraits::unreadable());
     };
-    let endpoint = Endpoint::of(split_query(path).0).unwrap_or(Endpoint::Generation);
+    let endpoint = Endpoint::of(path.bare).unwrap_or(Endpoint::Generation);
     let (form, choices) = match endpoint {
         Endpoint::Generation => (form(body)?, 1),
         Endpoint::Embed => (Form::json(), inputs(body)),

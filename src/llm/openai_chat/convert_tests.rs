@@ -4,7 +4,8 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::llm::{Finish, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
@@ -128,11 +129,11 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 marked_end: true,
             };
             let ask = RequestTraits::unreadable();
-            let mut judging = OpenaiChat.judge(&ask, Framing::Sse);
+            let mut judging = tests::API.judge(&ask, Framing::Sse);
             judging.feed(stream.as_bytes(), &mut |_, _| {}).unwrap();
             assert_eq!(judging.finish(stream.as_bytes()), Ok(expected), "{stream}");
             let json = whole.to_string();
-            let judged = OpenaiChat
+            let judged = tests::API
                 .judge(&ask, Framing::Json)
                 .finish(json.as_bytes());
             assert_eq!(judged, Ok(expected), "{json}");

@@ -311,9 +311,9 @@ pub(in crate::llm) struct Choices {
 }
 
 impl Choices {
-    pub(in crate::llm) fn new(words: &FinishWords) -> Self {
+    pub(in crate::llm) fn new(words: FinishWords) -> Self {
         Self {
-            words: words.clone(),
+            words,
             ..Self::default()
         }
     }
@@ -457,7 +457,7 @@ pub(super) fn judge(
     words: &FinishWords,
 ) -> Result<Verdict, NotWhole> {
     let completion = Completion::parse(json)?;
-    let mut choices = Choices::new(words);
+    let mut choices = Choices::new(words.clone());
     for choice in completion.choices() {
         choices.take_whole(choice)?;
     }
@@ -496,7 +496,7 @@ enum End {
 }
 
 impl Stream {
-    pub(super) fn new(expected: Expected, words: &FinishWords) -> Self {
+    pub(super) fn new(expected: Expected, words: FinishWords) -> Self {
         Self {
             expected,
             choices: Choices::new(words),

@@ -14,20 +14,60 @@ pub(super) mod split;
 use crate::json::Canonical;
 use crate::llm::convert::events;
 use crate::llm::convert::{memory, usage};
-use crate::llm::json_or_sse;
 use crate::llm::judge::{Document, Events};
-use crate::llm::request::volatile::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../chat/completions`.
 pub(super) struct OpenaiChat;
 
-impl Protocol for OpenaiChat {
-    fn name(&self) -> &'static str {
-        "openai_chat"
+static FACTS: Facts = Facts {
+    name: "openai_chat",
+    streams: EVENT_STREAM,
+    attribution: OPENAI_ATTRIBUTION,
+    call_ids: CHAT_CALL_IDS,
+    looked_for: &[
+        "compound_custom",
+        "dataSources",
+        "data_sources",
+        "deferred",
+        "enable_search",
+        "model",
+        "n",
+        "plugins",
+        "search_parameters",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tools",
+        "web_search_options",
+    ],
+    suspicious_words: &[
+        b"deferred",
+        // Azure's data, and models that search.
+        b"data_sources",
+        b"datasources",
+        b"sonar",
+        b"compound",
+        b":online",
+    ],
+    semantics: Semantics {
+        said: &[("/choices/*", CHOICE)],
+        usage: &["/usage", "/x_groq/usage"],
+        tokens: OPENAI_TOKENS,
+        usage_event: USAGE_EVENT,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for OpenaiChat {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
@@ -41,33 +81,28 @@ impl Protocol for OpenaiChat {
         .any(|end| path.ends_with(end))
     }
 
-    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+    fn chooses_form(&self, _path: Path<'_>, name: &str, value: &[u8]) -> bool {
         request::chooses_form(name, value)
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        OPENAI_ATTRIBUTION
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CHAT_CALL_IDS
-    }
-
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type)
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        judge_by(ask, framing, words)
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
+        let choices = ask.choices;
+        match framing {
+            Framing::Json => Box::new(Document(move |json: &[u8]| {
+                judge::judge(json, choices, &words)
+            })),
+            _ => {
+                let expected = match ask.form {
+                    Some(_) => judge::Expected::Exactly(choices),
+                    None => judge::Expected::AtLeast(choices),
+                };
+                Box::new(Events::new(judge::Stream::new(expected, words)))
+            }
+        }
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
@@ -75,7 +110,7 @@ impl Protocol for OpenaiChat {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
         split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
     }
 
@@ -86,17 +121,13 @@ impl Protocol for OpenaiChat {
         _stored: &Form,
         wanted: &Form,
     ) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let max_bytes = memory::max_stream(stream.len(), FACTS.max_growth);
         let whole = join::join_any(stream, Shape::Chat)?;
         split::split(whole, Shape::Chat, wanted, max_bytes)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         zero_usage(answer, form)
-    }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
     }
 }
 
@@ -127,30 +158,6 @@ impl Shape {
     }
 }
 
-/// A judge for completions of both kinds.
-pub(super) fn judge_by(
-    ask: &RequestTraits,
-    framing: Framing,
-    words: &FinishWords,
-) -> Box<dyn Judge> {
-    let choices = ask.choices;
-    match framing {
-        Framing::Json => {
-            let words = words.clone();
-            Box::new(Document(move |json: &[u8]| {
-                judge::judge(json, choices, &words)
-            }))
-        }
-        _ => {
-            let expected = match ask.form {
-                Some(_) => judge::Expected::Exactly(choices),
-                None => judge::Expected::AtLeast(choices),
-            };
-            Box::new(Events::new(judge::Stream::new(expected, words)))
-        }
-    }
-}
-
 /// Where a completion and its chunks report usage. Groq's Compound does so per model too.
 pub(super) const USAGES: [&str; 4] = [
     "/usage",
@@ -159,7 +166,7 @@ pub(super) const USAGES: [&str; 4] = [
     "/x_groq/usage_breakdown",
 ];
 
-/// [`Protocol::zero_usage`] for completions of both kinds.
+/// [`ProviderApi::zero_usage`] for completions of both kinds.
 pub(super) fn zero_usage(answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
     match form.framing {
         Framing::Json => usage::zero_document(answer, &USAGES),
@@ -186,13 +193,6 @@ pub(super) const CHOICE: &[Says] = &[
 
 /// Before a stream whose request did not ask for usage.
 pub(super) const USAGE_EVENT: Option<&[u8]> = Some(b"data: {\"usage\":{\"total_tokens\":0}}\n\n");
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[("/choices/*", CHOICE)],
-    usage: &["/usage", "/x_groq/usage"],
-    tokens: OPENAI_TOKENS,
-    usage_event: USAGE_EVENT,
-};
 
 #[cfg(test)]
 mod convert_tests;

@@ -1,13 +1,11 @@
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
+pub(super) const API: Api = Api(&OpenaiChat);
 
 fn ask(body: &str) -> Result<RequestTraits, Unfit> {
-    OpenaiChat.read(b"/v1/chat/completions", Some(&canonical(body)))
+    API.read(b"/v1/chat/completions", b"", Some(&canonical(body)))
 }
 
 fn stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
@@ -21,7 +19,7 @@ fn judge_sse(choices: u32, bytes: &[u8]) -> Result<Verdict, NotWhole> {
         choices,
         ..RequestTraits::unreadable()
     };
-    let mut judge = OpenaiChat.judge(&ask, Framing::Sse);
+    let mut judge = API.judge(&ask, Framing::Sse);
     judge.feed(bytes, &mut |_, _| {})?;
     judge.finish(bytes)
 }
@@ -31,7 +29,7 @@ fn judge_json(bytes: &[u8], choices: u32) -> Result<Verdict, NotWhole> {
         choices,
         ..RequestTraits::unreadable()
     };
-    OpenaiChat.judge(&ask, Framing::Json).finish(bytes)
+    API.judge(&ask, Framing::Json).finish(bytes)
 }
 
 const ROLE: &str = r#"{"object":"chat.completion.chunk","choices":[{"index":0,"delta":{"role":"assistant","content":""},"finish_reason":null}]}"#;
@@ -39,12 +37,6 @@ const TEXT: &str = r#"{"choices":[{"index":0,"delta":{"content":"Hello"},"finish
 const STOP: &str = r#"{"choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}"#;
 const USAGE: &str = r#"{"choices":[],"usage":{"total_tokens":3}}"#;
 const DONE: &str = "[DONE]";
-
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
 
 #[test]
 fn a_stream_with_finish_and_end_marker_is_whole() {
@@ -381,7 +373,7 @@ fn a_chunk_with_the_message_so_far_is_read_by_its_delta() {
     let perplexity = r#"{"choices":[{"index":0,"message":{"content":"Hello"},"delta":{"content":"lo"},"finish_reason":"stop"}]}"#;
     let stream = format!("data: {perplexity}\n\ndata: [DONE]\n\n");
     let mut told = String::new();
-    let mut judge = OpenaiChat.judge(&RequestTraits::unreadable(), Framing::Sse);
+    let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
             assert_eq!(index, 0);
@@ -402,7 +394,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     let stream = stream.as_bytes();
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
-        let mut judge = OpenaiChat.judge(&RequestTraits::unreadable(), Framing::Sse);
+        let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
         judge.feed(head, &mut |_, _| {}).unwrap();
         judge.feed(tail, &mut |_, _| {}).unwrap();
         assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
@@ -467,7 +459,6 @@ fn what_providers_run_by_other_names_is_told_too() {
 
 #[test]
 fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
-    use crate::llm::Api;
     for (path, api) in [
         ("/v1/chat/completions", "openai_chat"),
         ("/openai/deployments/x/chat/completions", "openai_chat"),
@@ -501,7 +492,7 @@ fn known_stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
     };
     let event = |data: &&str| format!("data: {data}\n\n");
     let text: String = events.iter().map(event).collect();
-    let mut judge = OpenaiChat.judge(&ask, Framing::Sse);
+    let mut judge = API.judge(&ask, Framing::Sse);
     judge.feed(text.as_bytes(), &mut |_, _| {})?;
     judge.finish(text.as_bytes())
 }

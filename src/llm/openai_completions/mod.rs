@@ -7,49 +7,62 @@ mod request;
 
 use crate::json::Canonical;
 use crate::llm::convert::{events, memory};
-use crate::llm::json_or_sse;
 use crate::llm::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
-use crate::llm::request::volatile::{Attribution, OPENAI_ATTRIBUTION};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../completions`.
 pub(super) struct OpenaiCompletions;
 
-impl Protocol for OpenaiCompletions {
-    fn name(&self) -> &'static str {
-        "openai_completions"
+static FACTS: Facts = Facts {
+    name: "openai_completions",
+    streams: EVENT_STREAM,
+    attribution: OPENAI_ATTRIBUTION,
+    looked_for: &[
+        "model",
+        "n",
+        "plugins",
+        "prompt",
+        "stream",
+        "stream_options",
+        "temperature",
+    ],
+    semantics: Semantics {
+        said: &[(
+            "/choices/*",
+            &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
+        )],
+        usage: &["/usage"],
+        tokens: OPENAI_TOKENS,
+        usage_event: USAGE_EVENT,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for OpenaiCompletions {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         path.ends_with(b"/completions") && !OpenaiChat.owns(path)
     }
 
-    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+    fn chooses_form(&self, _path: Path<'_>, name: &str, value: &[u8]) -> bool {
         openai_chat::request::chooses_form(name, value)
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        OPENAI_ATTRIBUTION
-    }
-
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type)
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        openai_chat::judge_by(ask, framing, words)
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
+        OpenaiChat.judge(ask, framing, words)
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
@@ -57,7 +70,7 @@ impl Protocol for OpenaiCompletions {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
         split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
     }
 
@@ -68,7 +81,7 @@ impl Protocol for OpenaiCompletions {
         _stored: &Form,
         wanted: &Form,
     ) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(stream.len(), self.max_growth());
+        let max_bytes = memory::max_stream(stream.len(), FACTS.max_growth);
         let whole = join::join_any(stream, Shape::Text)?;
         split::split(whole, Shape::Text, wanted, max_bytes)
     }
@@ -76,21 +89,7 @@ impl Protocol for OpenaiCompletions {
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         openai_chat::zero_usage(answer, form)
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[(
-        "/choices/*",
-        &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
-    )],
-    usage: &["/usage"],
-    tokens: OPENAI_TOKENS,
-    usage_event: USAGE_EVENT,
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,22 +1,16 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
+
+const API: Api = Api(&OpenaiCompletions);
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
 fn ask(body: &str) -> RequestTraits {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    OpenaiCompletions
-        .read(b"/v1/completions", Some(&body))
-        .unwrap()
+    let body = canonical(body);
+    API.read(b"/v1/completions", b"", Some(&body)).unwrap()
 }
 
 fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWhole> {
@@ -24,7 +18,7 @@ fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWh
         choices,
         ..RequestTraits::unreadable()
     };
-    let mut judge = OpenaiCompletions.judge(&ask, framing);
+    let mut judge = API.judge(&ask, framing);
     judge.feed(answer, &mut |_, _| {})?;
     judge.finish(answer)
 }
@@ -90,7 +84,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
         let mut listener = |index: u64, text: &str| {
             told[usize::try_from(index).unwrap()].push_str(text);
         };
-        let mut judging = OpenaiCompletions.judge(&RequestTraits::unreadable(), Framing::Sse);
+        let mut judging = API.judge(&RequestTraits::unreadable(), Framing::Sse);
         judging.feed(head, &mut listener).unwrap();
         judging.feed(tail, &mut listener).unwrap();
         assert_eq!(judging.finish(stream), Ok(expected), "at {at}");

@@ -7,16 +7,28 @@ use crate::llm::{Finish, NotWhole, RequestTraits, Verdict};
 /// How many embeddings there must be.
 #[derive(Clone, Copy)]
 pub(in crate::llm) struct Inputs {
-    least: usize,
+    least: u32,
     exact: bool,
 }
 
 impl Inputs {
     pub(in crate::llm) fn of(ask: &RequestTraits) -> Self {
         Self {
-            least: usize::try_from(ask.choices).unwrap_or(usize::MAX),
+            least: ask.choices,
             // The inputs of a body that cannot be read are not known.
             exact: ask.form.is_some(),
+        }
+    }
+
+    pub(in crate::llm) fn least(self) -> u32 {
+        self.least
+    }
+
+    fn fit(self, count: usize) -> bool {
+        let least = usize::try_from(self.least).unwrap_or(usize::MAX);
+        match self.exact {
+            true => count == least,
+            false => count >= least,
         }
     }
 }
@@ -31,12 +43,7 @@ pub(in crate::llm) fn judge(json: &[u8], inputs: Inputs) -> Result<Verdict, NotW
         return Err(NotWhole::Malformed);
     }
     let count = list.data.len();
-    let fits = if inputs.exact {
-        count == inputs.least
-    } else {
-        count >= inputs.least
-    };
-    if !fits {
+    if !inputs.fit(count) {
         return Err(NotWhole::Choices);
     }
     // As many different ones below the count as there are: each once.

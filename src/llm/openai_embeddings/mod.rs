@@ -9,32 +9,42 @@ pub(super) mod request;
 
 use crate::json::Canonical;
 use crate::llm::convert::usage;
-use crate::llm::json_or_sse;
 use crate::llm::judge::Document;
 use crate::llm::ollama::Ollama;
-use crate::llm::request::volatile::{Attribution, OPENAI_ATTRIBUTION};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
+    RequestTraits, Unfit,
 };
 
 /// `POST .../embeddings`.
 pub(super) struct OpenaiEmbeddings;
 
-impl Protocol for OpenaiEmbeddings {
-    fn name(&self) -> &'static str {
-        "openai_embeddings"
+static FACTS: Facts = Facts {
+    name: "openai_embeddings",
+    attribution: OPENAI_ATTRIBUTION,
+    looked_for: &["input", "model"],
+    semantics: Semantics {
+        said: &[("/data/*", &[Says::Value("/embedding")])],
+        usage: &["/usage"],
+        tokens: OPENAI_TOKENS,
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for OpenaiEmbeddings {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         path.ends_with(b"/embeddings") && !Ollama.owns(path)
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        OPENAI_ATTRIBUTION
-    }
-
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
             return Ok(RequestTraits::unreadable());
         };
@@ -46,16 +56,7 @@ impl Protocol for OpenaiEmbeddings {
         })
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type).filter(|framing| *framing == Framing::Json)
-    }
-
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        _framing: Framing,
-        _words: &FinishWords,
-    ) -> Box<dyn Judge> {
+    fn judge(&self, ask: &RequestTraits, _framing: Framing, _words: FinishWords) -> Box<dyn Judge> {
         let inputs = judge::Inputs::of(ask);
         Box::new(Document(move |json: &[u8]| judge::judge(json, inputs)))
     }
@@ -66,18 +67,7 @@ impl Protocol for OpenaiEmbeddings {
             _ => Err(ConversionError::Unsupported),
         }
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[("/data/*", &[Says::Value("/embedding")])],
-    usage: &["/usage"],
-    tokens: OPENAI_TOKENS,
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

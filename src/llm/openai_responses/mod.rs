@@ -20,13 +20,14 @@ mod split;
 
 use crate::json::{Canonical, Role};
 use crate::llm::convert::usage;
-use crate::llm::json_or_sse;
 use crate::llm::judge::{Document, Events};
 use crate::llm::request::is_flag;
-use crate::llm::request::volatile::{Attribution, CallId, OPENAI_ATTRIBUTION};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::{CallId, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
 
 /// Items whose ids say nothing because all of the item is here. The provider looks others up by
@@ -72,16 +73,63 @@ const OUTPUTS: &[&str] = &[
 /// `POST .../responses`.
 pub(super) struct OpenaiResponses;
 
-impl Protocol for OpenaiResponses {
-    fn name(&self) -> &'static str {
-        "openai_responses"
+static FACTS: Facts = Facts {
+    name: "openai_responses",
+    streams: EVENT_STREAM,
+    attribution: OPENAI_ATTRIBUTION,
+    call_ids: CALL_IDS,
+    looked_for: &[
+        "background",
+        "conversation",
+        "model",
+        "plugins",
+        "previous_response_id",
+        "prompt",
+        "search_parameters",
+        "stream",
+        "stream_options",
+        "temperature",
+        "tools",
+    ],
+    suspicious_words: &[b"background", b"conversation", b"previous_"],
+    // A stored prompt may bring tools.
+    suspicious_here: &[b"prompt"],
+    max_growth: split::MAX_GROWTH,
+    semantics: Semantics {
+        said: &[(
+            "",
+            &[
+                Says::Text(&["/output/*/content/*/text"]),
+                Says::Text(&["/output/*/content/*/refusal"]),
+                Says::Text(&["/output/*/content/*/transcript"]),
+                Says::Calls("/output/*", "/name", &["/arguments", "/input"]),
+                // Calls of tools without a name: a shell, a computer, patches, code, images.
+                Says::Value("/output/*/action"),
+                Says::Value("/output/*/actions"),
+                Says::Value("/output/*/operation"),
+                Says::Value("/output/*/code"),
+                Says::Value("/output/*/result"),
+                Says::Value("/status"),
+                Says::Value("/incomplete_details/reason"),
+            ],
+        )],
+        usage: &["/usage", "/response/usage"],
+        tokens: OPENAI_TOKENS,
+        usage_event: None,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for OpenaiResponses {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
         path.ends_with(b"/responses")
     }
 
-    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+    fn chooses_form(&self, _path: Path<'_>, name: &str, value: &[u8]) -> bool {
         match name {
             "stream" => is_flag(value),
             "stream_options" => value == b"null" || request::is_padding(value),
@@ -89,34 +137,11 @@ impl Protocol for OpenaiResponses {
         }
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        OPENAI_ATTRIBUTION
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CALL_IDS
-    }
-
-    /// A stored prompt may bring tools.
-    fn words_for_more(&self) -> &'static [&'static [u8]] {
-        &[b"prompt"]
-    }
-
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         request::read(body)
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type)
-    }
-
-    fn judge_by(
-        &self,
-        _ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        let words = words.clone();
+    fn judge(&self, _ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),
             _ => Box::new(Events::new(judge::Stream::new(words))),
@@ -137,10 +162,6 @@ impl Protocol for OpenaiResponses {
         }
     }
 
-    fn max_growth(&self) -> usize {
-        split::MAX_GROWTH
-    }
-
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         match form.framing {
             Framing::Json => usage::zero_document(answer, &["/usage"]),
@@ -148,34 +169,7 @@ impl Protocol for OpenaiResponses {
             _ => Err(ConversionError::Unsupported),
         }
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[(
-        "",
-        &[
-            Says::Text(&["/output/*/content/*/text"]),
-            Says::Text(&["/output/*/content/*/refusal"]),
-            Says::Text(&["/output/*/content/*/transcript"]),
-            Says::Calls("/output/*", "/name", &["/arguments", "/input"]),
-            // Calls of tools without a name: a shell, a computer, patches, code, images.
-            Says::Value("/output/*/action"),
-            Says::Value("/output/*/actions"),
-            Says::Value("/output/*/operation"),
-            Says::Value("/output/*/code"),
-            Says::Value("/output/*/result"),
-            Says::Value("/status"),
-            Says::Value("/incomplete_details/reason"),
-        ],
-    )],
-    usage: &["/usage", "/response/usage"],
-    tokens: OPENAI_TOKENS,
-    usage_event: None,
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,10 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::values;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
+
+const API: Api = Api(&OpenaiResponses);
 
 const CREATED: &str = r#"{"type":"response.created","response":{"id":"r","status":"in_progress","output":[],"usage":null}}"#;
 const ADDED: &str = r#"{"type":"response.output_item.added","output_index":0,"item":{"id":"m","type":"message","status":"in_progress","content":[]}}"#;
@@ -14,18 +15,8 @@ const DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item
 const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"r","status":"completed","error":null,"output":[{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"Hëllo"}]}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
 const EVENTS: [&str; 6] = [CREATED, ADDED, PART, TEXT, DONE, COMPLETED];
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
 fn ask(body: &str) -> Result<RequestTraits, Unfit> {
-    OpenaiResponses.read(b"/v1/responses", Some(&canonical(body)))
+    API.read(b"/v1/responses", b"", Some(&canonical(body)))
 }
 
 fn sse(events: &[&str]) -> String {
@@ -36,7 +27,7 @@ fn sse(events: &[&str]) -> String {
 }
 
 fn judge_chunks(framing: Framing, chunks: &[&[u8]]) -> Result<Verdict, NotWhole> {
-    let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), framing);
+    let mut judge = API.judge(&RequestTraits::unreadable(), framing);
     for chunk in chunks {
         judge.feed(chunk, &mut |_, _| {})?;
     }
@@ -110,7 +101,7 @@ fn the_text_of_each_output_item_is_heard_and_nothing_else() {
     let stream = sse(&[
         CREATED, ADDED, PART, TEXT, arguments, reasoning, &added, &part, &other,
     ]);
-    let mut judge = OpenaiResponses.judge(&RequestTraits::unreadable(), Framing::Sse);
+    let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
     judge
         .feed(stream.as_bytes(), &mut |index, text| {
             heard.push((index, text.to_owned()));
@@ -431,10 +422,7 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
     assert_eq!(form(r#"{"stream":"yes"}"#), Err(Unfit::UnclearForm));
     let warm = ask(r#"{"temperature":0.5,"previous_response_id":"resp_1"}"#).unwrap();
     assert_eq!(warm.temperature, Some(0.5));
-    assert_eq!(
-        OpenaiResponses.read(b"/", None),
-        Ok(RequestTraits::unreadable())
-    );
+    assert_eq!(API.read(b"/", b"", None), Ok(RequestTraits::unreadable()));
 }
 
 #[test]

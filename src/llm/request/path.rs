@@ -4,10 +4,21 @@ use std::borrow::Cow;
 
 use memchr::memmem;
 
-/// A path and its query, which begins with `?` where there is one.
-pub(crate) fn split_query(path: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr::memchr(b'?', path).unwrap_or(path.len());
-    path.split_at_checked(end).unwrap_or((path, b""))
+/// A path in its two parts.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Path<'p> {
+    /// Without the query.
+    pub(crate) bare: &'p [u8],
+    /// Begins with `?` where there is one.
+    pub(crate) query: &'p [u8],
+}
+
+impl<'p> Path<'p> {
+    pub(crate) fn of(path: &'p [u8]) -> Self {
+        let end = memchr::memchr(b'?', path).unwrap_or(path.len());
+        let (bare, query) = path.split_at_checked(end).unwrap_or((path, b""));
+        Self { bare, query }
+    }
 }
 
 /// The last segment of a path without its query.
@@ -150,11 +161,11 @@ mod tests {
 
     #[test]
     fn a_query_falls_into_parameters() {
-        let (path, query) = split_query(b"/m?a=1&&b&c=d=e?f");
-        assert_eq!(path, b"/m");
+        let Path { bare, query } = Path::of(b"/m?a=1&&b&c=d=e?f");
+        assert_eq!(bare, b"/m");
         let found: Vec<_> = parameters(query).collect();
         let expected: [(&[u8], &[u8]); 3] = [(b"a", b"a=1"), (b"b", b"b"), (b"c", b"c=d=e?f")];
         assert_eq!(found, expected);
-        assert_eq!(split_query(b"/m"), (&b"/m"[..], &b""[..]));
+        assert!(Path::of(b"/m").query.is_empty());
     }
 }

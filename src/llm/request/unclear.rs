@@ -1,33 +1,23 @@
 //! Bodies of which it is not clear what they ask for: what is not plain JSON, and names that
 //! some servers take for others.
 
+use std::sync::LazyLock;
+
 use crate::json::{Canonical, is_misspelled};
+use crate::llm::APIS;
+
+/// Words of several APIs, as [`Facts::suspicious_words`](crate::llm::Facts::suspicious_words), and
+/// the escape that could spell one.
+const WORDS: [&[u8]; 5] = [b"\\u", b"tool", b"search", b"plugin", b"mcp"];
 
 /// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
-/// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
-/// escape that could spell one. Servers read UTF-16 and UTF-32 as well (Python's `json.loads`).
-pub(crate) fn may_ask_for_more(body: &[u8], words: &[&[u8]]) -> bool {
-    const WORDS: [&[u8]; 16] = [
-        b"\\u",
-        b"tool",
-        b"search",
-        b"plugin",
-        b"mcp",
-        b"connector",
-        b"background",
-        b"conversation",
-        b"container",
-        b"previous_",
-        b"deferred",
-        // Azure's data, and models that search.
-        b"data_sources",
-        b"datasources",
-        b"sonar",
-        b"compound",
-        b":online",
-    ];
+/// background. Such a body is not parsed, so a word that looks like it is enough. Servers read UTF-16
+/// and UTF-32 as well (Python's `json.loads`).
+pub(crate) fn may_ask_for_more(body: &[u8], suspicious_here: &[&[u8]]) -> bool {
     let folded = folded(body);
-    (WORDS.iter().chain(words)).any(|word| memchr::memmem::find(&folded, word).is_some())
+    let of_apis = APIS.iter().flat_map(|api| api.facts().suspicious_words);
+    let mut words = WORDS.iter().chain(of_apis).chain(suspicious_here);
+    words.any(|word| memchr::memmem::find(&folded, word).is_some())
 }
 
 /// A body in small letters, without the zeros that UTF-16 and UTF-32 put between those of ASCII,
@@ -51,42 +41,15 @@ fn folded(body: &[u8]) -> Vec<u8> {
     folded
 }
 
-/// The members at the top of a request that any of the LLM APIs looks for.
-pub(crate) const LOOKED_FOR: [&str; 33] = [
-    "additionalModelRequestFields",
-    "background",
-    "compound_custom",
-    "connectors",
-    "container",
-    "conversation",
-    "conversation_id",
-    "dataSources",
-    "data_sources",
-    "deferred",
-    "enable_search",
-    "generationConfig",
-    "generation_config",
-    "images",
-    "inferenceConfig",
-    "input",
-    "inputs",
-    "mcp_servers",
-    "model",
-    "n",
-    "options",
-    "plugins",
-    "previous_response_id",
-    "prompt",
-    "requests",
-    "search_parameters",
-    "stream",
-    "stream_options",
-    "temperature",
-    "texts",
-    "toolConfig",
-    "tools",
-    "web_search_options",
-];
+/// What any API looks for at the top of a request.
+pub(crate) static LOOKED_FOR: LazyLock<Vec<&str>> = LazyLock::new(|| {
+    let apis = APIS.iter().map(|api| api.facts());
+    let apis = apis.filter(|facts| !facts.has_names_of_its_own);
+    let mut names: Vec<_> = apis.flat_map(|facts| facts.looked_for).copied().collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+});
 
 /// Whether a member at the top of a request has a name that some servers take for one of these.
 pub(crate) fn has_misspelled_names(body: &Canonical, looked_for: &[&str]) -> bool {

@@ -47,9 +47,9 @@ struct Lists {
 
 /// In the order of [`APIS`].
 static LISTS: LazyLock<Vec<Lists>> = LazyLock::new(|| {
-    let lists = APIS.iter().map(|api| Lists {
-        attribution: api.attribution().iter().filter_map(attribution).collect(),
-        call_ids: api.call_ids().iter().filter_map(call_id).collect(),
+    let lists = APIS.iter().map(|api| api.facts()).map(|facts| Lists {
+        attribution: facts.attribution.iter().filter_map(attribution).collect(),
+        call_ids: facts.call_ids.iter().filter_map(call_id).collect(),
     });
     lists.collect()
 });

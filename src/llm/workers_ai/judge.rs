@@ -76,7 +76,7 @@ pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhol
         return Err(NotWhole::Error);
     }
     if !result.choices.is_empty() {
-        let mut choices = Choices::new(words);
+        let mut choices = Choices::new(words.clone());
         for choice in &result.choices {
             choices.take_whole(choice)?;
         }
@@ -107,7 +107,7 @@ pub(super) struct Stream {
 impl Stream {
     pub(super) fn new(words: FinishWords) -> Self {
         Self {
-            choices: Choices::new(&words),
+            choices: Choices::new(words.clone()),
             words,
             ..Self::default()
         }

@@ -17,20 +17,53 @@ use crate::json::Canonical;
 use crate::llm::convert::memory;
 use crate::llm::convert::usage;
 use crate::llm::judge::{Document, Events};
+use crate::llm::openai_chat;
 use crate::llm::request::number_member;
-use crate::llm::request::volatile::{Attribution, CHAT_CALL_IDS, CallId, OPENAI_ATTRIBUTION};
+use crate::llm::request::path::Path;
+use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FinishWords, Form, Framing, Judge, Protocol, RequestTraits, Unfit,
+    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
+    ProviderApi, RequestTraits, Unfit,
 };
-use crate::llm::{json_or_sse, openai_chat};
 
 /// `POST .../ai/run/{model}`, and the same behind Cloudflare's AI Gateway.
 pub(super) struct WorkersAi;
 
-impl Protocol for WorkersAi {
-    fn name(&self) -> &'static str {
-        "workers_ai"
+static FACTS: Facts = Facts {
+    name: "workers_ai",
+    streams: EVENT_STREAM,
+    attribution: OPENAI_ATTRIBUTION,
+    call_ids: CHAT_CALL_IDS,
+    looked_for: &["stream", "stream_options", "temperature"],
+    semantics: Semantics {
+        said: &[
+            ("/result/choices/*", openai_chat::CHOICE),
+            (
+                "/result",
+                &[
+                    // An object where the request names a schema.
+                    Says::Value("/response"),
+                    Says::Calls("/tool_calls/*", "/name", &["/arguments"]),
+                    Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
+                    Says::Value("/finish_reason"),
+                    Says::Value("/data"),
+                    Says::Value("/text"),
+                    Says::Value("/translated_text"),
+                    Says::Value("/summary"),
+                ],
+            ),
+        ],
+        usage: &["/usage", "/result/usage"],
+        tokens: OPENAI_TOKENS,
+        usage_event: openai_chat::USAGE_EVENT,
+    },
+    ..FACTS_OF_NONE
+};
+
+impl ProviderApi for WorkersAi {
+    fn facts(&self) -> &'static Facts {
+        &FACTS
     }
 
     fn owns(&self, path: &[u8]) -> bool {
@@ -39,19 +72,11 @@ impl Protocol for WorkersAi {
             .any(|part| memchr::memmem::find(path, part).is_some())
     }
 
-    fn chooses_form(&self, _path: &[u8], name: &str, value: &[u8]) -> bool {
+    fn chooses_form(&self, _path: Path<'_>, name: &str, value: &[u8]) -> bool {
         openai_chat::request::chooses_form(name, value)
     }
 
-    fn attribution(&self) -> &'static [Attribution] {
-        OPENAI_ATTRIBUTION
-    }
-
-    fn call_ids(&self) -> &'static [CallId] {
-        CHAT_CALL_IDS
-    }
-
-    fn read(&self, _path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
+    fn read(&self, _path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
         let Some(body) = body else {
             return Ok(RequestTraits::unreadable());
         };
@@ -63,17 +88,7 @@ impl Protocol for WorkersAi {
         })
     }
 
-    fn framing(&self, _ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-        json_or_sse(media_type)
-    }
-
-    fn judge_by(
-        &self,
-        _ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge> {
-        let words = words.clone();
+    fn judge(&self, _ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),
             _ => Box::new(Events::new(judge::Stream::new(words))),
@@ -85,7 +100,7 @@ impl Protocol for WorkersAi {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(json.len(), self.max_growth());
+        let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
         split::split(json, wanted, max_bytes)
     }
 
@@ -109,34 +124,7 @@ impl Protocol for WorkersAi {
         let of_result = openai_chat::USAGES.map(|usage| format!("/result{usage}"));
         usage::zero_document(answer, &of_result.each_ref().map(String::as_str))
     }
-
-    fn semantics(&self) -> &'static Semantics {
-        &SEMANTICS
-    }
 }
-
-static SEMANTICS: Semantics = Semantics {
-    said: &[
-        ("/result/choices/*", openai_chat::CHOICE),
-        (
-            "/result",
-            &[
-                // An object where the request names a schema.
-                Says::Value("/response"),
-                Says::Calls("/tool_calls/*", "/name", &["/arguments"]),
-                Says::Calls("/tool_calls/*", "/function/name", &["/function/arguments"]),
-                Says::Value("/finish_reason"),
-                Says::Value("/data"),
-                Says::Value("/text"),
-                Says::Value("/translated_text"),
-                Says::Value("/summary"),
-            ],
-        ),
-    ],
-    usage: &["/usage", "/result/usage"],
-    tokens: OPENAI_TOKENS,
-    usage_event: openai_chat::USAGE_EVENT,
-};
 
 #[cfg(test)]
 mod tests;

@@ -1,27 +1,18 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
 use crate::llm::convert::events;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
-const UNMARKED: Verdict = Verdict {
-    marked_end: false,
-    ..WHOLE
-};
+const API: Api = Api(&WorkersAi);
 
 fn form(options: &[u8]) -> Form {
     Form::new(Framing::Sse, options)
 }
 
 fn judge_as(framing: Framing, answer: &[u8]) -> Result<Verdict, NotWhole> {
-    let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), framing);
+    let mut judge = API.judge(&RequestTraits::unreadable(), framing);
     judge.feed(answer, &mut |_, _| {})?;
     judge.finish(answer)
 }
@@ -178,7 +169,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
         let mut told = String::new();
-        let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), Framing::Sse);
+        let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
         judge
             .feed(head, &mut |_, text| told.push_str(text))
             .unwrap();
@@ -275,8 +266,8 @@ fn usage_is_zeroed_in_both_forms() {
 #[test]
 fn what_a_request_asks_for() {
     let read = |body: &str| {
-        let body = canonicalize(body.as_bytes(), &[]).unwrap();
-        WorkersAi.read(b"/ai/run/@cf/m", Some(&body))
+        let body = canonical(body);
+        API.read(b"/ai/run/@cf/m", b"", Some(&body))
     };
     let ask = read(r#"{"prompt":"a","stream":true,"temperature":0.5}"#).unwrap();
     assert_eq!(ask.form, Some(form(b"")));

@@ -233,7 +233,7 @@ impl Model {
     /// Whose stream begins so.
     fn of(first: &Native<'_>, json: &[u8], words: &FinishWords) -> Result<Self, NotWhole> {
         if first.r#type.0 {
-            Ok(Self::Anthropic(anthropic::Stream::new(words)))
+            Ok(Self::Anthropic(anthropic::Stream::new(words.clone())))
         } else if first.message_start.0 {
             Ok(Self::Nova(converse::Stream::new(words.clone())))
         } else if first.event_type.0 {

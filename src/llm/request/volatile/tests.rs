@@ -14,13 +14,17 @@ fn keyed(api: &str, body: &str) -> Vec<u8> {
 
 #[test]
 fn every_place_is_a_pointer() {
-    for (api, protocol) in Api::all().zip(APIS) {
+    for (api, definition) in Api::all().zip(APIS) {
         assert_eq!(
             api.attribution().len(),
-            protocol.attribution().len(),
+            definition.facts().attribution.len(),
             "{api:?}"
         );
-        assert_eq!(api.call_ids().len(), protocol.call_ids().len(), "{api:?}");
+        assert_eq!(
+            api.call_ids().len(),
+            definition.facts().call_ids.len(),
+            "{api:?}"
+        );
     }
 }
 

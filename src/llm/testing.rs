@@ -1,0 +1,90 @@
+//! What the tests of all APIs share.
+
+use serde_json::Value;
+
+use super::{Api, Finish, Framing, NotWhole, RequestTraits, Unfit, Verdict};
+use crate::json::{Canonical, canonicalize};
+
+/// Of a whole answer that says something.
+pub(crate) const WHOLE: Verdict = Verdict {
+    finish: Finish::Complete,
+    empty: false,
+    marked_end: true,
+};
+
+/// The same, where nothing marks the end.
+pub(crate) const UNMARKED: Verdict = Verdict {
+    marked_end: false,
+    ..WHOLE
+};
+
+pub(crate) fn canonical(body: &str) -> Canonical {
+    canonicalize(body.as_bytes(), &[]).unwrap()
+}
+
+/// What a request with this body asks for.
+pub(crate) fn read(api: Api, path: impl AsRef<[u8]>, body: &str) -> Result<RequestTraits, Unfit> {
+    api.read(path.as_ref(), body.as_bytes(), Some(&canonical(body)))
+}
+
+/// What is known of a request for so many choices whose body is not plain JSON.
+pub(crate) fn unreadable(choices: u32) -> RequestTraits {
+    RequestTraits {
+        choices,
+        ..RequestTraits::unreadable()
+    }
+}
+
+/// The verdict on an answer, to a request whose body is not plain JSON.
+pub(crate) fn judged(
+    api: Api,
+    framing: Framing,
+    choices: u32,
+    answer: impl AsRef<[u8]>,
+) -> Result<Verdict, NotWhole> {
+    judge_chunks(api, framing, &unreadable(choices), [answer.as_ref()]).map(|(answer, _)| answer)
+}
+
+/// The verdict on an answer that comes in these chunks, and the text that was heard: each piece
+/// behind the index of its choice.
+pub(crate) fn judge_chunks<'c>(
+    api: Api,
+    framing: Framing,
+    ask: &RequestTraits,
+    chunks: impl IntoIterator<Item = &'c [u8]>,
+) -> Result<(Verdict, String), NotWhole> {
+    let mut judge = api.judge(ask, framing);
+    let (mut whole, mut heard) = (Vec::new(), String::new());
+    for chunk in chunks {
+        let mut hear = |index: u64, piece: &str| heard.push_str(&format!("{index}:{piece} "));
+        judge.feed(chunk, &mut hear)?;
+        whole.extend_from_slice(chunk);
+    }
+    Ok((judge.finish(&whole)?, heard))
+}
+
+/// An event stream without names.
+pub(crate) fn sse<T: std::fmt::Display>(events: &[T]) -> String {
+    let event = |data: &T| format!("data: {data}\n\n");
+    events.iter().map(event).collect()
+}
+
+/// A stream of lines.
+pub(crate) fn lines(lines: &[&str]) -> String {
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+pub(crate) fn value(json: impl AsRef<[u8]>) -> Value {
+    serde_json::from_slice(json.as_ref()).unwrap()
+}
+
+/// An answer line by line, as values where a line is JSON or data that is: what is written anew has
+/// its members in the order of their names, which means the same.
+pub(crate) fn values(answer: impl AsRef<[u8]>) -> Vec<Value> {
+    let text = String::from_utf8(answer.as_ref().to_vec()).unwrap();
+    let value = |line: &str| {
+        let json = line.strip_prefix("data:").unwrap_or(line);
+        serde_json::from_str(json).unwrap_or_else(|_| line.into())
+    };
+    text.lines().map(value).collect()
+}
