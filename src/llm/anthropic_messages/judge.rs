@@ -3,7 +3,7 @@
 use crate::json::Reader;
 use crate::llm::convert::events;
 use crate::llm::judge::EventJudge;
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Arguments, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -24,7 +24,7 @@ pub(in crate::llm) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict,
     if message.r#type != Type::Message {
         return Err(NotWhole::Malformed);
     }
-    let finish = message.stop_reason.finish(known, words)?;
+    let finish = message.stop_reason.finish(&STOP_REASONS, words)?;
     let content = message.content.ok_or(NotWhole::Malformed)?;
     if content.iter().any(Block::has_text_for_input) {
         return Err(NotWhole::ToolArguments);
@@ -134,7 +134,7 @@ impl Stream {
             Type::MessageDelta => {
                 event.usage.ok_or(NotWhole::Malformed)?;
                 let reason = event.delta.ok_or(NotWhole::Malformed)?.stop_reason;
-                self.finish = reason.finish(known, &self.words)?.or(self.finish);
+                self.finish = reason.finish(&STOP_REASONS, &self.words)?.or(self.finish);
                 Ok(())
             }
             _ => {
@@ -286,17 +286,15 @@ impl EventJudge for Stream {
     }
 }
 
-/// What a `stop_reason` means.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "end_turn" | "stop_sequence" | "tool_use" => Ok(Finish::Complete),
-        "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
-        "refusal" => Ok(Finish::Filtered),
-        // The client is to send the answer back for the rest of it.
-        "pause_turn" | "compaction" => Err(NotWhole::Unfinished),
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `stop_reason`.
+const STOP_REASONS: Vocabulary = Vocabulary {
+    complete: &["end_turn", "stop_sequence", "tool_use"],
+    length: &["max_tokens", "model_context_window_exceeded"],
+    filtered: &["refusal"],
+    // The client is to send the answer back for the rest of it.
+    unfinished: &["pause_turn", "compaction"],
+    ..Vocabulary::EMPTY
+};
 
 /// The `type` of an event or of a whole message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,21 +1,18 @@
 //! Whether a JSON answer is whole: of a chat in either version, or of embeddings.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{self, Listed, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
 
-/// What a `finish_reason` means.
-pub(super) fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "COMPLETE" | "STOP_SEQUENCE" | "TOOL_CALL" => Ok(Finish::Complete),
-        "MAX_TOKENS" => Ok(Finish::Length),
-        "ERROR_TOXIC" => Ok(Finish::Filtered),
-        "ERROR" | "ERROR_LIMIT" | "TIMEOUT" => Err(NotWhole::Error),
-        // `USER_CANCEL`, and whatever comes next.
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `finish_reason`. Not `USER_CANCEL`, and whatever comes next.
+pub(super) const FINISH_REASONS: Vocabulary = Vocabulary {
+    complete: &["COMPLETE", "STOP_SEQUENCE", "TOOL_CALL"],
+    length: &["MAX_TOKENS"],
+    filtered: &["ERROR_TOXIC"],
+    error: &["ERROR", "ERROR_LIMIT", "TIMEOUT"],
+    ..Vocabulary::EMPTY
+};
 
 /// A response of any of the three, as far as the judge looks.
 #[derive(Default)]
@@ -104,7 +101,7 @@ impl<'a> Response<'a> {
         if self.message.is_none() && self.text.as_str().is_none() && !self.tool_calls.0 {
             return Err(NotWhole::Malformed);
         }
-        let finish = self.finish_reason.finish(known, words)?;
+        let finish = self.finish_reason.finish(&FINISH_REASONS, words)?;
         let says = if let Some(message) = &self.message {
             let mut calls = message.tool_calls.iter();
             if !calls.all(|call| parses(call.function.arguments.as_str().unwrap_or_default())) {

@@ -1,7 +1,7 @@
 //! Whether a response is whole: a document, an array of chunks, or an event stream of them.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::list_bytes;
 use crate::llm::judge::{DocumentJudge, EventJudge};
 use crate::llm::scan::{self, ArgumentsObject, Said, Text, read_members};
@@ -12,25 +12,25 @@ use crate::steps;
 /// More candidates than the API gives; what claims more is not worth the memory.
 pub(super) const MAX_CANDIDATES: usize = 128;
 
-/// What a `finishReason` means.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "STOP" => Ok(Finish::Complete),
-        "MAX_TOKENS" => Ok(Finish::Length),
-        "SAFETY"
-        | "RECITATION"
-        | "LANGUAGE"
-        | "BLOCKLIST"
-        | "PROHIBITED_CONTENT"
-        | "SPII"
-        | "MODEL_ARMOR"
-        | "IMAGE_SAFETY"
-        | "IMAGE_PROHIBITED_CONTENT"
-        | "IMAGE_RECITATION" => Ok(Finish::Filtered),
-        // `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes next.
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `finishReason`. Not `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes
+/// next.
+const FINISH_REASONS: Vocabulary = Vocabulary {
+    complete: &["STOP"],
+    length: &["MAX_TOKENS"],
+    filtered: &[
+        "SAFETY",
+        "RECITATION",
+        "LANGUAGE",
+        "BLOCKLIST",
+        "PROHIBITED_CONTENT",
+        "SPII",
+        "MODEL_ARMOR",
+        "IMAGE_SAFETY",
+        "IMAGE_PROHIBITED_CONTENT",
+        "IMAGE_RECITATION",
+    ],
+    ..Vocabulary::EMPTY
+};
 
 /// Why a candidate ended: a word, or with `enum-encoding=int` its number.
 #[derive(Clone, Debug, Default)]
@@ -197,7 +197,7 @@ impl CandidateState {
             self.open_code |= part.executable_code.0;
             self.open_code &= !part.code_execution_result.0;
         }
-        match candidate.finish_reason.0.finish(known, words)? {
+        match candidate.finish_reason.0.finish(&FINISH_REASONS, words)? {
             Some(Finish::Complete) if self.open_code => {}
             Some(finish) => {
                 self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));

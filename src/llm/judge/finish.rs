@@ -55,6 +55,51 @@ impl FinishWords {
     }
 }
 
+/// What the words of an API for how an answer ended mean.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    pub(crate) complete: &'static [&'static str],
+    pub(crate) length: &'static [&'static str],
+    pub(crate) filtered: &'static [&'static str],
+    /// Something failed.
+    pub(crate) error: &'static [&'static str],
+    /// The rest is still to come.
+    pub(crate) unfinished: &'static [&'static str],
+    /// In capitals or not.
+    pub(crate) in_any_case: bool,
+}
+
+impl Vocabulary {
+    /// Without any word.
+    pub(crate) const EMPTY: Self = Self {
+        complete: &[],
+        length: &[],
+        filtered: &[],
+        error: &[],
+        unfinished: &[],
+        in_any_case: false,
+    };
+
+    fn meaning(&self, word: &str) -> Result<Finish, NotWhole> {
+        let is = |listed: &&str| match self.in_any_case {
+            true => word.eq_ignore_ascii_case(listed),
+            false => word == *listed,
+        };
+        for (words, meaning) in [
+            (self.complete, Ok(Finish::Complete)),
+            (self.length, Ok(Finish::Length)),
+            (self.filtered, Ok(Finish::Filtered)),
+            (self.error, Err(NotWhole::Error)),
+            (self.unfinished, Err(NotWhole::Unfinished)),
+        ] {
+            if words.iter().any(is) {
+                return meaning;
+            }
+        }
+        Err(NotWhole::UnknownFinish)
+    }
+}
+
 /// Why an answer ended, as it says itself. Absent, null and `""` say nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reason<'a>(Option<Cow<'a, str>>);
@@ -70,16 +115,16 @@ impl<'a> Reason<'a> {
         self.0.is_some()
     }
 
-    /// What it means: `known` tells the API's own words, and [`NotWhole::UnknownFinish`] for others.
+    /// What it means, in the API's own words or else in those of a configuration.
     pub(crate) fn finish(
         &self,
-        known: fn(&str) -> Result<Finish, NotWhole>,
+        vocabulary: &Vocabulary,
         words: &FinishWords,
     ) -> Result<Option<Finish>, NotWhole> {
         let Some(word) = &self.0 else {
             return Ok(None);
         };
-        match known(word) {
+        match vocabulary.meaning(word) {
             Err(NotWhole::UnknownFinish) => words.semantics(word).ok_or(NotWhole::UnknownFinish),
             told => told,
         }
@@ -101,18 +146,16 @@ impl<'a> Read<'a> for Reason<'a> {
 mod tests {
     use super::*;
 
-    fn known(word: &str) -> Result<Finish, NotWhole> {
-        match word {
-            "stop" => Ok(Finish::Complete),
-            "paused" => Err(NotWhole::Unfinished),
-            _ => Err(NotWhole::UnknownFinish),
-        }
-    }
+    const VOCABULARY: Vocabulary = Vocabulary {
+        complete: &["stop"],
+        unfinished: &["paused"],
+        ..Vocabulary::EMPTY
+    };
 
     fn finish(json: &str, words: &FinishWords) -> Result<Option<Finish>, NotWhole> {
         let mut reason = Reason::default();
         Reader::whole(json.as_bytes(), &mut reason).map_err(|Malformed| NotWhole::Malformed)?;
-        reason.finish(known, words)
+        reason.finish(&VOCABULARY, words)
     }
 
     #[test]

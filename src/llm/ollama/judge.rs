@@ -1,21 +1,19 @@
 //! Whether a response is whole: a document, or a line for each piece.
 
 use crate::llm::judge::DocumentJudge;
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::openai_embeddings::judge::{self as embeddings, Inputs};
 use crate::llm::scan::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
-/// What a `done_reason` means.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "stop" => Ok(Finish::Complete),
-        "length" => Ok(Finish::Length),
-        // The model was loaded or unloaded, and nothing else was asked for.
-        "load" | "unload" => Err(NotWhole::Unfinished),
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `done_reason`.
+const DONE_REASONS: Vocabulary = Vocabulary {
+    complete: &["stop"],
+    length: &["length"],
+    // The model was loaded or unloaded, and nothing else was asked for.
+    unfinished: &["load", "unload"],
+    ..Vocabulary::EMPTY
+};
 
 /// A `ChatResponse` or a `GenerateResponse`, as far as the judge looks.
 #[derive(Default)]
@@ -141,7 +139,7 @@ impl<'a> Response<'a> {
         if self.done != Some(true) {
             return Ok(None);
         }
-        let finish = self.done_reason.finish(known, words)?;
+        let finish = self.done_reason.finish(&DONE_REASONS, words)?;
         finish.ok_or(NotWhole::Unfinished).map(Some)
     }
 }

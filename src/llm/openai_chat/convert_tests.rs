@@ -4,8 +4,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::*;
-use crate::llm::testing::*;
-use crate::llm::{Api, Finish, NotWhole, Verdict};
+use crate::llm::{Finish, Verdict};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 

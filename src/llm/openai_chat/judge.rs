@@ -4,7 +4,7 @@
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::convert::events;
 use crate::llm::judge::EventJudge;
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{
     self, Arguments, Content, Said, Text, TextOrParts, read_members, read_word,
@@ -20,45 +20,56 @@ pub(super) const MAX_CHOICES: usize = 128;
 /// As many tools as a request to OpenAI may name, and so more calls in one choice than are made.
 pub(super) const MAX_TOOL_CALLS: usize = 128;
 
-/// What a `finish_reason` means. Gateways hand on the words of the APIs behind them, in capitals or
-/// not.
-pub(in crate::llm) fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "stop" | "tool_calls" | "function_call" => Ok(Finish::Complete),
-        "length" => Ok(Finish::Length),
-        "content_filter" => Ok(Finish::Filtered),
-        _ => known_to_others(&word.to_ascii_lowercase()),
-    }
-}
-
-fn known_to_others(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        // Together: `eos`; Hugging Face, watsonx: `eos_token`; Anthropic: `end_turn`, `tool_use`;
-        // Cohere: `complete`, `tool_call`; Baidu: `normal`.
-        "stop" | "eos" | "eos_token" | "stop_sequence" | "end_turn" | "complete" | "normal"
-        | "tool_call" | "tool_calls" | "tool_use" | "function_call" => Ok(Finish::Complete),
-        // Mistral: `model_length`; watsonx: `token_limit`.
-        "length"
-        | "max_tokens"
-        | "max_output_tokens"
-        | "model_length"
-        | "model_context_window_exceeded"
-        | "token_limit" => Ok(Finish::Length),
-        // Anthropic: `refusal`; Gemini: the next five; Zhipu: `sensitive`; Bedrock: the last two.
-        "content_filter"
-        | "refusal"
-        | "safety"
-        | "recitation"
-        | "blocklist"
-        | "prohibited_content"
-        | "spii"
-        | "sensitive"
-        | "content_filtered"
-        | "guardrail_intervened" => Ok(Finish::Filtered),
-        // `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `finish_reason`. Gateways hand on the words of the APIs behind them, in capitals or not. Not
+/// `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
+pub(in crate::llm) const FINISH_REASONS: Vocabulary = Vocabulary {
+    complete: &[
+        "stop",
+        "tool_calls",
+        "function_call",
+        // Together, vLLM.
+        "eos",
+        // Hugging Face, watsonx.
+        "eos_token",
+        // Anthropic.
+        "stop_sequence",
+        "end_turn",
+        "tool_use",
+        // Cohere.
+        "complete",
+        "tool_call",
+        // Baidu.
+        "normal",
+    ],
+    length: &[
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "model_context_window_exceeded",
+        // Mistral.
+        "model_length",
+        // watsonx.
+        "token_limit",
+    ],
+    filtered: &[
+        "content_filter",
+        // Anthropic.
+        "refusal",
+        // Gemini.
+        "safety",
+        "recitation",
+        "blocklist",
+        "prohibited_content",
+        "spii",
+        // Zhipu.
+        "sensitive",
+        // Bedrock.
+        "content_filtered",
+        "guardrail_intervened",
+    ],
+    in_any_case: true,
+    ..Vocabulary::EMPTY
+};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Object {
@@ -371,7 +382,7 @@ impl Choices {
             || message.audio.0
             || message.images.0;
         // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
-        if let Some(finish) = choice.finish_reason.finish(known, &self.words)? {
+        if let Some(finish) = choice.finish_reason.finish(&FINISH_REASONS, &self.words)? {
             state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
         }
         Ok(state)

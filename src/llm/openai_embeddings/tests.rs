@@ -1,6 +1,6 @@
 use super::*;
 use crate::llm::testing::*;
-use crate::llm::{Api, Finish, NotWhole, Verdict};
+use crate::llm::{Api, NotWhole, Verdict};
 
 const API: Api = Api(&OpenaiEmbeddings);
 

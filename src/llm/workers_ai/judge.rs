@@ -7,7 +7,7 @@ use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;
 
-use crate::llm::openai_chat::judge::{Choice, Choices, ToolCall, ToolCalls, known};
+use crate::llm::openai_chat::judge::{Choice, Choices, FINISH_REASONS, ToolCall, ToolCalls};
 
 /// A JSON answer, as far as the judge looks.
 #[derive(Default)]
@@ -87,7 +87,7 @@ pub(super) fn judge(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhol
         .iter()
         .try_for_each(ToolCall::check_whole)?;
     Ok(Verdict {
-        finish: (result.finish_reason.finish(known, words)?).unwrap_or(Finish::Complete),
+        finish: (result.finish_reason.finish(&FINISH_REASONS, words)?).unwrap_or(Finish::Complete),
         empty: !result.says(),
         marked_end: true,
     })
@@ -137,7 +137,7 @@ impl EventJudge for Stream {
         for call in &piece.tool_calls {
             self.tool_calls.take(call)?;
         }
-        if let Some(finish) = piece.finish_reason.finish(known, &self.words)? {
+        if let Some(finish) = piece.finish_reason.finish(&FINISH_REASONS, &self.words)? {
             self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
         }
         self.said |= piece.says();

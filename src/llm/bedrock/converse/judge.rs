@@ -2,7 +2,7 @@
 
 use crate::json::Reader;
 use crate::llm::judge::MessageJudge;
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -10,16 +10,13 @@ use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 /// More content blocks in one answer than any model gives.
 pub(in crate::llm::bedrock) const MAX_BLOCKS: usize = 1_024;
 
-/// What a `stopReason` means.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "end_turn" | "tool_use" | "stop_sequence" => Ok(Finish::Complete),
-        "max_tokens" | "model_context_window_exceeded" => Ok(Finish::Length),
-        "guardrail_intervened" | "content_filtered" => Ok(Finish::Filtered),
-        // `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of `stopReason`. Not `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
+const STOP_REASONS: Vocabulary = Vocabulary {
+    complete: &["end_turn", "tool_use", "stop_sequence"],
+    length: &["max_tokens", "model_context_window_exceeded"],
+    filtered: &["guardrail_intervened", "content_filtered"],
+    ..Vocabulary::EMPTY
+};
 
 /// An answer of `Converse`, as far as the judge looks.
 #[derive(Default)]
@@ -81,7 +78,7 @@ pub(in crate::llm::bedrock) fn judge(
             },
         );
     };
-    let finish = response.stop_reason.finish(known, words)?;
+    let finish = response.stop_reason.finish(&STOP_REASONS, words)?;
     Ok(Verdict {
         finish: finish.unwrap_or(Finish::Complete),
         empty: !message.content.iter().any(Block::says_something),
@@ -153,7 +150,7 @@ impl MessageJudge for Stream {
             "messageStart" if !self.started => self.started = true,
             "messageStop" if self.started && !self.stopped => {
                 self.stopped = true;
-                self.finish = payload.stop_reason.finish(known, &self.words)?;
+                self.finish = payload.stop_reason.finish(&STOP_REASONS, &self.words)?;
             }
             "metadata" => self.ended = true,
             "contentBlockStart" | "contentBlockDelta" | "contentBlockStop" => {

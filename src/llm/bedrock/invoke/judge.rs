@@ -13,7 +13,7 @@
 //! Nothing tells that another model's answer is whole.
 
 use crate::json::{Malformed, Read, Reader, canonicalize};
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::{DocumentJudge, MessageJudge};
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -106,7 +106,7 @@ impl Text<'_> {
             &self.stop_reason,
         ];
         let said = reasons.into_iter().find(|reason| reason.is_said());
-        said.map_or(Ok(None), |reason| reason.finish(known, words))
+        said.map_or(Ok(None), |reason| reason.finish(&REASONS, words))
     }
 }
 
@@ -126,16 +126,20 @@ impl<'a> Read<'a> for Index {
     }
 }
 
-/// What the reasons of texts mean.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "FINISH" | "FINISHED" | "STOP_CRITERIA_MET" | "COMPLETE" | "stop" => Ok(Finish::Complete),
-        "LENGTH" | "MAX_TOKENS" | "length" => Ok(Finish::Length),
-        "CONTENT_FILTERED" | "ERROR_TOXIC" => Ok(Finish::Filtered),
-        "ERROR" | "ERROR_LIMIT" => Err(NotWhole::Error),
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of the reasons of texts.
+const REASONS: Vocabulary = Vocabulary {
+    complete: &[
+        "FINISH",
+        "FINISHED",
+        "STOP_CRITERIA_MET",
+        "COMPLETE",
+        "stop",
+    ],
+    length: &["LENGTH", "MAX_TOKENS", "length"],
+    filtered: &["CONTENT_FILTERED", "ERROR_TOXIC"],
+    error: &["ERROR", "ERROR_LIMIT"],
+    ..Vocabulary::EMPTY
+};
 
 /// Judges the answer of `InvokeModel`.
 pub(in crate::llm::bedrock) fn judge(

@@ -5,7 +5,7 @@ use crate::llm::judge::finish::Reason;
 use crate::llm::scan::{self, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
-use super::super::judge::{Response, known};
+use super::super::judge::{FINISH_REASONS, Response};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {
@@ -73,7 +73,7 @@ impl DocumentJudge for Stream {
             Kind::End => {
                 let answer = line.response.ok_or(NotWhole::Malformed)?;
                 let answer = answer.judge(1, &self.words)?;
-                let finish = line.finish_reason.finish(known, &self.words)?;
+                let finish = line.finish_reason.finish(&FINISH_REASONS, &self.words)?;
                 self.end = Some(Verdict {
                     finish: answer.finish.worse(finish.unwrap_or(Finish::Complete)),
                     empty: answer.empty,

@@ -9,7 +9,7 @@ use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse;
 use crate::steps;
 
-use super::super::judge::{Block, ToolCall, known, parses};
+use super::super::judge::{Block, FINISH_REASONS, ToolCall, parses};
 
 /// More blocks and calls than any message has; what claims more is not worth the memory.
 pub(super) const MAX_BLOCKS: usize = 1_024;
@@ -235,7 +235,7 @@ impl Stream {
     }
 
     fn end(&mut self, reason: &Reason<'_>) -> Result<(), NotWhole> {
-        self.finish = reason.finish(known, &self.words)?;
+        self.finish = reason.finish(&FINISH_REASONS, &self.words)?;
         self.ended = true;
         // A limit on tokens may fall into a call, and then ends it.
         if (self.open_calls.iter()).any(|(_, arguments)| !parses(arguments)) {

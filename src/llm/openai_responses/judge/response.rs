@@ -4,7 +4,7 @@
 //! elements of a hostile answer take no more memory than one.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::judge::finish::Reason;
+use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{Arguments, Said, Text, each_object, read_members, read_word};
 use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
 
@@ -55,7 +55,7 @@ impl Response<'_> {
         if self.errs() {
             return Err(NotWhole::Error);
         }
-        let reason = self.incomplete_details.reason.finish(known, words)?;
+        let reason = self.incomplete_details.reason.finish(&REASONS, words)?;
         let status = match self.status {
             Status::Completed | Status::None if cut || reason.is_some() => Status::Incomplete,
             status => status,
@@ -115,14 +115,12 @@ read_word!(Status, Status::None, |word| match word {
     _ => Status::Unknown,
 });
 
-/// What the `reason` in `incomplete_details` means.
-fn known(word: &str) -> Result<Finish, NotWhole> {
-    match word {
-        "max_output_tokens" => Ok(Finish::Length),
-        "content_filter" => Ok(Finish::Filtered),
-        _ => Err(NotWhole::UnknownFinish),
-    }
-}
+/// Of the `reason` in `incomplete_details`.
+const REASONS: Vocabulary = Vocabulary {
+    length: &["max_output_tokens"],
+    filtered: &["content_filter"],
+    ..Vocabulary::EMPTY
+};
 
 /// More items than any provider has in one response.
 pub(super) const MAX_ITEMS: usize = 1_024;
