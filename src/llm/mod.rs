@@ -35,7 +35,7 @@ use std::fmt;
 use crate::http;
 use crate::json::Canonical;
 
-use convert::documents::Object;
+use convert::tree::Object;
 use convert::{can_be_taken_apart, documents, memory};
 use request::path::{self, Path};
 use request::unclear;

@@ -69,6 +69,10 @@ impl Text<'_> {
     pub(super) fn is_said(&self) -> bool {
         self.as_str().is_some_and(|text| !text.is_empty())
     }
+
+    pub(super) fn is(&self, word: &str) -> bool {
+        self.as_str() == Some(word)
+    }
 }
 
 impl<'a> Read<'a> for Text<'a> {

@@ -27,14 +27,6 @@ pub(crate) fn read(api: Api, path: impl AsRef<[u8]>, body: &str) -> Result<Reque
     api.read(path.as_ref(), body.as_bytes(), Some(&canonical(body)))
 }
 
-/// What is known of a request for so many choices whose body is not plain JSON.
-pub(crate) fn unreadable(choices: u32) -> RequestTraits {
-    RequestTraits {
-        choices,
-        ..RequestTraits::unreadable()
-    }
-}
-
 /// The verdict on an answer, to a request whose body is not plain JSON.
 pub(crate) fn judged(
     api: Api,
@@ -42,25 +34,13 @@ pub(crate) fn judged(
     choices: u32,
     answer: impl AsRef<[u8]>,
 ) -> Result<Verdict, NotWhole> {
-    judge_chunks(api, framing, &unreadable(choices), [answer.as_ref()]).map(|(answer, _)| answer)
-}
-
-/// The verdict on an answer that comes in these chunks, and the text that was heard: each piece
-/// behind the index of its choice.
-pub(crate) fn judge_chunks<'c>(
-    api: Api,
-    framing: Framing,
-    ask: &RequestTraits,
-    chunks: impl IntoIterator<Item = &'c [u8]>,
-) -> Result<(Verdict, String), NotWhole> {
-    let mut judge = api.judge(ask, framing);
-    let (mut whole, mut heard) = (Vec::new(), String::new());
-    for chunk in chunks {
-        let mut hear = |index: u64, piece: &str| heard.push_str(&format!("{index}:{piece} "));
-        judge.feed(chunk, &mut hear)?;
-        whole.extend_from_slice(chunk);
-    }
-    Ok((judge.finish(&whole)?, heard))
+    let ask = RequestTraits {
+        choices,
+        ..RequestTraits::unreadable()
+    };
+    let mut judge = api.judge(&ask, framing);
+    judge.feed(answer.as_ref(), &mut |_, _| {})?;
+    judge.finish(answer.as_ref())
 }
 
 /// An event stream without names.

@@ -1,8 +1,8 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
-use crate::json::Reader;
-use crate::llm::convert::events;
+use crate::llm::judge::DONE;
 use crate::llm::judge::EventJudge;
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Arguments, Said, Text, read_members, read_word};
@@ -149,7 +149,7 @@ impl Stream {
             return Err(NotWhole::Choices);
         }
         for block in &self.open {
-            block.check_arguments()?;
+            arguments::check(&block.arguments)?;
         }
         // Cut off: a server that leaves out the one sends the other.
         if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
@@ -235,17 +235,7 @@ impl Stream {
             .iter()
             .position(|block| Some(block.index) == index)
             .ok_or(NotWhole::Malformed)?;
-        self.open.swap_remove(place).check_arguments()
-    }
-}
-
-impl OpenBlock {
-    /// No arguments at all stand for `{}`.
-    fn check_arguments(&self) -> Result<(), NotWhole> {
-        match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
-            true => Ok(()),
-            false => Err(NotWhole::ToolArguments),
-        }
+        arguments::check(&self.open.swap_remove(place).arguments)
     }
 }
 
@@ -256,7 +246,7 @@ impl EventJudge for Stream {
         }
         // Servers that also speak OpenAI's protocol end this one with its marker, too. Clients parse
         // it if it has a name.
-        if event.data == events::DONE && self.stopped && event.event.is_empty() {
+        if event.data == DONE && self.stopped && event.event.is_empty() {
             return Ok(());
         }
         let name = std::str::from_utf8(event.event).map_or(Type::Other, Type::of);

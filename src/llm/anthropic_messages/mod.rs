@@ -13,6 +13,7 @@ mod split;
 use request::Verb;
 
 use crate::json::{Canonical, Role};
+use crate::llm::convert::tree;
 use crate::llm::convert::{events, usage};
 use crate::llm::judge::{Document, Events};
 use crate::llm::request::is_flag;
@@ -103,16 +104,13 @@ impl ProviderApi for AnthropicMessages {
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         let mut assembly = join::Assembly::default();
         events::objects(stream, &mut |event| assembly.take(event))?;
-        events::text(&assembly.finish()?)
+        tree::to_json(&assembly.finish()?)
     }
 
     fn split(&self, json: &[u8], _wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let mut out = Vec::new();
-        split::split(events::object(json)?, &mut |name, event| {
-            out.extend_from_slice(b"event: ");
-            out.extend_from_slice(name.as_bytes());
-            out.push(b'\n');
-            events::write(&mut out, &events::text(event)?);
+        split::split(tree::parse(json)?, &mut |name, event| {
+            events::write_named(&mut out, name, &tree::to_json(event)?);
             Ok(())
         })?;
         Ok(out)

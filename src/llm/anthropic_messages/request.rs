@@ -2,8 +2,9 @@
 
 use crate::json::Canonical;
 use crate::llm::request::path::{Path, last_segment};
+use crate::llm::request::tools;
 use crate::llm::request::{asks_for, number_member};
-use crate::llm::scan::{self, Said, read_members, read_word};
+use crate::llm::scan::{Said, Text, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
 use crate::llm::openai_chat::request as chat;
@@ -75,42 +76,29 @@ pub(in crate::llm) fn read_body(body: &Canonical, form: Form) -> Result<RequestT
         temperature: number_member(body, "temperature"),
         server_tools: asks_for(body, "mcp_servers")
             || chat::searches(body)
-            || body.member("tools").is_some_and(has_server_tools),
+            || tools::are_not_all(body, Tool::is_the_client_s),
     })
 }
 
-/// Whether a list of tools, as JSON, has one that Anthropic runs. The client runs its own tools and
-/// those of Anthropic's that act on the client's machine (the reference, "Tool use"); web search,
-/// web fetch, code execution, tool search, MCP and whatever comes next run on the server.
-pub(in crate::llm) fn has_server_tools(tools: &[u8]) -> bool {
-    #[derive(Default)]
-    struct Tool {
-        r#type: ToolType,
-        name: Said,
-    }
-
-    read_members!(Tool: r#type as "type", name);
-    if tools == b"null" {
-        return false;
-    }
-    // Tools of another shape than the client's, which have a name, may be anything.
-    !scan::all_objects(tools, |tool: &Tool| {
-        tool.r#type == ToolType::Client && tool.name.0
-    })
+/// The client runs its own tools, which have a name, and those of Anthropic's that act on the client's
+/// machine (the reference, "Tool use"); web search, web fetch, code execution, tool search, MCP and
+/// whatever comes next run on the server.
+#[derive(Default)]
+struct Tool<'a> {
+    r#type: Text<'a>,
+    name: Said,
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum ToolType {
-    #[default]
-    Client,
-    Server,
-}
+read_members!(Tool<'a>: r#type as "type", name);
 
-read_word!(ToolType, ToolType::Client, |word| match word {
-    "custom" => ToolType::Client,
-    _ if OF_THE_CLIENT.iter().any(|name| word.starts_with(name)) => ToolType::Client,
-    _ => ToolType::Server,
-});
+impl Tool<'_> {
+    fn is_the_client_s(&self) -> bool {
+        let acts_on_the_client =
+            |word: &str| OF_THE_CLIENT.iter().any(|name| word.starts_with(name));
+        let word = self.r#type.as_str();
+        self.name.0 && word.is_none_or(|word| word == "custom" || acts_on_the_client(word))
+    }
+}
 
 /// Each with a date after it.
 const OF_THE_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];

@@ -6,24 +6,21 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use crate::llm::ConversionError;
-use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{object, set};
 
 /// The members of a `compaction` block that come in its delta.
 pub(super) const COMPACTION: [&str; 2] = ["content", "encrypted_content"];
 
 /// Takes an event, with its `type` by itself.
-pub(super) type Emit<'e> =
-    &'e mut dyn FnMut(&'static str, &Map<String, Value>) -> Result<(), ConversionError>;
+pub(super) type Emit<'e> = &'e mut dyn FnMut(&'static str, &Object) -> Result<(), ConversionError>;
 
 /// Calls `emit` with each event of the message, in order.
 ///
 /// # Errors
 /// What would be lost, or guessed, or what `emit` says.
-pub(super) fn split(
-    mut message: Map<String, Value>,
-    emit: Emit<'_>,
-) -> Result<(), ConversionError> {
+pub(super) fn split(mut message: Object, emit: Emit<'_>) -> Result<(), ConversionError> {
     let is_message = message.get("type").and_then(Value::as_str) == Some("message");
     let has_reason = message.get("stop_reason").is_some_and(Value::is_string);
     let content = match message.get_mut("content") {
@@ -50,7 +47,7 @@ pub(super) fn split(
 }
 
 /// Takes what is known only at the end out of the message: the `message_delta` event.
-fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, ConversionError> {
+fn split_end(message: &mut Object) -> Result<Object, ConversionError> {
     let mut delta = Map::new();
     for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         // The start has these as null.
@@ -100,11 +97,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Con
     Ok(event)
 }
 
-fn split_block(
-    index: usize,
-    mut block: Map<String, Value>,
-    emit: Emit<'_>,
-) -> Result<(), ConversionError> {
+fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), ConversionError> {
     let deltas = take_deltas(&mut block)?;
     let event = |name, rest: [(&str, Value); 1]| {
         let mut event = object([("type", Value::from(name)), ("index", index.into())]);
@@ -124,7 +117,7 @@ fn split_block(
 }
 
 /// Takes what comes in deltas out of a block, which is then as its start has it.
-fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>, ConversionError> {
+fn take_deltas(block: &mut Object) -> Result<Vec<Object>, ConversionError> {
     let kind = block.get("type").and_then(Value::as_str);
     let kind = kind.ok_or(ConversionError::Malformed)?.to_owned();
     let mut deltas = Vec::new();
@@ -187,7 +180,7 @@ fn comes_whole(kind: &str) -> bool {
         || ["redacted_thinking", "container_upload", "mcp_tool_listing"].contains(&kind)
 }
 
-fn take_text(block: &mut Map<String, Value>, name: &str) -> Result<String, ConversionError> {
+fn take_text(block: &mut Object, name: &str) -> Result<String, ConversionError> {
     match block.get_mut(name) {
         Some(Value::String(text)) => Ok(mem::take(text)),
         _ => Err(ConversionError::Malformed),
@@ -195,7 +188,7 @@ fn take_text(block: &mut Map<String, Value>, name: &str) -> Result<String, Conve
 }
 
 fn json_text(value: &Value) -> Result<String, ConversionError> {
-    String::from_utf8(events::text(value)?).map_err(|_| ConversionError::Malformed)
+    String::from_utf8(tree::to_json(value)?).map_err(|_| ConversionError::Malformed)
 }
 
 const MESSAGE_START: &str = "message_start";

@@ -12,14 +12,15 @@ mod invoke;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::eventstream::{self, Kind};
 use crate::json::{Canonical, Role};
 use crate::llm::anthropic_messages::BILLING_LINE;
-use crate::llm::convert::documents::{self, Object};
+use crate::llm::convert::documents;
 use crate::llm::convert::tree;
-use crate::llm::convert::{events, usage};
+use crate::llm::convert::tree::Object;
+use crate::llm::convert::usage;
 use crate::llm::judge::{Document, Messages};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
@@ -202,15 +203,15 @@ impl ProviderApi for Bedrock {
             Operation::Converse => {
                 let mut assembly = converse::join::Assembly::default();
                 each_event(stream, |event, payload| {
-                    assembly.take(event, events::object(payload)?)
+                    assembly.take(event, tree::parse(payload)?)
                 })?;
-                events::text(&assembly.finish()?)
+                tree::to_json(&assembly.finish()?)
             }
             Operation::Invoke => {
                 let mut assembly = anthropic_messages::join::Assembly::default();
                 each_event(stream, |_, payload| {
                     let mut native =
-                        events::object(&native(payload).ok_or(ConversionError::Malformed)?)?;
+                        tree::parse(&native(payload).ok_or(ConversionError::Malformed)?)?;
                     // Only Anthropic's events have one.
                     if !native.contains_key("type") {
                         return Err(ConversionError::Unsupported);
@@ -219,7 +220,7 @@ impl ProviderApi for Bedrock {
                     native.remove(METRICS);
                     assembly.take(native)
                 })?;
-                events::text(&assembly.finish()?)
+                tree::to_json(&assembly.finish()?)
             }
         }
     }
@@ -231,8 +232,8 @@ impl ProviderApi for Bedrock {
             return Err(ConversionError::Unsupported);
         }
         let mut out = Vec::new();
-        converse::split::split(events::object(json)?, &mut |event, payload| {
-            write_event(&mut out, event, &events::text(payload)?)
+        converse::split::split(tree::parse(json)?, &mut |event, payload| {
+            write_event(&mut out, event, &tree::to_json(payload)?)
         })?;
         Ok(out)
     }
@@ -258,9 +259,9 @@ impl ProviderApi for Bedrock {
         let mut objects = Vec::new();
         each_event(answer, |_, payload| {
             objects.push(match Operation::by_form(form) {
-                Operation::Converse => events::object(payload)?,
+                Operation::Converse => tree::parse(payload)?,
                 Operation::Invoke => {
-                    events::object(&native(payload).ok_or(ConversionError::Malformed)?)?
+                    tree::parse(&native(payload).ok_or(ConversionError::Malformed)?)?
                 }
             });
             Ok(())
@@ -326,7 +327,7 @@ pub(super) fn native(payload: &[u8]) -> Option<Vec<u8>> {
 /// The `chunk` without usage; `None` if it holds none.
 fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
     let native = native(payload).ok_or(ConversionError::Malformed)?;
-    let mut event = events::object(&native)?;
+    let mut event = tree::parse(&native)?;
     let mut found = zero_counts(&mut event);
     let metrics = event.get_mut(METRICS).and_then(Value::as_object_mut);
     for (name, count) in metrics.into_iter().flatten() {
@@ -339,10 +340,10 @@ fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
     if !found {
         return Ok(None);
     }
-    let mut chunk = events::object(payload)?;
-    let bytes = BASE64.encode(events::text(&event)?);
+    let mut chunk = tree::parse(payload)?;
+    let bytes = BASE64.encode(tree::to_json(&event)?);
     tree::set(&mut chunk, "bytes", Value::String(bytes));
-    events::text(&chunk).map(Some)
+    tree::to_json(&chunk).map(Some)
 }
 
 /// Sets the counts of tokens in a model's answer or event to zero, whosever it is; whether there were
@@ -441,7 +442,7 @@ fn write_event(out: &mut Vec<u8>, event: &str, payload: &[u8]) -> Result<(), Con
 }
 
 /// Drops the padding that Bedrock puts into each event, so that its length tells nothing.
-fn drop_padding(event: &mut Map<String, Value>) {
+fn drop_padding(event: &mut Object) {
     event.remove("p");
 }
 

@@ -1,6 +1,7 @@
 //! Whether a JSON answer is whole: of a chat in either version, or of embeddings.
 
 use crate::json::{Malformed, Read, Reader};
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{self, Listed, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
@@ -103,9 +104,8 @@ impl<'a> Response<'a> {
         }
         let finish = self.finish_reason.finish(&FINISH_REASONS, words)?;
         let says = if let Some(message) = &self.message {
-            let mut calls = message.tool_calls.iter();
-            if !calls.all(|call| parses(call.function.arguments.as_str().unwrap_or_default())) {
-                return Err(NotWhole::ToolArguments);
+            for call in &message.tool_calls {
+                arguments::check(call.function.arguments.as_str().unwrap_or_default())?;
             }
             let is_bare = message.content.is_empty() && message.tool_calls.is_empty();
             if is_bare && finish.is_none() {
@@ -165,9 +165,4 @@ impl Embeddings {
             marked_end: true,
         })
     }
-}
-
-/// Whether arguments are JSON. A call without arguments may have none.
-pub(super) fn parses(arguments: &str) -> bool {
-    arguments.is_empty() || Reader::is_json(arguments.as_bytes())
 }

@@ -13,7 +13,8 @@ mod v2;
 use serde_json::Value;
 
 use crate::json::Canonical;
-use crate::llm::convert::documents::{self, Object};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::usage::{zero, zero_beside};
 use crate::llm::judge::{Document, Events, Lines};
 use crate::llm::request::is_flag;

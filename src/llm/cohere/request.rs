@@ -2,8 +2,9 @@
 
 use crate::json::Canonical;
 use crate::llm::request::path::Path;
+use crate::llm::request::tools;
 use crate::llm::request::{asks_for, number_member};
-use crate::llm::scan::{self, read_members, read_word};
+use crate::llm::scan::{self, Text, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 
 pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
@@ -71,27 +72,19 @@ pub(in crate::llm) fn inputs(body: &Canonical) -> u32 {
 /// Version 1: `connectors`, which search on Cohere's side. Version 2 has none; what is no function
 /// there is not known to be the client's.
 fn runs_server_tools(body: &Canonical) -> bool {
-    #[derive(Default)]
-    struct Tool {
-        r#type: ToolType,
-    }
-
-    read_members!(Tool: r#type as "type");
-    // Tools of another shape than ours may be anything.
-    let are_the_client_s =
-        |tools: &[u8]| scan::all_objects(tools, |tool: &Tool| tool.r#type == ToolType::Client);
     asks_for(body, "connectors")
-        || asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
+        || asks_for(body, "tools") && tools::are_not_all(body, Tool::is_the_client_s)
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) enum ToolType {
-    #[default]
-    Client,
-    Other,
+#[derive(Default)]
+struct Tool<'a> {
+    r#type: Text<'a>,
 }
 
-read_word!(ToolType, ToolType::Client, |word| match word {
-    "function" => ToolType::Client,
-    _ => ToolType::Other,
-});
+read_members!(Tool<'a>: r#type as "type");
+
+impl Tool<'_> {
+    fn is_the_client_s(&self) -> bool {
+        matches!(self.r#type.as_str(), None | Some("function"))
+    }
+}

@@ -26,7 +26,7 @@ const V1_TEXT: &str = r#"{"is_finished":false,"event_type":"text-generation","te
 const V1_END: &str = r#"{"is_finished":true,"event_type":"stream-end","response":{"response_id":"r","text":"Hí","generation_id":"g","finish_reason":"COMPLETE","meta":{"api_version":{"version":"1"},"tokens":{"input_tokens":5}}},"finish_reason":"COMPLETE"}"#;
 
 fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
-    API.read(path, b"", Some(&canonical(body)))
+    read(API, path, body)
 }
 
 fn sse(events: &[&str]) -> String {
@@ -38,10 +38,6 @@ fn sse(events: &[&str]) -> String {
         }
     };
     events.iter().map(event).collect()
-}
-
-fn lines(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
 }
 
 fn form(framing: Framing) -> Form {
@@ -70,11 +66,7 @@ fn v1(parts: &[&str]) -> Result<Verdict, NotWhole> {
 }
 
 fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
-        choices: expected,
-        ..RequestTraits::unreadable()
-    };
-    API.judge(&ask, Framing::Json).finish(json.as_bytes())
+    judged(API, Framing::Json, expected, json)
 }
 
 fn joined(framing: Framing, stream: &str) -> Result<Value, ConversionError> {

@@ -7,10 +7,11 @@
 //! piece of the answer that says something has it, of which there are several, as a name or a model
 //! has.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::ConversionError;
 use super::tree::{is_blank, set};
+use crate::llm::convert::tree::Object;
 
 /// More names than any provider has made up for one message.
 const MAX_MEMBERS: usize = 64;
@@ -82,7 +83,7 @@ impl Carried {
     ///
     /// # Errors
     /// If one may have come in pieces.
-    pub(crate) fn finish(self, whole: &mut Map<String, Value>) -> Result<(), ConversionError> {
+    pub(crate) fn finish(self, whole: &mut Object) -> Result<(), ConversionError> {
         for member in self.members {
             // A single piece that says something cannot show which of the two it is.
             let is_everywhere = self.pieces > 1 && member.beside == self.pieces;
@@ -120,7 +121,7 @@ mod tests {
             let says = unknown.remove("says").is_some();
             carried.take(unknown.into_iter().collect(), says)?;
         }
-        let mut whole = Map::new();
+        let mut whole = Object::new();
         carried.finish(&mut whole).map(|()| whole.into())
     }
 
@@ -198,7 +199,7 @@ mod tests {
                 "{pieces:?}"
             );
         }
-        let many: Map<_, _> = (0..=MAX_MEMBERS)
+        let many: Object = (0..=MAX_MEMBERS)
             .map(|n| (n.to_string(), Value::Null))
             .collect();
         assert_eq!(whole(&[many.into()]), Err(ConversionError::UnknownMember));

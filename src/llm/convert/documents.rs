@@ -4,17 +4,13 @@
 //! something else.
 
 use memchr::memchr;
-use serde_json::{Map, Value};
 
+use super::tree::{self, Object, push_json};
 use super::{ConversionError, events};
 use crate::json::Elements;
 use crate::llm::Framing;
+use crate::llm::judge::DONE;
 use crate::ndjson;
-
-pub(crate) use super::events::object;
-
-/// A JSON object.
-pub(crate) type Object = Map<String, Value>;
 
 /// The JSON objects of an answer, in order; without `[DONE]`.
 ///
@@ -23,19 +19,19 @@ pub(crate) type Object = Map<String, Value>;
 pub(crate) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, ConversionError> {
     let mut objects = Vec::new();
     match framing {
-        Framing::Json => objects.push(object(answer)),
+        Framing::Json => objects.push(tree::parse(answer)),
         Framing::Sse => events::objects(answer, &mut |object| {
             objects.push(Ok(object));
             Ok(())
         })?,
         Framing::Ndjson => {
             let mut parser = ndjson::Parser::new();
-            parser.feed(answer, |line| objects.push(object(line)));
+            parser.feed(answer, |line| objects.push(tree::parse(line)));
             whole(!parser.finish().pending)?;
         }
         Framing::JsonArray => {
             let mut elements = Elements::new();
-            let fed = elements.feed(answer, |element| objects.push(object(element)));
+            let fed = elements.feed(answer, |element| objects.push(tree::parse(element)));
             whole(fed.is_ok() && elements.is_ended())?;
         }
         Framing::EventStream => return Err(ConversionError::Unsupported),
@@ -43,12 +39,17 @@ pub(crate) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Co
     objects.into_iter().collect()
 }
 
-/// Appends a JSON value.
-pub(crate) fn push_json(
-    out: &mut Vec<u8>,
-    value: &(impl serde::Serialize + ?Sized),
-) -> Result<(), ConversionError> {
-    serde_json::to_writer(out, value).map_err(|_| ConversionError::Malformed)
+/// A stream of these objects, one a line.
+///
+/// # Errors
+/// None that an object could cause.
+pub(crate) fn write_lines(objects: &[Object]) -> Result<Vec<u8>, ConversionError> {
+    let mut stream = Vec::new();
+    for object in objects {
+        push_json(&mut stream, object)?;
+        stream.push(b'\n');
+    }
+    Ok(stream)
 }
 
 /// Changes an object, and tells whether it did.
@@ -70,12 +71,12 @@ pub(crate) fn rewrite(
             // `edit` takes what it is given, and leaves an event that is cut as it is.
             events::objects(answer, &mut |_| Ok(()))?;
             return events::edit(answer, &mut |data| {
-                if data == events::DONE {
+                if data == DONE {
                     return Ok(None);
                 }
-                let mut members = object(data)?;
+                let mut members = tree::parse(data)?;
                 change(&mut members)
-                    .then(|| events::text(&members))
+                    .then(|| tree::to_json(&members))
                     .transpose()
             });
         }
@@ -100,7 +101,7 @@ fn rewrite_object(
     out: &mut Vec<u8>,
     change: Change<'_>,
 ) -> Result<(), ConversionError> {
-    let mut members = object(json)?;
+    let mut members = tree::parse(json)?;
     if !change(&mut members) {
         out.extend_from_slice(json);
         return Ok(());

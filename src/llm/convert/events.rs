@@ -2,14 +2,12 @@
 //! as server-sent events.
 
 use memchr::memchr2;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::ConversionError;
-use crate::json;
+use super::{ConversionError, tree};
+use crate::llm::convert::tree::Object;
+use crate::llm::judge::DONE;
 use crate::sse;
-
-/// The end marker of OpenAI and its like, as an event's data.
-pub(crate) const DONE: &[u8] = b"[DONE]";
 
 /// Calls `take` with the object that each event holds, in order, without the end marker.
 ///
@@ -18,7 +16,7 @@ pub(crate) const DONE: &[u8] = b"[DONE]";
 /// end marker and is not the usage alone, or is not finished.
 pub(crate) fn objects(
     stream: &[u8],
-    take: &mut dyn FnMut(Map<String, Value>) -> Result<(), ConversionError>,
+    take: &mut dyn FnMut(Object) -> Result<(), ConversionError>,
 ) -> Result<(), ConversionError> {
     let mut parser = sse::Parser::new();
     let mut done = false;
@@ -29,7 +27,7 @@ pub(crate) fn objects(
         } else if event.data == DONE {
             done = true;
         } else {
-            result = object(event.data).and_then(|object| match done && !is_usage(&object) {
+            result = tree::parse(event.data).and_then(|object| match done && !is_usage(&object) {
                 true => Err(ConversionError::Malformed),
                 false => take(object),
             });
@@ -45,7 +43,7 @@ pub(crate) fn objects(
 }
 
 /// Whether a chunk of a completion reports usage and says nothing: judges take it behind the marker.
-fn is_usage(chunk: &Map<String, Value>) -> bool {
+fn is_usage(chunk: &Object) -> bool {
     let says_nothing = match chunk.get("choices") {
         None | Some(Value::Null) => true,
         Some(choices) => choices.as_array().is_some_and(Vec::is_empty),
@@ -53,17 +51,17 @@ fn is_usage(chunk: &Map<String, Value>) -> bool {
     says_nothing && chunk.get("usage").is_some_and(Value::is_object)
 }
 
-/// The object that a JSON text is.
-pub(crate) fn object(json: &[u8]) -> Result<Map<String, Value>, ConversionError> {
-    match json::parse(json) {
-        Ok(Value::Object(object)) => Ok(object),
-        _ => Err(ConversionError::Malformed),
-    }
+/// Writes an event with a name. `data` is as for [`write`].
+pub(crate) fn write_named(out: &mut Vec<u8>, name: &str, data: &[u8]) {
+    write_name(out, name);
+    write(out, data);
 }
 
-/// The compact text of a JSON value.
-pub(crate) fn text(json: &impl serde::Serialize) -> Result<Vec<u8>, ConversionError> {
-    serde_json::to_vec(json).map_err(|_| ConversionError::Malformed)
+/// Writes the name of an event whose data is to follow.
+pub(crate) fn write_name(out: &mut Vec<u8>, name: &str) {
+    for text in ["event: ", name, "\n"] {
+        out.extend_from_slice(text.as_bytes());
+    }
 }
 
 /// Writes an event without a name. `data` has no line end in it, as compact JSON has none.

@@ -1,9 +1,39 @@
-//! Taking JSON objects apart member by member, so that what is left over is known, and building
-//! them.
+//! JSON as a tree: taking objects apart member by member, so that what is left over is known, and
+//! building them.
 
 use serde_json::{Map, Value};
 
 use super::ConversionError;
+use crate::json;
+
+/// A JSON object.
+pub(crate) type Object = Map<String, Value>;
+
+/// The object that a JSON text is.
+///
+/// # Errors
+/// If it is none.
+pub(crate) fn parse(json: &[u8]) -> Result<Object, ConversionError> {
+    match json::parse(json) {
+        Ok(Value::Object(object)) => Ok(object),
+        _ => Err(ConversionError::Malformed),
+    }
+}
+
+/// The compact text of a JSON value.
+pub(crate) fn to_json(
+    value: &(impl serde::Serialize + ?Sized),
+) -> Result<Vec<u8>, ConversionError> {
+    serde_json::to_vec(value).map_err(|_| ConversionError::Malformed)
+}
+
+/// Appends a JSON value.
+pub(crate) fn push_json(
+    out: &mut Vec<u8>,
+    value: &(impl serde::Serialize + ?Sized),
+) -> Result<(), ConversionError> {
+    serde_json::to_writer(out, value).map_err(|_| ConversionError::Malformed)
+}
 
 /// An object of these members.
 pub(crate) fn object<const N: usize>(members: [(&str, Value); N]) -> Map<String, Value> {

@@ -5,10 +5,12 @@
 //! content is: a tool's argument may be named `cost` as well.
 
 use memchr::memmem;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{ConversionError, events};
 use crate::json;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 
 /// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
 /// to, as it came where there are none.
@@ -68,7 +70,7 @@ fn edited(
     edit: &mut dyn FnMut(&mut Value) -> bool,
 ) -> Result<Option<Vec<u8>>, ConversionError> {
     let mut value = json::parse(json).map_err(|_| ConversionError::Malformed)?;
-    edit(&mut value).then(|| events::text(&value)).transpose()
+    edit(&mut value).then(|| tree::to_json(&value)).transpose()
 }
 
 fn zero_at(value: &mut Value, usages: &[&str]) -> bool {
@@ -89,7 +91,7 @@ const AROUND_CONTENT: [&str; 6] = [
 
 /// Sets to zero what stands beside the content of an answer and is named as a count or a cost.
 /// Whether anything changed.
-pub(crate) fn zero_beside(object: &mut Map<String, Value>) -> bool {
+pub(crate) fn zero_beside(object: &mut Object) -> bool {
     // `response` is what a model said, but in the events of Responses.
     let is_response = |value: &Value| value.get("object").is_some_and(|kind| kind == "response");
     object.iter_mut().fold(false, |changed, (name, value)| {

@@ -6,7 +6,9 @@
 use serde_json::Value;
 
 use super::judge::MAX_CANDIDATES;
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{in_order, is_blank};
 use crate::llm::{ConversionError, Framing};
 
@@ -31,9 +33,7 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Conversio
                 .collect(),
         );
     }
-    let mut json = Vec::new();
-    push_json(&mut json, &response)?;
-    Ok(json)
+    tree::to_json(&response)
 }
 
 /// Whether a chunk can be merged.

@@ -1,12 +1,13 @@
 //! The stream that a response could have come in.
 
-use crate::llm::convert::documents::{self, push_json};
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::push_json;
 use crate::llm::{ConversionError, Framing};
 
 /// # Errors
 /// If it is no JSON object.
 pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
-    let response = documents::object(json)?;
+    let response = tree::parse(json)?;
     let (before, after): (&[u8], &[u8]) = match framing {
         Framing::Sse => (b"data: ", b"\r\n\r\n"),
         Framing::JsonArray => (b"[", b"\n]"),

@@ -7,11 +7,11 @@ use crate::llm::{Finish, NotWhole, Verdict};
 pub(super) fn judge(json: &[u8]) -> Result<Verdict, NotWhole> {
     let empty = match json.trim_ascii_start().first() {
         Some(b'{') => {
-            let object: Object = scan::parse_object(json)?;
+            let object: Object<'_> = scan::parse_object(json)?;
             let is_error = object.error.0
                 || object.errors.0
-                || object.object == Word::Error
-                || object.r#type == Word::Error
+                || object.object.as_str() == Some("error")
+                || object.r#type.as_str() == Some("error")
                 || object.code.0
                 || object.status.0
                 || object.success.is_false;
@@ -41,17 +41,18 @@ fn is_empty_object(json: &[u8]) -> bool {
 
 /// An answer that is an object, as far as the judge looks.
 #[derive(Default)]
-struct Object {
+struct Object<'a> {
     error: Said,
     errors: Said,
-    object: Word,
-    r#type: Word,
+    // Any value: what these hold is the API's affair.
+    object: Content<'a>,
+    r#type: Content<'a>,
     code: ErrorCode,
     status: ErrorCode,
     success: Success,
 }
 
-read_members!(Object: error, errors, object, r#type as "type", code, status, success);
+read_members!(Object<'a>: error, errors, object, r#type as "type", code, status, success);
 
 /// Whether a number is an HTTP status that says error, or a word does. Any value: what it is is the
 /// API's affair.
@@ -106,24 +107,4 @@ fn is_message_alone(json: &[u8]) -> Result<bool, NotWhole> {
     });
     read.map_err(|Malformed| NotWhole::Malformed)?;
     Ok(has_message && !has_more)
-}
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Word {
-    #[default]
-    Other,
-    Error,
-}
-
-/// Any value: what these members hold is the API's affair.
-impl<'a> Read<'a> for Word {
-    fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
-        let mut word = Content::default();
-        word.read(json)?;
-        *self = match word.as_str() {
-            Some("error") => Self::Error,
-            _ => Self::Other,
-        };
-        Ok(())
-    }
 }

@@ -4,9 +4,8 @@ use crate::llm::{Api, Finish, NotWhole, Verdict};
 
 const API: Api = Api(&Json);
 
-fn judged(json: &str) -> Result<Verdict, NotWhole> {
-    API.judge(&RequestTraits::unreadable(), Framing::Json)
-        .finish(json.as_bytes())
+fn judge_json(json: &str) -> Result<Verdict, NotWhole> {
+    judged(API, Framing::Json, 1, json)
 }
 
 #[test]
@@ -28,10 +27,10 @@ fn a_document_that_parses_and_is_no_error_is_whole() {
         "7",
         "\"text\"",
     ] {
-        assert_eq!(judged(json), whole(false), "{json}");
+        assert_eq!(judge_json(json), whole(false), "{json}");
     }
     for json in ["{}", " { } ", "[]", "null", "\"\""] {
-        assert_eq!(judged(json), whole(true), "{json}");
+        assert_eq!(judge_json(json), whole(true), "{json}");
     }
 }
 
@@ -47,7 +46,7 @@ fn an_error_object_is_a_fault() {
         r#"{"code":"failure","results":[]}"#,
         r#"{"success":false,"results":[]}"#,
     ] {
-        assert_eq!(judged(json), Err(NotWhole::Error), "{json}");
+        assert_eq!(judge_json(json), Err(NotWhole::Error), "{json}");
     }
 }
 
@@ -63,11 +62,14 @@ fn what_is_not_one_document_is_a_fault() {
         "nul",
         "data: {}",
     ] {
-        assert_eq!(judged(json), Err(NotWhole::Malformed), "{json}");
+        assert_eq!(judge_json(json), Err(NotWhole::Malformed), "{json}");
     }
     let whole = r#"{"a":[{"b":"c"},null,1.5e3]}"#;
     for cut in 0..whole.len() {
-        assert_eq!(judged(whole.get(..cut).unwrap()), Err(NotWhole::Malformed));
+        assert_eq!(
+            judge_json(whole.get(..cut).unwrap()),
+            Err(NotWhole::Malformed)
+        );
     }
     let ask = API.read(b"/", b"", None).unwrap();
     let invalid = API.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");

@@ -1,5 +1,6 @@
 //! Judging an answer as it passes: what holds for every API of a framing.
 
+pub(crate) mod arguments;
 pub(crate) mod finish;
 pub(crate) mod held;
 pub(crate) mod model;
@@ -8,9 +9,11 @@ pub(crate) mod stutter;
 use std::fmt;
 
 use crate::json::{Elements, NotElements};
-use crate::llm::convert::events;
 use crate::{eventstream, ndjson, sse};
 use finish::Finish;
+
+/// The end marker of OpenAI and its like, as an event's data.
+pub(crate) const DONE: &[u8] = b"[DONE]";
 
 /// What a judge says of a whole answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,10 +224,10 @@ impl Judge for Events {
             None => {}
             // Its text alone proves that nothing is missing. Clients lose no more than a marker
             // behind which the stream ends anyway.
-            Some(pending) if pending.is(events::DONE) => {
+            Some(pending) if pending.is(DONE) => {
                 let event = sse::Event {
                     event: b"",
-                    data: events::DONE,
+                    data: DONE,
                 };
                 self.judge.event(&event, &mut |_, _| {})?;
             }

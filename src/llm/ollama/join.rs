@@ -6,7 +6,9 @@
 use serde_json::Value;
 
 use crate::llm::convert::carried::Carried;
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::is_blank;
 use crate::llm::{ConversionError, Framing};
 
@@ -30,9 +32,7 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Conversio
     if let Some(Value::Object(message)) = response.get_mut("message") {
         carried.finish(message)?;
     }
-    let mut json = Vec::new();
-    push_json(&mut json, &response)?;
-    Ok(json)
+    tree::to_json(&response)
 }
 
 /// What comes in pieces: of a chat's message, or of a generation itself.

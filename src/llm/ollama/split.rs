@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{object_of_some, set, set_some};
 use crate::llm::{ConversionError, Framing};
 
@@ -17,7 +19,7 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Conversion
     if framing != Framing::Ndjson {
         return Err(ConversionError::Unsupported);
     }
-    let mut last = documents::object(json)?;
+    let mut last = tree::parse(json)?;
     if !matches!(
         last.get("message"),
         None | Some(Value::Null | Value::Object(_))
@@ -37,12 +39,7 @@ pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, Conversion
         set(line, "logprobs", logprobs);
     }
     lines.push(last);
-    let mut stream = Vec::new();
-    for line in &lines {
-        push_json(&mut stream, line)?;
-        stream.push(b'\n');
-    }
-    Ok(stream)
+    documents::write_lines(&lines)
 }
 
 /// A line with one of [`PIECES`], which is taken out of the last line, if it says anything.
@@ -92,11 +89,10 @@ mod tests {
 
     #[test]
     fn a_piece_leaves_what_the_server_would_send_last() {
-        let mut last =
-            documents::object(br#"{"response":"a","thinking":"b","done":true}"#).unwrap();
+        let mut last = tree::parse(br#"{"response":"a","thinking":"b","done":true}"#).unwrap();
         assert!(take_piece(&mut last, "thinking").is_some());
         assert!(take_piece(&mut last, "response").is_some());
-        let rest = documents::object(br#"{"response":"","done":true}"#).unwrap();
+        let rest = tree::parse(br#"{"response":"","done":true}"#).unwrap();
         assert_eq!(last, rest);
     }
 }

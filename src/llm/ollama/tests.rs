@@ -14,11 +14,7 @@ const TOKEN: &str = r#"{"model":"m","created_at":"t1","response":"Hi","done":fal
 const LAST: &str = r#"{"model":"m","created_at":"t3","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":2}"#;
 
 fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
-    API.read(path, b"", Some(&canonical(body)))
-}
-
-fn lines(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    read(API, path, body)
 }
 
 fn judge_chunks<'c>(
@@ -41,11 +37,7 @@ fn stream_of(parts: &[&str]) -> Result<Verdict, NotWhole> {
 }
 
 fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
-        choices: expected,
-        ..RequestTraits::unreadable()
-    };
-    API.judge(&ask, Framing::Json).finish(json.as_bytes())
+    judged(API, Framing::Json, expected, json)
 }
 
 fn ndjson() -> Form {

@@ -12,6 +12,7 @@ use super::judge::{MAX_CHOICES, MAX_TOOL_CALLS};
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::events;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{in_order, is_blank, object, says_nothing, set, set_some};
 
 /// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
@@ -56,10 +57,7 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join(
-    stream: &[u8],
-    shape: Shape,
-) -> Result<Map<String, Value>, ConversionError> {
+pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let answer = join_any(stream, shape)?;
     match answer.get("usage") {
         None => Err(ConversionError::NoUsage),
@@ -71,10 +69,7 @@ pub(in crate::llm) fn join(
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join_any(
-    stream: &[u8],
-    shape: Shape,
-) -> Result<Map<String, Value>, ConversionError> {
+pub(in crate::llm) fn join_any(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let mut answer = Joined::default();
     events::objects(stream, &mut |chunk| answer.take(chunk))?;
     answer.finish(shape)
@@ -83,14 +78,14 @@ pub(in crate::llm) fn join_any(
 /// A completion in the making.
 #[derive(Default)]
 struct Joined {
-    top: Map<String, Value>,
-    x_groq: Map<String, Value>,
+    top: Object,
+    x_groq: Object,
     usage: Value,
     choices: Vec<Choice>,
 }
 
 impl Joined {
-    fn take(&mut self, chunk: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, chunk: Object) -> Result<(), ConversionError> {
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("object", _) => {}
@@ -137,7 +132,7 @@ impl Joined {
 
     /// Groq's request id and seed come with the first chunk, its usage with the last; in a whole
     /// completion the usage has a place of its own.
-    fn take_x_groq(&mut self, x_groq: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take_x_groq(&mut self, x_groq: Object) -> Result<(), ConversionError> {
         for (name, value) in x_groq {
             match name.as_str() {
                 "usage" if self.usage.is_null() => self.usage = value,
@@ -150,7 +145,7 @@ impl Joined {
         Ok(())
     }
 
-    fn finish(self, shape: Shape) -> Result<Map<String, Value>, ConversionError> {
+    fn finish(self, shape: Shape) -> Result<Object, ConversionError> {
         if self.choices.is_empty() {
             return Err(ConversionError::Malformed);
         }
@@ -175,14 +170,14 @@ impl Joined {
 #[derive(Default)]
 struct Choice {
     index: u64,
-    message: Map<String, Value>,
+    message: Object,
     content: Content,
     calls: Vec<Call>,
-    function_call: Map<String, Value>,
+    function_call: Object,
     text: String,
     logprobs: Option<Value>,
     finish_reason: Value,
-    rest: Map<String, Value>,
+    rest: Object,
     /// What its deltas have besides.
     carried: Carried,
     /// Perplexity: the message so far, beside the delta.
@@ -190,7 +185,7 @@ struct Choice {
 }
 
 impl Choice {
-    fn take(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, choice: Object) -> Result<(), ConversionError> {
         for (name, value) in choice {
             match (name.as_str(), value) {
                 // Where in the stream a filter stood: a whole completion has no such place.
@@ -212,7 +207,7 @@ impl Choice {
         Ok(())
     }
 
-    fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take_delta(&mut self, delta: Object) -> Result<(), ConversionError> {
         let mut unknown = Vec::new();
         let mut says = false;
         for (name, value) in delta {
@@ -462,11 +457,11 @@ fn is_content(so_far: &Value, content: &Content) -> bool {
 /// A tool call in the making.
 struct Call {
     index: Option<u64>,
-    members: Map<String, Value>,
+    members: Object,
 }
 
 impl Call {
-    fn take(&mut self, call: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, call: Object) -> Result<(), ConversionError> {
         for (name, value) in call {
             match (name.as_str(), value) {
                 ("index", _) => {}
@@ -482,7 +477,7 @@ impl Call {
         Ok(())
     }
 
-    fn object(&mut self, name: String) -> Result<&mut Map<String, Value>, ConversionError> {
+    fn object(&mut self, name: String) -> Result<&mut Object, ConversionError> {
         let known = self.members.entry(name).or_insert(Value::Null);
         if known.is_null() {
             *known = Map::new().into();
@@ -492,11 +487,7 @@ impl Call {
 }
 
 /// Adds a piece of a function call: of its arguments more and more comes, everything else once.
-fn take_function(
-    known: &mut Map<String, Value>,
-    piece: Map<String, Value>,
-    adds_up: &str,
-) -> Result<(), ConversionError> {
+fn take_function(known: &mut Object, piece: Object, adds_up: &str) -> Result<(), ConversionError> {
     for (name, value) in piece {
         if name == adds_up {
             let text = known.entry(name).or_insert_with(|| "".into());
@@ -512,7 +503,7 @@ fn take_function(
 }
 
 /// Whether two of OpenRouter's reasoning details are pieces of one.
-pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+pub(super) fn same_detail(a: &Object, b: &Object) -> bool {
     let kind = a.get("type").and_then(Value::as_str);
     matches!(kind, Some("reasoning.text" | "reasoning.summary"))
         && a.get("type") == b.get("type")
@@ -521,7 +512,7 @@ pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> boo
 
 /// Keeps a member that has one value, or the last of several.
 pub(super) fn keep(
-    members: &mut Map<String, Value>,
+    members: &mut Object,
     name: String,
     value: Value,
     last_counts: bool,
@@ -546,11 +537,7 @@ fn keep_last(known: &mut Value, value: Value) {
     }
 }
 
-fn append_member(
-    members: &mut Map<String, Value>,
-    name: String,
-    piece: Value,
-) -> Result<(), ConversionError> {
+fn append_member(members: &mut Object, name: String, piece: Value) -> Result<(), ConversionError> {
     match (members.entry(name).or_insert(Value::Null), piece) {
         (_, Value::Null) => Ok(()),
         (none @ Value::Null, piece @ Value::String(_)) => {
@@ -563,7 +550,7 @@ fn append_member(
 }
 
 fn append_items(
-    members: &mut Map<String, Value>,
+    members: &mut Object,
     name: String,
     mut items: Vec<Value>,
 ) -> Result<(), ConversionError> {

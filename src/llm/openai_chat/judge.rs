@@ -2,13 +2,12 @@
 //! hold `text` instead of a message.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::convert::events;
+use crate::llm::judge::DONE;
 use crate::llm::judge::EventJudge;
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
-use crate::llm::scan::{
-    self, Arguments, Content, Said, Text, TextOrParts, read_members, read_word,
-};
+use crate::llm::scan::{self, Arguments, Content, Said, Text, TextOrParts, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;
 use crate::steps;
@@ -71,27 +70,13 @@ pub(in crate::llm) const FINISH_REASONS: Vocabulary = Vocabulary {
     ..Vocabulary::EMPTY
 };
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Object {
-    #[default]
-    Other,
-    /// The last chunk of a stream of Perplexity's.
-    Done,
-    Error,
-}
-
-read_word!(Object, Object::Other, |word| match word {
-    "chat.completion.done" => Object::Done,
-    "error" => Object::Error,
-    _ => Object::Other,
-});
-
 /// A completion and a chunk of one, as far as the judge looks.
 #[derive(Default)]
 struct Completion<'a> {
     error: Said,
     errors: Said,
-    object: Object,
+    /// `error`, or `chat.completion.done` in the last chunk of a stream of Perplexity's.
+    object: Text<'a>,
     choices: Option<Vec<Choice<'a>>>,
     usage: Reported,
     /// Of what frameworks and gateways say in place of a completion.
@@ -186,7 +171,7 @@ impl<'a> Completion<'a> {
         let completion: Self = scan::parse_object(json)?;
         let errs = completion.error.0
             || completion.errors.0
-            || completion.object == Object::Error
+            || completion.object.is("error")
             || completion.choices().iter().any(Choice::errs);
         if errs {
             return Err(NotWhole::Error);
@@ -284,11 +269,11 @@ impl ToolCall<'_> {
     }
 }
 
-/// A function without parameters may be called with nothing at all.
+/// Some servers write white space where there are none.
 fn check_arguments(arguments: &str) -> Result<(), NotWhole> {
-    match arguments.trim_ascii().is_empty() || Reader::is_json(arguments.as_bytes()) {
+    match arguments.trim_ascii().is_empty() {
         true => Ok(()),
-        false => Err(NotWhole::ToolArguments),
+        false => arguments::check(arguments),
     }
 }
 
@@ -524,7 +509,7 @@ impl Stream {
             Expected::Exactly(count) => self.choices.are_finished(count),
             Expected::AtLeast(_) => false,
         };
-        if chunk.object == Object::Done {
+        if chunk.object.is("chat.completion.done") {
             self.end = End::Marked;
         } else if chunk.usage.0 && is_finished() {
             self.end = End::Finished;
@@ -540,7 +525,7 @@ impl EventJudge for Stream {
         if event.event == b"error" {
             return Err(NotWhole::Error);
         }
-        if event.data == events::DONE {
+        if event.data == DONE {
             self.end = End::Marked;
             return Ok(());
         }

@@ -12,7 +12,7 @@ pub(super) mod request;
 pub(super) mod split;
 
 use crate::json::Canonical;
-use crate::llm::convert::events;
+use crate::llm::convert::tree;
 use crate::llm::convert::{memory, usage};
 use crate::llm::judge::{Document, Events};
 use crate::llm::request::path::Path;
@@ -106,12 +106,12 @@ impl ProviderApi for OpenaiChat {
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
-        events::text(&join::join(stream, Shape::Chat)?)
+        tree::to_json(&join::join(stream, Shape::Chat)?)
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
-        split::split(events::object(json)?, Shape::Chat, wanted, max_bytes)
+        split::split(tree::parse(json)?, Shape::Chat, wanted, max_bytes)
     }
 
     /// A stream without usage serves requests that ask for none.
@@ -194,7 +194,5 @@ pub(super) const CHOICE: &[Says] = &[
 /// Before a stream whose request did not ask for usage.
 pub(super) const USAGE_EVENT: Option<&[u8]> = Some(b"data: {\"usage\":{\"total_tokens\":0}}\n\n");
 
-#[cfg(test)]
-mod convert_tests;
 #[cfg(test)]
 mod tests;

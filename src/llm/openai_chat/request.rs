@@ -1,8 +1,9 @@
 //! What a request for a completion asks for.
 
 use crate::json::{Canonical, Malformed, Read, Reader, is_misspelled, string_value};
+use crate::llm::request::tools;
 use crate::llm::request::{asks_for, form_by_stream_member, is_flag, number_member};
-use crate::llm::scan::{self, Said, read_members, read_word};
+use crate::llm::scan::{Said, Text, read_members};
 use crate::llm::{Form, RequestTraits, Unfit};
 
 pub(super) fn read(body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
@@ -101,11 +102,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if SERVER_TOOL_MEMBERS.iter().any(|name| asks_for(body, name)) || searches(body) {
         return true;
     }
-    match body.member("tools") {
-        None | Some(b"null") => false,
-        // Tools of another shape than ours may be anything.
-        Some(tools) => !scan::all_objects(tools, Tool::is_the_client_s),
-    }
+    tools::are_not_all(body, Tool::is_the_client_s)
 }
 
 /// Whether the provider searches whatever the tools are: OpenRouter's `plugins`, which it takes in
@@ -129,27 +126,27 @@ fn is_searching_model(model: &str) -> bool {
 
 /// A tool of a request.
 #[derive(Default)]
-struct Tool {
-    r#type: ToolType,
+struct Tool<'a> {
+    r#type: Text<'a>,
     /// Its `function` has a name.
     is_function: bool,
     /// It has other members that say something.
     has_more: bool,
 }
 
-impl Tool {
+impl Tool<'_> {
     /// Mistral's older client leaves the type of functions out. What has neither may be anything:
     /// Gemini's search, say.
     fn is_the_client_s(&self) -> bool {
-        match self.r#type {
-            ToolType::Client => true,
-            ToolType::None => self.is_function && !self.has_more,
-            ToolType::Other => false,
+        match self.r#type.as_str() {
+            Some("function" | "custom") => true,
+            None => self.is_function && !self.has_more,
+            Some(_) => false,
         }
     }
 }
 
-impl<'a> Read<'a> for Tool {
+impl<'a> Read<'a> for Tool<'a> {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         #[derive(Default)]
         struct Function {
@@ -175,16 +172,3 @@ impl<'a> Read<'a> for Tool {
         })
     }
 }
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum ToolType {
-    #[default]
-    None,
-    Client,
-    Other,
-}
-
-read_word!(ToolType, ToolType::None, |word| match word {
-    "function" | "custom" => ToolType::Client,
-    _ => ToolType::Other,
-});

@@ -11,7 +11,10 @@ use super::content::PartKind;
 use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
 use super::request::StreamOptions;
 use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{in_order, is_blank, object, says_nothing, set};
+use crate::llm::judge::DONE;
 use crate::llm::{ConversionError, Form};
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
@@ -19,7 +22,7 @@ use crate::llm::{ConversionError, Form};
 /// # Errors
 /// What would be lost, or guessed.
 pub(in crate::llm) fn split(
-    completion: Map<String, Value>,
+    completion: Object,
     shape: Shape,
     wanted: &Form,
     max_bytes: usize,
@@ -66,10 +69,10 @@ fn is_whole(value: &Value) -> bool {
 struct Chunks {
     out: Vec<u8>,
     /// What is in every chunk.
-    head: Map<String, Value>,
+    head: Object,
     /// What is in the first one only.
-    first: Map<String, Value>,
-    x_groq: Option<Map<String, Value>>,
+    first: Object,
+    x_groq: Option<Object>,
     usage: Value,
     include_usage: bool,
     /// Every chunk repeats what stands at the top of the answer.
@@ -78,7 +81,7 @@ struct Chunks {
 
 impl Chunks {
     fn new(
-        completion: Map<String, Value>,
+        completion: Object,
         shape: Shape,
         include_usage: bool,
         max_bytes: usize,
@@ -127,7 +130,7 @@ impl Chunks {
         Ok((chunks, choices))
     }
 
-    fn write(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn write(&mut self, choice: Object) -> Result<(), ConversionError> {
         let x_groq = match &self.x_groq {
             Some(x_groq) if self.out.is_empty() => Some(x_groq.clone()),
             _ => None,
@@ -136,7 +139,7 @@ impl Chunks {
     }
 
     /// Groq has its request id in the first chunk, and in the last one again, with the usage.
-    fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn write_last(&mut self, choice: Object) -> Result<(), ConversionError> {
         let mut x_groq = self.x_groq.take();
         if let Some(x_groq) = &mut x_groq {
             set(x_groq, "usage", self.usage.clone());
@@ -148,7 +151,7 @@ impl Chunks {
         &mut self,
         choices: Vec<Value>,
         usage: Value,
-        x_groq: Option<Map<String, Value>>,
+        x_groq: Option<Object>,
     ) -> Result<(), ConversionError> {
         let mut chunk = self.head.clone();
         chunk.extend(std::mem::take(&mut self.first));
@@ -159,7 +162,7 @@ impl Chunks {
         if let Some(x_groq) = x_groq {
             set(&mut chunk, "x_groq", x_groq.into());
         }
-        events::write(&mut self.out, &events::text(&chunk)?);
+        events::write(&mut self.out, &tree::to_json(&chunk)?);
         if self.out.len() > self.max_bytes {
             return Err(ConversionError::TooLarge);
         }
@@ -171,7 +174,7 @@ impl Chunks {
             let usage = std::mem::take(&mut self.usage);
             self.write_with(Vec::new(), usage, None)?;
         }
-        events::write(&mut self.out, events::DONE);
+        events::write(&mut self.out, DONE);
         Ok(self.out)
     }
 }
@@ -186,11 +189,11 @@ fn index_of(choice: &Value) -> Result<u64, ConversionError> {
 /// A choice to be split.
 struct Choice {
     index: u64,
-    message: Option<Map<String, Value>>,
+    message: Option<Object>,
     text: Option<Value>,
     logprobs: Option<Value>,
     finish_reason: Value,
-    rest: Map<String, Value>,
+    rest: Object,
 }
 
 impl Choice {
@@ -261,7 +264,7 @@ impl Choice {
     fn write_message(
         &mut self,
         chunks: &mut Chunks,
-        message: Map<String, Value>,
+        message: Object,
     ) -> Result<(), ConversionError> {
         let parts = Parts::of(message)?;
         let role = self.chunk("delta", parts.role.into(), false);
@@ -276,7 +279,7 @@ impl Choice {
 
     /// A chunk's choice that holds one thing. The log probabilities go with the first that may
     /// have them.
-    fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Map<String, Value> {
+    fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Object {
         let mut chunk = object([("index", self.index.into()), (name, value)]);
         if let Some(logprobs) = &mut self.logprobs {
             let logprobs = if with_logprobs {
@@ -301,7 +304,7 @@ fn is_mute(delta: &Value) -> bool {
 #[derive(Default)]
 struct Parts {
     /// The first delta: the role, and what says nothing.
-    role: Map<String, Value>,
+    role: Object,
     /// What the others hold, which are made one by one: each is a map of maps.
     pieces: Vec<Piece>,
 }
@@ -315,7 +318,7 @@ enum Piece {
 }
 
 impl Piece {
-    fn delta(self) -> Result<Map<String, Value>, ConversionError> {
+    fn delta(self) -> Result<Object, ConversionError> {
         let (name, value) = match self {
             Self::Words(name, value) | Self::Other(name, value) => (name, value),
             Self::Call(index, call) => ("tool_calls", vec![numbered(index, call)?].into()),
@@ -342,7 +345,7 @@ fn numbered(index: usize, call: Value) -> Result<Value, ConversionError> {
 }
 
 impl Parts {
-    fn of(mut message: Map<String, Value>) -> Result<Self, ConversionError> {
+    fn of(mut message: Object) -> Result<Self, ConversionError> {
         let mut parts = Self::default();
         if let Some(role) = message.remove("role") {
             set(&mut parts.role, "role", role);
@@ -486,7 +489,7 @@ impl Parts {
 }
 
 /// Arguments as an object have no pieces.
-fn adds_up(function: &Map<String, Value>, name: &str) -> Result<(), ConversionError> {
+fn adds_up(function: &Object, name: &str) -> Result<(), ConversionError> {
     match function.get(name) {
         None | Some(Value::String(_)) => Ok(()),
         Some(_) => Err(ConversionError::Content),

@@ -6,7 +6,8 @@
 mod request;
 
 use crate::json::Canonical;
-use crate::llm::convert::{events, memory};
+use crate::llm::convert::memory;
+use crate::llm::convert::tree;
 use crate::llm::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
@@ -66,12 +67,12 @@ impl ProviderApi for OpenaiCompletions {
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
-        events::text(&join::join(stream, Shape::Text)?)
+        tree::to_json(&join::join(stream, Shape::Text)?)
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
-        split::split(events::object(json)?, Shape::Text, wanted, max_bytes)
+        split::split(tree::parse(json)?, Shape::Text, wanted, max_bytes)
     }
 
     /// A stream without usage serves requests that ask for none.

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::llm::convert::tree;
 use crate::llm::testing::*;
 use crate::llm::{Api, Finish, NotWhole, Verdict};
 
@@ -9,18 +10,11 @@ const API: Api = Api(&OpenaiCompletions);
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
 fn ask(body: &str) -> RequestTraits {
-    let body = canonical(body);
-    API.read(b"/v1/completions", b"", Some(&body)).unwrap()
+    read(API, "/v1/completions", body).unwrap()
 }
 
 fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
-        choices,
-        ..RequestTraits::unreadable()
-    };
-    let mut judge = API.judge(&ask, framing);
-    judge.feed(answer, &mut |_, _| {})?;
-    judge.finish(answer)
+    judged(API, framing, choices, answer)
 }
 
 fn form(options: &[u8]) -> Form {
@@ -29,7 +23,7 @@ fn form(options: &[u8]) -> Form {
 
 fn join(stream: &str) -> Result<Value, ConversionError> {
     let json = OpenaiCompletions.join(stream.as_bytes(), &form(b""))?;
-    events::object(&json).map(Value::Object)
+    tree::parse(&json).map(Value::Object)
 }
 
 #[test]

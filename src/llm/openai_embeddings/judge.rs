@@ -1,7 +1,7 @@
 //! Whether a list of embeddings is whole.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::scan::{self, Said, read_members, read_word};
+use crate::llm::scan::{self, Said, Text, read_members};
 use crate::llm::{Finish, NotWhole, RequestTraits, Verdict};
 
 /// How many embeddings there must be.
@@ -34,8 +34,8 @@ impl Inputs {
 }
 
 pub(in crate::llm) fn judge(json: &[u8], inputs: Inputs) -> Result<Verdict, NotWhole> {
-    let list: List = scan::parse_object(json)?;
-    if list.error.0 || list.object == Object::Error {
+    let list: List<'_> = scan::parse_object(json)?;
+    if list.error.0 || list.object.is("error") {
         return Err(NotWhole::Error);
     }
     let is_none = |embedding: &Embedding| embedding.index.is_none() || !embedding.vector.0;
@@ -65,13 +65,13 @@ pub(in crate::llm) fn judge(json: &[u8], inputs: Inputs) -> Result<Verdict, NotW
 
 /// The answer, as far as the judge looks.
 #[derive(Default)]
-struct List {
+struct List<'a> {
     error: Said,
-    object: Object,
+    object: Text<'a>,
     data: Vec<Embedding>,
 }
 
-read_members!(List: error, object, data);
+read_members!(List<'a>: error, object, data);
 
 #[derive(Default)]
 struct Embedding {
@@ -80,18 +80,6 @@ struct Embedding {
 }
 
 read_members!(Embedding: index, vector as "embedding");
-
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Object {
-    #[default]
-    Other,
-    Error,
-}
-
-read_word!(Object, Object::Other, |word| match word {
-    "error" => Object::Error,
-    _ => Object::Other,
-});
 
 /// Whether there is a vector: a list of numbers, or its base64, with something in it.
 #[derive(Default)]

@@ -5,8 +5,7 @@ use crate::llm::{Api, NotWhole, Verdict};
 const API: Api = Api(&OpenaiEmbeddings);
 
 fn ask(body: &str) -> RequestTraits {
-    let body = canonical(body);
-    API.read(b"/v1/embeddings", b"", Some(&body)).unwrap()
+    read(API, "/v1/embeddings", body).unwrap()
 }
 
 fn judge_for(ask: &RequestTraits, json: &str) -> Result<Verdict, NotWhole> {

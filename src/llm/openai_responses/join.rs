@@ -1,11 +1,13 @@
 //! The JSON answer that a stream stands for: the response in its last event. Where that has no
 //! output (the backend of ChatGPT, which Codex uses), the items are those that came before.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::llm::ConversionError;
-use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{in_order, places_in_order, set};
+use crate::llm::judge::DONE;
 use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::sse;
 
@@ -43,7 +45,7 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
         }
         _ => return Err(ConversionError::Content),
     }
-    events::text(&response)
+    tree::to_json(&response)
 }
 
 #[derive(Default)]
@@ -52,7 +54,7 @@ struct Reader {
     done: Vec<Done>,
     /// The output indexes that events named, those that follow one another once.
     named: Vec<u64>,
-    response: Option<Map<String, Value>>,
+    response: Option<Object>,
 }
 
 struct Done {
@@ -63,7 +65,7 @@ struct Done {
 
 impl Reader {
     fn event(&mut self, event: &sse::Event<'_>) -> Result<(), ConversionError> {
-        if event.data == events::DONE {
+        if event.data == DONE {
             return Ok(());
         }
         let data: Data<'_> =
@@ -173,14 +175,14 @@ impl Reader {
 
 /// The item of an event that has a whole one, and its place.
 fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionError> {
-    if event.data == events::DONE {
+    if event.data == DONE {
         return Ok(None);
     }
     let data: Data<'_> = scan::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
     if !matches!(data.kind(event), Kind::ItemDone) {
         return Ok(None);
     }
-    let item = events::object(event.data)?.remove("item");
+    let item = tree::parse(event.data)?.remove("item");
     Ok(Some((
         data.output_index.unwrap_or(0),
         item.ok_or(ConversionError::Malformed)?,
@@ -188,8 +190,8 @@ fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionE
 }
 
 /// The response in the data of the last event.
-fn response(data: &[u8]) -> Result<Map<String, Value>, ConversionError> {
-    let mut data = events::object(data)?;
+fn response(data: &[u8]) -> Result<Object, ConversionError> {
+    let mut data = tree::parse(data)?;
     let response = data.remove("response");
     let is_known = |name: &String| {
         matches!(

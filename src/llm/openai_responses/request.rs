@@ -1,8 +1,9 @@
 //! What a request for a response asks for.
 
 use crate::json::{Canonical, Malformed, Read, Reader};
+use crate::llm::request::tools;
 use crate::llm::request::{asks_for, form_by_stream_member, number_member};
-use crate::llm::scan::{self, read_members, read_word};
+use crate::llm::scan::{Text, read_members};
 use crate::llm::{Form, RequestTraits, Unfit};
 
 use crate::llm::openai_chat::request as chat;
@@ -49,26 +50,23 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if ["prompt", "search_parameters"].iter().any(asks) || chat::searches(body) {
         return true;
     }
-    // Tools of another shape than ours may be anything.
-    let are_the_client_s = |tools: &[u8]| scan::all_objects(tools, Tool::is_the_client_s);
-    asks_for(body, "tools") && !body.member("tools").is_some_and(are_the_client_s)
+    asks_for(body, "tools") && tools::are_not_all(body, Tool::is_the_client_s)
 }
 
 #[derive(Default)]
-struct Tool {
-    r#type: ToolType,
+struct Tool<'a> {
+    r#type: Text<'a>,
     /// Of a namespace.
     tools: InNamespace,
 }
 
-read_members!(Tool: r#type as "type", tools);
+read_members!(Tool<'a>: r#type as "type", tools);
 
-impl Tool {
+impl Tool<'_> {
     fn is_the_client_s(&self) -> bool {
-        match self.r#type {
-            ToolType::Client => true,
-            ToolType::Namespace => self.tools == InNamespace::Client,
-            ToolType::Other => false,
+        match self.r#type.is("namespace") {
+            true => self.tools == InNamespace::Client,
+            false => is_the_client_s(&self.r#type),
         }
     }
 }
@@ -86,11 +84,11 @@ enum InNamespace {
 impl<'a> Read<'a> for InNamespace {
     fn read(&mut self, json: &mut Reader<'a>) -> Result<(), Malformed> {
         #[derive(Default)]
-        struct Nested {
-            r#type: ToolType,
+        struct Nested<'a> {
+            r#type: Text<'a>,
         }
 
-        read_members!(Nested: r#type as "type");
+        read_members!(Nested<'a>: r#type as "type");
         // Lists of other things may be anything.
         if json.peek() != Some(b'[') {
             *self = Self::Other;
@@ -99,27 +97,21 @@ impl<'a> Read<'a> for InNamespace {
         json.each_element(&mut |json| {
             let mut nested = Nested::default();
             nested.read(json)?;
-            *self = match (*self, nested.r#type) {
-                (Self::None | Self::Client, ToolType::Client) => Self::Client,
-                _ => Self::Other,
-            };
+            let is_client = *self != Self::Other && is_the_client_s(&nested.r#type);
+            *self = if is_client { Self::Client } else { Self::Other };
             Ok(())
         })
     }
 }
 
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum ToolType {
-    #[default]
-    Client,
-    Namespace,
-    /// Web and file search, MCP and connectors, code interpreter, computer use, image generation,
-    /// shells, which may be containers of the provider, and whatever comes next.
-    Other,
+/// Not web and file search, MCP and connectors, code interpreter, computer use, image generation,
+/// shells, which may be containers of the provider, and whatever comes next.
+fn is_the_client_s(r#type: &Text<'_>) -> bool {
+    let client = [
+        Some("function"),
+        Some("custom"),
+        Some("local_shell"),
+        Some("apply_patch"),
+    ];
+    r#type.as_str().is_none() || client.contains(&r#type.as_str())
 }
-
-read_word!(ToolType, ToolType::Client, |word| match word {
-    "function" | "custom" | "local_shell" | "apply_patch" => ToolType::Client,
-    "namespace" => ToolType::Namespace,
-    _ => ToolType::Other,
-});

@@ -1,12 +1,13 @@
 //! The stream that a JSON answer stands for: the events of the API reference, "Streaming events",
 //! one piece per text, each list of parts in its order.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::convert::documents::push_json;
-use crate::llm::convert::{memory, tree};
+use crate::llm::convert::tree::Object;
+use crate::llm::convert::tree::push_json;
+use crate::llm::convert::{events, memory, tree};
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
@@ -53,7 +54,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
 
 /// The response as it was when nothing of it was made. `service_tier` and the like, which a
 /// provider settles on the way, are as they come to be.
-fn started(response: &Map<String, Value>) -> Map<String, Value> {
+fn started(response: &Object) -> Object {
     let before = |(name, value): (&String, &Value)| {
         let value = match name.as_str() {
             "status" => Value::from("in_progress"),
@@ -73,7 +74,7 @@ fn started(response: &Map<String, Value>) -> Map<String, Value> {
 #[derive(Clone, Copy)]
 enum Member<'a> {
     Json(&'a Value),
-    Object(&'a Map<String, Value>),
+    Object(&'a Object),
     Text(&'a str),
     Index(usize),
     List(&'a [Value]),
@@ -110,7 +111,8 @@ impl Stream {
         if self.events >= MAX_EVENTS || self.bytes.len() > self.limit {
             return Err(ConversionError::TooLarge);
         }
-        for text in ["event: ", kind, "\ndata: {\"type\":\"", kind, "\""] {
+        events::write_name(&mut self.bytes, kind);
+        for text in ["data: {\"type\":\"", kind, "\""] {
             self.bytes.extend_from_slice(text.as_bytes());
         }
         let number = [("sequence_number", Member::Index(self.events))];
@@ -125,11 +127,7 @@ impl Stream {
         Ok(())
     }
 
-    fn item(
-        &mut self,
-        output_index: usize,
-        item: &Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    fn item(&mut self, output_index: usize, item: &Object) -> Result<(), ConversionError> {
         let kind = text(item, "type")?;
         let place = Place { output_index, item };
         let added = |not_yet: &[&str]| started_item(item, not_yet);
@@ -204,11 +202,7 @@ impl Stream {
         )
     }
 
-    fn added(
-        &mut self,
-        output_index: usize,
-        item: &Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    fn added(&mut self, output_index: usize, item: &Object) -> Result<(), ConversionError> {
         self.event(
             "response.output_item.added",
             &[
@@ -383,7 +377,7 @@ impl Stream {
 #[derive(Clone, Copy)]
 struct Place<'a> {
     output_index: usize,
-    item: &'a Map<String, Value>,
+    item: &'a Object,
 }
 
 impl<'a> Place<'a> {
@@ -394,7 +388,7 @@ impl<'a> Place<'a> {
 }
 
 /// An item or part as it is when it begins: in progress, and the members of `not_yet` empty.
-fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Value> {
+fn started_item(item: &Object, not_yet: &[&str]) -> Object {
     let before = |(name, value): (&String, &Value)| {
         let value = match value {
             Value::String(_) if name == "status" => Value::from("in_progress"),
@@ -410,7 +404,7 @@ fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Valu
     tree::collect(&mut item.iter().filter_map(before))
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, ConversionError> {
+fn text<'a>(object: &'a Object, name: &str) -> Result<&'a str, ConversionError> {
     object
         .get(name)
         .and_then(Value::as_str)
@@ -418,7 +412,7 @@ fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Conve
 }
 
 /// A list that may be absent or null.
-fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], ConversionError> {
+fn list<'a>(object: &'a Object, name: &str) -> Result<&'a [Value], ConversionError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),

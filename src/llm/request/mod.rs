@@ -1,6 +1,7 @@
 //! What a request asks for, and what APIs share in reading it.
 
 pub(crate) mod path;
+pub(crate) mod tools;
 pub(crate) mod unclear;
 pub(crate) mod volatile;
 

@@ -19,7 +19,7 @@ use serde_json::{Number, Value};
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::convert::documents::{Object, push_json};
+use crate::llm::convert::tree::{Object, push_json};
 use crate::llm::convert::tree::{is_blank, places_in_order};
 
 /// What of an API's answers carries meaning.

@@ -8,6 +8,8 @@ use serde_json::{Map, Value};
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{is_blank, object, set};
 use crate::llm::openai_chat::{Shape, join as chat_join};
 
@@ -20,11 +22,11 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
     };
     let mut envelope = bare_envelope();
     set(&mut envelope, "result", result.into());
-    events::text(&envelope)
+    tree::to_json(&envelope)
 }
 
 /// What is around the result of an answer.
-pub(super) fn bare_envelope() -> Map<String, Value> {
+pub(super) fn bare_envelope() -> Object {
     object([
         ("success", true.into()),
         ("errors", Value::Array(Vec::new())),
@@ -52,7 +54,7 @@ pub(super) fn has_usage(stream: &[u8]) -> Result<bool, ConversionError> {
     Ok(has_usage)
 }
 
-fn join_pieces(stream: &[u8]) -> Result<Map<String, Value>, ConversionError> {
+fn join_pieces(stream: &[u8]) -> Result<Object, ConversionError> {
     let mut response = String::new();
     let mut usage = Value::Null;
     let mut rest = Map::new();

@@ -1,6 +1,6 @@
 //! Whether an answer is whole: a result in its envelope, or an event stream of pieces.
 
-use crate::llm::convert::events;
+use crate::llm::judge::DONE;
 use crate::llm::judge::EventJudge;
 use crate::llm::judge::finish::Reason;
 use crate::llm::scan::{self, Content, Said, read_members};
@@ -119,7 +119,7 @@ impl EventJudge for Stream {
         if event.event == b"error" {
             return Err(NotWhole::Error);
         }
-        if event.data == events::DONE {
+        if event.data == DONE {
             self.done = true;
             return Ok(());
         }

@@ -1,9 +1,12 @@
 //! The stream that an answer could have come in.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::object;
+use crate::llm::judge::DONE;
 use crate::llm::{ConversionError, Form};
 
 use super::join::bare_envelope;
@@ -15,7 +18,7 @@ pub(super) fn split(
     wanted: &Form,
     max_bytes: usize,
 ) -> Result<Vec<u8>, ConversionError> {
-    let mut envelope = events::object(json)?;
+    let mut envelope = tree::parse(json)?;
     let Some(Value::Object(result)) = envelope.remove("result") else {
         return Err(ConversionError::Malformed);
     };
@@ -30,7 +33,7 @@ pub(super) fn split(
     split_pieces(result)
 }
 
-fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, ConversionError> {
+fn split_pieces(mut result: Object) -> Result<Vec<u8>, ConversionError> {
     let Some(response @ Value::String(_)) = result.remove("response") else {
         return Err(ConversionError::Content);
     };
@@ -50,8 +53,8 @@ fn split_pieces(mut result: Map<String, Value>) -> Result<Vec<u8>, ConversionErr
     let mut last = object([("response", "".into())]);
     last.extend(result);
     let mut out = Vec::new();
-    events::write(&mut out, &events::text(&object([("response", response)]))?);
-    events::write(&mut out, &events::text(&last)?);
-    events::write(&mut out, events::DONE);
+    events::write(&mut out, &tree::to_json(&object([("response", response)]))?);
+    events::write(&mut out, &tree::to_json(&last)?);
+    events::write(&mut out, DONE);
     Ok(out)
 }

@@ -1,10 +1,11 @@
 //! The answer of `Converse` that a stream of `ConverseStream` comes to.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::judge::MAX_BLOCKS;
 use crate::llm::ConversionError;
-use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{
     in_order, nothing_else, object, take_count, take_object, take_string,
 };
@@ -15,7 +16,7 @@ pub(in crate::llm::bedrock) struct Assembly {
     role: Option<Value>,
     blocks: Vec<(u64, Block)>,
     /// What `messageStop` and `metadata` say: members of the answer itself.
-    ends: Map<String, Value>,
+    ends: Object,
     has_metadata: bool,
 }
 
@@ -26,7 +27,7 @@ enum Block {
         citations: Vec<Value>,
     },
     ToolUse {
-        start: Map<String, Value>,
+        start: Object,
         input: String,
     },
     Reasoning {
@@ -44,7 +45,7 @@ impl Assembly {
     pub(in crate::llm::bedrock) fn take(
         &mut self,
         event: &str,
-        mut payload: Map<String, Value>,
+        mut payload: Object,
     ) -> Result<(), ConversionError> {
         super::super::drop_padding(&mut payload);
         match event {
@@ -86,7 +87,7 @@ impl Assembly {
     }
 
     /// Takes members of the answer itself, each of which comes once.
-    fn end(&mut self, payload: Map<String, Value>) -> Result<(), ConversionError> {
+    fn end(&mut self, payload: Object) -> Result<(), ConversionError> {
         for (name, value) in payload {
             if self.ends.get(&name).is_some_and(|known| *known != value) {
                 return Err(ConversionError::UnknownMember);
@@ -100,7 +101,7 @@ impl Assembly {
     ///
     /// # Errors
     /// What it lacks.
-    pub(in crate::llm::bedrock) fn finish(self) -> Result<Map<String, Value>, ConversionError> {
+    pub(in crate::llm::bedrock) fn finish(self) -> Result<Object, ConversionError> {
         let role = self.role.ok_or(ConversionError::Malformed)?;
         if !self.ends.get("stopReason").is_some_and(Value::is_string) || !self.has_metadata {
             return Err(ConversionError::Malformed);
@@ -136,11 +137,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn extend_block(
-        &mut self,
-        index: u64,
-        mut delta: Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    fn extend_block(&mut self, index: u64, mut delta: Object) -> Result<(), ConversionError> {
         let (name, value) = match delta.iter().next() {
             Some((name, _)) if delta.len() == 1 => {
                 let name = name.clone();
@@ -226,7 +223,7 @@ impl Block {
             }
             Self::ToolUse { mut start, input } => {
                 let input = if input.is_empty() { "{}" } else { &input };
-                let input = events::object(input.as_bytes())?;
+                let input = tree::parse(input.as_bytes())?;
                 if start.contains_key("input") {
                     return Err(ConversionError::Malformed);
                 }

@@ -1,7 +1,7 @@
 //! Whether an answer of `Converse` or of `ConverseStream` is whole.
 
-use crate::json::Reader;
 use crate::llm::judge::MessageJudge;
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, Text, read_members};
@@ -188,7 +188,7 @@ impl MessageJudge for Stream {
         }
         let mut open = self.blocks.iter().filter(|block| block.is_open).peekable();
         let any_open = open.peek().is_some();
-        open.try_for_each(BlockState::check_arguments)?;
+        open.try_for_each(|block| arguments::check(&block.arguments))?;
         if any_open || !self.stopped && !self.ended {
             return Err(NotWhole::Unfinished);
         }
@@ -251,7 +251,7 @@ impl Stream {
         if !block.is_open {
             return Err(NotWhole::Malformed);
         }
-        block.check_arguments()?;
+        arguments::check(&block.arguments)?;
         block.is_open = false;
         let arguments = std::mem::take(&mut block.arguments);
         let held = text_bytes(&arguments);
@@ -274,15 +274,5 @@ impl Stream {
             }
         };
         self.blocks.get_mut(place).ok_or(NotWhole::Choices)
-    }
-}
-
-impl BlockState {
-    /// No arguments at all stand for `{}`.
-    fn check_arguments(&self) -> Result<(), NotWhole> {
-        match self.arguments.is_empty() || Reader::is_json(self.arguments.as_bytes()) {
-            true => Ok(()),
-            false => Err(NotWhole::ToolArguments),
-        }
     }
 }

@@ -3,18 +3,19 @@
 use serde_json::{Map, Value};
 
 use crate::llm::ConversionError;
-use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{nothing_else, object, set_some, take_object, take_string};
 
 /// Takes an event's name and its payload.
-type Emit<'e> = &'e mut dyn FnMut(&str, &Map<String, Value>) -> Result<(), ConversionError>;
+type Emit<'e> = &'e mut dyn FnMut(&str, &Object) -> Result<(), ConversionError>;
 
 /// Calls `emit` with each event of the answer, in order.
 ///
 /// # Errors
 /// What would be lost, or guessed, or what `emit` says.
 pub(in crate::llm::bedrock) fn split(
-    mut answer: Map<String, Value>,
+    mut answer: Object,
     emit: Emit<'_>,
 ) -> Result<(), ConversionError> {
     let mut output = take_object(&mut answer, "output")?;
@@ -48,7 +49,7 @@ pub(in crate::llm::bedrock) fn split(
     emit("metadata", &end)
 }
 
-fn take_members(answer: &mut Map<String, Value>, names: &[&str]) -> Map<String, Value> {
+fn take_members(answer: &mut Object, names: &[&str]) -> Object {
     let mut taken = Map::new();
     for name in names {
         set_some(&mut taken, name, answer.remove(*name));
@@ -56,11 +57,7 @@ fn take_members(answer: &mut Map<String, Value>, names: &[&str]) -> Map<String, 
     taken
 }
 
-fn split_block(
-    index: usize,
-    mut block: Map<String, Value>,
-    emit: Emit<'_>,
-) -> Result<(), ConversionError> {
+fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), ConversionError> {
     let mut deltas = Vec::new();
     if block.contains_key("text") {
         deltas.push(("text", Value::String(take_string(&mut block, "text")?)));
@@ -70,7 +67,7 @@ fn split_block(
         };
         let input = take_object(&mut call, "input")?;
         let input =
-            String::from_utf8(events::text(&input)?).map_err(|_| ConversionError::Malformed)?;
+            String::from_utf8(tree::to_json(&input)?).map_err(|_| ConversionError::Malformed)?;
         let start = object([("toolUse", Value::Object(call))]);
         let start = object([
             ("start", Value::Object(start)),

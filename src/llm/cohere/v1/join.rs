@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents::{self, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
 use crate::llm::{ConversionError, Framing};
 
 /// The response that the last line holds.
@@ -22,7 +23,5 @@ pub(in crate::llm::cohere) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionE
     if let Some(reason) = end.remove("finish_reason") {
         response.entry("finish_reason").or_insert(reason);
     }
-    let mut json = Vec::new();
-    push_json(&mut json, &response)?;
-    Ok(json)
+    tree::to_json(&response)
 }

@@ -3,13 +3,15 @@
 use serde_json::Value;
 
 use crate::llm::ConversionError;
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{object, set_some};
 
 /// # Errors
 /// If it does not say why it finished, which the last line must say.
 pub(in crate::llm::cohere) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
-    let response = documents::object(json)?;
+    let response = tree::parse(json)?;
     let member = |name: &str| response.get(name).filter(|value| !is_empty(value)).cloned();
     let finish_reason = member("finish_reason").ok_or(ConversionError::Malformed)?;
     let mut lines = vec![line(
@@ -34,12 +36,7 @@ pub(in crate::llm::cohere) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionEr
         ("response", Value::Object(response)),
         ("finish_reason", finish_reason),
     ]));
-    let mut stream = Vec::new();
-    for line in &lines {
-        push_json(&mut stream, line)?;
-        stream.push(b'\n');
-    }
-    Ok(stream)
+    documents::write_lines(&lines)
 }
 
 fn line<'n>(kind: &str, members: impl IntoIterator<Item = (&'n str, Option<Value>)>) -> Object {

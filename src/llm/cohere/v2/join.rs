@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{in_order, is_blank, object_of_some, set_some};
 use crate::llm::{ConversionError, Framing};
 
@@ -16,9 +18,7 @@ pub(in crate::llm::cohere) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionE
     for event in documents::objects(stream, Framing::Sse)? {
         message.take(event)?;
     }
-    let mut json = Vec::new();
-    push_json(&mut json, &message.response()?)?;
-    Ok(json)
+    tree::to_json(&message.response()?)
 }
 
 /// The message so far.

@@ -1,7 +1,9 @@
 //! Whether a stream of version 2 is whole.
 
 use crate::json::{Malformed, Read, Reader};
+use crate::llm::judge::DONE;
 use crate::llm::judge::EventJudge;
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::Reason;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, read_members, read_word};
@@ -9,7 +11,7 @@ use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse;
 use crate::steps;
 
-use super::super::judge::{Block, FINISH_REASONS, ToolCall, parses};
+use super::super::judge::{Block, FINISH_REASONS, ToolCall};
 
 /// More blocks and calls than any message has; what claims more is not worth the memory.
 pub(super) const MAX_BLOCKS: usize = 1_024;
@@ -110,7 +112,7 @@ impl EventJudge for Stream {
         if self.done {
             return Err(NotWhole::AfterEnd);
         }
-        if event.data == b"[DONE]" {
+        if event.data == DONE {
             self.done = true;
             return Ok(());
         }
@@ -204,9 +206,7 @@ impl Stream {
                 let (_, arguments) = self.open_calls.swap_remove(place);
                 let held = text_bytes(&arguments);
                 self.argument_bytes = self.argument_bytes.saturating_sub(held);
-                if !parses(&arguments) {
-                    return Err(NotWhole::ToolArguments);
-                }
+                arguments::check(&arguments)?;
             }
             Kind::MessageEnd => self.end(&event.delta.finish_reason)?,
         }
@@ -238,9 +238,8 @@ impl Stream {
         self.finish = reason.finish(&FINISH_REASONS, &self.words)?;
         self.ended = true;
         // A limit on tokens may fall into a call, and then ends it.
-        if (self.open_calls.iter()).any(|(_, arguments)| !parses(arguments)) {
-            return Err(NotWhole::ToolArguments);
-        }
+        let mut open_calls = self.open_calls.iter();
+        open_calls.try_for_each(|(_, arguments)| arguments::check(arguments))?;
         if !self.started || !self.open_blocks.is_empty() || !self.open_calls.is_empty() {
             return Err(NotWhole::Unfinished);
         }

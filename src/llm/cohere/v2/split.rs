@@ -3,13 +3,16 @@
 use serde_json::Value;
 
 use crate::llm::ConversionError;
-use crate::llm::convert::documents::{self, Object, push_json};
+use crate::llm::convert::events;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{object, object_of_some, set};
+use crate::llm::judge::DONE;
 
 /// # Errors
 /// If it is no response, or has log probabilities that are not those of its one text.
 pub(in crate::llm::cohere) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
-    let mut response = documents::object(json)?;
+    let mut response = tree::parse(json)?;
     let mut message = match response.remove("message") {
         Some(Value::Object(message)) => message,
         _ => return Err(ConversionError::Malformed),
@@ -55,8 +58,9 @@ pub(in crate::llm::cohere) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionEr
         "message-end",
         &object([("type", "message-end".into()), ("delta", delta.into())]),
     )?;
-    events.0.extend_from_slice(b"data: [DONE]\n\n");
-    Ok(events.0)
+    let mut stream = events.0;
+    events::write(&mut stream, DONE);
+    Ok(stream)
 }
 
 /// The stream so far.
@@ -65,11 +69,7 @@ struct Events(Vec<u8>);
 
 impl Events {
     fn push(&mut self, kind: &str, event: &Object) -> Result<(), ConversionError> {
-        self.0.extend_from_slice(b"event: ");
-        self.0.extend_from_slice(kind.as_bytes());
-        self.0.extend_from_slice(b"\ndata: ");
-        push_json(&mut self.0, event)?;
-        self.0.extend_from_slice(b"\n\n");
+        events::write_named(&mut self.0, kind, &tree::to_json(event)?);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 mod response;
 
-use crate::llm::convert::events;
+use crate::llm::judge::DONE;
 use crate::llm::judge::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan;
@@ -50,7 +50,7 @@ struct AddedItem {
 
 impl EventJudge for Stream {
     fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
-        if event.data == events::DONE {
+        if event.data == DONE {
             self.marked = true;
             return Ok(());
         }

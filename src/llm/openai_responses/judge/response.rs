@@ -4,6 +4,7 @@
 //! elements of a hostile answer take no more memory than one.
 
 use crate::json::{Malformed, Read, Reader};
+use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{Arguments, Said, Text, each_object, read_members, read_word};
 use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
@@ -11,8 +12,8 @@ use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
 /// A `response`, as far as the judge looks.
 #[derive(Default)]
 pub(super) struct Response<'a> {
-    r#type: Object,
-    object: Object,
+    r#type: Text<'a>,
+    object: Text<'a>,
     id: Text<'a>,
     error: Said,
     status: Status,
@@ -35,7 +36,7 @@ read_members!(IncompleteDetails<'a>: reason);
 
 impl Response<'_> {
     pub(super) fn errs(&self) -> bool {
-        self.error.0 || self.object == Object::Error || self.r#type == Object::Error
+        self.error.0 || self.object.is("error") || self.r#type.is("error")
     }
 
     /// Empty where it has none.
@@ -80,19 +81,6 @@ impl Response<'_> {
         })
     }
 }
-
-/// What a response is, and what may stand in its place.
-#[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Object {
-    #[default]
-    Other,
-    Error,
-}
-
-read_word!(Object, Object::Other, |word| match word {
-    "error" => Object::Error,
-    _ => Object::Other,
-});
 
 /// The `status` of a response or an item.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -150,9 +138,9 @@ impl Output {
             | ItemType::Other => self.said = true,
         }
         if matches!(item.r#type, ItemType::FunctionCall | ItemType::McpCall)
-            && !item.has_whole_arguments()
+            && let Err(fault) = item.check_arguments()
         {
-            self.fault = self.fault.or(Some(NotWhole::ToolArguments));
+            self.fault = self.fault.or(Some(fault));
         }
         if matches!(
             item.r#type,
@@ -206,12 +194,8 @@ impl Item<'_> {
         self.content.any
     }
 
-    /// Arguments are JSON, or nothing where the function has none.
-    fn has_whole_arguments(&self) -> bool {
-        match self.arguments.as_str() {
-            None | Some("") => true,
-            Some(arguments) => Reader::is_json(arguments.as_bytes()),
-        }
+    fn check_arguments(&self) -> Result<(), NotWhole> {
+        arguments::check(self.arguments.as_str().unwrap_or_default())
     }
 }
 

@@ -1,9 +1,11 @@
 //! Completions from one form to the other.
 
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::*;
+use crate::llm::convert::tree;
+use crate::llm::convert::tree::Object;
 use crate::llm::{Finish, Verdict};
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
@@ -26,7 +28,7 @@ fn join(events: &[Value]) -> Result<Value, ConversionError> {
 
 fn join_stream(stream: &[u8]) -> Result<Value, ConversionError> {
     let json = OpenaiChat.join(stream, &stream_form(b""))?;
-    events::object(&json).map(Value::Object)
+    tree::parse(&json).map(Value::Object)
 }
 
 fn split(completion: &Value, options: &[u8]) -> Result<String, ConversionError> {
@@ -128,13 +130,11 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 marked_end: true,
             };
             let ask = RequestTraits::unreadable();
-            let mut judging = tests::API.judge(&ask, Framing::Sse);
+            let mut judging = API.judge(&ask, Framing::Sse);
             judging.feed(stream.as_bytes(), &mut |_, _| {}).unwrap();
             assert_eq!(judging.finish(stream.as_bytes()), Ok(expected), "{stream}");
             let json = whole.to_string();
-            let judged = tests::API
-                .judge(&ask, Framing::Json)
-                .finish(json.as_bytes());
+            let judged = API.judge(&ask, Framing::Json).finish(json.as_bytes());
             assert_eq!(judged, Ok(expected), "{json}");
         }
     }
@@ -731,15 +731,14 @@ fn a_stream_serves_every_other_that_wants_no_more_usage_than_it_has() {
             Ok(()),
         ),
     ] {
-        let api = crate::llm::Api(&OpenaiChat);
         let stream = stream_of(sent);
-        let converted = api.convert(stream.as_bytes(), &stream_form(asked), &stream_form(wanted));
+        let converted = API.convert(stream.as_bytes(), &stream_form(asked), &stream_form(wanted));
         let has_usage = |stream: &[u8]| memchr::memmem::find(stream, b"total_tokens").is_some();
         if let Ok(converted) = &converted {
             assert_eq!(has_usage(converted), wanted == WITH_USAGE);
         }
         assert_eq!(converted.map(|_| ()), serves, "{asked:?} {wanted:?}");
-        let json = api.convert(stream.as_bytes(), &stream_form(asked), &Form::json());
+        let json = API.convert(stream.as_bytes(), &stream_form(asked), &Form::json());
         assert_eq!(json.is_ok(), sent.len() == with.len());
     }
 }
@@ -852,7 +851,7 @@ fn members(value: impl Strategy<Value = Value>) -> impl Strategy<Value = Value> 
 }
 
 /// An object with some of these members.
-fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = Map<String, Value>> {
+fn some_of(names: &'static [&'static str]) -> impl Strategy<Value = Object> {
     prop::collection::vec((prop::sample::select(names), any_json()), 0..5)
         .prop_map(|members| members.into_iter().map(|(n, v)| (n.into(), v)).collect())
 }
