@@ -1,10 +1,21 @@
 //! The LLM APIs: what a request asks for, whether an answer is whole, and how an answer in one
 //! form becomes the same answer in another.
 //!
-//! One module per API, each a [`ProviderApi`]. Adding an API is one new file, and one line in
-//! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
-//! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
-//! ([`semantics`]).
+//! Each API is a folder and implements [`ProviderApi`]. Its files have the same names and meanings:
+//!
+//! - `mod.rs`: its paths, its [`Facts`], which of the others answers what,
+//! - `request.rs`: what a request asks for,
+//! - `judge.rs`: whether an answer is whole,
+//! - `join.rs`: the JSON answer that a stream comes to,
+//! - `split.rs`: the stream that a JSON answer could have come in,
+//! - `tests.rs` or `tests/`.
+//!
+//! One that lacks something lacks the file. Dialects are folders with the same files. What APIs share
+//! in reading requests is [`request`], in judging [`judge`], in conversions [`convert`]. [`scan`] reads
+//! members without building a tree, [`convert::tree`] takes trees apart. [`semantics`] says what of an
+//! answer carries meaning.
+//!
+//! To add an API, add its folder with its `mod` line, and its line in [`APIS`].
 
 mod anthropic_messages;
 mod bedrock;
@@ -154,7 +165,7 @@ struct Facts {
     name: &'static str,
     /// The media types of its streams.
     streams: &'static [(&'static str, Framing)],
-    /// What of a request says who asks, and no more: no answer depends on it.
+    /// The parts of a request that only say who asks: no answer depends on them.
     attribution: &'static [Attribution],
     /// Where a request has ids of calls, which clients may make up.
     call_ids: &'static [CallId],
@@ -162,7 +173,7 @@ struct Facts {
     /// for one of them makes the body unclear, in a request of any API: gateways take members of
     /// one API in requests of another.
     looked_for: &'static [&'static str],
-    /// Of the names of other APIs none means anything here.
+    /// The names that other APIs look for mean nothing here.
     has_names_of_its_own: bool,
     /// Words in small letters that may ask for more than an answer. In a body that is not plain
     /// JSON they make it unclear, in a request of any API.
@@ -178,28 +189,30 @@ struct Facts {
     semantics: Semantics,
 }
 
-/// What holds where an API says nothing else.
-const FACTS_OF_NONE: Facts = Facts {
-    name: "",
-    streams: &[],
-    attribution: &[],
-    call_ids: &[],
-    looked_for: &[],
-    has_names_of_its_own: false,
-    suspicious_words: &[],
-    suspicious_here: &[],
-    request_id_header: None,
-    max_growth: 4,
-    semantics: Semantics {
-        said: &[],
-        usage: &[],
-        tokens: &[],
-        usage_event: None,
-    },
-};
+impl Facts {
+    /// What holds where an API says nothing else.
+    const DEFAULT: Self = Self {
+        name: "",
+        streams: &[],
+        attribution: &[],
+        call_ids: &[],
+        looked_for: &[],
+        has_names_of_its_own: false,
+        suspicious_words: &[],
+        suspicious_here: &[],
+        request_id_header: None,
+        max_growth: 4,
+        semantics: Semantics {
+            said: &[],
+            usage: &[],
+            tokens: &[],
+            usage_event: None,
+        },
+    };
 
-/// [`Facts::streams`] of most APIs.
-const EVENT_STREAM: &[(&str, Framing)] = &[("text/event-stream", Framing::Sse)];
+    /// The [`Facts::streams`] of most APIs.
+    const SSE: &[(&str, Framing)] = &[("text/event-stream", Framing::Sse)];
+}
 
 impl Api {
     /// Every API.
@@ -388,7 +401,7 @@ impl Api {
         self.0.facts().semantics.tokens(documents)
     }
 
-    /// What an answer says, in words of which equal ones mean the same.
+    /// What an answer says, spelled so that equal bytes mean the same.
     fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
         let semantics = &self.0.facts().semantics;

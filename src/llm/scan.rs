@@ -1,5 +1,5 @@
-//! The members of requests and answers that are looked at, as types that keep no more of them than
-//! is wanted: a judge wants to know whether a member says anything, not what.
+//! Reading members of requests and answers without building a tree. The types here keep no more than
+//! is needed: a judge wants to know whether a member says anything, not what.
 
 use std::borrow::Cow;
 
@@ -259,7 +259,7 @@ pub(super) fn each_object<'a>(
     })
 }
 
-/// Whether a JSON text is a list of objects of this type for all of which something holds.
+/// Whether a JSON text is a list of objects of this type, and `holds` is true of each.
 pub(super) fn all_objects<'a, T: Read<'a> + Default>(
     json: &'a [u8],
     holds: fn(&T) -> bool,

@@ -147,17 +147,17 @@ impl Assembly {
 
     fn stop_block(&mut self, event: &mut Object) -> Result<(), ConversionError> {
         let index = take_count(event, "index")?;
-        let place = self.open.iter().position(|open| open.index == index);
+        let position = self.open.iter().position(|open| open.index == index);
         let open = self
             .open
-            .swap_remove(place.ok_or(ConversionError::Malformed)?);
+            .swap_remove(position.ok_or(ConversionError::Malformed)?);
         if open.arguments.is_empty() {
             return Ok(());
         }
         let input =
             json::parse(open.arguments.as_bytes()).map_err(|_| ConversionError::Malformed)?;
         let block = block_at(&mut self.content, index)?;
-        // Arguments both whole and in pieces: which counts is anyone's guess.
+        // Arguments came both whole and in pieces, and nothing says which to use.
         if let Some(Value::Object(whole)) = block.get("input")
             && !whole.is_empty()
         {

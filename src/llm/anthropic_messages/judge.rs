@@ -1,9 +1,9 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
 use crate::llm::judge::DONE;
-use crate::llm::judge::EventJudge;
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Arguments, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -82,7 +82,7 @@ impl Stream {
         self.stopped
     }
 
-    /// What the content blocks hold that are not finished, of which there are few.
+    /// What the unfinished content blocks hold. There are at most [`MAX_OPEN_BLOCKS`].
     pub(in crate::llm) fn open_bytes(&self) -> usize {
         let arguments = self.open.iter().map(|block| text_bytes(&block.arguments));
         arguments.fold(list_bytes(&self.open), usize::saturating_add)
@@ -230,12 +230,12 @@ impl Stream {
     }
 
     fn stop_block(&mut self, index: Option<u64>) -> Result<(), NotWhole> {
-        let place = self
+        let position = self
             .open
             .iter()
             .position(|block| Some(block.index) == index)
             .ok_or(NotWhole::Malformed)?;
-        arguments::check(&self.open.swap_remove(place).arguments)
+        arguments::check(&self.open.swap_remove(position).arguments)
     }
 }
 
@@ -388,7 +388,7 @@ read_members!(Message<'a>:
     guardrail as "amazon-bedrock-guardrailAction"
 );
 
-/// Whatever it counts.
+/// What it counts does not matter.
 #[derive(Default)]
 struct Usage;
 

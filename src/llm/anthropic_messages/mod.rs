@@ -15,14 +15,13 @@ use request::Verb;
 use crate::json::{Canonical, Role};
 use crate::llm::convert::tree;
 use crate::llm::convert::{events, usage};
-use crate::llm::judge::{Document, Events};
+use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::is_flag;
 use crate::llm::request::path::{Path, last_segment};
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// Claude Code has a line at the top of its system prompt, with digests of what is asked.
@@ -48,7 +47,7 @@ pub(super) struct AnthropicMessages;
 
 static FACTS: Facts = Facts {
     name: "anthropic_messages",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: ATTRIBUTION,
     call_ids: CALL_IDS,
     looked_for: &[
@@ -67,7 +66,7 @@ static FACTS: Facts = Facts {
         tokens: &[TOKENS],
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for AnthropicMessages {

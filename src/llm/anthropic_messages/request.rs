@@ -82,7 +82,7 @@ pub(in crate::llm) fn read_body(body: &Canonical, form: Form) -> Result<RequestT
 
 /// The client runs its own tools, which have a name, and those of Anthropic's that act on the client's
 /// machine (the reference, "Tool use"); web search, web fetch, code execution, tool search, MCP and
-/// whatever comes next run on the server.
+/// new tools run on the server.
 #[derive(Default)]
 struct Tool<'a> {
     r#type: Text<'a>,

@@ -168,7 +168,7 @@ fn take_deltas(block: &mut Object) -> Result<Vec<Object>, ConversionError> {
             deltas.push(delta);
         }
         whole if comes_whole(whole) => {}
-        // Among them `fallback`, whose start names a model that the message has forgotten.
+        // `fallback` for example: its start names a model that the message does not hold.
         _ => return Err(ConversionError::UnknownMember),
     }
     Ok(deltas)

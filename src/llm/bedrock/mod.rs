@@ -21,14 +21,13 @@ use crate::llm::convert::documents;
 use crate::llm::convert::tree;
 use crate::llm::convert::tree::Object;
 use crate::llm::convert::usage;
-use crate::llm::judge::{Document, Messages};
+use crate::llm::judge::framings::{Document, Messages};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::scan::{self, Content, read_members};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
-    RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 use crate::llm::{anthropic_messages, cohere};
 
@@ -138,7 +137,7 @@ static FACTS: Facts = Facts {
         ],
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for Bedrock {

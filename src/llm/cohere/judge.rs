@@ -6,7 +6,7 @@ use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{self, Listed, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
 
-/// Of `finish_reason`. Not `USER_CANCEL`, and whatever comes next.
+/// Of `finish_reason`. `USER_CANCEL` and new words are unknown on purpose.
 pub(super) const FINISH_REASONS: Vocabulary = Vocabulary {
     complete: &["COMPLETE", "STOP_SEQUENCE", "TOOL_CALL"],
     length: &["MAX_TOKENS"],

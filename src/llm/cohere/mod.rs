@@ -16,14 +16,13 @@ use crate::json::Canonical;
 use crate::llm::convert::documents;
 use crate::llm::convert::tree::Object;
 use crate::llm::convert::usage::{zero, zero_beside};
-use crate::llm::judge::{Document, Events, Lines};
+use crate::llm::judge::framings::{Document, Events, Lines};
 use crate::llm::request::is_flag;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::CHAT_CALL_IDS;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
-    RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST /v2/chat`, `/v1/chat`, `/v2/embed`, `/v1/embed`.
@@ -70,7 +69,7 @@ static FACTS: Facts = Facts {
         tokens: TOKENS,
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for Cohere {

@@ -1,11 +1,11 @@
-//! Members of which nothing is known, carried over from the pieces of a stream to the whole.
+//! Unknown members, carried over from the pieces of a stream to the whole.
 //!
 //! What comes in pieces must be known by name, because only then it is known how the pieces add up.
 //! Anything else comes once, or again and again with the same value, and is carried over as it is.
 //! A text, a list, or an object that holds one, that comes several times with one value might still
-//! be pieces of one that happen to be equal ("ha", "ha"): it is taken for one value only where every
-//! piece of the answer that says something has it, of which there are several, as a name or a model
-//! has.
+//! be pieces of one that happen to be equal ("ha", "ha"): it is taken for one value only if the
+//! answer has several pieces that say something, and each of them has it, as is the case for a name or
+//! a model.
 
 use serde_json::Value;
 
@@ -46,11 +46,11 @@ impl Carried {
     ) -> Result<(), ConversionError> {
         self.pieces = self.pieces.saturating_add(usize::from(says));
         for (name, value) in unknown {
-            let place = self.members.iter().position(|known| known.name == name);
-            let member = match place {
-                Some(place) => self
+            let position = self.members.iter().position(|known| known.name == name);
+            let member = match position {
+                Some(position) => self
                     .members
-                    .get_mut(place)
+                    .get_mut(position)
                     .ok_or(ConversionError::Malformed)?,
                 None if self.members.len() >= MAX_MEMBERS => {
                     return Err(ConversionError::UnknownMember);

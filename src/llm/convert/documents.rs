@@ -42,7 +42,7 @@ pub(crate) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Co
 /// A stream of these objects, one a line.
 ///
 /// # Errors
-/// None that an object could cause.
+/// If an object cannot be written, which does not happen.
 pub(crate) fn write_lines(objects: &[Object]) -> Result<Vec<u8>, ConversionError> {
     let mut stream = Vec::new();
     for object in objects {

@@ -92,7 +92,7 @@ pub(crate) fn edit(stream: &[u8], edit: Edit<'_>) -> Result<Vec<u8>, ConversionE
             lines.clear();
         }
     }
-    // An event without its blank line is none.
+    // Without its blank line, an event does not count.
     lines.iter().for_each(|line| line.write(&mut out));
     out.extend_from_slice(rest);
     Ok(out)

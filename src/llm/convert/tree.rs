@@ -12,7 +12,7 @@ pub(crate) type Object = Map<String, Value>;
 /// The object that a JSON text is.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not an object.
 pub(crate) fn parse(json: &[u8]) -> Result<Object, ConversionError> {
     match json::parse(json) {
         Ok(Value::Object(object)) => Ok(object),
@@ -79,17 +79,17 @@ pub(crate) fn set_some(object: &mut Map<String, Value>, name: &str, value: Optio
 
 /// What stands at these indexes, in their order. Equal ones stay as they are.
 pub(crate) fn in_order(mut indexed: Vec<(u64, Value)>) -> Vec<Value> {
-    let places = places_in_order(&mut indexed.iter().map(|(index, _)| Some(*index)));
-    let value = |place: usize| indexed.get_mut(place).map(|(_, value)| value.take());
-    places.into_iter().filter_map(value).collect()
+    let positions = positions_in_order(&mut indexed.iter().map(|(index, _)| Some(*index)));
+    let value = |position: usize| indexed.get_mut(position).map(|(_, value)| value.take());
+    positions.into_iter().filter_map(value).collect()
 }
 
 /// The places of these indexes, in their order, first of those that have none. Equal ones stay as
 /// they are. Of places and not of values, as a sort is code of its own for each type.
-pub(crate) fn places_in_order(indexes: &mut dyn Iterator<Item = Option<u64>>) -> Vec<usize> {
+pub(crate) fn positions_in_order(indexes: &mut dyn Iterator<Item = Option<u64>>) -> Vec<usize> {
     let mut placed: Vec<_> = indexes.zip(0..).collect();
     placed.sort_unstable();
-    placed.into_iter().map(|(_, place)| place).collect()
+    placed.into_iter().map(|(_, position)| position).collect()
 }
 
 /// Takes a member that must be a string.

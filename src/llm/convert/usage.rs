@@ -223,8 +223,8 @@ mod tests {
             value(zero.as_bytes())
         );
         // Any JSON may be all content.
-        let places = zero_places(json.as_bytes(), &["/usage"]).unwrap();
-        assert_eq!(String::from_utf8(places).unwrap(), json);
+        let positions = zero_places(json.as_bytes(), &["/usage"]).unwrap();
+        assert_eq!(String::from_utf8(positions).unwrap(), json);
         let schema = r#"{"result":{"response":{"cost":5}}}"#;
         let same = zero_document(schema.as_bytes(), &[]).unwrap();
         assert_eq!(String::from_utf8(same).unwrap(), schema);

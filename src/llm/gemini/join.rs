@@ -76,11 +76,11 @@ fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(),
     match (name.as_str(), value) {
         (_, Value::Null) => {}
         ("candidates", Value::Array(candidates)) => {
-            let place = response.entry(name).or_insert_with(|| Value::Array(vec![]));
-            if place.is_null() {
-                *place = Value::Array(vec![]);
+            let position = response.entry(name).or_insert_with(|| Value::Array(vec![]));
+            if position.is_null() {
+                *position = Value::Array(vec![]);
             }
-            let merged = place.as_array_mut().ok_or(ConversionError::Malformed)?;
+            let merged = position.as_array_mut().ok_or(ConversionError::Malformed)?;
             for candidate in candidates {
                 let full = merged.len() >= MAX_CANDIDATES;
                 let same = index(&candidate);
@@ -138,8 +138,8 @@ fn merge_candidate(into: &mut Value, candidate: Value) -> Result<(), ConversionE
     Ok(())
 }
 
-/// Members of a response of which the last one counts. Usage counts up, so that the last one is that
-/// of the whole.
+/// Members of a response of which the last value is kept. Usage counts up, so that its last value is
+/// that of the whole response.
 const LAST_COUNTS: [&str; 6] = [
     "usageMetadata",
     "modelVersion",

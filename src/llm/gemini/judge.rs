@@ -2,18 +2,18 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::{DocumentJudge, EventJudge};
 use crate::llm::judge::held::list_bytes;
-use crate::llm::judge::{DocumentJudge, EventJudge};
 use crate::llm::scan::{self, ArgumentsObject, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;
 use crate::steps;
 
-/// More candidates than the API gives; what claims more is not worth the memory.
+/// More candidates than the API gives. An answer that claims more is refused, to bound memory.
 pub(super) const MAX_CANDIDATES: usize = 128;
 
-/// Of `finishReason`. Not `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER`, and whatever comes
-/// next.
+/// Of `finishReason`. `MALFORMED_FUNCTION_CALL`, `UNEXPECTED_TOOL_CALL`, `OTHER` and new words are
+/// unknown on purpose.
 const FINISH_REASONS: Vocabulary = Vocabulary {
     complete: &["STOP"],
     length: &["MAX_TOKENS"],
@@ -150,7 +150,7 @@ impl<'a> Chunk<'a> {
         if chunk.error.0 || chunk.errors.0 {
             return Err(NotWhole::Error);
         }
-        // Whatever it is, it is no chunk: `{"detail": ...}`, say.
+        // Not a chunk: `{"detail": ...}`, for example.
         let is_none = chunk.candidates.is_none()
             && chunk.prompt_feedback.is_none()
             && !chunk.usage.0
@@ -176,7 +176,7 @@ struct CandidateState {
     said: bool,
     /// The arguments of its last function call are still to come.
     open_call: bool,
-    /// It ran code whose result is still to come. A finish meanwhile is none.
+    /// It ran code whose result is still to come. Until then a finish does not count.
     open_code: bool,
 }
 

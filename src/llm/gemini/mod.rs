@@ -14,13 +14,12 @@ mod split;
 use crate::json::{Canonical, Role};
 use crate::llm::convert::documents;
 use crate::llm::convert::usage::{zero, zero_beside};
-use crate::llm::judge::{ArrayElements, Document, Events};
+use crate::llm::judge::framings::{ArrayElements, Document, Events};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// ProviderApi buffers take both spellings of a name.
@@ -40,7 +39,7 @@ pub(super) struct Gemini;
 
 static FACTS: Facts = Facts {
     name: "gemini",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: &[Attribution::Member("/labels")],
     call_ids: CALL_IDS,
     looked_for: &["generationConfig", "generation_config", "requests", "tools"],
@@ -80,7 +79,7 @@ static FACTS: Facts = Facts {
         ],
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for Gemini {

@@ -1,20 +1,18 @@
 //! Any other API that answers a POST with one JSON document: for rules that name it, since no path
 //! tells it. Reranking, moderation, embeddings of other shapes.
 //!
-//! Nothing is known of its finish values: an answer is whole when it parses and is no error
-//! object.
+//! Its finish values are not known: an answer is whole if it parses and is not an error object.
 
 mod judge;
 
 use crate::json::Canonical;
 use crate::llm::convert::usage;
-use crate::llm::judge::Document;
+use crate::llm::judge::framings::Document;
 use crate::llm::request::number_member;
 use crate::llm::request::path::Path;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
-    RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// Only by its name.
@@ -24,7 +22,7 @@ static FACTS: Facts = Facts {
     name: "json",
     looked_for: &["temperature"],
     has_names_of_its_own: true,
-    // The whole document but for what most APIs draw anew for each answer.
+    // The whole document except what most APIs make new for each answer.
     semantics: Semantics {
         said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
         usage: &["/usage", "/meta"],
@@ -36,7 +34,7 @@ static FACTS: Facts = Facts {
         ],
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for Json {

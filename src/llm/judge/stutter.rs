@@ -1,7 +1,7 @@
 //! Stuttering: a fault of some providers that send again what they already sent.
 //!
 //! The pieces of a healthy stream follow one another: `The`, ` cat`, ` sat`. Those of a stuttering
-//! one hold the ones before them, as if the answer so far were sent anew each time: `The`,
+//! one hold the ones before them, as if the whole answer so far were sent again each time: `The`,
 //! `The cat`, `The cat sat`. A client that appends them shows the answer many times over, and so
 //! would every hit on what was stored.
 //!
@@ -75,8 +75,8 @@ impl Stutter {
         }
         steps::take(self.choices.len());
         let known = self.choices.iter().position(|known| known.index == choice);
-        let place = known.unwrap_or(self.choices.len());
-        if place >= MAX_CHOICES {
+        let position = known.unwrap_or(self.choices.len());
+        if position >= MAX_CHOICES {
             return;
         }
         if known.is_none() {
@@ -85,7 +85,7 @@ impl Stutter {
                 state: State::Initial,
             });
         }
-        if let Some(choice) = self.choices.get_mut(place) {
+        if let Some(choice) = self.choices.get_mut(position) {
             choice.state = mem::take(&mut choice.state).piece(text.as_bytes(), now_ms);
         }
     }
@@ -134,7 +134,7 @@ enum State {
     Stuttering(Box<Heard>, Episode),
     /// The number of last pieces that repeated nothing; too few to end the episode.
     Recovering(Box<Heard>, Episode, u32),
-    /// The choice stutters beyond doubt: whatever follows is not looked at, and nothing is held.
+    /// The choice certainly stutters: what follows is not looked at, and nothing is held.
     Terminating {
         /// The score that ended it.
         score: f64,
@@ -399,7 +399,7 @@ const CERTAIN: f64 = 3.0;
 /// More pieces in a row that repeat nothing end an episode.
 const PATIENCE: u32 = 3;
 
-/// Pieces in quick succession come within a second; in five seconds, nobody hurries.
+/// Pieces in quick succession come within a second. After five seconds there is no haste.
 const HASTY_MS: u64 = 1_000;
 const UNHURRIED_MS: u64 = 4_000;
 

@@ -13,7 +13,7 @@ use crate::llm::convert::tree::is_blank;
 use crate::llm::{ConversionError, Framing};
 
 /// # Errors
-/// If something may come in pieces of which it is not known how they add up.
+/// If an unknown member may come in pieces.
 pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
     let mut lines = documents::objects(stream, framing)?.into_iter();
     let mut response = lines.next().ok_or(ConversionError::Malformed)?;

@@ -1,7 +1,7 @@
 //! Whether a response is whole: a document, or a line for each piece.
 
-use crate::llm::judge::DocumentJudge;
 use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::DocumentJudge;
 use crate::llm::openai_embeddings::judge::{self as embeddings, Inputs};
 use crate::llm::scan::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};

@@ -13,15 +13,14 @@ mod split;
 use crate::json::Canonical;
 use crate::llm::convert::documents;
 use crate::llm::convert::usage::{zero, zero_beside};
-use crate::llm::judge::{Document, Lines};
+use crate::llm::judge::framings::{Document, Lines};
 use crate::llm::openai_embeddings::judge::Inputs;
 use crate::llm::request::is_flag;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::CHAT_CALL_IDS;
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
-    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
-    RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST /api/chat`, `/api/generate`, `/api/embed`, `/api/embeddings`.
@@ -56,7 +55,7 @@ static FACTS: Facts = Facts {
         tokens: &[&["/prompt_eval_count", "/eval_count"], &["/total_tokens"]],
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for Ollama {

@@ -127,7 +127,7 @@ pub(super) enum PartKind {
 
 impl PartKind {
     /// # Errors
-    /// If the part has something of which it is not known how pieces of it add up.
+    /// If the part has an unknown member that may come in pieces.
     pub(super) fn of(part: &Value) -> Result<Self, ConversionError> {
         let kind = part
             .get("type")

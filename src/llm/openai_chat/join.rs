@@ -22,7 +22,7 @@ const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
 /// which the names of the members tell as well, and Together's token.
 pub(super) const OF_A_PIECE: [&str; 2] = ["channel", "token_id"];
 
-/// Top-level members of which the last one counts: Azure's first chunk has an empty id, and
+/// Top-level members of which the last value is kept: Azure's first chunk has an empty id, and
 /// Perplexity tells the time of each chunk and all that it has found so far.
 const LAST_COUNTS: [&str; 17] = [
     "id",
@@ -117,9 +117,9 @@ impl Joined {
             Some(index) => index.as_u64().ok_or(ConversionError::Malformed)?,
         };
         let joined = match self.choices.iter().position(|known| known.index == index) {
-            Some(place) => self
+            Some(position) => self
                 .choices
-                .get_mut(place)
+                .get_mut(position)
                 .ok_or(ConversionError::Malformed)?,
             None if self.choices.len() >= MAX_CHOICES => return Err(ConversionError::Malformed),
             None => self.choices.push_mut(Choice {
@@ -281,7 +281,7 @@ impl Choice {
         };
         let index = call.get("index").and_then(Value::as_u64);
         let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
-        let place = match index {
+        let position = match index {
             Some(_) => self.calls.iter().position(|known| known.index == index),
             None if id.is_empty() => self.calls.len().checked_sub(1),
             None => self
@@ -289,10 +289,10 @@ impl Choice {
                 .iter()
                 .position(|known| known.members.get("id").and_then(Value::as_str) == Some(id)),
         };
-        let joined = match place {
-            Some(place) => self
+        let joined = match position {
+            Some(position) => self
                 .calls
-                .get_mut(place)
+                .get_mut(position)
                 .ok_or(ConversionError::Malformed)?,
             None if self.calls.len() >= MAX_TOOL_CALLS => return Err(ConversionError::Malformed),
             None => self.calls.push_mut(Call {
@@ -387,9 +387,9 @@ impl Choice {
                 self.carried.finish(&mut message)?;
                 if !self.calls.is_empty() {
                     // Calls without an index stay where they are, after those with one.
-                    let place = |call: &Call| call.index.unwrap_or(u64::MAX);
+                    let position = |call: &Call| call.index.unwrap_or(u64::MAX);
                     let calls = self.calls.into_iter();
-                    let calls = calls.map(|call| (place(&call), call.members.into()));
+                    let calls = calls.map(|call| (position(&call), call.members.into()));
                     let calls = Value::Array(in_order(calls.collect()));
                     set(&mut message, "tool_calls", calls);
                 }

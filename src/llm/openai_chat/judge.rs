@@ -3,24 +3,24 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::DONE;
-use crate::llm::judge::EventJudge;
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Arguments, Content, Said, Text, TextOrParts, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;
 use crate::steps;
 
-/// As many choices as OpenAI gives. Each piece is looked for among them, and an upstream chooses how
-/// many there are: what claims more is not worth the time and the memory.
+/// As many choices as OpenAI gives. Each piece is looked up among them, and an upstream chooses
+/// how many there are, so that more would cost time and memory without bound.
 pub(super) const MAX_CHOICES: usize = 128;
 
 /// As many tools as a request to OpenAI may name, and so more calls in one choice than are made.
 pub(super) const MAX_TOOL_CALLS: usize = 128;
 
-/// Of `finish_reason`. Gateways hand on the words of the APIs behind them, in capitals or not. Not
-/// `error`, `abort`, `insufficient_system_resource`, and whatever comes next.
+/// Of `finish_reason`. Gateways hand on the words of the APIs behind them, in capitals or not. `error`,
+/// `abort`, `insufficient_system_resource` and new words are unknown on purpose.
 pub(in crate::llm) const FINISH_REASONS: Vocabulary = Vocabulary {
     complete: &[
         "stop",
@@ -213,7 +213,7 @@ impl ToolCalls {
     pub(in crate::llm) fn take(&mut self, piece: &ToolCall<'_>) -> Result<(), NotWhole> {
         let id = piece.id.as_str().unwrap_or_default();
         let same_id = |call: &CallState| id.is_empty() || call.id.is_empty() || call.id == id;
-        let place = match piece.index {
+        let position = match piece.index {
             Some(_) => self
                 .calls
                 .iter()
@@ -222,8 +222,11 @@ impl ToolCalls {
             None => self.calls.iter().rposition(|call| call.id == id),
         };
         let listed = list_bytes(&self.calls);
-        let call = match place {
-            Some(place) => self.calls.get_mut(place).ok_or(NotWhole::ToolArguments)?,
+        let call = match position {
+            Some(position) => self
+                .calls
+                .get_mut(position)
+                .ok_or(NotWhole::ToolArguments)?,
             None if self.calls.len() >= MAX_TOOL_CALLS => return Err(NotWhole::ToolArguments),
             None => self.calls.push_mut(CallState {
                 index: piece.index,
@@ -269,7 +272,7 @@ impl ToolCall<'_> {
     }
 }
 
-/// Some servers write white space where there are none.
+/// Some servers write white space for a call without arguments.
 fn check_arguments(arguments: &str) -> Result<(), NotWhole> {
     match arguments.trim_ascii().is_empty() {
         true => Ok(()),
@@ -351,7 +354,7 @@ impl Choices {
         let index = choice.index.unwrap_or(0);
         steps::take(self.choices.len());
         let state = match self.choices.iter().position(|state| state.index == index) {
-            Some(place) => self.choices.get_mut(place).ok_or(NotWhole::Choices)?,
+            Some(position) => self.choices.get_mut(position).ok_or(NotWhole::Choices)?,
             None if self.choices.len() >= MAX_CHOICES => return Err(NotWhole::Choices),
             None => self.choices.push_mut(ChoiceState {
                 index,
@@ -532,7 +535,7 @@ impl EventJudge for Stream {
         let chunk = Completion::parse(event.data)?;
         match self.end {
             End::ToCome | End::Finished => self.take(&chunk, listener),
-            // Usage, and nothing else: those who stop at the end marker do without.
+            // Usage, and nothing else: clients that stop at the end marker do not need it.
             End::Marked if chunk.choices().is_empty() && chunk.usage.0 => Ok(()),
             End::Marked => Err(NotWhole::AfterEnd),
         }

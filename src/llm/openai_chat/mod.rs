@@ -14,13 +14,12 @@ pub(super) mod split;
 use crate::json::Canonical;
 use crate::llm::convert::tree;
 use crate::llm::convert::{memory, usage};
-use crate::llm::judge::{Document, Events};
+use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../chat/completions`.
@@ -28,7 +27,7 @@ pub(super) struct OpenaiChat;
 
 static FACTS: Facts = Facts {
     name: "openai_chat",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: OPENAI_ATTRIBUTION,
     call_ids: CHAT_CALL_IDS,
     looked_for: &[
@@ -62,7 +61,7 @@ static FACTS: Facts = Facts {
         tokens: OPENAI_TOKENS,
         usage_event: USAGE_EVENT,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for OpenaiChat {

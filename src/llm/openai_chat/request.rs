@@ -105,7 +105,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     tools::are_not_all(body, Tool::is_the_client_s)
 }
 
-/// Whether the provider searches whatever the tools are: OpenRouter's `plugins`, which it takes in
+/// Whether the provider searches although no tool says so: OpenRouter's `plugins`, which it takes in
 /// each of its APIs, and models that do so.
 pub(in crate::llm) fn searches(body: &Canonical) -> bool {
     let model = body.member("model").and_then(string_value);

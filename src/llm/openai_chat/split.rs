@@ -405,7 +405,7 @@ impl Parts {
                 (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
                     return Err(ConversionError::UnknownMember);
                 }
-                // Whatever it is, it comes once.
+                // An unknown member comes once.
                 (_, value) => {
                     parts.role.insert(name, value);
                 }

@@ -13,8 +13,7 @@ use crate::llm::request::path::Path;
 use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../completions`.
@@ -22,7 +21,7 @@ pub(super) struct OpenaiCompletions;
 
 static FACTS: Facts = Facts {
     name: "openai_completions",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: OPENAI_ATTRIBUTION,
     looked_for: &[
         "model",
@@ -42,7 +41,7 @@ static FACTS: Facts = Facts {
         tokens: OPENAI_TOKENS,
         usage_event: USAGE_EVENT,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for OpenaiCompletions {

@@ -9,14 +9,13 @@ pub(super) mod request;
 
 use crate::json::Canonical;
 use crate::llm::convert::usage;
-use crate::llm::judge::Document;
+use crate::llm::judge::framings::Document;
 use crate::llm::ollama::Ollama;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge, ProviderApi,
-    RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../embeddings`.
@@ -32,7 +31,7 @@ static FACTS: Facts = Facts {
         tokens: OPENAI_TOKENS,
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for OpenaiEmbeddings {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::llm::ConversionError;
 use crate::llm::convert::tree;
 use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, places_in_order, set};
+use crate::llm::convert::tree::{in_order, positions_in_order, set};
 use crate::llm::judge::DONE;
 use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::sse;
@@ -110,8 +110,8 @@ impl Reader {
     /// (OpenAI), as they are in JSON answers.
     fn check(&self, output: &[Value]) -> Result<(), ConversionError> {
         let is_in_place = |done: &Done| {
-            let place = usize::try_from(done.output_index).ok();
-            let item = place.and_then(|index| output.get(index));
+            let position = usize::try_from(done.output_index).ok();
+            let item = position.and_then(|index| output.get(index));
             item.and_then(|item| item.get("type")?.as_str()) == Some(&done.kind)
         };
         if self.done.iter().all(is_in_place) || self.are_all(output) {
@@ -138,10 +138,10 @@ impl Reader {
 
     fn in_order(&self) -> Vec<&Done> {
         let mut indexes = self.done.iter().map(|done| Some(done.output_index));
-        let places = places_in_order(&mut indexes);
-        places
+        let positions = positions_in_order(&mut indexes);
+        positions
             .into_iter()
-            .filter_map(|place| self.done.get(place))
+            .filter_map(|position| self.done.get(position))
             .collect()
     }
 

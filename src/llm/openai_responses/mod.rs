@@ -20,17 +20,16 @@ mod split;
 
 use crate::json::{Canonical, Role};
 use crate::llm::convert::usage;
-use crate::llm::judge::{Document, Events};
+use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::is_flag;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CallId, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
-/// Items whose ids say nothing because all of the item is here. The provider looks others up by
+/// Items that come in full, so that nothing depends on their ids. The provider looks others up by
 /// theirs: `item_reference`, reasoning, images that it made.
 const WHOLE_ITEMS: &[&str] = &[
     "message",
@@ -75,7 +74,7 @@ pub(super) struct OpenaiResponses;
 
 static FACTS: Facts = Facts {
     name: "openai_responses",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: OPENAI_ATTRIBUTION,
     call_ids: CALL_IDS,
     looked_for: &[
@@ -117,7 +116,7 @@ static FACTS: Facts = Facts {
         tokens: OPENAI_TOKENS,
         usage_event: None,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for OpenaiResponses {

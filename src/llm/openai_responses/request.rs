@@ -104,8 +104,8 @@ impl<'a> Read<'a> for InNamespace {
     }
 }
 
-/// Not web and file search, MCP and connectors, code interpreter, computer use, image generation,
-/// shells, which may be containers of the provider, and whatever comes next.
+/// Others are the provider's: web and file search, MCP and connectors, code interpreter, computer use, image generation,
+/// shells, which may be containers of the provider, and new ones.
 fn is_the_client_s(r#type: &Text<'_>) -> bool {
     let client = [
         Some("function"),

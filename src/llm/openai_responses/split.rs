@@ -129,7 +129,7 @@ impl Stream {
 
     fn item(&mut self, output_index: usize, item: &Object) -> Result<(), ConversionError> {
         let kind = text(item, "type")?;
-        let place = Place { output_index, item };
+        let indexed = IndexedItem { output_index, item };
         let added = |not_yet: &[&str]| started_item(item, not_yet);
         match kind {
             "message" => {
@@ -138,57 +138,57 @@ impl Stream {
                     return Err(ConversionError::Malformed);
                 }
                 for (index, part) in list(item, "content")?.iter().enumerate() {
-                    self.content_part(place, index, part)?;
+                    self.content_part(indexed, index, part)?;
                 }
             }
             "reasoning" => {
                 self.added(output_index, &added(&["summary", "content"]))?;
                 for (index, part) in list(item, "summary")?.iter().enumerate() {
-                    self.summary_part(place, index, part)?;
+                    self.summary_part(indexed, index, part)?;
                 }
                 for (index, part) in list(item, "content")?.iter().enumerate() {
-                    self.content_part(place, index, part)?;
+                    self.content_part(indexed, index, part)?;
                 }
             }
             "function_call" => {
                 self.added(output_index, &added(&["arguments"]))?;
-                self.whole_text(place, "response.function_call_arguments", "arguments")?;
+                self.whole_text(indexed, "response.function_call_arguments", "arguments")?;
             }
             "custom_tool_call" => {
                 self.added(output_index, &added(&["input"]))?;
-                self.whole_text(place, "response.custom_tool_call_input", "input")?;
+                self.whole_text(indexed, "response.custom_tool_call_input", "input")?;
             }
             "mcp_call" => {
                 self.added(output_index, &added(&["arguments", "output", "error"]))?;
-                self.state(place, "in_progress")?;
-                self.whole_text(place, "response.mcp_call_arguments", "arguments")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.whole_text(indexed, "response.mcp_call_arguments", "arguments")?;
+                self.end(indexed)?;
             }
             "mcp_list_tools" => {
                 self.added(output_index, &added(&["tools", "error"]))?;
-                self.state(place, "in_progress")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.end(indexed)?;
             }
             "code_interpreter_call" => {
                 self.added(output_index, &added(&["code", "outputs"]))?;
-                self.state(place, "in_progress")?;
+                self.state(indexed, "in_progress")?;
                 if item.get("code").is_some_and(Value::is_string) {
-                    self.whole_text(place, "response.code_interpreter_call_code", "code")?;
+                    self.whole_text(indexed, "response.code_interpreter_call_code", "code")?;
                 }
-                self.state(place, "interpreting")?;
-                self.end(place)?;
+                self.state(indexed, "interpreting")?;
+                self.end(indexed)?;
             }
             "web_search_call" | "file_search_call" => {
                 self.added(output_index, &added(&["action", "results"]))?;
-                self.state(place, "in_progress")?;
-                self.state(place, "searching")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.state(indexed, "searching")?;
+                self.end(indexed)?;
             }
             "image_generation_call" => {
                 self.added(output_index, &added(&["result"]))?;
-                self.state(place, "in_progress")?;
-                self.state(place, "generating")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.state(indexed, "generating")?;
+                self.end(indexed)?;
             }
             // Nothing is known of its pieces.
             _ => self.added(output_index, item)?,
@@ -213,39 +213,39 @@ impl Stream {
     }
 
     /// What a tool of the provider's is at: `response.<type of the item>.<state>`.
-    fn state(&mut self, place: Place<'_>, state: &str) -> Result<(), ConversionError> {
-        let kind = text(place.item, "type")?;
+    fn state(&mut self, indexed: IndexedItem<'_>, state: &str) -> Result<(), ConversionError> {
+        let kind = text(indexed.item, "type")?;
         self.event(
             &format!("response.{kind}.{state}"),
             &[
-                ("item_id", Member::Text(place.id()?)),
-                ("output_index", Member::Index(place.output_index)),
+                ("item_id", Member::Text(indexed.id()?)),
+                ("output_index", Member::Index(indexed.output_index)),
             ],
         )
     }
 
     /// How a tool of the provider's came to its end. Only those of MCP have an event for failure.
-    fn end(&mut self, place: Place<'_>) -> Result<(), ConversionError> {
-        let status = place.item.get("status").and_then(Value::as_str);
-        let error = place.item.get("error");
+    fn end(&mut self, indexed: IndexedItem<'_>) -> Result<(), ConversionError> {
+        let status = indexed.item.get("status").and_then(Value::as_str);
+        let error = indexed.item.get("error");
         let failed = status == Some("failed") || error.is_some_and(|error| !error.is_null());
-        match text(place.item, "type")? {
-            "mcp_call" | "mcp_list_tools" if failed => self.state(place, "failed"),
+        match text(indexed.item, "type")? {
+            "mcp_call" | "mcp_list_tools" if failed => self.state(indexed, "failed"),
             _ if failed => Ok(()),
-            _ => self.state(place, "completed"),
+            _ => self.state(indexed, "completed"),
         }
     }
 
     /// A text that is a member of the item itself, told by `<kind>.delta` and `<kind>.done`.
     fn whole_text(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         kind: &str,
         name: &str,
     ) -> Result<(), ConversionError> {
-        let whole = text(place.item, name)?;
-        let id = ("item_id", Member::Text(place.id()?));
-        let index = ("output_index", Member::Index(place.output_index));
+        let whole = text(indexed.item, name)?;
+        let id = ("item_id", Member::Text(indexed.id()?));
+        let index = ("output_index", Member::Index(indexed.output_index));
         if !whole.is_empty() {
             self.event(
                 &format!("{kind}.delta"),
@@ -260,7 +260,7 @@ impl Stream {
 
     fn content_part(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
@@ -269,8 +269,8 @@ impl Stream {
         };
         let at = [
             ("content_index", Member::Index(index)),
-            ("item_id", Member::Text(place.id()?)),
-            ("output_index", Member::Index(place.output_index)),
+            ("item_id", Member::Text(indexed.id()?)),
+            ("output_index", Member::Index(indexed.output_index)),
         ];
         let kind = text(part, "type")?;
         let started = match kind {
@@ -336,7 +336,7 @@ impl Stream {
 
     fn summary_part(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
@@ -344,8 +344,8 @@ impl Stream {
             return Err(ConversionError::Malformed);
         };
         let at = [
-            ("item_id", Member::Text(place.id()?)),
-            ("output_index", Member::Index(place.output_index)),
+            ("item_id", Member::Text(indexed.id()?)),
+            ("output_index", Member::Index(indexed.output_index)),
             ("summary_index", Member::Index(index)),
         ];
         let text = text(part, "text")?;
@@ -373,14 +373,14 @@ impl Stream {
     }
 }
 
-/// An item and where it stands.
+/// An output item and its index.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct IndexedItem<'a> {
     output_index: usize,
     item: &'a Object,
 }
 
-impl<'a> Place<'a> {
+impl<'a> IndexedItem<'a> {
     /// What the events of an item name it by.
     fn id(&self) -> Result<&'a str, ConversionError> {
         text(self.item, "id")

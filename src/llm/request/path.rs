@@ -42,8 +42,8 @@ const OPERATIONS_OF_AZURE: [&[u8]; 4] = [
     b"responses",
 ];
 
-/// Azure's path in lower case, but for the deployment's name, of which no document says that its
-/// case does not matter. `None` if it is not Azure's, or in lower case.
+/// Azure's path in lower case, except the deployment's name: no document says that its case does
+/// not matter. `None` if it is not Azure's, or in lower case.
 fn of_azure(path: &[u8]) -> Option<Vec<u8>> {
     const DEPLOYMENTS: &[u8] = b"/openai/deployments/";
     const V1: &[u8] = b"/openai/v1/";

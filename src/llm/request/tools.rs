@@ -1,4 +1,4 @@
-//! Whose tools a request lists.
+//! The tools that a request lists: the client runs some, the provider others.
 
 use crate::json::{Canonical, Read};
 use crate::llm::scan;

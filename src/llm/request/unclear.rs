@@ -1,5 +1,5 @@
-//! Bodies of which it is not clear what they ask for: what is not plain JSON, and names that
-//! some servers take for others.
+//! Bodies that do not say clearly what they ask for: they are not plain JSON, or have names that some
+//! servers take for others.
 
 use std::sync::LazyLock;
 

@@ -1,5 +1,5 @@
-//! What clients write anew into every request although no answer depends on it: who asks, and the
-//! ids of calls. Configuration may leave it out of keys, see [`KeySettings`](crate::config).
+//! What differs from request to request although no answer depends on it: who asks, and the ids of
+//! calls. Configuration may leave it out of keys, see [`KeySettings`](crate::config).
 //!
 //! Another list here is another format of keys.
 
@@ -9,7 +9,7 @@ use crate::json::{Change, Edit, IdPlace, Mask, Pointer, Role, Scope};
 
 use crate::llm::{APIS, Api};
 
-/// A part of a request that says who asks, for whom, or in which session, and no more.
+/// A part of a request that only says who asks, for whom, or in which session.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Attribution {
     /// A member of the body.
@@ -80,7 +80,7 @@ impl Api {
         LISTS.get(at)
     }
 
-    /// Leaves out what says who asks, and no more.
+    /// Leaves out what only says who asks.
     pub fn attribution(self) -> &'static [Edit] {
         self.lists().map_or(&[], |lists| &lists.attribution)
     }

@@ -12,15 +12,14 @@
 //!
 //! Not compared is what differs between two runs of the same answer or only accompanies it: ids,
 //! times, models and fingerprints, usage, log probabilities, service tiers, signatures, citations,
-//! safety ratings; and reasoning, of which a provider shows what it likes: all, a summary, or
-//! encrypted.
+//! safety ratings; and reasoning, which a provider shows in full, as a summary, or encrypted.
 
 use serde_json::{Number, Value};
 
 use crate::json;
 use crate::llm::ConversionError;
 use crate::llm::convert::tree::{Object, push_json};
-use crate::llm::convert::tree::{is_blank, places_in_order};
+use crate::llm::convert::tree::{is_blank, positions_in_order};
 
 /// What of an API's answers carries meaning.
 ///
@@ -33,8 +32,8 @@ pub(super) struct Semantics {
     /// Where documents of any form report usage, as JSON pointers. Of what is reported again and
     /// again, the last counts.
     pub(super) usage: &'static [&'static str],
-    /// The counts in a usage whose sum is the total. The first of these lists counts of which any
-    /// is reported.
+    /// The counts in a usage whose sum is the total. The first of these lists with a count that
+    /// is reported is used.
     pub(super) tokens: &'static [&'static [&'static str]],
     /// An event that reports usage: before a stream without any, which has no JSON form, it makes
     /// a stream that has one.
@@ -62,7 +61,7 @@ pub(super) const OPENAI_TOKENS: &[&[&str]] = &[
 ];
 
 impl Semantics {
-    /// What a JSON answer says, in words of which equal ones mean the same.
+    /// What a JSON answer says, spelled so that equal bytes mean the same.
     ///
     /// # Errors
     /// [`ConversionError::UnknownMember`] if nothing of what it says is known here: any two such answers
@@ -73,7 +72,7 @@ impl Semantics {
         let mut any = false;
         for (path, said) in self.said {
             push_json(&mut out, path)?;
-            for object in places(&answer, path) {
+            for object in values_at(&answer, path) {
                 for said in *said {
                     out.push(b'\n');
                     let before = out.len();
@@ -91,8 +90,9 @@ impl Semantics {
         let mut usage = Object::new();
         for document in documents {
             let mut document = Value::Object(document);
-            for place in self.usage {
-                if let Some(Value::Object(reported)) = document.pointer_mut(place).map(Value::take)
+            for pointer in self.usage {
+                if let Some(Value::Object(reported)) =
+                    document.pointer_mut(pointer).map(Value::take)
                 {
                     usage.extend(reported.into_iter().filter(|(_, count)| !count.is_null()));
                 }
@@ -111,14 +111,14 @@ impl Says {
     fn write(&self, object: &Value, out: &mut Vec<u8>) -> Result<(), ConversionError> {
         match self {
             Self::Text(paths) => {
-                let texts = paths.iter().flat_map(|path| places(object, path));
+                let texts = paths.iter().flat_map(|path| values_at(object, path));
                 let text: String = texts.filter_map(Value::as_str).collect();
                 if !text.is_empty() {
                     push_json(out, &text)?;
                 }
             }
             Self::Value(path) => {
-                for value in places(object, path) {
+                for value in values_at(object, path) {
                     if !is_blank(value) {
                         write(value, out)?;
                         out.push(b',');
@@ -126,12 +126,12 @@ impl Says {
                 }
             }
             Self::Calls(calls, name, arguments) => {
-                for call in places(object, calls) {
-                    if let Some(name) = places(call, name).first() {
+                for call in values_at(object, calls) {
+                    if let Some(name) = values_at(call, name).first() {
                         write(name, out)?;
                         out.push(b':');
-                        let places = arguments.iter().flat_map(|path| places(call, path));
-                        write_arguments(places.into_iter().find(|place| !is_blank(place)), out)?;
+                        let mut found = arguments.iter().flat_map(|path| values_at(call, path));
+                        write_arguments(found.find(|value| !is_blank(value)), out)?;
                         out.push(b',');
                     }
                 }
@@ -153,12 +153,12 @@ impl Says {
 }
 
 /// What a path leads to.
-fn places<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
+fn values_at<'v>(value: &'v Value, path: &str) -> Vec<&'v Value> {
     let steps = path.split('/').skip(1);
-    steps.fold(vec![value], |places, step| match step {
-        "*" => places.into_iter().flat_map(elements).collect(),
-        name => (places.into_iter())
-            .filter_map(|place| place.get(name))
+    steps.fold(vec![value], |found, step| match step {
+        "*" => found.into_iter().flat_map(elements).collect(),
+        name => (found.into_iter())
+            .filter_map(|value| value.get(name))
             .collect(),
     })
 }
@@ -168,9 +168,9 @@ fn elements(list: &Value) -> Vec<&Value> {
     let elements = list.as_array().into_iter().flatten();
     let elements: Vec<_> = elements.filter(|element| !is_reasoning(element)).collect();
     let index = |element: &&Value| element.get("index").and_then(Value::as_u64);
-    let places = places_in_order(&mut elements.iter().map(index));
-    let element = |place: usize| elements.get(place).copied();
-    places.into_iter().filter_map(element).collect()
+    let positions = positions_in_order(&mut elements.iter().map(index));
+    let element = |position: usize| elements.get(position).copied();
+    positions.into_iter().filter_map(element).collect()
 }
 
 /// An output item of OpenAI's Responses, or a part of Gemini's. Where others have reasoning, no

@@ -1,8 +1,8 @@
 //! Whether an answer is whole: a result in its envelope, or an event stream of pieces.
 
 use crate::llm::judge::DONE;
-use crate::llm::judge::EventJudge;
 use crate::llm::judge::finish::Reason;
+use crate::llm::judge::framings::EventJudge;
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;

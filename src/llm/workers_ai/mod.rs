@@ -16,15 +16,14 @@ mod split;
 use crate::json::Canonical;
 use crate::llm::convert::memory;
 use crate::llm::convert::usage;
-use crate::llm::judge::{Document, Events};
+use crate::llm::judge::framings::{Document, Events};
 use crate::llm::openai_chat;
 use crate::llm::request::number_member;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
-    ConversionError, EVENT_STREAM, FACTS_OF_NONE, Facts, FinishWords, Form, Framing, Judge,
-    ProviderApi, RequestTraits, Unfit,
+    ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
 /// `POST .../ai/run/{model}`, and the same behind Cloudflare's AI Gateway.
@@ -32,7 +31,7 @@ pub(super) struct WorkersAi;
 
 static FACTS: Facts = Facts {
     name: "workers_ai",
-    streams: EVENT_STREAM,
+    streams: Facts::SSE,
     attribution: OPENAI_ATTRIBUTION,
     call_ids: CHAT_CALL_IDS,
     looked_for: &["stream", "stream_options", "temperature"],
@@ -58,7 +57,7 @@ static FACTS: Facts = Facts {
         tokens: OPENAI_TOKENS,
         usage_event: openai_chat::USAGE_EVENT,
     },
-    ..FACTS_OF_NONE
+    ..Facts::DEFAULT
 };
 
 impl ProviderApi for WorkersAi {

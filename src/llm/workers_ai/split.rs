@@ -46,7 +46,7 @@ fn split_pieces(mut result: Object) -> Result<Vec<u8>, ConversionError> {
             ("tool_calls", Value::Array(calls)) if calls.is_empty() => {}
             ("tool_calls", _) => return Err(ConversionError::Content),
             ("finish_reason" | "p", _) => return Err(ConversionError::UnknownMember),
-            // Whatever it is, it comes once.
+            // An unknown member comes once.
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! Whether an answer of `Converse` or of `ConverseStream` is whole.
 
-use crate::llm::judge::MessageJudge;
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::MessageJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -10,7 +10,7 @@ use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 /// More content blocks in one answer than any model gives.
 pub(in crate::llm::bedrock) const MAX_BLOCKS: usize = 1_024;
 
-/// Of `stopReason`. Not `malformed_model_output`, `malformed_tool_use`, and whatever comes next.
+/// Of `stopReason`. `malformed_model_output`, `malformed_tool_use` and new words are unknown on purpose.
 const STOP_REASONS: Vocabulary = Vocabulary {
     complete: &["end_turn", "tool_use", "stop_sequence"],
     length: &["max_tokens", "model_context_window_exceeded"],
@@ -259,10 +259,10 @@ impl Stream {
         Ok(())
     }
 
-    /// The block of that index, which is opened if there is none.
+    /// The block with that index. It is opened if there is none yet.
     fn block(&mut self, index: u64) -> Result<&mut BlockState, NotWhole> {
-        let place = match self.blocks.iter().rposition(|block| block.index == index) {
-            Some(place) => place,
+        let position = match self.blocks.iter().rposition(|block| block.index == index) {
+            Some(position) => position,
             None if self.blocks.len() >= MAX_BLOCKS => return Err(NotWhole::Choices),
             None => {
                 self.blocks.push(BlockState {
@@ -273,6 +273,6 @@ impl Stream {
                 self.blocks.len().saturating_sub(1)
             }
         };
-        self.blocks.get_mut(place).ok_or(NotWhole::Choices)
+        self.blocks.get_mut(position).ok_or(NotWhole::Choices)
     }
 }

@@ -30,7 +30,7 @@ pub(in crate::llm::bedrock) fn split(
         &mut answer,
         &["stopReason", "additionalModelResponseFields"],
     );
-    // Usage, metrics, and whatever is not known, which comes once.
+    // Usage, metrics, and unknown members, which come once.
     let end = answer;
     if !stop.get("stopReason").is_some_and(Value::is_string) {
         return Err(ConversionError::Malformed);

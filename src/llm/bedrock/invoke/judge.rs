@@ -1,8 +1,9 @@
 //! Whether an answer of `InvokeModel` is whole, in the terms of the model that gave it.
 //!
 //! Source: the Bedrock user guide, "Inference request parameters and response fields for foundation
-//! models", and "Using the Invoke API" of Amazon Nova. The model's name in the path may be that of an
-//! inference profile or of a deployment: whose answer it is, its members tell. Known are:
+//! models", and "Using the Invoke API" of Amazon Nova. The name in the path may be that of an
+//! inference profile or of a deployment, so that the members of an answer tell which model gave it. These
+//! are known:
 //! - Anthropic's messages,
 //! - Nova's, which are those of `Converse`; in a stream, each in an object with the event's name,
 //! - texts that say why they ended: Titan's (`results`, `completionReason`), those of Cohere's Command
@@ -10,11 +11,11 @@
 //! - the chats of Cohere's Command R, which are those of Cohere's version 1,
 //! - embeddings of Titan, Cohere and Nova.
 //!
-//! Nothing tells that another model's answer is whole.
+//! Whether another model's answer is whole cannot be told.
 
 use crate::json::{Malformed, Read, Reader, canonicalize};
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::{DocumentJudge, MessageJudge};
+use crate::llm::judge::framings::{DocumentJudge, MessageJudge};
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
@@ -34,7 +35,7 @@ const WHOLE: Verdict = Verdict {
     marked_end: true,
 };
 
-/// An answer, or an event of a stream, as far as it tells whose it is.
+/// An answer, or an event of a stream, as far as it tells which model gave it.
 #[derive(Default)]
 struct Native<'a> {
     /// Anthropic's.
@@ -213,7 +214,7 @@ pub(in crate::llm::bedrock) struct Stream {
     model: Option<Model>,
 }
 
-/// Whose stream it is.
+/// The judge for the model that streams.
 #[derive(Debug)]
 enum Model {
     Anthropic(anthropic::Stream),
@@ -234,7 +235,7 @@ impl Stream {
 }
 
 impl Model {
-    /// Whose stream begins so.
+    /// By the first event of the stream.
     fn of(first: &Native<'_>, json: &[u8], words: &FinishWords) -> Result<Self, NotWhole> {
         if first.r#type.0 {
             Ok(Self::Anthropic(anthropic::Stream::new(words.clone())))
@@ -357,16 +358,16 @@ impl Texts {
             return self.piece(0, &piece, listener);
         }
         let mut samples = (0..).zip(native.samples());
-        samples.try_for_each(|(place, piece)| self.piece(place, piece, listener))
+        samples.try_for_each(|(position, piece)| self.piece(position, piece, listener))
     }
 
     fn piece(
         &mut self,
-        place: u64,
+        position: u64,
         piece: &Text<'_>,
         listener: Listener<'_>,
     ) -> Result<(), NotWhole> {
-        let index = piece.index.0.unwrap_or(place);
+        let index = piece.index.0.unwrap_or(position);
         let finish = piece.finish(&self.words)?;
         if piece.text().is_none() && finish.is_none() {
             // Bedrock's metrics alone, or something that is no piece of a text.
@@ -374,7 +375,7 @@ impl Texts {
             return done.then_some(()).ok_or(NotWhole::Malformed);
         }
         let text = match self.texts.iter().position(|text| text.index == index) {
-            Some(place) => self.texts.get_mut(place).ok_or(NotWhole::Choices)?,
+            Some(position) => self.texts.get_mut(position).ok_or(NotWhole::Choices)?,
             None if self.texts.len() >= MAX_SAMPLES => return Err(NotWhole::Choices),
             None => self.texts.push_mut(TextState {
                 index,

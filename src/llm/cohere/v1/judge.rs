@@ -1,7 +1,7 @@
 //! Whether a stream of version 1 is whole.
 
-use crate::llm::judge::DocumentJudge;
 use crate::llm::judge::finish::Reason;
+use crate::llm::judge::framings::DocumentJudge;
 use crate::llm::scan::{self, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 

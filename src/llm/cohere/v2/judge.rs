@@ -2,9 +2,9 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::DONE;
-use crate::llm::judge::EventJudge;
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::Reason;
+use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -13,7 +13,7 @@ use crate::steps;
 
 use super::super::judge::{Block, FINISH_REASONS, ToolCall};
 
-/// More blocks and calls than any message has; what claims more is not worth the memory.
+/// More blocks and calls than any message has. A message that claims more is refused, to bound memory.
 pub(super) const MAX_BLOCKS: usize = 1_024;
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
@@ -193,8 +193,8 @@ impl Stream {
                 self.open_calls.push((event.index, arguments));
             }
             Kind::CallDelta => {
-                let place = self.open_call(event.index);
-                let call = place.and_then(|place| self.open_calls.get_mut(place));
+                let position = self.open_call(event.index);
+                let call = position.and_then(|position| self.open_calls.get_mut(position));
                 let (_, so_far) = call.ok_or(NotWhole::Malformed)?;
                 let held = text_bytes(so_far);
                 so_far.push_str(arguments);
@@ -202,8 +202,8 @@ impl Stream {
                 self.argument_bytes = self.argument_bytes.saturating_add(grown);
             }
             Kind::CallEnd => {
-                let place = self.open_call(event.index).ok_or(NotWhole::Malformed)?;
-                let (_, arguments) = self.open_calls.swap_remove(place);
+                let position = self.open_call(event.index).ok_or(NotWhole::Malformed)?;
+                let (_, arguments) = self.open_calls.swap_remove(position);
                 let held = text_bytes(&arguments);
                 self.argument_bytes = self.argument_bytes.saturating_sub(held);
                 arguments::check(&arguments)?;

@@ -23,7 +23,7 @@ pub(in crate::llm::cohere) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionEr
     let plan = message.remove("tool_plan");
     let calls = list(&mut message, "tool_calls")?;
     let citations = list(&mut message, "citations")?;
-    // What is left comes once: the role, and whatever is not known.
+    // What is left comes once: the role, and unknown members.
     let mut empty = message;
     for name in ["content", "tool_calls", "citations"] {
         set(&mut empty, name, Value::Array(Vec::new()));

@@ -291,7 +291,8 @@ fn a_finish_in_numbers_is_read_as_its_word() {
         );
     }
     let array = br#"[{"candidates":[{"content":{"parts":[{"text":"a"}]},"finishReason":true}]}]"#;
-    let mut stream = ArrayElements::new(super::super::judge::Stream::new(1, FinishWords::default()));
+    let mut stream =
+        ArrayElements::new(super::super::judge::Stream::new(1, FinishWords::default()));
     let fed = stream.feed(array, &mut |_, _| {});
     assert_eq!(fed, Err(NotWhole::Malformed));
 }

@@ -3,7 +3,7 @@
 mod response;
 
 use crate::llm::judge::DONE;
-use crate::llm::judge::EventJudge;
+use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan;
 use crate::llm::scan::{Content, Said, read_members, read_word};
@@ -160,7 +160,7 @@ impl Stream {
         if self.added.len() >= MAX_ITEMS {
             return Err(NotWhole::Choices);
         }
-        if self.place(output_index).is_some() {
+        if self.position(output_index).is_some() {
             return Err(NotWhole::Malformed);
         }
         self.added.push(AddedItem {
@@ -174,13 +174,13 @@ impl Stream {
 
     /// The item that an event adds to.
     fn added(&mut self, output_index: Option<u64>) -> Result<&mut AddedItem, NotWhole> {
-        let place = output_index.and_then(|index| self.place(index));
-        let item = place.and_then(|place| self.added.get_mut(place));
+        let position = output_index.and_then(|index| self.position(index));
+        let item = position.and_then(|position| self.added.get_mut(position));
         item.ok_or(NotWhole::Malformed)
     }
 
     /// It is one of the last, mostly.
-    fn place(&self, output_index: u64) -> Option<usize> {
+    fn position(&self, output_index: u64) -> Option<usize> {
         steps::take(self.added.len());
         let is_it = |item: &AddedItem| item.output_index == output_index;
         self.added.iter().rposition(is_it)
@@ -189,10 +189,10 @@ impl Stream {
     fn close(&mut self, output_index: Option<u64>, item: Option<Item<'_>>) -> Result<(), NotWhole> {
         let (output_index, item) = output_index.zip(item).ok_or(NotWhole::Malformed)?;
         self.done.take(&item);
-        let Some(place) = self.place(output_index) else {
+        let Some(position) = self.position(output_index) else {
             return Ok(());
         };
-        let Some(added) = self.added.get_mut(place) else {
+        let Some(added) = self.added.get_mut(position) else {
             return Ok(());
         };
         added.is_done = true;

@@ -46,9 +46,9 @@ impl Response<'_> {
 
     /// Whether the item at this place is there, and at its end.
     pub(super) fn has_finished(&self, output_index: u64) -> bool {
-        let place = usize::try_from(output_index).unwrap_or(usize::MAX);
+        let position = usize::try_from(output_index).unwrap_or(usize::MAX);
         let finished = self.output.as_ref().map(|output| &output.finished);
-        finished.and_then(|finished| finished.get(place)) == Some(&true)
+        finished.and_then(|finished| finished.get(position)) == Some(&true)
     }
 
     /// `cut` is whether the event that holds it says that it is incomplete.
@@ -116,7 +116,7 @@ pub(super) const MAX_ITEMS: usize = 1_024;
 /// What the output items come to.
 #[derive(Debug, Default)]
 pub(super) struct Output {
-    /// Of the first items of a list whether each is at its end, whatever that is.
+    /// Whether each of the first [`MAX_ITEMS`] items has ended, in success or not.
     finished: Vec<bool>,
     pub(super) said: bool,
     refused: bool,
