@@ -8,8 +8,7 @@ use serde_json::{Map, Value};
 use super::judge::MAX_OPEN_BLOCKS;
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{nothing_else, set, take_count, take_object, take_string};
+use crate::llm::convert::tree::{Object, nothing_else, set, take_count, take_object, take_string};
 
 /// A message on its way, event by event.
 #[derive(Default)]

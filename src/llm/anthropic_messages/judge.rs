@@ -1,10 +1,9 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
-use crate::llm::judge::DONE;
-use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
+use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Arguments, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse;

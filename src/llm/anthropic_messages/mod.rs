@@ -10,11 +10,8 @@ pub(super) mod judge;
 pub(super) mod request;
 mod split;
 
-use request::Verb;
-
 use crate::json::{Canonical, Role};
-use crate::llm::convert::tree;
-use crate::llm::convert::{events, usage};
+use crate::llm::convert::{events, tree, usage};
 use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::is_flag;
 use crate::llm::request::path::{Path, last_segment};
@@ -23,6 +20,7 @@ use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
+use request::Verb;
 
 /// Claude Code has a line at the top of its system prompt, with digests of what is asked.
 const ATTRIBUTION: &[Attribution] = &[

@@ -1,13 +1,11 @@
 //! What a request for a message asks for.
 
 use crate::json::Canonical;
+use crate::llm::openai_chat::request as chat;
 use crate::llm::request::path::{Path, last_segment};
-use crate::llm::request::tools;
-use crate::llm::request::{asks_for, number_member};
+use crate::llm::request::{asks_for, number_member, tools};
 use crate::llm::scan::{Said, Text, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
-
-use crate::llm::openai_chat::request as chat;
 
 pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let verb = Verb::of(path.bare);

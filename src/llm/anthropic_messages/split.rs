@@ -6,9 +6,7 @@ use std::mem;
 use serde_json::{Map, Value};
 
 use crate::llm::ConversionError;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{object, set};
+use crate::llm::convert::tree::{self, Object, object, set};
 
 /// The members of a `compaction` block that come in its delta.
 pub(super) const COMPACTION: [&str; 2] = ["content", "encrypted_content"];

@@ -16,11 +16,9 @@ use serde_json::Value;
 
 use crate::eventstream::{self, Kind};
 use crate::json::{Canonical, Role};
-use crate::llm::anthropic_messages::BILLING_LINE;
-use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::usage;
+use crate::llm::anthropic_messages::{self, BILLING_LINE};
+use crate::llm::convert::tree::{self, Object};
+use crate::llm::convert::{documents, usage};
 use crate::llm::judge::framings::{Document, Messages};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{Attribution, CallId};
@@ -28,8 +26,8 @@ use crate::llm::scan::{self, Content, read_members};
 use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
+    cohere,
 };
-use crate::llm::{anthropic_messages, cohere};
 
 /// `requestMetadata` is for the logs of invocations; `InvokeModel` has Anthropic's `metadata`, and
 /// Claude Code's line.

@@ -2,8 +2,7 @@
 
 use crate::json::Canonical;
 use crate::llm::request::path::Path;
-use crate::llm::request::tools;
-use crate::llm::request::{asks_for, number_member};
+use crate::llm::request::{asks_for, number_member, tools};
 use crate::llm::scan::{self, Text, read_members};
 use crate::llm::{Form, Framing, RequestTraits, Unfit};
 

@@ -9,8 +9,7 @@ use serde_json::Value;
 
 use super::{ConversionError, events};
 use crate::json;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
+use crate::llm::convert::tree::{self, Object};
 
 /// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
 /// to, as it came where there are none.

@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use super::judge::MAX_CANDIDATES;
 use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, is_blank};
+use crate::llm::convert::tree::{self, Object, in_order, is_blank};
 use crate::llm::{ConversionError, Framing};
 
 /// # Errors

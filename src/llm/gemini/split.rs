@@ -1,7 +1,6 @@
 //! The stream that a response could have come in.
 
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::push_json;
+use crate::llm::convert::tree::{self, push_json};
 use crate::llm::{ConversionError, Framing};
 
 /// # Errors

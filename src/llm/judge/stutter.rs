@@ -41,12 +41,12 @@
 //!
 //! Not looked for is an answer that starts over in small pieces, which no piece tells by itself.
 
-use crate::steps;
 use std::mem;
 
 use crc32fast::Hasher;
 
 use super::held::{PER_ALLOCATION, list_bytes};
+use crate::steps;
 
 /// Watches the pieces of text of one stream.
 ///

@@ -7,9 +7,7 @@ use serde_json::Value;
 
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::is_blank;
+use crate::llm::convert::tree::{self, Object, is_blank};
 use crate::llm::{ConversionError, Framing};
 
 /// # Errors

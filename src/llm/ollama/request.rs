@@ -3,9 +3,7 @@
 use crate::json::Canonical;
 use crate::llm::request::path::Path;
 use crate::llm::scan::{self, read_members};
-use crate::llm::{Form, Framing, RequestTraits, Unfit};
-
-use crate::llm::openai_embeddings;
+use crate::llm::{Form, Framing, RequestTraits, Unfit, openai_embeddings};
 
 pub(super) fn read(path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let Some(body) = body else {

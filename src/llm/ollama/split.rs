@@ -2,13 +2,10 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{object_of_some, set, set_some};
-use crate::llm::{ConversionError, Framing};
-
 use super::join::{EACH_LINE, PIECES, is_done};
+use crate::llm::convert::documents;
+use crate::llm::convert::tree::{self, Object, object_of_some, set, set_some};
+use crate::llm::{ConversionError, Framing};
 
 /// A line for the thinking, one for the text, one for the tool calls, as far as there are any, and
 /// the last one with all the rest.

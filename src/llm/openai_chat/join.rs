@@ -12,8 +12,7 @@ use super::judge::{MAX_CHOICES, MAX_TOOL_CALLS};
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::events;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, is_blank, object, says_nothing, set, set_some};
+use crate::llm::convert::tree::{Object, in_order, is_blank, object, says_nothing, set, set_some};
 
 /// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
 const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];

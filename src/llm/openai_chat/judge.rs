@@ -2,11 +2,10 @@
 //! hold `text` instead of a message.
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::judge::DONE;
-use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
+use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Arguments, Content, Said, Text, TextOrParts, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;

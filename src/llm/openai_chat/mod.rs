@@ -12,8 +12,7 @@ pub(super) mod request;
 pub(super) mod split;
 
 use crate::json::Canonical;
-use crate::llm::convert::tree;
-use crate::llm::convert::{memory, usage};
+use crate::llm::convert::{tree, usage};
 use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
@@ -109,20 +108,16 @@ impl ProviderApi for OpenaiChat {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
-        split::split(tree::parse(json)?, Shape::Chat, wanted, max_bytes)
+        split::split_json(json, Shape::Chat, wanted, FACTS.max_growth)
     }
 
-    /// A stream without usage serves requests that ask for none.
     fn restream(
         &self,
         stream: &[u8],
         _stored: &Form,
         wanted: &Form,
     ) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(stream.len(), FACTS.max_growth);
-        let whole = join::join_any(stream, Shape::Chat)?;
-        split::split(whole, Shape::Chat, wanted, max_bytes)
+        split::restream(stream, Shape::Chat, wanted, FACTS.max_growth)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {

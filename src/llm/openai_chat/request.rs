@@ -1,8 +1,7 @@
 //! What a request for a completion asks for.
 
 use crate::json::{Canonical, Malformed, Read, Reader, is_misspelled, string_value};
-use crate::llm::request::tools;
-use crate::llm::request::{asks_for, form_by_stream_member, is_flag, number_member};
+use crate::llm::request::{asks_for, form_by_stream_member, is_flag, number_member, tools};
 use crate::llm::scan::{Said, Text, read_members};
 use crate::llm::{Form, RequestTraits, Unfit};
 

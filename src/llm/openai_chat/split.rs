@@ -8,14 +8,41 @@ use serde_json::{Map, Value};
 
 use super::Shape;
 use super::content::PartKind;
-use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
+use super::join::{IN_PIECES, OF_A_PIECE, join_any, same_detail};
 use super::request::StreamOptions;
-use crate::llm::convert::events;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, is_blank, object, says_nothing, set};
+use crate::llm::convert::tree::{self, Object, in_order, is_blank, object, says_nothing, set};
+use crate::llm::convert::{events, memory};
 use crate::llm::judge::DONE;
 use crate::llm::{ConversionError, Form};
+
+/// Splits a whole completion, given as JSON, into a stream that is at most `max_growth` times as long.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn split_json(
+    json: &[u8],
+    shape: Shape,
+    wanted: &Form,
+    max_growth: usize,
+) -> Result<Vec<u8>, ConversionError> {
+    let max_bytes = memory::max_stream(json.len(), max_growth);
+    split(tree::parse(json)?, shape, wanted, max_bytes)
+}
+
+/// Splits the completion that a stream makes. A stream without usage serves requests that ask for
+/// none.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn restream(
+    stream: &[u8],
+    shape: Shape,
+    wanted: &Form,
+    max_growth: usize,
+) -> Result<Vec<u8>, ConversionError> {
+    let max_bytes = memory::max_stream(stream.len(), max_growth);
+    split(join_any(stream, shape)?, shape, wanted, max_bytes)
+}
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///

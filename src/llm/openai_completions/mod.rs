@@ -6,7 +6,6 @@
 mod request;
 
 use crate::json::Canonical;
-use crate::llm::convert::memory;
 use crate::llm::convert::tree;
 use crate::llm::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use crate::llm::request::path::Path;
@@ -70,20 +69,16 @@ impl ProviderApi for OpenaiCompletions {
     }
 
     fn split(&self, json: &[u8], wanted: &Form) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(json.len(), FACTS.max_growth);
-        split::split(tree::parse(json)?, Shape::Text, wanted, max_bytes)
+        split::split_json(json, Shape::Text, wanted, FACTS.max_growth)
     }
 
-    /// A stream without usage serves requests that ask for none.
     fn restream(
         &self,
         stream: &[u8],
         _stored: &Form,
         wanted: &Form,
     ) -> Result<Vec<u8>, ConversionError> {
-        let max_bytes = memory::max_stream(stream.len(), FACTS.max_growth);
-        let whole = join::join_any(stream, Shape::Text)?;
-        split::split(whole, Shape::Text, wanted, max_bytes)
+        split::restream(stream, Shape::Text, wanted, FACTS.max_growth)
     }
 
     fn zero_usage(&self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {

@@ -1,11 +1,10 @@
 //! What a request for a text completion asks for.
 
 use crate::json::Canonical;
-use crate::llm::request::number_member;
-use crate::llm::{RequestTraits, Unfit};
-
 use crate::llm::openai_chat::request as chat;
+use crate::llm::request::number_member;
 use crate::llm::scan::count_elements;
+use crate::llm::{RequestTraits, Unfit};
 
 pub(super) fn read(body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let Some(body) = body else {

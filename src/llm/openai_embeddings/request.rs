@@ -1,7 +1,7 @@
 //! What a request for embeddings asks for.
 
 use crate::json::Canonical;
-use crate::llm::scan::{self};
+use crate::llm::scan;
 
 /// How many embeddings `input` asks for: one for a text or for a list of tokens, and one for each
 /// element of any other list. An `input` of another shape is an error for the provider to tell.

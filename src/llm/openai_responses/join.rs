@@ -4,9 +4,7 @@
 use serde_json::Value;
 
 use crate::llm::ConversionError;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, positions_in_order, set};
+use crate::llm::convert::tree::{self, Object, in_order, positions_in_order, set};
 use crate::llm::judge::DONE;
 use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::sse;

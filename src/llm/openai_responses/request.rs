@@ -1,12 +1,10 @@
 //! What a request for a response asks for.
 
 use crate::json::{Canonical, Malformed, Read, Reader};
-use crate::llm::request::tools;
-use crate::llm::request::{asks_for, form_by_stream_member, number_member};
+use crate::llm::openai_chat::request as chat;
+use crate::llm::request::{asks_for, form_by_stream_member, number_member, tools};
 use crate::llm::scan::{Text, read_members};
 use crate::llm::{Form, RequestTraits, Unfit};
-
-use crate::llm::openai_chat::request as chat;
 
 pub(super) fn read(body: Option<&Canonical>) -> Result<RequestTraits, Unfit> {
     let Some(body) = body else {

@@ -5,9 +5,8 @@ use serde_json::Value;
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::push_json;
-use crate::llm::convert::{events, memory, tree};
+use crate::llm::convert::tree::{self, Object, push_json};
+use crate::llm::convert::{events, memory};
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;

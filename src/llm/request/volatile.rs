@@ -6,7 +6,6 @@
 use std::sync::LazyLock;
 
 use crate::json::{Change, Edit, IdPlace, Mask, Pointer, Role, Scope};
-
 use crate::llm::{APIS, Api};
 
 /// A part of a request that only says who asks, for whom, or in which session.

@@ -18,8 +18,7 @@ use serde_json::{Number, Value};
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::convert::tree::{Object, push_json};
-use crate::llm::convert::tree::{is_blank, positions_in_order};
+use crate::llm::convert::tree::{Object, is_blank, positions_in_order, push_json};
 
 /// What of an API's answers carries meaning.
 ///

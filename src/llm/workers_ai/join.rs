@@ -8,9 +8,7 @@ use serde_json::{Map, Value};
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::events;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{is_blank, object, set};
+use crate::llm::convert::tree::{self, Object, is_blank, object, set};
 use crate::llm::openai_chat::{Shape, join as chat_join};
 
 /// The JSON answer that a stream makes.

@@ -3,11 +3,10 @@
 use crate::llm::judge::DONE;
 use crate::llm::judge::finish::Reason;
 use crate::llm::judge::framings::EventJudge;
+use crate::llm::openai_chat::judge::{Choice, Choices, FINISH_REASONS, ToolCall, ToolCalls};
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 use crate::sse::Event;
-
-use crate::llm::openai_chat::judge::{Choice, Choices, FINISH_REASONS, ToolCall, ToolCalls};
 
 /// A JSON answer, as far as the judge looks.
 #[derive(Default)]

@@ -14,16 +14,15 @@ mod judge;
 mod split;
 
 use crate::json::Canonical;
-use crate::llm::convert::memory;
-use crate::llm::convert::usage;
+use crate::llm::convert::{memory, usage};
 use crate::llm::judge::framings::{Document, Events};
-use crate::llm::openai_chat;
 use crate::llm::request::number_member;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
 use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
+    openai_chat,
 };
 
 /// `POST .../ai/run/{model}`, and the same behind Cloudflare's AI Gateway.

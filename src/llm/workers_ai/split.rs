@@ -2,15 +2,12 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::events;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::object;
-use crate::llm::judge::DONE;
-use crate::llm::{ConversionError, Form};
-
 use super::join::bare_envelope;
+use crate::llm::convert::events;
+use crate::llm::convert::tree::{self, Object, object};
+use crate::llm::judge::DONE;
 use crate::llm::openai_chat::{Shape, split as chat_split};
+use crate::llm::{ConversionError, Form};
 
 /// A stream that could have come instead of a JSON answer. Workers AI sends its usage unasked.
 pub(super) fn split(

@@ -4,10 +4,8 @@ use serde_json::Value;
 
 use super::judge::MAX_BLOCKS;
 use crate::llm::ConversionError;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
 use crate::llm::convert::tree::{
-    in_order, nothing_else, object, take_count, take_object, take_string,
+    self, Object, in_order, nothing_else, object, take_count, take_object, take_string,
 };
 
 /// An answer on its way, event by event.

@@ -1,11 +1,9 @@
 //! What a request for `Converse` asks for.
 
 use crate::json::{Canonical, Reader, canonicalize};
-use crate::llm::scan::{self, Said, read_members};
-use crate::llm::{Form, RequestTraits, Unfit};
-
-use crate::llm::anthropic_messages;
 use crate::llm::request::unclear::{LOOKED_FOR, has_misspelled_names};
+use crate::llm::scan::{self, Said, read_members};
+use crate::llm::{Form, RequestTraits, Unfit, anthropic_messages};
 
 /// What a request in this form asks for, by its body.
 pub(in crate::llm::bedrock) fn read_body(

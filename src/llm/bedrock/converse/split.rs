@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use crate::llm::ConversionError;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{nothing_else, object, set_some, take_object, take_string};
+use crate::llm::convert::tree::{
+    self, Object, nothing_else, object, set_some, take_object, take_string,
+};
 
 /// Takes an event's name and its payload.
 type Emit<'e> = &'e mut dyn FnMut(&str, &Object) -> Result<(), ConversionError>;

@@ -13,18 +13,17 @@
 //!
 //! Whether another model's answer is whole cannot be told.
 
-use crate::json::{Malformed, Read, Reader, canonicalize};
-use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::{DocumentJudge, MessageJudge};
-use crate::llm::scan::{self, Content, Said, read_members};
-use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
-
 use super::super::converse::judge as converse;
 use super::super::{CHUNK, OF_BEDROCK, native};
+use crate::json::{Malformed, Read, Reader, canonicalize};
 use crate::llm::anthropic_messages::judge::{self as anthropic, Guardrail, with_guardrail};
 use crate::llm::cohere::judge::{self as cohere, Embeddings};
 use crate::llm::cohere::v1;
+use crate::llm::judge::finish::{Reason, Vocabulary};
+use crate::llm::judge::framings::{DocumentJudge, MessageJudge};
 use crate::llm::openai_embeddings::judge::Vector;
+use crate::llm::scan::{self, Content, Said, read_members};
+use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
 /// More samples in one answer than any model gives.
 const MAX_SAMPLES: usize = 64;

@@ -1,12 +1,10 @@
 //! What a request for `InvokeModel` asks for.
 
+use super::super::converse;
 use crate::json::Canonical;
 use crate::llm::request::number_member;
 use crate::llm::scan::{self, read_members};
-use crate::llm::{Form, RequestTraits, Unfit};
-
-use super::super::converse;
-use crate::llm::{anthropic_messages, cohere};
+use crate::llm::{Form, RequestTraits, Unfit, anthropic_messages, cohere};
 
 /// What a request in this form asks for, by its body, whosever model it is for.
 pub(in crate::llm::bedrock) fn read_body(

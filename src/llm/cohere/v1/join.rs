@@ -2,8 +2,7 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents;
-use crate::llm::convert::tree;
+use crate::llm::convert::{documents, tree};
 use crate::llm::{ConversionError, Framing};
 
 /// The response that the last line holds.

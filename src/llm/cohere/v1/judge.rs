@@ -1,11 +1,10 @@
 //! Whether a stream of version 1 is whole.
 
+use super::super::judge::{FINISH_REASONS, Response};
 use crate::llm::judge::finish::Reason;
 use crate::llm::judge::framings::DocumentJudge;
 use crate::llm::scan::{self, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
-
-use super::super::judge::{FINISH_REASONS, Response};
 
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 enum Kind {

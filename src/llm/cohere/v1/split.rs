@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use crate::llm::ConversionError;
 use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{object, set_some};
+use crate::llm::convert::tree::{self, Object, object, set_some};
 
 /// # Errors
 /// If it does not say why it finished, which the last line must say.

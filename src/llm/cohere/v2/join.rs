@@ -2,13 +2,10 @@
 
 use serde_json::Value;
 
-use crate::llm::convert::documents;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{in_order, is_blank, object_of_some, set_some};
-use crate::llm::{ConversionError, Framing};
-
 use super::judge::MAX_BLOCKS;
+use crate::llm::convert::documents;
+use crate::llm::convert::tree::{self, Object, in_order, is_blank, object_of_some, set_some};
+use crate::llm::{ConversionError, Framing};
 
 /// # Errors
 /// If an event has members that are not known, beside those of the start and the end of the

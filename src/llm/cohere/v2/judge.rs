@@ -1,17 +1,14 @@
 //! Whether a stream of version 2 is whole.
 
+use super::super::judge::{Block, FINISH_REASONS, ToolCall};
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::judge::DONE;
-use crate::llm::judge::arguments;
 use crate::llm::judge::finish::Reason;
 use crate::llm::judge::framings::EventJudge;
 use crate::llm::judge::held::{list_bytes, text_bytes};
+use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Said, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
-use crate::sse;
-use crate::steps;
-
-use super::super::judge::{Block, FINISH_REASONS, ToolCall};
+use crate::{sse, steps};
 
 /// More blocks and calls than any message has. A message that claims more is refused, to bound memory.
 pub(super) const MAX_BLOCKS: usize = 1_024;

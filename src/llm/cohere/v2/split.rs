@@ -4,9 +4,7 @@ use serde_json::Value;
 
 use crate::llm::ConversionError;
 use crate::llm::convert::events;
-use crate::llm::convert::tree;
-use crate::llm::convert::tree::Object;
-use crate::llm::convert::tree::{object, object_of_some, set};
+use crate::llm::convert::tree::{self, Object, object, object_of_some, set};
 use crate::llm::judge::DONE;
 
 /// # Errors
