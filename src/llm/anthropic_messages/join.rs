@@ -3,7 +3,7 @@
 //! Source: the reference, "Streaming messages", and how Anthropic's own clients put a message
 //! together. What they pass over in silence is [`ConversionError`] here.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::judge::MAX_OPEN_BLOCKS;
 use crate::json;
@@ -174,7 +174,7 @@ impl Assembly {
             self.has_usage |= counts.get("output_tokens").is_some_and(Value::is_number);
             let usage = message
                 .entry("usage")
-                .or_insert_with(|| Value::Object(Map::new()));
+                .or_insert_with(|| Value::Object(Object::new()));
             let usage = usage.as_object_mut().ok_or(ConversionError::Malformed)?;
             for (name, count) in counts {
                 set_unless_null(usage, name, count);

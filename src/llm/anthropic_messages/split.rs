@@ -3,7 +3,7 @@
 
 use std::mem;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::llm::ConversionError;
 use crate::llm::convert::tree::{self, Object, object, set};
@@ -46,7 +46,7 @@ pub(super) fn split(mut message: Object, emit: Emit<'_>) -> Result<(), Conversio
 
 /// Takes what is known only at the end out of the message: the `message_delta` event.
 fn split_end(message: &mut Object) -> Result<Object, ConversionError> {
-    let mut delta = Map::new();
+    let mut delta = Object::new();
     for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         // The start has these as null.
         if let Some(value) = message.get_mut(name) {
@@ -56,7 +56,7 @@ fn split_end(message: &mut Object) -> Result<Object, ConversionError> {
     let Some(Value::Object(usage)) = message.get_mut("usage") else {
         return Err(ConversionError::NoUsage);
     };
-    let mut counts = Map::new();
+    let mut counts = Object::new();
     for name in [
         "input_tokens",
         "cache_creation_input_tokens",
@@ -148,7 +148,7 @@ fn take_deltas(block: &mut Object) -> Result<Vec<Object>, ConversionError> {
         }
         "tool_use" | "server_tool_use" | "mcp_tool_use" => {
             let input = block.get_mut("input").ok_or(ConversionError::Malformed)?;
-            let input = mem::replace(input, Value::Object(Map::new()));
+            let input = mem::replace(input, Value::Object(Object::new()));
             // No arguments are no text.
             let partial = match &input {
                 Value::Object(none) if none.is_empty() => String::new(),

@@ -4,7 +4,7 @@
 //! pieces is known by its name, and adds up; anything else is said once, or again and again the same
 //! ([`Carried`]); what is neither is lossy. Padding is dropped.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Shape;
 use super::content::Content;
@@ -296,7 +296,7 @@ impl Choice {
             None if self.calls.len() >= MAX_TOOL_CALLS => return Err(ConversionError::Malformed),
             None => self.calls.push_mut(Call {
                 index,
-                members: Map::new(),
+                members: Object::new(),
             }),
         };
         joined.take(call)
@@ -479,7 +479,7 @@ impl Call {
     fn object(&mut self, name: String) -> Result<&mut Object, ConversionError> {
         let known = self.members.entry(name).or_insert(Value::Null);
         if known.is_null() {
-            *known = Map::new().into();
+            *known = Object::new().into();
         }
         known.as_object_mut().ok_or(ConversionError::Malformed)
     }

@@ -4,7 +4,7 @@
 //! for each choice the role, what it says, each tool call, and the finish; then the usage, if it
 //! was asked for, in a chunk without choices.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Shape;
 use super::content::PartKind;
@@ -115,8 +115,8 @@ impl Chunks {
     ) -> Result<(Self, Vec<Value>), ConversionError> {
         let mut chunks = Self {
             out: Vec::new(),
-            head: Map::new(),
-            first: Map::new(),
+            head: Object::new(),
+            first: Object::new(),
             x_groq: None,
             usage: Value::Null,
             include_usage,
@@ -276,7 +276,7 @@ impl Choice {
             _ => return Err(ConversionError::Malformed),
         }
         let mut chunk = match shape {
-            Shape::Chat => self.chunk("delta", Map::new().into(), true),
+            Shape::Chat => self.chunk("delta", Object::new().into(), true),
             Shape::Text => self.chunk("text", "".into(), true),
         };
         set(&mut chunk, "finish_reason", self.finish_reason);

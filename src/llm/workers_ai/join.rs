@@ -3,7 +3,7 @@
 //! Tool calls of models that do not answer with chat completions are declined: whole answers have
 //! `{name, arguments}` with an object, streams pieces in OpenAI's shape.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
@@ -55,7 +55,7 @@ pub(super) fn has_usage(stream: &[u8]) -> Result<bool, ConversionError> {
 fn join_pieces(stream: &[u8]) -> Result<Object, ConversionError> {
     let mut response = String::new();
     let mut usage = Value::Null;
-    let mut rest = Map::new();
+    let mut rest = Object::new();
     let mut carried = Carried::default();
     events::objects(stream, &mut |piece| {
         let says = piece.get("response").is_some_and(|text| !is_blank(text));

@@ -1,6 +1,6 @@
 //! The events of `ConverseStream` that an answer of `Converse` could have come in.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::llm::ConversionError;
 use crate::llm::convert::tree::{
@@ -50,7 +50,7 @@ pub(in crate::llm::bedrock) fn split(
 }
 
 fn take_members(answer: &mut Object, names: &[&str]) -> Object {
-    let mut taken = Map::new();
+    let mut taken = Object::new();
     for name in names {
         set_some(&mut taken, name, answer.remove(*name));
     }
