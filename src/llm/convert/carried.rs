@@ -46,7 +46,7 @@ impl Carried {
     ) -> Result<(), ConversionError> {
         self.pieces = self.pieces.saturating_add(usize::from(says));
         for (name, value) in unknown {
-            let position = self.members.iter().position(|known| known.name == name);
+            let position = self.members.iter().position(|member| member.name == name);
             let member = match position {
                 Some(position) => self
                     .members

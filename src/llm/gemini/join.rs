@@ -148,10 +148,10 @@ const LAST_COUNTS: [&str; 6] = [
 ];
 
 /// Keeps a value that comes once, always the same, or grows. A number is that of all so far.
-fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), ConversionError> {
+fn keep(kept: &mut Value, value: Value, last_counts: bool) -> Result<(), ConversionError> {
     let is_number = value.is_number() || value.is_boolean();
-    if last_counts || is_number || is_blank(known) || extends(&value, known) {
-        *known = value;
+    if last_counts || is_number || is_blank(kept) || extends(&value, kept) {
+        *kept = value;
         Ok(())
     } else if is_blank(&value) {
         Ok(())

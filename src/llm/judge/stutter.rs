@@ -74,12 +74,12 @@ impl Stutter {
             return;
         }
         steps::take(self.choices.len());
-        let known = self.choices.iter().position(|known| known.index == choice);
-        let position = known.unwrap_or(self.choices.len());
+        let found = self.choices.iter().position(|heard| heard.index == choice);
+        let position = found.unwrap_or(self.choices.len());
         if position >= MAX_CHOICES {
             return;
         }
-        if known.is_none() {
+        if found.is_none() {
             self.choices.push(Choice {
                 index: choice,
                 state: State::Initial,

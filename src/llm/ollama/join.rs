@@ -77,7 +77,7 @@ fn append(into: &mut Object, line: Object) -> Result<(), ConversionError> {
                 return Err(ConversionError::Malformed);
             }
             // The last line counts, of what is known; a number is no piece of anything.
-            (known, old, value) if EACH_LINE.contains(&known) || known == "context" => *old = value,
+            (last, old, value) if EACH_LINE.contains(&last) || last == "context" => *old = value,
             (_, old, value @ (Value::Bool(_) | Value::Number(_))) => *old = value,
             (_, old, value) if *old == value || is_blank(&value) => {}
             (_, old, value) if is_blank(old) => *old = value,

@@ -103,9 +103,9 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), ConversionError> 
             for thought in new {
                 add_part(thoughts, thought)?;
             }
-            if let Value::Object(known) = last {
+            if let Value::Object(kept) = last {
                 for (name, value) in part {
-                    keep(known, name, value, false)?;
+                    keep(kept, name, value, false)?;
                 }
             }
         }

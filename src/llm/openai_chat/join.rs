@@ -115,7 +115,7 @@ impl Joined {
             None | Some(Value::Null) => 0,
             Some(index) => index.as_u64().ok_or(ConversionError::Malformed)?,
         };
-        let joined = match self.choices.iter().position(|known| known.index == index) {
+        let joined = match self.choices.iter().position(|joined| joined.index == index) {
             Some(position) => self
                 .choices
                 .get_mut(position)
@@ -214,9 +214,9 @@ impl Choice {
             match (name.as_str(), value) {
                 ("content", content) => self.content.take(content)?,
                 ("role", role) => {
-                    let known = self.message.entry("role").or_insert(Value::Null);
-                    if is_blank(known) {
-                        *known = role;
+                    let kept = self.message.entry("role").or_insert(Value::Null);
+                    if is_blank(kept) {
+                        *kept = role;
                     }
                     // Some say it with every delta.
                     continue;
@@ -253,10 +253,10 @@ impl Choice {
                 (padding, _) if PADDING.contains(&padding) || OF_A_PIECE.contains(&padding) => {
                     continue;
                 }
-                (known, blank) if is_blank(&blank) && IN_PIECES.contains(&known) => {
+                (piece, blank) if is_blank(&blank) && IN_PIECES.contains(&piece) => {
                     self.message.entry(name).or_insert(blank);
                 }
-                (known, _) if known == "index" || IN_PIECES.contains(&known) => {
+                (piece, _) if piece == "index" || IN_PIECES.contains(&piece) => {
                     return Err(ConversionError::UnknownMember);
                 }
                 ("audio" | "images", value) if !says_nothing(&value) => {
@@ -281,12 +281,12 @@ impl Choice {
         let index = call.get("index").and_then(Value::as_u64);
         let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
         let position = match index {
-            Some(_) => self.calls.iter().position(|known| known.index == index),
+            Some(_) => self.calls.iter().position(|joined| joined.index == index),
             None if id.is_empty() => self.calls.len().checked_sub(1),
             None => self
                 .calls
                 .iter()
-                .position(|known| known.members.get("id").and_then(Value::as_str) == Some(id)),
+                .position(|joined| joined.members.get("id").and_then(Value::as_str) == Some(id)),
         };
         let joined = match position {
             Some(position) => self
@@ -315,7 +315,7 @@ impl Choice {
         let (Value::Array(details), Value::Object(detail)) = (details, detail) else {
             return Err(ConversionError::Malformed);
         };
-        let known = match details.last_mut() {
+        let kept = match details.last_mut() {
             Some(Value::Object(last)) if same_detail(last, &detail) => last,
             _ => {
                 details.push(detail.into());
@@ -324,8 +324,8 @@ impl Choice {
         };
         for (name, value) in detail {
             match name.as_str() {
-                "text" | "summary" => append_member(known, name, value)?,
-                _ => keep(known, name, value, false)?,
+                "text" | "summary" => append_member(kept, name, value)?,
+                _ => keep(kept, name, value, false)?,
             }
         }
         Ok(())
@@ -335,12 +335,12 @@ impl Choice {
         match (self.logprobs.get_or_insert_default(), logprobs) {
             (_, Value::Null) => {}
             (none @ Value::Null, logprobs @ Value::Object(_)) => *none = logprobs,
-            (Value::Object(known), Value::Object(logprobs)) => {
+            (Value::Object(kept), Value::Object(logprobs)) => {
                 for (name, value) in logprobs {
                     match value {
-                        Value::Array(items) => append_items(known, name, items)?,
+                        Value::Array(items) => append_items(kept, name, items)?,
                         Value::Null => {
-                            known.entry(name).or_insert(Value::Null);
+                            kept.entry(name).or_insert(Value::Null);
                         }
                         _ => return Err(ConversionError::UnknownMember),
                     }
@@ -416,23 +416,23 @@ pub(super) const IN_PIECES: [&str; 7] = [
 ];
 
 /// Groq's Compound tells of a tool when it is called, and again with what came of it.
-fn take_executed_tools(known: &mut Value, tools: Vec<Value>) -> Result<(), ConversionError> {
-    if known.is_null() {
-        *known = Value::Array(Vec::new());
+fn take_executed_tools(kept: &mut Value, tools: Vec<Value>) -> Result<(), ConversionError> {
+    if kept.is_null() {
+        *kept = Value::Array(Vec::new());
     }
-    let known = known.as_array_mut().ok_or(ConversionError::Malformed)?;
+    let kept = kept.as_array_mut().ok_or(ConversionError::Malformed)?;
     for tool in tools {
         let named = |name| tool.get(name).is_some_and(|value| !value.is_null());
-        let same = |known: &&mut Value| {
+        let same = |kept: &&mut Value| {
             named("index")
                 && ["index", "type", "arguments"]
                     .iter()
-                    .all(|name| known.get(name) == tool.get(name))
+                    .all(|name| kept.get(name) == tool.get(name))
         };
         // Most often it is the last one.
-        match known.last_mut().filter(same) {
-            Some(known) => *known = tool,
-            None => known.push(tool),
+        match kept.last_mut().filter(same) {
+            Some(kept) => *kept = tool,
+            None => kept.push(tool),
         }
     }
     Ok(())
@@ -477,25 +477,25 @@ impl Call {
     }
 
     fn object(&mut self, name: String) -> Result<&mut Object, ConversionError> {
-        let known = self.members.entry(name).or_insert(Value::Null);
-        if known.is_null() {
-            *known = Object::new().into();
+        let kept = self.members.entry(name).or_insert(Value::Null);
+        if kept.is_null() {
+            *kept = Object::new().into();
         }
-        known.as_object_mut().ok_or(ConversionError::Malformed)
+        kept.as_object_mut().ok_or(ConversionError::Malformed)
     }
 }
 
 /// Adds a piece of a function call: of its arguments more and more comes, everything else once.
-fn take_function(known: &mut Object, piece: Object, adds_up: &str) -> Result<(), ConversionError> {
+fn take_function(kept: &mut Object, piece: Object, adds_up: &str) -> Result<(), ConversionError> {
     for (name, value) in piece {
         if name == adds_up {
-            let text = known.entry(name).or_insert_with(|| "".into());
+            let text = kept.entry(name).or_insert_with(|| "".into());
             let Value::String(text) = text else {
                 return Err(ConversionError::Malformed);
             };
             append(text, &value)?;
         } else {
-            keep(known, name, value, false)?;
+            keep(kept, name, value, false)?;
         }
     }
     Ok(())
@@ -518,11 +518,11 @@ pub(super) fn keep(
 ) -> Result<(), ConversionError> {
     // Azure's first chunk was made at 0.
     let blank = is_blank(&value) || (name == "created" && value.as_u64() == Some(0));
-    let known = members.entry(name).or_insert(Value::Null);
-    if known.is_null() || (!blank && (last_counts || is_blank(known))) {
-        *known = value;
+    let kept = members.entry(name).or_insert(Value::Null);
+    if kept.is_null() || (!blank && (last_counts || is_blank(kept))) {
+        *kept = value;
         Ok(())
-    } else if blank || *known == value {
+    } else if blank || *kept == value {
         Ok(())
     } else {
         Err(ConversionError::UnknownMember)
@@ -530,9 +530,9 @@ pub(super) fn keep(
 }
 
 /// Keeps the last value that says anything.
-fn keep_last(known: &mut Value, value: Value) {
-    if known.is_null() || !is_blank(&value) {
-        *known = value;
+fn keep_last(kept: &mut Value, value: Value) {
+    if kept.is_null() || !is_blank(&value) {
+        *kept = value;
     }
 }
 
@@ -553,12 +553,11 @@ fn append_items(
     name: String,
     mut items: Vec<Value>,
 ) -> Result<(), ConversionError> {
-    let known = members.entry(name).or_insert(Value::Null);
-    if known.is_null() {
-        *known = Value::Array(Vec::new());
+    let kept = members.entry(name).or_insert(Value::Null);
+    if kept.is_null() {
+        *kept = Value::Array(Vec::new());
     }
-    known
-        .as_array_mut()
+    kept.as_array_mut()
         .ok_or(ConversionError::Malformed)?
         .append(&mut items);
     Ok(())

@@ -429,7 +429,7 @@ impl Parts {
                 ("audio" | "images", value) if !says_nothing(&value) => {
                     return Err(ConversionError::Content);
                 }
-                (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
+                (piece, _) if IN_PIECES.contains(&piece) || OF_A_PIECE.contains(&piece) => {
                     return Err(ConversionError::UnknownMember);
                 }
                 // An unknown member comes once.

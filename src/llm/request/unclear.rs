@@ -57,7 +57,8 @@ pub(crate) fn has_misspelled_names(body: &Canonical, looked_for: &[&str]) -> boo
         let name = name.strip_prefix(b"\"").unwrap_or(name);
         let name = name.strip_suffix(b"\"").unwrap_or(name);
         std::str::from_utf8(name).is_ok_and(|name| {
-            !looked_for.contains(&name) && looked_for.iter().any(|known| is_misspelled(name, known))
+            !looked_for.contains(&name)
+                && looked_for.iter().any(|wanted| is_misspelled(name, wanted))
         })
     };
     body.members().any(|(name, _)| is_misspelled(name))

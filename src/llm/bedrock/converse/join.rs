@@ -87,7 +87,11 @@ impl Assembly {
     /// Takes members of the answer itself, each of which comes once.
     fn end(&mut self, payload: Object) -> Result<(), ConversionError> {
         for (name, value) in payload {
-            if self.ends.get(&name).is_some_and(|known| *known != value) {
+            if self
+                .ends
+                .get(&name)
+                .is_some_and(|earlier| *earlier != value)
+            {
                 return Err(ConversionError::UnknownMember);
             }
             self.ends.insert(name, value);
