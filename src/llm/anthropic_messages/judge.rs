@@ -1,7 +1,7 @@
 //! Whether a message is whole, as JSON and in a stream of its events.
 
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::EventJudge;
+use crate::llm::judge::framings::{EventJudge, StreamJudge};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Arguments, Said, Text, read_members, read_word};
@@ -76,17 +76,6 @@ impl Stream {
         }
     }
 
-    /// Whether the message has ended.
-    pub(in crate::llm) fn has_stopped(&self) -> bool {
-        self.stopped
-    }
-
-    /// What the unfinished content blocks hold. There are at most [`MAX_OPEN_BLOCKS`].
-    pub(in crate::llm) fn open_bytes(&self) -> usize {
-        let arguments = self.open.iter().map(|block| text_bytes(&block.arguments));
-        arguments.fold(list_bytes(&self.open), usize::saturating_add)
-    }
-
     /// Takes the next event of a framing that has no names for them. It is UTF-8.
     pub(in crate::llm) fn take(
         &mut self,
@@ -141,24 +130,6 @@ impl Stream {
                 Ok(())
             }
         }
-    }
-
-    pub(in crate::llm) fn answer(&self) -> Result<Verdict, NotWhole> {
-        if !self.started {
-            return Err(NotWhole::Choices);
-        }
-        for block in &self.open {
-            arguments::check(&block.arguments)?;
-        }
-        // Cut off: a server that leaves out the one sends the other.
-        if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
-            return Err(NotWhole::Unfinished);
-        }
-        Ok(Verdict {
-            finish: with_guardrail(self.finish, self.guardrail),
-            empty: !self.said,
-            marked_end: self.stopped && self.finish.is_some(),
-        })
     }
 
     /// A second start in one stream is two answers spliced, as a proxy that tries again may do.
@@ -261,17 +232,35 @@ impl EventJudge for Stream {
             _ => Err(NotWhole::NoData),
         }
     }
+}
 
+impl StreamJudge for Stream {
     fn is_over(&self) -> bool {
-        self.has_stopped()
+        self.stopped
     }
 
+    /// What the unfinished content blocks hold. There are at most [`MAX_OPEN_BLOCKS`].
     fn held_bytes(&self) -> usize {
-        self.open_bytes()
+        let arguments = self.open.iter().map(|block| text_bytes(&block.arguments));
+        arguments.fold(list_bytes(&self.open), usize::saturating_add)
     }
 
     fn finish(&self) -> Result<Verdict, NotWhole> {
-        self.answer()
+        if !self.started {
+            return Err(NotWhole::Choices);
+        }
+        for block in &self.open {
+            arguments::check(&block.arguments)?;
+        }
+        // Cut off: a server that leaves out the one sends the other.
+        if !self.open.is_empty() || (self.finish.is_none() && !self.stopped) {
+            return Err(NotWhole::Unfinished);
+        }
+        Ok(Verdict {
+            finish: with_guardrail(self.finish, self.guardrail),
+            empty: !self.said,
+            marked_end: self.stopped && self.finish.is_some(),
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::{DocumentJudge, EventJudge};
+use crate::llm::judge::framings::{DocumentJudge, EventJudge, StreamJudge};
 use crate::llm::judge::held::list_bytes;
 use crate::llm::scan::{self, ArgumentsObject, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -234,16 +234,6 @@ impl Stream {
         }
     }
 
-    /// Whether nothing follows. No marker says so, and older models say `STOP` in every chunk, from
-    /// the first one on: a finish tells the end where chunks came before it that had none, and
-    /// with it the usage, which others send in a chunk of its own.
-    fn is_over(&self) -> bool {
-        let is_over = |c: &CandidateState| {
-            c.finish.is_some() && !c.went_on && c.before_finish > 0 && !c.open_call
-        };
-        self.has_usage && self.are_all_there() && self.candidates.iter().all(is_over)
-    }
-
     fn are_all_there(&self) -> bool {
         let has = |index| self.candidates.iter().any(|c| c.index == index);
         !self.candidates.is_empty() && (0..u64::from(self.expected)).all(has)
@@ -283,12 +273,30 @@ impl Stream {
         };
         self.candidates.get_mut(place).ok_or(NotWhole::Choices)
     }
+}
 
-    fn candidate_bytes(&self) -> usize {
+impl DocumentJudge for Stream {
+    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
+        self.take(&Chunk::parse(json)?, listener)
+    }
+}
+
+impl StreamJudge for Stream {
+    /// Whether nothing follows. No marker says so, and older models say `STOP` in every chunk, from
+    /// the first one on: a finish tells the end where chunks came before it that had none, and
+    /// with it the usage, which others send in a chunk of its own.
+    fn is_over(&self) -> bool {
+        let is_over = |c: &CandidateState| {
+            c.finish.is_some() && !c.went_on && c.before_finish > 0 && !c.open_call
+        };
+        self.has_usage && self.are_all_there() && self.candidates.iter().all(is_over)
+    }
+
+    fn held_bytes(&self) -> usize {
         list_bytes(&self.candidates)
     }
 
-    fn answer(&self) -> Result<Verdict, NotWhole> {
+    fn finish(&self) -> Result<Verdict, NotWhole> {
         if self.candidates.is_empty() && self.blocked {
             return Ok(Verdict {
                 finish: Finish::Filtered,
@@ -322,24 +330,6 @@ impl Stream {
     }
 }
 
-impl DocumentJudge for Stream {
-    fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole> {
-        self.take(&Chunk::parse(json)?, listener)
-    }
-
-    fn held_bytes(&self) -> usize {
-        self.candidate_bytes()
-    }
-
-    fn is_over(&self) -> bool {
-        Self::is_over(self)
-    }
-
-    fn finish(&self) -> Result<Verdict, NotWhole> {
-        self.answer()
-    }
-}
-
 impl EventJudge for Stream {
     fn event(&mut self, event: &Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole> {
         if event.event == b"error" {
@@ -352,18 +342,6 @@ impl EventJudge for Stream {
     fn needs_plain_data(&self) -> bool {
         true
     }
-
-    fn held_bytes(&self) -> usize {
-        self.candidate_bytes()
-    }
-
-    fn is_over(&self) -> bool {
-        Self::is_over(self)
-    }
-
-    fn finish(&self) -> Result<Verdict, NotWhole> {
-        self.answer()
-    }
 }
 
 /// Judges a `GenerateContentResponse`, or the answer to a request for embeddings: one for each
@@ -372,7 +350,7 @@ pub(super) fn judge(json: &[u8], mut stream: Stream) -> Result<Verdict, NotWhole
     let chunk = Chunk::parse(json)?;
     if chunk.embedding.is_none() && chunk.embeddings.is_none() {
         stream.take(&chunk, &mut |_, _| {})?;
-        return stream.answer();
+        return stream.finish();
     }
     let batch = chunk.embeddings.unwrap_or_default();
     let embeddings = || batch.iter().chain(&chunk.embedding);

@@ -38,8 +38,20 @@ impl<F: FnOnce(&[u8]) -> Result<Verdict, NotWhole>> Judge for Document<F> {
     }
 }
 
+/// What every judge of a stream tells, whatever the framing.
+pub(crate) trait StreamJudge {
+    /// Whether the end marker, or the last document, has come.
+    fn is_over(&self) -> bool;
+
+    /// See [`Judge::held_bytes`].
+    fn held_bytes(&self) -> usize;
+
+    /// Gives the verdict after all that came.
+    fn finish(&self) -> Result<Verdict, NotWhole>;
+}
+
 /// What an API makes of the events of an event stream.
-pub(crate) trait EventJudge {
+pub(crate) trait EventJudge: StreamJudge {
     /// Takes the next event.
     fn event(&mut self, event: &sse::Event<'_>, listener: Listener<'_>) -> Result<(), NotWhole>;
 
@@ -58,15 +70,6 @@ pub(crate) trait EventJudge {
     fn needs_plain_data(&self) -> bool {
         false
     }
-
-    /// See [`Judge::held_bytes`].
-    fn held_bytes(&self) -> usize;
-
-    /// Whether the end marker has come.
-    fn is_over(&self) -> bool;
-
-    /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// An event stream on its way to an [`EventJudge`].
@@ -162,7 +165,7 @@ fn only_events(stray_lines: u64, invalid_utf8_lines: u64) -> Result<(), NotWhole
 }
 
 /// What an API makes of the events of a stream of AWS event stream messages.
-pub(crate) trait MessageJudge {
+pub(crate) trait MessageJudge: StreamJudge {
     /// Takes the next event: its name, and its payload, which is UTF-8.
     fn message(
         &mut self,
@@ -170,15 +173,6 @@ pub(crate) trait MessageJudge {
         payload: &[u8],
         listener: Listener<'_>,
     ) -> Result<(), NotWhole>;
-
-    /// Whether the end marker has come.
-    fn is_over(&self) -> bool;
-
-    /// See [`Judge::held_bytes`].
-    fn held_bytes(&self) -> usize;
-
-    /// Gives the verdict after the last event.
-    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// A stream of AWS event stream messages on its way to a [`MessageJudge`].
@@ -240,18 +234,9 @@ impl Judge for Messages {
 
 /// What an API makes of the JSON documents of a stream that has no framing of events: the lines of
 /// NDJSON, the elements of an array.
-pub(crate) trait DocumentJudge {
+pub(crate) trait DocumentJudge: StreamJudge {
     /// Takes the next document, which is UTF-8 but may still not be JSON.
     fn document(&mut self, json: &[u8], listener: Listener<'_>) -> Result<(), NotWhole>;
-
-    /// See [`Judge::held_bytes`].
-    fn held_bytes(&self) -> usize;
-
-    /// Whether the last document has come.
-    fn is_over(&self) -> bool;
-
-    /// Gives the verdict after the last document.
-    fn finish(&self) -> Result<Verdict, NotWhole>;
 }
 
 /// A JSON document per line on its way to a [`DocumentJudge`].

@@ -1,7 +1,7 @@
 //! Whether a response is whole: a document, or a line for each piece.
 
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::DocumentJudge;
+use crate::llm::judge::framings::{DocumentJudge, StreamJudge};
 use crate::llm::openai_embeddings::judge::{self as embeddings, Inputs};
 use crate::llm::scan::{self, ArgumentsObject, Listed, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -220,13 +220,15 @@ impl DocumentJudge for Stream {
         self.finish = response.finish(&self.words)?;
         Ok(())
     }
+}
+
+impl StreamJudge for Stream {
+    fn is_over(&self) -> bool {
+        self.finish.is_some()
+    }
 
     fn held_bytes(&self) -> usize {
         0
-    }
-
-    fn is_over(&self) -> bool {
-        self.finish.is_some()
     }
 
     fn finish(&self) -> Result<Verdict, NotWhole> {

@@ -3,7 +3,7 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::EventJudge;
+use crate::llm::judge::framings::{EventJudge, StreamJudge};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Arguments, Content, Said, Text, TextOrParts, read_members};
@@ -539,7 +539,9 @@ impl EventJudge for Stream {
             End::Marked => Err(NotWhole::AfterEnd),
         }
     }
+}
 
+impl StreamJudge for Stream {
     fn is_over(&self) -> bool {
         self.end == End::Marked
     }

@@ -2,7 +2,7 @@
 
 use crate::llm::judge::DONE;
 use crate::llm::judge::finish::Reason;
-use crate::llm::judge::framings::EventJudge;
+use crate::llm::judge::framings::{EventJudge, StreamJudge};
 use crate::llm::openai_chat::judge::{Choice, Choices, FINISH_REASONS, ToolCall, ToolCalls};
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -145,7 +145,9 @@ impl EventJudge for Stream {
         }
         Ok(())
     }
+}
 
+impl StreamJudge for Stream {
     fn is_over(&self) -> bool {
         self.done
     }

@@ -2,7 +2,7 @@
 
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::MessageJudge;
+use crate::llm::judge::framings::{MessageJudge, StreamJudge};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Said, Text, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -173,7 +173,9 @@ impl MessageJudge for Stream {
         }
         Ok(())
     }
+}
 
+impl StreamJudge for Stream {
     fn is_over(&self) -> bool {
         self.ended
     }

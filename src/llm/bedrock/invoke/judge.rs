@@ -20,7 +20,7 @@ use crate::llm::anthropic_messages::judge::{self as anthropic, Guardrail, with_g
 use crate::llm::cohere::judge::{self as cohere, Embeddings};
 use crate::llm::cohere::v1;
 use crate::llm::judge::finish::{Reason, Vocabulary};
-use crate::llm::judge::framings::{DocumentJudge, MessageJudge};
+use crate::llm::judge::framings::{DocumentJudge, MessageJudge, StreamJudge};
 use crate::llm::openai_embeddings::judge::Vector;
 use crate::llm::scan::{self, Content, Said, read_members};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -279,15 +279,17 @@ impl MessageJudge for Stream {
             Model::Texts(texts) => texts.take(&native, &json, listener),
         }
     }
+}
 
+impl StreamJudge for Stream {
     /// Bedrock's metrics may come in an event of their own, but behind Anthropic's last one.
     fn is_over(&self) -> bool {
-        matches!(&self.model, Some(Model::Anthropic(stream)) if stream.has_stopped())
+        matches!(&self.model, Some(Model::Anthropic(stream)) if stream.is_over())
     }
 
     fn held_bytes(&self) -> usize {
         match &self.model {
-            Some(Model::Anthropic(stream)) => stream.open_bytes(),
+            Some(Model::Anthropic(stream)) => stream.held_bytes(),
             Some(Model::Nova(stream)) => stream.held_bytes(),
             // At most MAX_SAMPLES numbers.
             Some(Model::Cohere(_) | Model::Texts(_)) | None => 0,
@@ -296,7 +298,7 @@ impl MessageJudge for Stream {
 
     fn finish(&self) -> Result<Verdict, NotWhole> {
         let answer = match self.model.as_ref().ok_or(NotWhole::Choices)? {
-            Model::Anthropic(stream) => stream.answer(),
+            Model::Anthropic(stream) => stream.finish(),
             Model::Nova(stream) => stream.finish(),
             Model::Cohere(stream) => stream.finish(),
             Model::Texts(texts) => texts.answer(self.expected),

@@ -2,7 +2,7 @@
 
 use super::super::judge::{FINISH_REASONS, Response};
 use crate::llm::judge::finish::Reason;
-use crate::llm::judge::framings::DocumentJudge;
+use crate::llm::judge::framings::{DocumentJudge, StreamJudge};
 use crate::llm::scan::{self, Said, Text, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 
@@ -82,13 +82,15 @@ impl DocumentJudge for Stream {
         }
         Ok(())
     }
+}
+
+impl StreamJudge for Stream {
+    fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
 
     fn held_bytes(&self) -> usize {
         0
-    }
-
-    fn is_over(&self) -> bool {
-        self.end.is_some()
     }
 
     fn finish(&self) -> Result<Verdict, NotWhole> {

@@ -3,7 +3,7 @@
 use super::super::judge::{Block, FINISH_REASONS, ToolCall};
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::finish::Reason;
-use crate::llm::judge::framings::EventJudge;
+use crate::llm::judge::framings::{EventJudge, StreamJudge};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::judge::{DONE, arguments};
 use crate::llm::scan::{self, Said, read_members, read_word};
@@ -122,16 +122,18 @@ impl EventJudge for Stream {
         }
         self.take(&event, listener)
     }
+}
+
+impl StreamJudge for Stream {
+    /// `[DONE]` may follow, which says nothing.
+    fn is_over(&self) -> bool {
+        self.ended
+    }
 
     fn held_bytes(&self) -> usize {
         list_bytes(&self.open_blocks)
             .saturating_add(list_bytes(&self.open_calls))
             .saturating_add(self.argument_bytes)
-    }
-
-    /// `[DONE]` may follow, which says nothing.
-    fn is_over(&self) -> bool {
-        self.ended
     }
 
     fn finish(&self) -> Result<Verdict, NotWhole> {

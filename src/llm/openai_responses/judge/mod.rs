@@ -3,7 +3,7 @@
 mod response;
 
 use crate::llm::judge::DONE;
-use crate::llm::judge::framings::EventJudge;
+use crate::llm::judge::framings::{EventJudge, StreamJudge};
 use crate::llm::judge::held::{list_bytes, text_bytes};
 use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
@@ -116,15 +116,17 @@ impl EventJudge for Stream {
             Kind::Error | Kind::Other => Ok(()),
         }
     }
+}
+
+impl StreamJudge for Stream {
+    /// `[DONE]` may follow, which says nothing.
+    fn is_over(&self) -> bool {
+        self.end.is_some()
+    }
 
     fn held_bytes(&self) -> usize {
         let id = self.created.as_ref().map_or(0, text_bytes);
         list_bytes(&self.added).saturating_add(id)
-    }
-
-    /// `[DONE]` may follow, which says nothing.
-    fn is_over(&self) -> bool {
-        self.end.is_some()
     }
 
     fn finish(&self) -> Result<Verdict, NotWhole> {
