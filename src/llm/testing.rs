@@ -2,15 +2,11 @@
 
 use serde_json::Value;
 
-use super::{Api, Finish, Framing, NotWhole, RequestTraits, Unfit, Verdict};
+use super::{Api, Framing, NotWhole, RequestTraits, Unfit, Verdict};
 use crate::json::{Canonical, canonicalize};
 
 /// Of a whole answer that says something.
-pub(crate) const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
+pub(crate) const WHOLE: Verdict = Verdict::complete(false);
 
 /// The same, where nothing marks the end.
 pub(crate) const UNMARKED: Verdict = Verdict {

@@ -4,7 +4,7 @@ use crate::json::{Malformed, Read, Reader};
 use crate::llm::judge::arguments;
 use crate::llm::judge::finish::{Reason, Vocabulary};
 use crate::llm::scan::{self, Listed, Said, Text, read_members, read_word};
-use crate::llm::{Finish, FinishWords, NotWhole, Verdict};
+use crate::llm::{FinishWords, NotWhole, Verdict};
 
 /// Of `finish_reason`. `USER_CANCEL` and new words are unknown on purpose.
 pub(super) const FINISH_REASONS: Vocabulary = Vocabulary {
@@ -115,11 +115,7 @@ impl<'a> Response<'a> {
         } else {
             self.text.is_said() || self.tool_calls.0
         };
-        Ok(Verdict {
-            finish: finish.unwrap_or(Finish::Complete),
-            empty: !says,
-            marked_end: finish.is_some(),
-        })
+        Ok(Verdict::ended_by(finish, !says))
     }
 }
 
@@ -159,10 +155,8 @@ impl Embeddings {
         if self.0.is_empty() || !self.0.iter().all(is_expected) {
             return Err(NotWhole::Choices);
         }
-        Ok(Verdict {
-            finish: Finish::Complete,
-            empty: !self.0.iter().all(|of_type| of_type.all_said),
-            marked_end: true,
-        })
+        Ok(Verdict::complete(
+            !self.0.iter().all(|of_type| of_type.all_said),
+        ))
     }
 }

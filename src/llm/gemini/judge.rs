@@ -200,7 +200,7 @@ impl CandidateState {
         match candidate.finish_reason.0.finish(&FINISH_REASONS, words)? {
             Some(Finish::Complete) if self.open_code => {}
             Some(finish) => {
-                self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
+                self.finish = Some(finish.worst(self.finish));
             }
             None => {
                 let has_content = !candidate.content.parts.is_empty();
@@ -357,9 +357,7 @@ pub(super) fn judge(json: &[u8], mut stream: Stream) -> Result<Verdict, NotWhole
     if u32::try_from(embeddings().count()) != Ok(stream.expected) {
         return Err(NotWhole::Choices);
     }
-    Ok(Verdict {
-        finish: Finish::Complete,
-        empty: embeddings().any(|embedding| !embedding.values.0),
-        marked_end: true,
-    })
+    Ok(Verdict::complete(
+        embeddings().any(|embedding| !embedding.values.0),
+    ))
 }

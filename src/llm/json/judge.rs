@@ -2,7 +2,7 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::scan::{self, Content, Said, read_members};
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::{NotWhole, Verdict};
 
 pub(super) fn judge(json: &[u8]) -> Result<Verdict, NotWhole> {
     let empty = match json.trim_ascii_start().first() {
@@ -26,11 +26,7 @@ pub(super) fn judge(json: &[u8]) -> Result<Verdict, NotWhole> {
             !said.0
         }
     };
-    Ok(Verdict {
-        finish: Finish::Complete,
-        empty,
-        marked_end: true,
-    })
+    Ok(Verdict::complete(empty))
 }
 
 /// Of what parses as an object.

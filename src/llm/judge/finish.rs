@@ -18,6 +18,11 @@ pub enum Finish {
 }
 
 impl Finish {
+    /// The worse of this one and an earlier one.
+    pub(crate) fn worst(self, earlier: Option<Self>) -> Self {
+        earlier.map_or(self, |earlier| earlier.worse(self))
+    }
+
     /// The one that says less for an answer.
     pub(crate) fn worse(self, other: Self) -> Self {
         match (self, other) {

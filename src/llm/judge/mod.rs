@@ -23,6 +23,26 @@ pub struct Verdict {
     pub marked_end: bool,
 }
 
+impl Verdict {
+    /// Of a complete answer with its end.
+    pub(crate) const fn complete(empty: bool) -> Self {
+        Self {
+            finish: Finish::Complete,
+            empty,
+            marked_end: true,
+        }
+    }
+
+    /// Of an answer whose finish alone marks its end.
+    pub(crate) fn ended_by(finish: Option<Finish>, empty: bool) -> Self {
+        Self {
+            finish: finish.unwrap_or(Finish::Complete),
+            empty,
+            marked_end: finish.is_some(),
+        }
+    }
+}
+
 /// Why an answer is not whole, or not an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotWhole {

@@ -127,11 +127,7 @@ impl<'a> Response<'a> {
         if u32::try_from(length) != Ok(expected) {
             return Err(NotWhole::Choices);
         }
-        Ok(Verdict {
-            finish: Finish::Complete,
-            empty: !all_said,
-            marked_end: true,
-        })
+        Ok(Verdict::complete(!all_said))
     }
 
     /// `None` if more is to come.

@@ -370,7 +370,7 @@ impl Choices {
             || message.images.0;
         // OpenRouter sends a null after the finish, with the usage: it takes nothing back.
         if let Some(finish) = choice.finish_reason.finish(&FINISH_REASONS, &self.words)? {
-            state.finish = Some(state.finish.map_or(finish, |old| old.worse(finish)));
+            state.finish = Some(finish.worst(state.finish));
         }
         Ok(state)
     }

@@ -2,7 +2,7 @@
 
 use crate::json::{Malformed, Read, Reader};
 use crate::llm::scan::{self, Said, Text, read_members};
-use crate::llm::{Finish, NotWhole, RequestTraits, Verdict};
+use crate::llm::{NotWhole, RequestTraits, Verdict};
 
 /// How many embeddings there must be.
 #[derive(Clone, Copy)]
@@ -56,11 +56,7 @@ pub(in crate::llm) fn judge(json: &[u8], inputs: Inputs) -> Result<Verdict, NotW
             _ => return Err(NotWhole::Choices),
         }
     }
-    Ok(Verdict {
-        finish: Finish::Complete,
-        empty: false,
-        marked_end: true,
-    })
+    Ok(Verdict::complete(false))
 }
 
 /// The answer, as far as the judge looks.

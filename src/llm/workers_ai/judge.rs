@@ -137,7 +137,7 @@ impl EventJudge for Stream {
             self.tool_calls.take(call)?;
         }
         if let Some(finish) = piece.finish_reason.finish(&FINISH_REASONS, &self.words)? {
-            self.finish = Some(self.finish.map_or(finish, |old| old.worse(finish)));
+            self.finish = Some(finish.worst(self.finish));
         }
         self.said |= piece.says();
         if let Some(text) = piece.response.as_str() {

@@ -79,11 +79,10 @@ pub(in crate::llm::bedrock) fn judge(
         );
     };
     let finish = response.stop_reason.finish(&STOP_REASONS, words)?;
-    Ok(Verdict {
-        finish: finish.unwrap_or(Finish::Complete),
-        empty: !message.content.iter().any(Block::says_something),
-        marked_end: finish.is_some(),
-    })
+    Ok(Verdict::ended_by(
+        finish,
+        !message.content.iter().any(Block::says_something),
+    ))
 }
 
 /// The payload of any event of a stream, as far as the judge looks.

@@ -28,11 +28,7 @@ use crate::llm::{Finish, FinishWords, Listener, NotWhole, Verdict};
 /// More samples in one answer than any model gives.
 const MAX_SAMPLES: usize = 64;
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
+const WHOLE: Verdict = Verdict::complete(false);
 
 /// An answer, or an event of a stream, as far as it tells which model gave it.
 #[derive(Default)]
@@ -194,11 +190,9 @@ fn judge_samples(
 fn judge_text(json: &[u8], words: &FinishWords) -> Result<Verdict, NotWhole> {
     let text: Text<'_> = scan::parse_object(json)?;
     match (&text.generation, &text.text) {
-        (Content::Text(_), _) => text.finish(words).map(|finish| Verdict {
-            finish: finish.unwrap_or(Finish::Complete),
-            empty: !text.says(),
-            marked_end: finish.is_some(),
-        }),
+        (Content::Text(_), _) => text
+            .finish(words)
+            .map(|finish| Verdict::ended_by(finish, !text.says())),
         (_, Content::Text(_)) => cohere::judge(json, 1, words),
         _ => Err(NotWhole::UnknownFinish),
     }
