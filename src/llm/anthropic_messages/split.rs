@@ -35,9 +35,7 @@ pub(super) fn split(mut message: Object, emit: Emit<'_>) -> Result<(), Conversio
     ]);
     emit(MESSAGE_START, &start)?;
     for (index, block) in content.into_iter().enumerate() {
-        let Value::Object(block) = block else {
-            return Err(ConversionError::Malformed);
-        };
+        let block = tree::into_object(block)?;
         split_block(index, block, emit)?;
     }
     emit(MESSAGE_DELTA, &end)?;

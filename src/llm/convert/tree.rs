@@ -14,10 +14,23 @@ pub(crate) type Object = Map<String, Value>;
 /// # Errors
 /// If it is not an object.
 pub(crate) fn parse(json: &[u8]) -> Result<Object, ConversionError> {
-    match json::parse(json) {
-        Ok(Value::Object(object)) => Ok(object),
+    into_object(json::parse(json).map_err(|_| ConversionError::Malformed)?)
+}
+
+/// The object that a value is.
+///
+/// # Errors
+/// If it is not an object.
+pub(crate) fn into_object(value: Value) -> Result<Object, ConversionError> {
+    match value {
+        Value::Object(object) => Ok(object),
         _ => Err(ConversionError::Malformed),
     }
+}
+
+/// The same of a value that is lent.
+pub(crate) fn as_object(value: &Value) -> Result<&Object, ConversionError> {
+    value.as_object().ok_or(ConversionError::Malformed)
 }
 
 /// The compact text of a JSON value.
@@ -108,10 +121,7 @@ pub(crate) fn take_object(
     members: &mut Map<String, Value>,
     name: &str,
 ) -> Result<Map<String, Value>, ConversionError> {
-    match members.remove(name) {
-        Some(Value::Object(object)) => Ok(object),
-        _ => Err(ConversionError::Malformed),
-    }
+    into_object(members.remove(name).unwrap_or_default())
 }
 
 /// Takes a member that must be a count.

@@ -259,19 +259,14 @@ impl Stream {
 
     fn state(&mut self, index: u64) -> Result<&mut CandidateState, NotWhole> {
         steps::take(self.candidates.len());
-        let place = self.candidates.iter().position(|c| c.index == index);
-        let place = match place {
-            Some(place) => place,
-            None if self.candidates.len() >= MAX_CANDIDATES => return Err(NotWhole::Choices),
-            None => {
-                self.candidates.push(CandidateState {
-                    index,
-                    ..CandidateState::default()
-                });
-                self.candidates.len().saturating_sub(1)
-            }
-        };
-        self.candidates.get_mut(place).ok_or(NotWhole::Choices)
+        match self.candidates.iter().position(|c| c.index == index) {
+            Some(position) => self.candidates.get_mut(position).ok_or(NotWhole::Choices),
+            None if self.candidates.len() >= MAX_CANDIDATES => Err(NotWhole::Choices),
+            None => Ok(self.candidates.push_mut(CandidateState {
+                index,
+                ..CandidateState::default()
+            })),
+        }
     }
 }
 

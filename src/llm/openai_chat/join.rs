@@ -12,7 +12,9 @@ use super::judge::{MAX_CHOICES, MAX_TOOL_CALLS};
 use crate::llm::ConversionError;
 use crate::llm::convert::carried::Carried;
 use crate::llm::convert::events;
-use crate::llm::convert::tree::{Object, in_order, is_blank, object, says_nothing, set, set_some};
+use crate::llm::convert::tree::{
+    self, Object, in_order, is_blank, object, says_nothing, set, set_some,
+};
 
 /// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
 const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
@@ -108,9 +110,7 @@ impl Joined {
     }
 
     fn take_choice(&mut self, choice: Value) -> Result<(), ConversionError> {
-        let Value::Object(choice) = choice else {
-            return Err(ConversionError::Malformed);
-        };
+        let choice = tree::into_object(choice)?;
         let index = match choice.get("index") {
             None | Some(Value::Null) => 0,
             Some(index) => index.as_u64().ok_or(ConversionError::Malformed)?,
@@ -275,9 +275,7 @@ impl Choice {
     /// As for the judge, but where a second id comes with an index, clients differ in what they
     /// make of it.
     fn take_call(&mut self, call: Value) -> Result<(), ConversionError> {
-        let Value::Object(call) = call else {
-            return Err(ConversionError::Malformed);
-        };
+        let call = tree::into_object(call)?;
         let index = call.get("index").and_then(Value::as_u64);
         let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
         let position = match index {

@@ -226,9 +226,7 @@ struct Choice {
 impl Choice {
     fn new(choice: Value) -> Result<Self, ConversionError> {
         let index = index_of(&choice)?;
-        let Value::Object(mut choice) = choice else {
-            return Err(ConversionError::Malformed);
-        };
+        let mut choice = tree::into_object(choice)?;
         choice.remove("index");
         let message = match choice.remove("message") {
             None => None,
@@ -356,9 +354,7 @@ impl Piece {
 
 /// A tool call as it comes in a chunk.
 fn numbered(index: usize, call: Value) -> Result<Value, ConversionError> {
-    let Value::Object(mut call) = call else {
-        return Err(ConversionError::Malformed);
-    };
+    let mut call = tree::into_object(call)?;
     for (name, text) in [("function", "arguments"), ("custom", "input")] {
         match call.get(name) {
             Some(Value::Object(function)) => adds_up(function, text)?,

@@ -42,9 +42,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
         &[("response", Member::Object(&started))],
     )?;
     for (output_index, item) in output.iter().enumerate() {
-        let Value::Object(item) = item else {
-            return Err(ConversionError::Malformed);
-        };
+        let item = tree::as_object(item)?;
         stream.item(output_index, item)?;
     }
     stream.event(end, &[("response", Member::Object(&response))])?;
@@ -263,9 +261,7 @@ impl Stream {
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
-        let Value::Object(part) = part else {
-            return Err(ConversionError::Malformed);
-        };
+        let part = tree::as_object(part)?;
         let at = [
             ("content_index", Member::Index(index)),
             ("item_id", Member::Text(indexed.id()?)),
@@ -339,9 +335,7 @@ impl Stream {
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
-        let Value::Object(part) = part else {
-            return Err(ConversionError::Malformed);
-        };
+        let part = tree::as_object(part)?;
         let at = [
             ("item_id", Member::Text(indexed.id()?)),
             ("output_index", Member::Index(indexed.output_index)),

@@ -262,18 +262,14 @@ impl Stream {
 
     /// The block with that index. It is opened if there is none yet.
     fn block(&mut self, index: u64) -> Result<&mut BlockState, NotWhole> {
-        let position = match self.blocks.iter().rposition(|block| block.index == index) {
-            Some(position) => position,
-            None if self.blocks.len() >= MAX_BLOCKS => return Err(NotWhole::Choices),
-            None => {
-                self.blocks.push(BlockState {
-                    index,
-                    is_open: true,
-                    arguments: String::new(),
-                });
-                self.blocks.len().saturating_sub(1)
-            }
-        };
-        self.blocks.get_mut(position).ok_or(NotWhole::Choices)
+        match self.blocks.iter().rposition(|block| block.index == index) {
+            Some(position) => self.blocks.get_mut(position).ok_or(NotWhole::Choices),
+            None if self.blocks.len() >= MAX_BLOCKS => Err(NotWhole::Choices),
+            None => Ok(self.blocks.push_mut(BlockState {
+                index,
+                is_open: true,
+                arguments: String::new(),
+            })),
+        }
     }
 }

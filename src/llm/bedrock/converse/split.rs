@@ -40,9 +40,7 @@ pub(in crate::llm::bedrock) fn split(
     }
     emit("messageStart", &object([("role", role)]))?;
     for (index, block) in content.into_iter().enumerate() {
-        let Value::Object(block) = block else {
-            return Err(ConversionError::Malformed);
-        };
+        let block = tree::into_object(block)?;
         split_block(index, block, emit)?;
     }
     emit("messageStop", &stop)?;
@@ -62,9 +60,7 @@ fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), Co
     if block.contains_key("text") {
         deltas.push(("text", Value::String(take_string(&mut block, "text")?)));
     } else if let Some(call) = block.remove("toolUse") {
-        let Value::Object(mut call) = call else {
-            return Err(ConversionError::Malformed);
-        };
+        let mut call = tree::into_object(call)?;
         let input = take_object(&mut call, "input")?;
         let input =
             String::from_utf8(tree::to_json(&input)?).map_err(|_| ConversionError::Malformed)?;
@@ -76,9 +72,7 @@ fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), Co
         emit("contentBlockStart", &start)?;
         deltas.push(("toolUse", with("input", Value::String(input))));
     } else if let Some(reasoning) = block.remove("reasoningContent") {
-        let Value::Object(mut reasoning) = reasoning else {
-            return Err(ConversionError::Malformed);
-        };
+        let mut reasoning = tree::into_object(reasoning)?;
         let mut add = |name, text| deltas.push(("reasoningContent", with(name, text)));
         if reasoning.contains_key("redactedContent") {
             let content = take_string(&mut reasoning, "redactedContent")?;
@@ -114,9 +108,7 @@ fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), Co
 
 /// In a stream the text that is cited is one: where it was several, their ends would be lost.
 fn split_cited(cited: Value, deltas: &mut Vec<(&str, Value)>) -> Result<(), ConversionError> {
-    let Value::Object(mut cited) = cited else {
-        return Err(ConversionError::Malformed);
-    };
+    let mut cited = tree::into_object(cited)?;
     let (Some(Value::Array(mut texts)), Some(Value::Array(citations))) =
         (cited.remove("content"), cited.remove("citations"))
     else {
