@@ -150,7 +150,7 @@ fn take_deltas(block: &mut Object) -> Result<Vec<Object>, ConversionError> {
             // No arguments are no text.
             let partial = match &input {
                 Value::Object(none) if none.is_empty() => String::new(),
-                some => json_text(some)?,
+                some => tree::to_text(some)?,
             };
             add("input_json_delta", "partial_json", Value::String(partial));
         }
@@ -181,10 +181,6 @@ fn take_text(block: &mut Object, name: &str) -> Result<String, ConversionError> 
         Some(Value::String(text)) => Ok(mem::take(text)),
         _ => Err(ConversionError::Malformed),
     }
-}
-
-fn json_text(value: &Value) -> Result<String, ConversionError> {
-    String::from_utf8(tree::to_json(value)?).map_err(|_| ConversionError::Malformed)
 }
 
 const MESSAGE_START: &str = "message_start";

@@ -40,6 +40,11 @@ pub(crate) fn to_json(
     serde_json::to_vec(value).map_err(|_| ConversionError::Malformed)
 }
 
+/// The same, as a text.
+pub(crate) fn to_text(value: &impl serde::Serialize) -> Result<String, ConversionError> {
+    serde_json::to_string(value).map_err(|_| ConversionError::Malformed)
+}
+
 /// Appends a JSON value.
 pub(crate) fn push_json(
     out: &mut Vec<u8>,

@@ -62,8 +62,7 @@ fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), Co
     } else if let Some(call) = block.remove("toolUse") {
         let mut call = tree::into_object(call)?;
         let input = take_object(&mut call, "input")?;
-        let input =
-            String::from_utf8(tree::to_json(&input)?).map_err(|_| ConversionError::Malformed)?;
+        let input = tree::to_text(&input)?;
         let start = object([("toolUse", Value::Object(call))]);
         let start = object([
             ("start", Value::Object(start)),
