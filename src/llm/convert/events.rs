@@ -51,7 +51,7 @@ fn is_usage(chunk: &Object) -> bool {
     says_nothing && chunk.get("usage").is_some_and(Value::is_object)
 }
 
-/// Writes an event with a name. `data` is as for [`write`].
+/// Writes an event with a name. `data` is as for [`write()`].
 pub(crate) fn write_named(out: &mut Vec<u8>, name: &str, data: &[u8]) {
     write_name(out, name);
     write(out, data);
