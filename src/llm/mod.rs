@@ -1,38 +1,42 @@
 //! The LLM APIs: what a request asks for, whether an answer is whole, and how an answer in one
 //! form becomes the same answer in another.
 //!
-//! One module per API, each a [`Protocol`]. Adding an API is one new file, and one line in
-//! [`APIS`]. What APIs share stands beside them: the framings ([`judge`]), the readers of members
-//! ([`fields`]), the documents of stored answers ([`documents`]) and what of them carries meaning
-//! ([`semantics`]).
+//! Each API is a folder and implements [`ProviderApi`]. Its files have the same names and meanings:
+//!
+//! - `mod.rs`: its paths, its [`Facts`], which of the others answers what,
+//! - `request.rs`: what a request asks for,
+//! - `judge.rs`: whether an answer is whole,
+//! - `join.rs`: the JSON answer that a stream comes to,
+//! - `split.rs`: the stream that a JSON answer could have come in,
+//! - `tests.rs` or `tests/`.
+//!
+//! One that lacks something lacks the file. Dialects are folders with the same files. What APIs share
+//! in reading requests is [`request`], in judging [`judge`], in conversions [`convert`]. [`scan`] reads
+//! members without building a tree, [`convert::tree`] takes trees apart. [`semantics`] says what of an
+//! answer carries meaning.
+//!
+//! To add an API, add its folder with its `mod` line, and its line in [`APIS`].
 
-mod anew;
 mod anthropic_messages;
 mod bedrock;
-mod carried;
 mod cohere;
-mod documents;
-mod events;
-mod fields;
-mod finish;
+mod convert;
+mod form;
 mod gemini;
-mod held;
 mod json;
 mod judge;
-mod members;
-mod memory;
-mod model;
 mod ollama;
 mod openai_chat;
 mod openai_completions;
 mod openai_embeddings;
 mod openai_responses;
-mod paths;
+mod request;
+mod scan;
 mod semantics;
-mod stutter;
-mod usage;
 mod workers_ai;
 
+#[cfg(test)]
+mod testing;
 #[cfg(test)]
 mod tests;
 
@@ -40,19 +44,25 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::http;
-use crate::json::{Canonical, is_misspelled};
+use crate::json::Canonical;
 
-use anew::{Attribution, CallId};
-use documents::Object;
+use convert::tree::Object;
+use convert::{can_be_taken_apart, documents, memory};
+use request::path::{self, Path};
+use request::unclear;
+use request::volatile::{Attribution, CallId};
 use semantics::Semantics;
 
-pub use finish::{Finish, FinishWords};
+pub use convert::ConversionError;
+pub use form::{Form, Framing};
+pub use judge::finish::{Finish, FinishWords};
+pub use judge::model::{asked as asked_model, is_of_another};
+pub use judge::stutter::Stutter;
 pub use judge::{Judge, Listener, NotWhole, Verdict};
-pub use model::{asked as asked_model, is_of_another};
-pub use stutter::Stutter;
+pub use request::{RequestTraits, Unfit};
 
 /// Every API. The first whose paths match takes a request.
-static APIS: [&dyn Protocol; 11] = [
+static APIS: [&dyn ProviderApi; 11] = [
     // `/chat/completions` ends as `/completions` does: the longer ending first.
     &openai_chat::OpenaiChat,
     &openai_completions::OpenaiCompletions,
@@ -69,78 +79,38 @@ static APIS: [&dyn Protocol; 11] = [
 
 /// One LLM API.
 #[derive(Clone, Copy)]
-pub struct Api(&'static dyn Protocol);
+pub struct Api(&'static dyn ProviderApi);
 
-/// What an API's module knows of it.
-trait Protocol: Sync {
-    /// The word for it in configuration and keys.
-    fn name(&self) -> &'static str;
+/// An API as its module describes it.
+trait ProviderApi: Sync {
+    /// What is the same for all of its requests and answers.
+    fn facts(&self) -> &'static Facts;
 
     /// Whether a path (without its query and any slash at its end) is this API's.
     fn owns(&self, path: &[u8]) -> bool;
 
     /// Whether a top-level member of the request's body, with this canonical value, chooses the
     /// form of the answer and nothing else. It stays out of the key then, because one entry serves
-    /// all forms. What the API does not know stays in. `path` is with its query.
-    fn chooses_form(&self, _path: &[u8], _name: &str, _value: &[u8]) -> bool {
+    /// all forms. What the API does not know stays in.
+    fn chooses_form(&self, _path: Path<'_>, _name: &str, _value: &[u8]) -> bool {
         false
     }
 
-    /// What of a request says who asks, and no more: no answer depends on it.
-    fn attribution(&self) -> &'static [Attribution] {
-        &[]
+    /// The path as the key sees it, where that is another: without what chooses the form of the
+    /// answer, for an API that does that in the URL.
+    fn key_path(&self, _path: Path<'_>) -> Option<Vec<u8>> {
+        None
     }
 
-    /// Where a request has ids of calls, which clients may make up.
-    fn call_ids(&self) -> &'static [CallId] {
-        &[]
-    }
-
-    /// The path (with its query) as the key sees it: without what chooses the form of the answer,
-    /// where the API does that in the URL.
-    fn key_path<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
-        Cow::Borrowed(path)
-    }
-
-    /// Top-level members of a request's body that must not go unseen because of their spelling.
-    fn looked_for(&self) -> &'static [&'static str] {
-        &LOOKED_FOR
-    }
-
-    /// Words in a body that is not plain JSON, in small letters, that may ask for more than an
-    /// answer, besides those that do so in any API.
-    fn words_for_more(&self) -> &'static [&'static [u8]] {
-        &[]
-    }
-
-    /// Reads what a request asks for. `path` is with its query; `body` is `None` where the body is
-    /// not plain JSON.
+    /// Reads what a request asks for. `body` is `None` where the body is not plain JSON.
     ///
     /// # Errors
     /// Why the answer to this request must not come from a cache.
-    fn read(&self, path: &[u8], body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
+    fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
 
-    /// The framing of an answer with this media type to this request, if the API answers so.
-    fn framing(&self, ask: &RequestTraits, media_type: &str) -> Option<Framing>;
-
-    /// A judge for an answer in this framing, which is one that [`Protocol::framing`] gave. `words`
-    /// are those for how it ended that the API does not know.
-    fn judge_by(
-        &self,
-        ask: &RequestTraits,
-        framing: Framing,
-        words: &FinishWords,
-    ) -> Box<dyn Judge>;
-
-    /// A judge that knows the API's own words alone.
-    fn judge(&self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
-        self.judge_by(ask, framing, &FinishWords::default())
-    }
-
-    /// The response header in which the API's clients want an id of the exchange.
-    fn request_id_header(&self) -> Option<&'static str> {
-        None
-    }
+    /// A judge for an answer in this framing, which is one that [`Api::framing`] gave. `words` are
+    /// those for how it ended that the API does not know.
+    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge>;
 
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
@@ -158,14 +128,6 @@ trait Protocol: Sync {
         Err(ConversionError::Unsupported)
     }
 
-    /// The JSON objects that an answer consists of, in order.
-    ///
-    /// # Errors
-    /// If it cannot be taken apart.
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
-        documents::objects(answer, form.framing)
-    }
-
     /// This stream in another form of streams.
     ///
     /// # Errors
@@ -179,14 +141,13 @@ trait Protocol: Sync {
         self.split(&self.join(stream, stored)?, wanted)
     }
 
-    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
-    /// repeats names and ids for pieces that say next to nothing.
-    fn max_growth(&self) -> usize {
-        4
+    /// The JSON objects that an answer consists of, in order.
+    ///
+    /// # Errors
+    /// If it cannot be taken apart.
+    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
+        documents::objects(answer, form.framing)
     }
-
-    /// What of its answers carries meaning.
-    fn semantics(&self) -> &'static Semantics;
 
     /// The same answer with every count of tokens that it reports set to zero, and with what is
     /// made of them (costs, rates) gone or zero too. Durations stay.
@@ -198,15 +159,70 @@ trait Protocol: Sync {
     }
 }
 
+/// What is the same for all requests and answers of an API.
+struct Facts {
+    /// The word for it in configuration and keys.
+    name: &'static str,
+    /// The media types of its streams.
+    streams: &'static [(&'static str, Framing)],
+    /// The parts of a request that only say who asks: no answer depends on them.
+    attribution: &'static [Attribution],
+    /// Where a request has ids of calls, which clients may make up.
+    call_ids: &'static [CallId],
+    /// The top-level members of a request's body that are looked at. A name that some servers take
+    /// for one of them makes the body unclear, in a request of any API: gateways take members of
+    /// one API in requests of another.
+    looked_for: &'static [&'static str],
+    /// The names that other APIs look for mean nothing here.
+    has_names_of_its_own: bool,
+    /// Words in small letters that may ask for more than an answer. In a body that is not plain
+    /// JSON they make it unclear, in a request of any API.
+    suspicious_words: &'static [&'static [u8]],
+    /// The same, in requests of this API only: others have such words in ordinary requests.
+    suspicious_here: &'static [&'static [u8]],
+    /// The response header in which the API's clients want an id of the exchange.
+    request_id_header: Option<&'static str>,
+    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
+    /// repeats names and ids for pieces that say next to nothing.
+    max_growth: usize,
+    /// What of its answers carries meaning.
+    semantics: Semantics,
+}
+
+impl Facts {
+    /// What holds where an API says nothing else.
+    const DEFAULT: Self = Self {
+        name: "",
+        streams: &[],
+        attribution: &[],
+        call_ids: &[],
+        looked_for: &[],
+        has_names_of_its_own: false,
+        suspicious_words: &[],
+        suspicious_here: &[],
+        request_id_header: None,
+        max_growth: 4,
+        semantics: Semantics {
+            said: &[],
+            usage: &[],
+            tokens: &[],
+            usage_event: None,
+        },
+    };
+
+    /// The [`Facts::streams`] of most APIs.
+    const SSE: &[(&str, Framing)] = &[("text/event-stream", Framing::Sse)];
+}
+
 impl Api {
     /// Every API.
     pub fn all() -> impl Iterator<Item = Self> {
-        APIS.iter().map(|protocol| Self(*protocol))
+        APIS.iter().map(|api| Self(*api))
     }
 
     /// The word for it in configuration and keys.
     pub fn name(self) -> &'static str {
-        self.0.name()
+        self.0.facts().name
     }
 
     /// The API of that name.
@@ -216,7 +232,7 @@ impl Api {
 
     /// The API of a path (without its query), if it is a known one.
     pub fn from_path(path: &[u8]) -> Option<Self> {
-        Self::owner(&paths::normal(path))
+        Self::owner(&path::normal(path))
     }
 
     fn owner(path: &[u8]) -> Option<Self> {
@@ -234,36 +250,41 @@ impl Api {
         body: &[u8],
         canonical: Option<&Canonical>,
     ) -> Result<RequestTraits, Unfit> {
+        let facts = self.0.facts();
         let is_unclear = match canonical {
-            None => may_ask_for_more(body, self.0.words_for_more()),
-            Some(canonical) => has_misspelled_names(canonical, self.0.looked_for()),
+            None => unclear::may_ask_for_more(body, facts.suspicious_here),
+            Some(canonical) if facts.has_names_of_its_own => {
+                unclear::has_misspelled_names(canonical, facts.looked_for)
+            }
+            Some(canonical) => unclear::has_misspelled_names(canonical, &unclear::LOOKED_FOR),
         };
         if is_unclear {
             return Err(Unfit::UnclearBody);
         }
-        self.0.read(&self.normal_path(path), canonical)
+        self.0.read(Path::of(&self.normal_path(path)), canonical)
     }
 
     /// Whether a top-level member of the request's body, with this canonical value, chooses the
     /// form of the answer and nothing else, and so stays out of the key. `path` is a
     /// [normal one](Api::normal_path).
     pub fn chooses_form(self, path: &[u8], name: &str, value: &[u8]) -> bool {
-        self.0.chooses_form(path, name, value)
+        self.0.chooses_form(Path::of(path), name, value)
     }
 
     /// The path (with its query) as the key sees it.
     pub fn key_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        match self.normal_path(path) {
-            Cow::Borrowed(path) => self.0.key_path(path),
-            Cow::Owned(path) => Cow::Owned(self.0.key_path(&path).into_owned()),
+        let normal = self.normal_path(path);
+        match self.0.key_path(Path::of(&normal)) {
+            Some(key_path) => Cow::Owned(key_path),
+            None => normal,
         }
     }
 
     /// The path (with its query) in the spelling that stands for all of it, where this API's paths
     /// are known: not where a rule says that it is this API's.
     pub fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
-        let (bare, query) = paths::split_query(path);
-        let normal = paths::normal(bare);
+        let Path { bare, query } = Path::of(path);
+        let normal = path::normal(bare);
         if *normal == *bare || !self.0.owns(&normal) {
             return Cow::Borrowed(path);
         }
@@ -273,19 +294,33 @@ impl Api {
     /// The framing of an answer with this content type to this request, if the API answers so.
     pub fn framing(self, ask: &RequestTraits, content_type: &[u8]) -> Option<Framing> {
         let media_type = http::media_type(content_type);
-        let framing = self.0.framing(ask, &media_type);
-        framing.or_else(|| untyped_stream(ask, &media_type))
+        let mut streams = self.0.facts().streams.iter();
+        let asked = ask.form.as_ref().map(|form| form.framing);
+        match streams.find(|(stream, _)| *stream == media_type) {
+            Some((_, framing)) => Some(*framing),
+            // Both a document and an array of them have this type.
+            None if http::is_json(&media_type) => match asked {
+                Some(Framing::JsonArray) => asked,
+                _ => Some(Framing::Json),
+            },
+            // A stream of text that was asked for may come without a type, or with that of any
+            // text. Its judge tells whether it is one.
+            None if matches!(&*media_type, "" | "text/plain") => {
+                asked.filter(|framing| matches!(framing, Framing::Sse | Framing::Ndjson))
+            }
+            None => None,
+        }
     }
 
     /// A judge for an answer in this framing.
     pub fn judge(self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
-        self.0.judge(ask, framing)
+        self.judge_by(ask, framing, &FinishWords::default())
     }
 
     /// The response header in which the API's clients want an id of the exchange: without one, they
     /// fail or ignore what else the headers say.
     pub fn request_id_header(self) -> Option<&'static str> {
-        self.0.request_id_header()
+        self.0.facts().request_id_header
     }
 
     /// A judge that knows more words for how an answer ended.
@@ -295,7 +330,7 @@ impl Api {
         framing: Framing,
         words: &FinishWords,
     ) -> Box<dyn Judge> {
-        self.0.judge_by(ask, framing, words)
+        self.0.judge(ask, framing, words.clone())
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as
@@ -317,7 +352,7 @@ impl Api {
             (false, true) => self.0.split(answer, wanted),
             (true, true) => self.0.restream(answer, stored, wanted),
         }?;
-        if converted.len() > memory::max_stream(answer.len(), self.0.max_growth()) {
+        if converted.len() > memory::max_stream(answer.len(), self.0.facts().max_growth) {
             return Err(ConversionError::TooLarge);
         }
         self.judged(converted, wanted)
@@ -328,7 +363,7 @@ impl Api {
     /// the answer and no memory to tell.
     pub fn conversion_bytes(self, answer: &[u8]) -> usize {
         // A vector that grows has three times its length for a moment.
-        let result = memory::max_stream(answer.len(), self.0.max_growth()).saturating_mul(3);
+        let result = memory::max_stream(answer.len(), self.0.facts().max_growth).saturating_mul(3);
         memory::bytes(answer).saturating_add(result)
     }
 
@@ -363,20 +398,19 @@ impl Api {
     pub fn tokens(self, answer: &[u8], form: &Form) -> Option<u64> {
         can_be_taken_apart(answer).ok()?;
         let documents = self.0.documents(answer, form).ok()?;
-        self.0.semantics().tokens(documents)
+        self.0.facts().semantics.tokens(documents)
     }
 
-    /// What an answer says, in words of which equal ones mean the same.
+    /// What an answer says, spelled so that equal bytes mean the same.
     fn said(self, answer: &[u8], form: &Form) -> Result<Vec<u8>, ConversionError> {
         can_be_taken_apart(answer)?;
-        let semantics = self.0.semantics();
+        let semantics = &self.0.facts().semantics;
         if !form.framing.is_stream() {
             return semantics.of(answer);
         }
         let joined = match (self.0.join(answer, form), semantics.usage_event) {
             (Err(ConversionError::NoUsage), Some(event)) => {
-                let stream = answer.strip_prefix(events::BOM).unwrap_or(answer);
-                self.0.join(&[event, stream].concat(), form)
+                self.0.join(&[event, answer].concat(), form)
             }
             (joined, _) => joined,
         };
@@ -402,7 +436,7 @@ impl Api {
 /// The spelling of a path (without its query) that stands for all that mean the same, if it tells
 /// its API.
 pub fn normal_path(path: &[u8]) -> Cow<'_, [u8]> {
-    let normal = paths::normal(path);
+    let normal = path::normal(path);
     if *normal == *path || Api::owner(&normal).is_none() {
         return Cow::Borrowed(path);
     }
@@ -421,335 +455,4 @@ impl fmt::Debug for Api {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
-}
-
-/// What a request asks for, as far as it decides which answers fit it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct RequestTraits {
-    /// The form of the answer. `None` where it cannot be told because the body is not plain JSON:
-    /// the key then holds all its bytes, so that what was answered once fits.
-    pub form: Option<Form>,
-    /// How many choices, candidates or embeddings a whole answer has at least.
-    pub choices: u32,
-    /// The temperature that the request names.
-    pub temperature: Option<f64>,
-    /// The request lets the provider run tools on its side; a hit would skip what they do.
-    pub server_tools: bool,
-}
-
-impl RequestTraits {
-    /// What is known of a request whose body is not plain JSON.
-    fn unreadable() -> Self {
-        Self {
-            form: None,
-            choices: 1,
-            temperature: None,
-            server_tools: false,
-        }
-    }
-}
-
-/// The form of an answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Form {
-    /// How it is framed.
-    pub framing: Framing,
-    /// What a request says of the form beyond the framing, for streams: in the API's own terms,
-    /// compared byte by byte, short. The canonical JSON of `stream_options`, say.
-    pub options: Box<[u8]>,
-}
-
-impl Form {
-    /// One JSON document.
-    pub fn json() -> Self {
-        Self::new(Framing::Json, b"")
-    }
-
-    /// In a framing, with what chooses how a stream is to be made.
-    pub fn new(framing: Framing, options: &[u8]) -> Self {
-        Self {
-            framing,
-            options: options.into(),
-        }
-    }
-}
-
-/// How an answer is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// One JSON document.
-    Json,
-    /// A WHATWG event stream.
-    Sse,
-    /// A JSON document per line.
-    Ndjson,
-    /// A JSON array whose elements come one by one (Gemini without `alt=sse`).
-    JsonArray,
-    /// AWS event stream messages (Bedrock).
-    EventStream,
-}
-
-impl Framing {
-    /// Every framing.
-    pub const ALL: [Self; 5] = [
-        Self::Json,
-        Self::Sse,
-        Self::Ndjson,
-        Self::JsonArray,
-        Self::EventStream,
-    ];
-
-    /// Whether answers in this framing are streams.
-    pub fn is_stream(self) -> bool {
-        self != Self::Json
-    }
-
-    /// The content type of an answer that the cache itself puts into this framing.
-    pub fn content_type(self) -> &'static str {
-        match self {
-            Self::Json | Self::JsonArray => "application/json",
-            Self::Sse => "text/event-stream; charset=utf-8",
-            Self::Ndjson => "application/x-ndjson",
-            Self::EventStream => "application/vnd.amazon.eventstream",
-        }
-    }
-}
-
-/// Why the answer to a request must not come from a cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unfit {
-    /// What chooses the form of the answer is neither absent, null nor of its type: servers differ
-    /// in what they make of it.
-    UnclearForm,
-    /// The body is not plain JSON, and may ask for what must not come from a cache.
-    UnclearBody,
-    /// The answer is made later, in the background.
-    Background,
-    /// The answer depends on, or adds to, a conversation that the provider keeps.
-    Conversation,
-}
-
-impl Unfit {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::UnclearForm => "unclear_form",
-            Self::UnclearBody => "unclear_body",
-            Self::Background => "background",
-            Self::Conversation => "conversation",
-        }
-    }
-}
-
-/// Why an answer in one form cannot be given in another: it would lose something, or guess it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ConversionError {
-    /// The API has no such conversion.
-    Unsupported,
-    /// It reports no usage, which the other form would have.
-    NoUsage,
-    /// It has a member that the other form has no known place for.
-    UnknownMember,
-    /// It has content that only one form has: audio in pieces, say.
-    Content,
-    /// It is so large that taking it apart would take too much memory.
-    TooLarge,
-    /// It cannot be taken apart.
-    Malformed,
-}
-
-impl ConversionError {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unsupported => "form_unsupported",
-            Self::NoUsage => "form_no_usage",
-            Self::UnknownMember => "form_unknown_member",
-            Self::Content => "form_content",
-            Self::TooLarge => "form_too_large",
-            Self::Malformed => "form_malformed",
-        }
-    }
-}
-
-/// The framing of an API that answers in JSON and in event streams.
-fn json_or_sse(media_type: &str) -> Option<Framing> {
-    match media_type {
-        "text/event-stream" => Some(Framing::Sse),
-        json if http::is_json(json) => Some(Framing::Json),
-        _ => None,
-    }
-}
-
-/// The framing of a stream of text that was asked for, and came without a type or with that of any
-/// text. Its judge will tell whether it is one.
-fn untyped_stream(ask: &RequestTraits, media_type: &str) -> Option<Framing> {
-    let framing = ask.form.as_ref()?.framing;
-    let is_text = matches!(framing, Framing::Sse | Framing::Ndjson);
-    (is_text && matches!(media_type, "" | "text/plain")).then_some(framing)
-}
-
-/// A longer answer takes a worker too much time at every hit.
-const MAX_CONVERTED_BYTES: usize = 4 << 20;
-
-/// What taking an answer apart may take: a VM has 1 GiB.
-const MAX_CONVERSION_BYTES: usize = 96 << 20;
-
-/// Whether serde_json can take an answer apart in bounded memory and without loss: an object whose
-/// only member has the name by which it keeps the digits of numbers would become a number.
-fn can_be_taken_apart(answer: &[u8]) -> Result<(), ConversionError> {
-    if answer.len() > MAX_CONVERTED_BYTES || memory::bytes(answer) > MAX_CONVERSION_BYTES {
-        return Err(ConversionError::TooLarge);
-    }
-    match memchr::memmem::find(answer, b"serde_json::private") {
-        Some(_) => Err(ConversionError::UnknownMember),
-        None => Ok(()),
-    }
-}
-
-/// Whether a body that is not plain JSON may ask the provider for tools, state or work in the
-/// background. Such a body is not parsed, so a word that looks like it is enough, and so is an
-/// escape that could spell one. Servers read UTF-16 and UTF-32 as well (Python's `json.loads`).
-fn may_ask_for_more(body: &[u8], words: &[&[u8]]) -> bool {
-    const WORDS: [&[u8]; 16] = [
-        b"\\u",
-        b"tool",
-        b"search",
-        b"plugin",
-        b"mcp",
-        b"connector",
-        b"background",
-        b"conversation",
-        b"container",
-        b"previous_",
-        b"deferred",
-        // Azure's data, and models that search.
-        b"data_sources",
-        b"datasources",
-        b"sonar",
-        b"compound",
-        b":online",
-    ];
-    let folded = folded(body);
-    (WORDS.iter().chain(words)).any(|word| memchr::memmem::find(&folded, word).is_some())
-}
-
-/// A body in small letters, without the zeros that UTF-16 and UTF-32 put between those of ASCII,
-/// and with `s` and `k` for the letters that fold to them (see [`is_misspelled`]), in any of these
-/// encodings.
-fn folded(body: &[u8]) -> Vec<u8> {
-    let mut folded = Vec::with_capacity(body.len());
-    for byte in body.iter().filter(|byte| **byte != 0) {
-        folded.push(byte.to_ascii_lowercase());
-        let letter = match folded.as_slice() {
-            [.., 0xC5, 0xBF] | [.., 0x7F, 0x01] | [.., 0x01, 0x7F] => Some((2, b's')),
-            [.., 0xE2, 0x84, 0xAA] => Some((3, b'k')),
-            [.., b'*', b'!'] | [.., b'!', b'*'] => Some((2, b'k')),
-            _ => None,
-        };
-        if let Some((length, letter)) = letter {
-            folded.truncate(folded.len().saturating_sub(length));
-            folded.push(letter);
-        }
-    }
-    folded
-}
-
-/// The members at the top of a request that any of the LLM APIs looks for.
-const LOOKED_FOR: [&str; 33] = [
-    "additionalModelRequestFields",
-    "background",
-    "compound_custom",
-    "connectors",
-    "container",
-    "conversation",
-    "conversation_id",
-    "dataSources",
-    "data_sources",
-    "deferred",
-    "enable_search",
-    "generationConfig",
-    "generation_config",
-    "images",
-    "inferenceConfig",
-    "input",
-    "inputs",
-    "mcp_servers",
-    "model",
-    "n",
-    "options",
-    "plugins",
-    "previous_response_id",
-    "prompt",
-    "requests",
-    "search_parameters",
-    "stream",
-    "stream_options",
-    "temperature",
-    "texts",
-    "toolConfig",
-    "tools",
-    "web_search_options",
-];
-
-/// Whether a member at the top of a request has a name that some servers take for one of these.
-fn has_misspelled_names(body: &Canonical, looked_for: &[&str]) -> bool {
-    let is_misspelled = |name: &[u8]| {
-        let name = name.strip_prefix(b"\"").unwrap_or(name);
-        let name = name.strip_suffix(b"\"").unwrap_or(name);
-        std::str::from_utf8(name).is_ok_and(|name| {
-            !looked_for.contains(&name) && looked_for.iter().any(|known| is_misspelled(name, known))
-        })
-    };
-    body.members().any(|(name, _)| is_misspelled(name))
-}
-
-/// A longer text about the form of an answer is not one that any provider knows.
-const MAX_OPTIONS_BYTES: usize = 512;
-
-/// The form that `stream` and `stream_options` ask for in the body of an OpenAI request and its
-/// like, where a stream is an event stream.
-fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
-    match body.member("stream") {
-        None | Some(b"null" | b"false") => Ok(Form::json()),
-        Some(b"true") => match body.member("stream_options") {
-            None | Some(b"null") => Ok(Form::new(Framing::Sse, b"")),
-            Some(options) if options.starts_with(b"{") && options.len() <= MAX_OPTIONS_BYTES => {
-                Ok(Form::new(Framing::Sse, options))
-            }
-            Some(_) => Err(Unfit::UnclearForm),
-        },
-        Some(_) => Err(Unfit::UnclearForm),
-    }
-}
-
-/// Whether a value of `stream` is one that all servers take for the same.
-fn is_flag(value: &[u8]) -> bool {
-    matches!(value, b"null" | b"true" | b"false")
-}
-
-/// A number that a top-level member of a request's body holds.
-fn number_member<T: std::str::FromStr>(body: &Canonical, name: &str) -> Option<T> {
-    std::str::from_utf8(body.member(name)?).ok()?.parse().ok()
-}
-
-/// Whether a top-level member of a request's body is there and says something: not null, false,
-/// `[]` or `{}`.
-fn asks_for(body: &Canonical, name: &str) -> bool {
-    !matches!(
-        body.member(name),
-        None | Some(b"null" | b"false" | b"[]" | b"{}")
-    )
-}
-
-/// An answer line by line, as values where a line is JSON or data that is: what is written anew has
-/// its members in the order of their names, which means the same.
-#[cfg(test)]
-fn values(answer: impl AsRef<[u8]>) -> Vec<serde_json::Value> {
-    let text = String::from_utf8(answer.as_ref().to_vec()).unwrap();
-    let value = |line: &str| {
-        let json = line.strip_prefix("data:").unwrap_or(line);
-        serde_json::from_str(json).unwrap_or_else(|_| line.into())
-    };
-    text.lines().map(value).collect()
 }

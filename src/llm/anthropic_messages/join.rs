@@ -3,17 +3,17 @@
 //! Source: the reference, "Streaming messages", and how Anthropic's own clients put a message
 //! together. What they pass over in silence is [`ConversionError`] here.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::ConversionError;
-use super::super::members::{nothing_else, set, take_count, take_object, take_string};
-use super::whole::MAX_OPEN_BLOCKS;
+use super::judge::MAX_OPEN_BLOCKS;
 use crate::json;
+use crate::llm::ConversionError;
+use crate::llm::convert::tree::{Object, nothing_else, set, take_count, take_object, take_string};
 
 /// A message on its way, event by event.
 #[derive(Default)]
 pub(in crate::llm) struct Assembly {
-    message: Option<Map<String, Value>>,
+    message: Option<Object>,
     content: Vec<Value>,
     open: Vec<OpenBlock>,
     /// A `message_delta` told the final usage.
@@ -31,10 +31,7 @@ impl Assembly {
     ///
     /// # Errors
     /// What would be lost, or guessed.
-    pub(in crate::llm) fn take(
-        &mut self,
-        mut event: Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    pub(in crate::llm) fn take(&mut self, mut event: Object) -> Result<(), ConversionError> {
         let kind = take_string(&mut event, "type")?;
         if kind == "ping" {
             return Ok(());
@@ -59,7 +56,7 @@ impl Assembly {
     ///
     /// # Errors
     /// What it lacks.
-    pub(in crate::llm) fn finish(self) -> Result<Map<String, Value>, ConversionError> {
+    pub(in crate::llm) fn finish(self) -> Result<Object, ConversionError> {
         let mut message = self.message.ok_or(ConversionError::Malformed)?;
         if !self.stopped || !self.open.is_empty() || !has_reason(&message) {
             return Err(ConversionError::Malformed);
@@ -71,7 +68,7 @@ impl Assembly {
         Ok(message)
     }
 
-    fn start(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
+    fn start(&mut self, event: &mut Object) -> Result<(), ConversionError> {
         let message = take_object(event, "message")?;
         let is_empty = match message.get("content") {
             None | Some(Value::Null) => true,
@@ -85,7 +82,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn start_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
+    fn start_block(&mut self, event: &mut Object) -> Result<(), ConversionError> {
         let message = self.message.as_mut().ok_or(ConversionError::Malformed)?;
         let index = take_count(event, "index")?;
         let block = take_object(event, "content_block")?;
@@ -108,7 +105,7 @@ impl Assembly {
         Ok(())
     }
 
-    fn extend_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
+    fn extend_block(&mut self, event: &mut Object) -> Result<(), ConversionError> {
         let index = take_count(event, "index")?;
         let mut delta = take_object(event, "delta")?;
         let mut open = self.open.iter_mut();
@@ -147,19 +144,19 @@ impl Assembly {
         nothing_else(&delta)
     }
 
-    fn stop_block(&mut self, event: &mut Map<String, Value>) -> Result<(), ConversionError> {
+    fn stop_block(&mut self, event: &mut Object) -> Result<(), ConversionError> {
         let index = take_count(event, "index")?;
-        let place = self.open.iter().position(|open| open.index == index);
+        let position = self.open.iter().position(|open| open.index == index);
         let open = self
             .open
-            .swap_remove(place.ok_or(ConversionError::Malformed)?);
+            .swap_remove(position.ok_or(ConversionError::Malformed)?);
         if open.arguments.is_empty() {
             return Ok(());
         }
         let input =
             json::parse(open.arguments.as_bytes()).map_err(|_| ConversionError::Malformed)?;
         let block = block_at(&mut self.content, index)?;
-        // Arguments both whole and in pieces: which counts is anyone's guess.
+        // Arguments came both whole and in pieces, and nothing says which to use.
         if let Some(Value::Object(whole)) = block.get("input")
             && !whole.is_empty()
         {
@@ -170,14 +167,14 @@ impl Assembly {
     }
 
     /// The counts of a `message_delta` are totals: they replace those of the start.
-    fn extend_message(&mut self, mut event: Map<String, Value>) -> Result<(), ConversionError> {
+    fn extend_message(&mut self, mut event: Object) -> Result<(), ConversionError> {
         let message = self.message.as_mut().ok_or(ConversionError::Malformed)?;
         let mut delta = take_object(&mut event, "delta")?;
         if let Some(Value::Object(counts)) = event.remove("usage") {
             self.has_usage |= counts.get("output_tokens").is_some_and(Value::is_number);
             let usage = message
                 .entry("usage")
-                .or_insert_with(|| Value::Object(Map::new()));
+                .or_insert_with(|| Value::Object(Object::new()));
             let usage = usage.as_object_mut().ok_or(ConversionError::Malformed)?;
             for (name, count) in counts {
                 set_unless_null(usage, name, count);
@@ -194,17 +191,17 @@ impl Assembly {
     }
 }
 
-fn has_reason(message: &Map<String, Value>) -> bool {
+fn has_reason(message: &Object) -> bool {
     message.get("stop_reason").is_some_and(Value::is_string)
 }
 
-fn set_unless_null(members: &mut Map<String, Value>, name: String, value: Value) {
+fn set_unless_null(members: &mut Object, name: String, value: Value) {
     if !value.is_null() || !members.contains_key(&name) {
         members.insert(name, value);
     }
 }
 
-fn block_at(content: &mut [Value], index: u64) -> Result<&mut Map<String, Value>, ConversionError> {
+fn block_at(content: &mut [Value], index: u64) -> Result<&mut Object, ConversionError> {
     usize::try_from(index)
         .ok()
         .and_then(|index| content.get_mut(index)?.as_object_mut())
@@ -212,7 +209,7 @@ fn block_at(content: &mut [Value], index: u64) -> Result<&mut Map<String, Value>
 }
 
 /// Appends to a member that is a string or not there yet.
-fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<(), ConversionError> {
+fn append(block: &mut Object, name: &str, more: String) -> Result<(), ConversionError> {
     match block.get_mut(name) {
         Some(Value::String(text)) => text.push_str(&more),
         None | Some(Value::Null) => {
@@ -224,7 +221,7 @@ fn append(block: &mut Map<String, Value>, name: &str, more: String) -> Result<()
 }
 
 /// Appends to a member that is a list or not there yet.
-fn push(block: &mut Map<String, Value>, name: &str, item: Value) -> Result<(), ConversionError> {
+fn push(block: &mut Object, name: &str, item: Value) -> Result<(), ConversionError> {
     match block.get_mut(name) {
         Some(Value::Array(items)) => items.push(item),
         None | Some(Value::Null) => {

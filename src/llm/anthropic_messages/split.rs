@@ -3,26 +3,22 @@
 
 use std::mem;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use super::super::members::{object, set};
-use super::super::{ConversionError, events};
+use crate::llm::ConversionError;
+use crate::llm::convert::tree::{self, Object, object, set};
 
 /// The members of a `compaction` block that come in its delta.
 pub(super) const COMPACTION: [&str; 2] = ["content", "encrypted_content"];
 
 /// Takes an event, with its `type` by itself.
-pub(super) type Emit<'e> =
-    &'e mut dyn FnMut(&'static str, &Map<String, Value>) -> Result<(), ConversionError>;
+pub(super) type Emit<'e> = &'e mut dyn FnMut(&'static str, &Object) -> Result<(), ConversionError>;
 
 /// Calls `emit` with each event of the message, in order.
 ///
 /// # Errors
 /// What would be lost, or guessed, or what `emit` says.
-pub(super) fn split(
-    mut message: Map<String, Value>,
-    emit: Emit<'_>,
-) -> Result<(), ConversionError> {
+pub(super) fn split(mut message: Object, emit: Emit<'_>) -> Result<(), ConversionError> {
     let is_message = message.get("type").and_then(Value::as_str) == Some("message");
     let has_reason = message.get("stop_reason").is_some_and(Value::is_string);
     let content = match message.get_mut("content") {
@@ -39,9 +35,7 @@ pub(super) fn split(
     ]);
     emit(MESSAGE_START, &start)?;
     for (index, block) in content.into_iter().enumerate() {
-        let Value::Object(block) = block else {
-            return Err(ConversionError::Malformed);
-        };
+        let block = tree::into_object(block)?;
         split_block(index, block, emit)?;
     }
     emit(MESSAGE_DELTA, &end)?;
@@ -49,8 +43,8 @@ pub(super) fn split(
 }
 
 /// Takes what is known only at the end out of the message: the `message_delta` event.
-fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, ConversionError> {
-    let mut delta = Map::new();
+fn split_end(message: &mut Object) -> Result<Object, ConversionError> {
+    let mut delta = Object::new();
     for name in ["stop_reason", "stop_sequence", "stop_details", "container"] {
         // The start has these as null.
         if let Some(value) = message.get_mut(name) {
@@ -60,7 +54,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Con
     let Some(Value::Object(usage)) = message.get_mut("usage") else {
         return Err(ConversionError::NoUsage);
     };
-    let mut counts = Map::new();
+    let mut counts = Object::new();
     for name in [
         "input_tokens",
         "cache_creation_input_tokens",
@@ -99,11 +93,7 @@ fn split_end(message: &mut Map<String, Value>) -> Result<Map<String, Value>, Con
     Ok(event)
 }
 
-fn split_block(
-    index: usize,
-    mut block: Map<String, Value>,
-    emit: Emit<'_>,
-) -> Result<(), ConversionError> {
+fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), ConversionError> {
     let deltas = take_deltas(&mut block)?;
     let event = |name, rest: [(&str, Value); 1]| {
         let mut event = object([("type", Value::from(name)), ("index", index.into())]);
@@ -123,7 +113,7 @@ fn split_block(
 }
 
 /// Takes what comes in deltas out of a block, which is then as its start has it.
-fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>, ConversionError> {
+fn take_deltas(block: &mut Object) -> Result<Vec<Object>, ConversionError> {
     let kind = block.get("type").and_then(Value::as_str);
     let kind = kind.ok_or(ConversionError::Malformed)?.to_owned();
     let mut deltas = Vec::new();
@@ -156,11 +146,11 @@ fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>
         }
         "tool_use" | "server_tool_use" | "mcp_tool_use" => {
             let input = block.get_mut("input").ok_or(ConversionError::Malformed)?;
-            let input = mem::replace(input, Value::Object(Map::new()));
+            let input = mem::replace(input, Value::Object(Object::new()));
             // No arguments are no text.
             let partial = match &input {
                 Value::Object(none) if none.is_empty() => String::new(),
-                some => json_text(some)?,
+                some => tree::to_text(some)?,
             };
             add("input_json_delta", "partial_json", Value::String(partial));
         }
@@ -174,7 +164,7 @@ fn take_deltas(block: &mut Map<String, Value>) -> Result<Vec<Map<String, Value>>
             deltas.push(delta);
         }
         whole if comes_whole(whole) => {}
-        // Among them `fallback`, whose start names a model that the message has forgotten.
+        // `fallback` for example: its start names a model that the message does not hold.
         _ => return Err(ConversionError::UnknownMember),
     }
     Ok(deltas)
@@ -186,15 +176,11 @@ fn comes_whole(kind: &str) -> bool {
         || ["redacted_thinking", "container_upload", "mcp_tool_listing"].contains(&kind)
 }
 
-fn take_text(block: &mut Map<String, Value>, name: &str) -> Result<String, ConversionError> {
+fn take_text(block: &mut Object, name: &str) -> Result<String, ConversionError> {
     match block.get_mut(name) {
         Some(Value::String(text)) => Ok(mem::take(text)),
         _ => Err(ConversionError::Malformed),
     }
-}
-
-fn json_text(value: &Value) -> Result<String, ConversionError> {
-    String::from_utf8(events::text(value)?).map_err(|_| ConversionError::Malformed)
 }
 
 const MESSAGE_START: &str = "message_start";

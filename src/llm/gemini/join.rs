@@ -5,10 +5,10 @@
 
 use serde_json::Value;
 
-use super::super::documents::{self, Object, push_json};
-use super::super::members::{in_order, is_blank};
-use super::super::{ConversionError, Framing};
-use super::MAX_CANDIDATES;
+use super::judge::MAX_CANDIDATES;
+use crate::llm::convert::documents;
+use crate::llm::convert::tree::{self, Object, in_order, is_blank};
+use crate::llm::{ConversionError, Framing};
 
 /// # Errors
 /// If arguments of a function call come in pieces, metadata does not grow, or content has members
@@ -31,26 +31,7 @@ pub(super) fn join(stream: &[u8], framing: Framing) -> Result<Vec<u8>, Conversio
                 .collect(),
         );
     }
-    let mut json = Vec::new();
-    push_json(&mut json, &response)?;
-    Ok(json)
-}
-
-/// # Errors
-/// If it is no JSON object.
-pub(super) fn split(json: &[u8], framing: Framing) -> Result<Vec<u8>, ConversionError> {
-    let response = documents::object(json)?;
-    let (before, after): (&[u8], &[u8]) = match framing {
-        Framing::Sse => (b"data: ", b"\r\n\r\n"),
-        Framing::JsonArray => (b"[", b"\n]"),
-        Framing::Json | Framing::Ndjson | Framing::EventStream => {
-            return Err(ConversionError::Unsupported);
-        }
-    };
-    let mut stream = before.to_vec();
-    push_json(&mut stream, &response)?;
-    stream.extend_from_slice(after);
-    Ok(stream)
+    tree::to_json(&response)
 }
 
 /// Whether a chunk can be merged.
@@ -93,11 +74,11 @@ fn merge_member(response: &mut Object, name: String, value: Value) -> Result<(),
     match (name.as_str(), value) {
         (_, Value::Null) => {}
         ("candidates", Value::Array(candidates)) => {
-            let place = response.entry(name).or_insert_with(|| Value::Array(vec![]));
-            if place.is_null() {
-                *place = Value::Array(vec![]);
+            let position = response.entry(name).or_insert_with(|| Value::Array(vec![]));
+            if position.is_null() {
+                *position = Value::Array(vec![]);
             }
-            let merged = place.as_array_mut().ok_or(ConversionError::Malformed)?;
+            let merged = position.as_array_mut().ok_or(ConversionError::Malformed)?;
             for candidate in candidates {
                 let full = merged.len() >= MAX_CANDIDATES;
                 let same = index(&candidate);
@@ -155,8 +136,8 @@ fn merge_candidate(into: &mut Value, candidate: Value) -> Result<(), ConversionE
     Ok(())
 }
 
-/// Members of a response of which the last one counts. Usage counts up, so that the last one is that
-/// of the whole.
+/// Members of a response of which the last value is kept. Usage counts up, so that its last value is
+/// that of the whole response.
 const LAST_COUNTS: [&str; 6] = [
     "usageMetadata",
     "modelVersion",
@@ -167,10 +148,10 @@ const LAST_COUNTS: [&str; 6] = [
 ];
 
 /// Keeps a value that comes once, always the same, or grows. A number is that of all so far.
-fn keep(known: &mut Value, value: Value, last_counts: bool) -> Result<(), ConversionError> {
+fn keep(kept: &mut Value, value: Value, last_counts: bool) -> Result<(), ConversionError> {
     let is_number = value.is_number() || value.is_boolean();
-    if last_counts || is_number || is_blank(known) || extends(&value, known) {
-        *known = value;
+    if last_counts || is_number || is_blank(kept) || extends(&value, kept) {
+        *kept = value;
         Ok(())
     } else if is_blank(&value) {
         Ok(())

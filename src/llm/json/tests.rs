@@ -1,11 +1,11 @@
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::Api;
-use crate::llm::values;
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-fn judged(json: &str) -> Result<Verdict, NotWhole> {
-    Json.judge(&RequestTraits::unreadable(), Framing::Json)
-        .finish(json.as_bytes())
+const API: Api = Api(&Json);
+
+fn judge_json(json: &str) -> Result<Verdict, NotWhole> {
+    judged(API, Framing::Json, 1, json)
 }
 
 #[test]
@@ -27,10 +27,10 @@ fn a_document_that_parses_and_is_no_error_is_whole() {
         "7",
         "\"text\"",
     ] {
-        assert_eq!(judged(json), whole(false), "{json}");
+        assert_eq!(judge_json(json), whole(false), "{json}");
     }
     for json in ["{}", " { } ", "[]", "null", "\"\""] {
-        assert_eq!(judged(json), whole(true), "{json}");
+        assert_eq!(judge_json(json), whole(true), "{json}");
     }
 }
 
@@ -46,7 +46,7 @@ fn an_error_object_is_a_fault() {
         r#"{"code":"failure","results":[]}"#,
         r#"{"success":false,"results":[]}"#,
     ] {
-        assert_eq!(judged(json), Err(NotWhole::Error), "{json}");
+        assert_eq!(judge_json(json), Err(NotWhole::Error), "{json}");
     }
 }
 
@@ -62,14 +62,17 @@ fn what_is_not_one_document_is_a_fault() {
         "nul",
         "data: {}",
     ] {
-        assert_eq!(judged(json), Err(NotWhole::Malformed), "{json}");
+        assert_eq!(judge_json(json), Err(NotWhole::Malformed), "{json}");
     }
     let whole = r#"{"a":[{"b":"c"},null,1.5e3]}"#;
     for cut in 0..whole.len() {
-        assert_eq!(judged(whole.get(..cut).unwrap()), Err(NotWhole::Malformed));
+        assert_eq!(
+            judge_json(whole.get(..cut).unwrap()),
+            Err(NotWhole::Malformed)
+        );
     }
-    let ask = Json.read(b"/", None).unwrap();
-    let invalid = Json.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");
+    let ask = API.read(b"/", b"", None).unwrap();
+    let invalid = API.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");
     assert_eq!(invalid, Err(NotWhole::Malformed));
 }
 
@@ -79,15 +82,15 @@ fn it_is_used_by_its_name_only_and_its_form_is_always_json() {
     for path in ["/", "/v1/rerank", "/json", ""] {
         assert_ne!(Api::from_path(path.as_bytes()).map(Api::name), Some("json"));
     }
-    let body = canonicalize(br#"{"stream":true,"temperature":0.5}"#, &[]).unwrap();
+    let body = canonical(r#"{"stream":true,"temperature":0.5}"#);
     for body in [Some(&body), None] {
-        let ask = Json.read(b"/", body).unwrap();
+        let ask = API.read(b"/", b"", body).unwrap();
         assert_eq!(ask.form, Some(Form::json()));
         assert_eq!(ask.temperature, body.map(|_| 0.5));
-        assert_eq!(Json.framing(&ask, "text/event-stream"), None);
-        assert_eq!(Json.framing(&ask, "application/json"), Some(Framing::Json));
+        assert_eq!(API.framing(&ask, b"text/event-stream"), None);
+        assert_eq!(API.framing(&ask, b"application/json"), Some(Framing::Json));
     }
-    assert!(!Json.chooses_form(b"/rerank", "stream", b"true"));
+    assert!(!API.chooses_form(b"/rerank", "stream", b"true"));
 }
 
 #[test]

@@ -1,18 +1,11 @@
 use serde_json::Value;
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::values;
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-const UNMARKED: Verdict = Verdict {
-    marked_end: false,
-    ..WHOLE
-};
+const API: Api = Api(&Ollama);
+
 const HI: &str =
     r#"{"model":"m","created_at":"t1","message":{"role":"assistant","content":"Hí"},"done":false}"#;
 const YOU: &str = r#"{"model":"m","created_at":"t2","message":{"role":"assistant","content":" you"},"done":false}"#;
@@ -20,22 +13,14 @@ const STOP: &str = r#"{"model":"m","created_at":"t3","message":{"role":"assistan
 const TOKEN: &str = r#"{"model":"m","created_at":"t1","response":"Hi","done":false}"#;
 const LAST: &str = r#"{"model":"m","created_at":"t3","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":2}"#;
 
-fn canonical(body: &str) -> Canonical {
-    canonicalize(body.as_bytes(), &[]).unwrap()
-}
-
 fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
-    Ollama.read(path, Some(&canonical(body)))
-}
-
-fn lines(lines: &[&str]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+    read(API, path, body)
 }
 
 fn judge_chunks<'c>(
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<(Verdict, String), NotWhole> {
-    let mut judge = Ollama.judge(&RequestTraits::unreadable(), Framing::Ndjson);
+    let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Ndjson);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |index, piece| {
@@ -52,11 +37,7 @@ fn stream_of(parts: &[&str]) -> Result<Verdict, NotWhole> {
 }
 
 fn judge_json(json: &str, expected: u32) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
-        choices: expected,
-        ..RequestTraits::unreadable()
-    };
-    Ollama.judge(&ask, Framing::Json).finish(json.as_bytes())
+    judged(API, Framing::Json, expected, json)
 }
 
 fn ndjson() -> Form {
@@ -76,10 +57,6 @@ fn split_and_joined(json: &Value) -> Result<Value, ConversionError> {
     assert!(judged.is_ok_and(|(answer, _)| answer.marked_end), "{json}");
     let again = Ollama.join(&stream, &ndjson())?;
     Ok(value(&again))
-}
-
-fn value(json: impl AsRef<[u8]>) -> Value {
-    serde_json::from_slice(json.as_ref()).unwrap()
 }
 
 #[test]
@@ -230,7 +207,7 @@ fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
     let judged = |body: &str, json: &str| {
         let ask = ask(b"/api/embeddings", body).unwrap();
         assert_eq!(ask.form, Some(Form::json()));
-        Ollama.judge(&ask, Framing::Json).finish(json.as_bytes())
+        API.judge(&ask, Framing::Json).finish(json.as_bytes())
     };
     let prompt = r#"{"model":"m","prompt":"a"}"#;
     assert_eq!(judged(prompt, r#"{"embedding":[0.5,-1]}"#), Ok(WHOLE));

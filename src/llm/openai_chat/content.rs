@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::join::{append, keep};
 use crate::llm::ConversionError;
-use crate::llm::members::object;
+use crate::llm::convert::tree::object;
 
 /// What a message says. Mistral's reasoning models send text as strings, and thoughts as arrays
 /// of parts, in one stream; the whole message then is an array of parts.
@@ -103,9 +103,9 @@ fn add_part(parts: &mut Vec<Value>, part: Value) -> Result<(), ConversionError> 
             for thought in new {
                 add_part(thoughts, thought)?;
             }
-            if let Value::Object(known) = last {
+            if let Value::Object(kept) = last {
                 for (name, value) in part {
-                    keep(known, name, value, false)?;
+                    keep(kept, name, value, false)?;
                 }
             }
         }
@@ -127,7 +127,7 @@ pub(super) enum PartKind {
 
 impl PartKind {
     /// # Errors
-    /// If the part has something of which it is not known how pieces of it add up.
+    /// If the part has an unknown member that may come in pieces.
     pub(super) fn of(part: &Value) -> Result<Self, ConversionError> {
         let kind = part
             .get("type")

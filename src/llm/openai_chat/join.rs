@@ -4,14 +4,17 @@
 //! pieces is known by its name, and adds up; anything else is said once, or again and again the same
 //! ([`Carried`]); what is neither is lossy. Padding is dropped.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::Shape;
 use super::content::Content;
-use super::whole::{MAX_CHOICES, MAX_TOOL_CALLS};
-use crate::llm::carried::Carried;
-use crate::llm::members::{in_order, is_blank, object, says_nothing, set, set_some};
-use crate::llm::{ConversionError, events};
+use super::judge::{MAX_CHOICES, MAX_TOOL_CALLS};
+use crate::llm::ConversionError;
+use crate::llm::convert::carried::Carried;
+use crate::llm::convert::events;
+use crate::llm::convert::tree::{
+    self, Object, in_order, is_blank, object, says_nothing, set, set_some,
+};
 
 /// Hides the length of a chunk, or of an answer, and says nothing (OpenAI, Mistral, Copilot).
 const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
@@ -20,7 +23,7 @@ const PADDING: [&str; 3] = ["obfuscation", "p", "padding"];
 /// which the names of the members tell as well, and Together's token.
 pub(super) const OF_A_PIECE: [&str; 2] = ["channel", "token_id"];
 
-/// Top-level members of which the last one counts: Azure's first chunk has an empty id, and
+/// Top-level members of which the last value is kept: Azure's first chunk has an empty id, and
 /// Perplexity tells the time of each chunk and all that it has found so far.
 const LAST_COUNTS: [&str; 17] = [
     "id",
@@ -55,10 +58,7 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join(
-    stream: &[u8],
-    shape: Shape,
-) -> Result<Map<String, Value>, ConversionError> {
+pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let answer = join_any(stream, shape)?;
     match answer.get("usage") {
         None => Err(ConversionError::NoUsage),
@@ -70,10 +70,7 @@ pub(in crate::llm) fn join(
 ///
 /// # Errors
 /// What would be lost, or guessed.
-pub(in crate::llm) fn join_any(
-    stream: &[u8],
-    shape: Shape,
-) -> Result<Map<String, Value>, ConversionError> {
+pub(in crate::llm) fn join_any(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let mut answer = Joined::default();
     events::objects(stream, &mut |chunk| answer.take(chunk))?;
     answer.finish(shape)
@@ -82,14 +79,14 @@ pub(in crate::llm) fn join_any(
 /// A completion in the making.
 #[derive(Default)]
 struct Joined {
-    top: Map<String, Value>,
-    x_groq: Map<String, Value>,
+    top: Object,
+    x_groq: Object,
     usage: Value,
     choices: Vec<Choice>,
 }
 
 impl Joined {
-    fn take(&mut self, chunk: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, chunk: Object) -> Result<(), ConversionError> {
         for (name, value) in chunk {
             match (name.as_str(), value) {
                 ("object", _) => {}
@@ -113,17 +110,15 @@ impl Joined {
     }
 
     fn take_choice(&mut self, choice: Value) -> Result<(), ConversionError> {
-        let Value::Object(choice) = choice else {
-            return Err(ConversionError::Malformed);
-        };
+        let choice = tree::into_object(choice)?;
         let index = match choice.get("index") {
             None | Some(Value::Null) => 0,
             Some(index) => index.as_u64().ok_or(ConversionError::Malformed)?,
         };
-        let joined = match self.choices.iter().position(|known| known.index == index) {
-            Some(place) => self
+        let joined = match self.choices.iter().position(|joined| joined.index == index) {
+            Some(position) => self
                 .choices
-                .get_mut(place)
+                .get_mut(position)
                 .ok_or(ConversionError::Malformed)?,
             None if self.choices.len() >= MAX_CHOICES => return Err(ConversionError::Malformed),
             None => self.choices.push_mut(Choice {
@@ -136,7 +131,7 @@ impl Joined {
 
     /// Groq's request id and seed come with the first chunk, its usage with the last; in a whole
     /// completion the usage has a place of its own.
-    fn take_x_groq(&mut self, x_groq: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take_x_groq(&mut self, x_groq: Object) -> Result<(), ConversionError> {
         for (name, value) in x_groq {
             match name.as_str() {
                 "usage" if self.usage.is_null() => self.usage = value,
@@ -149,7 +144,7 @@ impl Joined {
         Ok(())
     }
 
-    fn finish(self, shape: Shape) -> Result<Map<String, Value>, ConversionError> {
+    fn finish(self, shape: Shape) -> Result<Object, ConversionError> {
         if self.choices.is_empty() {
             return Err(ConversionError::Malformed);
         }
@@ -174,14 +169,14 @@ impl Joined {
 #[derive(Default)]
 struct Choice {
     index: u64,
-    message: Map<String, Value>,
+    message: Object,
     content: Content,
     calls: Vec<Call>,
-    function_call: Map<String, Value>,
+    function_call: Object,
     text: String,
     logprobs: Option<Value>,
     finish_reason: Value,
-    rest: Map<String, Value>,
+    rest: Object,
     /// What its deltas have besides.
     carried: Carried,
     /// Perplexity: the message so far, beside the delta.
@@ -189,7 +184,7 @@ struct Choice {
 }
 
 impl Choice {
-    fn take(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, choice: Object) -> Result<(), ConversionError> {
         for (name, value) in choice {
             match (name.as_str(), value) {
                 // Where in the stream a filter stood: a whole completion has no such place.
@@ -211,7 +206,7 @@ impl Choice {
         Ok(())
     }
 
-    fn take_delta(&mut self, delta: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take_delta(&mut self, delta: Object) -> Result<(), ConversionError> {
         let mut unknown = Vec::new();
         let mut says = false;
         for (name, value) in delta {
@@ -219,9 +214,9 @@ impl Choice {
             match (name.as_str(), value) {
                 ("content", content) => self.content.take(content)?,
                 ("role", role) => {
-                    let known = self.message.entry("role").or_insert(Value::Null);
-                    if is_blank(known) {
-                        *known = role;
+                    let kept = self.message.entry("role").or_insert(Value::Null);
+                    if is_blank(kept) {
+                        *kept = role;
                     }
                     // Some say it with every delta.
                     continue;
@@ -258,10 +253,10 @@ impl Choice {
                 (padding, _) if PADDING.contains(&padding) || OF_A_PIECE.contains(&padding) => {
                     continue;
                 }
-                (known, blank) if is_blank(&blank) && IN_PIECES.contains(&known) => {
+                (piece, blank) if is_blank(&blank) && IN_PIECES.contains(&piece) => {
                     self.message.entry(name).or_insert(blank);
                 }
-                (known, _) if known == "index" || IN_PIECES.contains(&known) => {
+                (piece, _) if piece == "index" || IN_PIECES.contains(&piece) => {
                     return Err(ConversionError::UnknownMember);
                 }
                 ("audio" | "images", value) if !says_nothing(&value) => {
@@ -280,28 +275,26 @@ impl Choice {
     /// As for the judge, but where a second id comes with an index, clients differ in what they
     /// make of it.
     fn take_call(&mut self, call: Value) -> Result<(), ConversionError> {
-        let Value::Object(call) = call else {
-            return Err(ConversionError::Malformed);
-        };
+        let call = tree::into_object(call)?;
         let index = call.get("index").and_then(Value::as_u64);
         let id = call.get("id").and_then(Value::as_str).unwrap_or_default();
-        let place = match index {
-            Some(_) => self.calls.iter().position(|known| known.index == index),
+        let position = match index {
+            Some(_) => self.calls.iter().position(|joined| joined.index == index),
             None if id.is_empty() => self.calls.len().checked_sub(1),
             None => self
                 .calls
                 .iter()
-                .position(|known| known.members.get("id").and_then(Value::as_str) == Some(id)),
+                .position(|joined| joined.members.get("id").and_then(Value::as_str) == Some(id)),
         };
-        let joined = match place {
-            Some(place) => self
+        let joined = match position {
+            Some(position) => self
                 .calls
-                .get_mut(place)
+                .get_mut(position)
                 .ok_or(ConversionError::Malformed)?,
             None if self.calls.len() >= MAX_TOOL_CALLS => return Err(ConversionError::Malformed),
             None => self.calls.push_mut(Call {
                 index,
-                members: Map::new(),
+                members: Object::new(),
             }),
         };
         joined.take(call)
@@ -320,7 +313,7 @@ impl Choice {
         let (Value::Array(details), Value::Object(detail)) = (details, detail) else {
             return Err(ConversionError::Malformed);
         };
-        let known = match details.last_mut() {
+        let kept = match details.last_mut() {
             Some(Value::Object(last)) if same_detail(last, &detail) => last,
             _ => {
                 details.push(detail.into());
@@ -329,8 +322,8 @@ impl Choice {
         };
         for (name, value) in detail {
             match name.as_str() {
-                "text" | "summary" => append_member(known, name, value)?,
-                _ => keep(known, name, value, false)?,
+                "text" | "summary" => append_member(kept, name, value)?,
+                _ => keep(kept, name, value, false)?,
             }
         }
         Ok(())
@@ -340,12 +333,12 @@ impl Choice {
         match (self.logprobs.get_or_insert_default(), logprobs) {
             (_, Value::Null) => {}
             (none @ Value::Null, logprobs @ Value::Object(_)) => *none = logprobs,
-            (Value::Object(known), Value::Object(logprobs)) => {
+            (Value::Object(kept), Value::Object(logprobs)) => {
                 for (name, value) in logprobs {
                     match value {
-                        Value::Array(items) => append_items(known, name, items)?,
+                        Value::Array(items) => append_items(kept, name, items)?,
                         Value::Null => {
-                            known.entry(name).or_insert(Value::Null);
+                            kept.entry(name).or_insert(Value::Null);
                         }
                         _ => return Err(ConversionError::UnknownMember),
                     }
@@ -391,9 +384,9 @@ impl Choice {
                 self.carried.finish(&mut message)?;
                 if !self.calls.is_empty() {
                     // Calls without an index stay where they are, after those with one.
-                    let place = |call: &Call| call.index.unwrap_or(u64::MAX);
+                    let position = |call: &Call| call.index.unwrap_or(u64::MAX);
                     let calls = self.calls.into_iter();
-                    let calls = calls.map(|call| (place(&call), call.members.into()));
+                    let calls = calls.map(|call| (position(&call), call.members.into()));
                     let calls = Value::Array(in_order(calls.collect()));
                     set(&mut message, "tool_calls", calls);
                 }
@@ -421,23 +414,23 @@ pub(super) const IN_PIECES: [&str; 7] = [
 ];
 
 /// Groq's Compound tells of a tool when it is called, and again with what came of it.
-fn take_executed_tools(known: &mut Value, tools: Vec<Value>) -> Result<(), ConversionError> {
-    if known.is_null() {
-        *known = Value::Array(Vec::new());
+fn take_executed_tools(kept: &mut Value, tools: Vec<Value>) -> Result<(), ConversionError> {
+    if kept.is_null() {
+        *kept = Value::Array(Vec::new());
     }
-    let known = known.as_array_mut().ok_or(ConversionError::Malformed)?;
+    let kept = kept.as_array_mut().ok_or(ConversionError::Malformed)?;
     for tool in tools {
         let named = |name| tool.get(name).is_some_and(|value| !value.is_null());
-        let same = |known: &&mut Value| {
+        let same = |kept: &&mut Value| {
             named("index")
                 && ["index", "type", "arguments"]
                     .iter()
-                    .all(|name| known.get(name) == tool.get(name))
+                    .all(|name| kept.get(name) == tool.get(name))
         };
         // Most often it is the last one.
-        match known.last_mut().filter(same) {
-            Some(known) => *known = tool,
-            None => known.push(tool),
+        match kept.last_mut().filter(same) {
+            Some(kept) => *kept = tool,
+            None => kept.push(tool),
         }
     }
     Ok(())
@@ -461,11 +454,11 @@ fn is_content(so_far: &Value, content: &Content) -> bool {
 /// A tool call in the making.
 struct Call {
     index: Option<u64>,
-    members: Map<String, Value>,
+    members: Object,
 }
 
 impl Call {
-    fn take(&mut self, call: Map<String, Value>) -> Result<(), ConversionError> {
+    fn take(&mut self, call: Object) -> Result<(), ConversionError> {
         for (name, value) in call {
             match (name.as_str(), value) {
                 ("index", _) => {}
@@ -481,37 +474,33 @@ impl Call {
         Ok(())
     }
 
-    fn object(&mut self, name: String) -> Result<&mut Map<String, Value>, ConversionError> {
-        let known = self.members.entry(name).or_insert(Value::Null);
-        if known.is_null() {
-            *known = Map::new().into();
+    fn object(&mut self, name: String) -> Result<&mut Object, ConversionError> {
+        let kept = self.members.entry(name).or_insert(Value::Null);
+        if kept.is_null() {
+            *kept = Object::new().into();
         }
-        known.as_object_mut().ok_or(ConversionError::Malformed)
+        kept.as_object_mut().ok_or(ConversionError::Malformed)
     }
 }
 
 /// Adds a piece of a function call: of its arguments more and more comes, everything else once.
-fn take_function(
-    known: &mut Map<String, Value>,
-    piece: Map<String, Value>,
-    adds_up: &str,
-) -> Result<(), ConversionError> {
+fn take_function(kept: &mut Object, piece: Object, adds_up: &str) -> Result<(), ConversionError> {
     for (name, value) in piece {
         if name == adds_up {
-            let text = known.entry(name).or_insert_with(|| "".into());
+            let text = kept.entry(name).or_insert_with(|| "".into());
             let Value::String(text) = text else {
                 return Err(ConversionError::Malformed);
             };
             append(text, &value)?;
         } else {
-            keep(known, name, value, false)?;
+            keep(kept, name, value, false)?;
         }
     }
     Ok(())
 }
 
 /// Whether two of OpenRouter's reasoning details are pieces of one.
-pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> bool {
+pub(super) fn same_detail(a: &Object, b: &Object) -> bool {
     let kind = a.get("type").and_then(Value::as_str);
     matches!(kind, Some("reasoning.text" | "reasoning.summary"))
         && a.get("type") == b.get("type")
@@ -520,18 +509,18 @@ pub(super) fn same_detail(a: &Map<String, Value>, b: &Map<String, Value>) -> boo
 
 /// Keeps a member that has one value, or the last of several.
 pub(super) fn keep(
-    members: &mut Map<String, Value>,
+    members: &mut Object,
     name: String,
     value: Value,
     last_counts: bool,
 ) -> Result<(), ConversionError> {
     // Azure's first chunk was made at 0.
     let blank = is_blank(&value) || (name == "created" && value.as_u64() == Some(0));
-    let known = members.entry(name).or_insert(Value::Null);
-    if known.is_null() || (!blank && (last_counts || is_blank(known))) {
-        *known = value;
+    let kept = members.entry(name).or_insert(Value::Null);
+    if kept.is_null() || (!blank && (last_counts || is_blank(kept))) {
+        *kept = value;
         Ok(())
-    } else if blank || *known == value {
+    } else if blank || *kept == value {
         Ok(())
     } else {
         Err(ConversionError::UnknownMember)
@@ -539,17 +528,13 @@ pub(super) fn keep(
 }
 
 /// Keeps the last value that says anything.
-fn keep_last(known: &mut Value, value: Value) {
-    if known.is_null() || !is_blank(&value) {
-        *known = value;
+fn keep_last(kept: &mut Value, value: Value) {
+    if kept.is_null() || !is_blank(&value) {
+        *kept = value;
     }
 }
 
-fn append_member(
-    members: &mut Map<String, Value>,
-    name: String,
-    piece: Value,
-) -> Result<(), ConversionError> {
+fn append_member(members: &mut Object, name: String, piece: Value) -> Result<(), ConversionError> {
     match (members.entry(name).or_insert(Value::Null), piece) {
         (_, Value::Null) => Ok(()),
         (none @ Value::Null, piece @ Value::String(_)) => {
@@ -562,16 +547,15 @@ fn append_member(
 }
 
 fn append_items(
-    members: &mut Map<String, Value>,
+    members: &mut Object,
     name: String,
     mut items: Vec<Value>,
 ) -> Result<(), ConversionError> {
-    let known = members.entry(name).or_insert(Value::Null);
-    if known.is_null() {
-        *known = Value::Array(Vec::new());
+    let kept = members.entry(name).or_insert(Value::Null);
+    if kept.is_null() {
+        *kept = Value::Array(Vec::new());
     }
-    known
-        .as_array_mut()
+    kept.as_array_mut()
         .ok_or(ConversionError::Malformed)?
         .append(&mut items);
     Ok(())

@@ -4,20 +4,52 @@
 //! for each choice the role, what it says, each tool call, and the finish; then the usage, if it
 //! was asked for, in a chunk without choices.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
+use super::Shape;
 use super::content::PartKind;
-use super::join::{IN_PIECES, OF_A_PIECE, same_detail};
-use super::{Shape, StreamOptions};
-use crate::llm::members::{in_order, is_blank, object, says_nothing, set};
-use crate::llm::{ConversionError, Form, events};
+use super::join::{IN_PIECES, OF_A_PIECE, join_any, same_detail};
+use super::request::StreamOptions;
+use crate::llm::convert::tree::{self, Object, in_order, is_blank, object, says_nothing, set};
+use crate::llm::convert::{events, memory};
+use crate::llm::judge::DONE;
+use crate::llm::{ConversionError, Form};
+
+/// Splits a whole completion, given as JSON, into a stream that is at most `max_growth` times as long.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn split_json(
+    json: &[u8],
+    shape: Shape,
+    wanted: &Form,
+    max_growth: usize,
+) -> Result<Vec<u8>, ConversionError> {
+    let max_bytes = memory::max_stream(json.len(), max_growth);
+    split(tree::parse(json)?, shape, wanted, max_bytes)
+}
+
+/// Splits the completion that a stream makes. A stream without usage serves requests that ask for
+/// none.
+///
+/// # Errors
+/// What would be lost, or guessed.
+pub(in crate::llm) fn restream(
+    stream: &[u8],
+    shape: Shape,
+    wanted: &Form,
+    max_growth: usize,
+) -> Result<Vec<u8>, ConversionError> {
+    let max_bytes = memory::max_stream(stream.len(), max_growth);
+    split(join_any(stream, shape)?, shape, wanted, max_bytes)
+}
 
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///
 /// # Errors
 /// What would be lost, or guessed.
 pub(in crate::llm) fn split(
-    completion: Map<String, Value>,
+    completion: Object,
     shape: Shape,
     wanted: &Form,
     max_bytes: usize,
@@ -64,10 +96,10 @@ fn is_whole(value: &Value) -> bool {
 struct Chunks {
     out: Vec<u8>,
     /// What is in every chunk.
-    head: Map<String, Value>,
+    head: Object,
     /// What is in the first one only.
-    first: Map<String, Value>,
-    x_groq: Option<Map<String, Value>>,
+    first: Object,
+    x_groq: Option<Object>,
     usage: Value,
     include_usage: bool,
     /// Every chunk repeats what stands at the top of the answer.
@@ -76,15 +108,15 @@ struct Chunks {
 
 impl Chunks {
     fn new(
-        completion: Map<String, Value>,
+        completion: Object,
         shape: Shape,
         include_usage: bool,
         max_bytes: usize,
     ) -> Result<(Self, Vec<Value>), ConversionError> {
         let mut chunks = Self {
             out: Vec::new(),
-            head: Map::new(),
-            first: Map::new(),
+            head: Object::new(),
+            first: Object::new(),
             x_groq: None,
             usage: Value::Null,
             include_usage,
@@ -125,7 +157,7 @@ impl Chunks {
         Ok((chunks, choices))
     }
 
-    fn write(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn write(&mut self, choice: Object) -> Result<(), ConversionError> {
         let x_groq = match &self.x_groq {
             Some(x_groq) if self.out.is_empty() => Some(x_groq.clone()),
             _ => None,
@@ -134,7 +166,7 @@ impl Chunks {
     }
 
     /// Groq has its request id in the first chunk, and in the last one again, with the usage.
-    fn write_last(&mut self, choice: Map<String, Value>) -> Result<(), ConversionError> {
+    fn write_last(&mut self, choice: Object) -> Result<(), ConversionError> {
         let mut x_groq = self.x_groq.take();
         if let Some(x_groq) = &mut x_groq {
             set(x_groq, "usage", self.usage.clone());
@@ -146,7 +178,7 @@ impl Chunks {
         &mut self,
         choices: Vec<Value>,
         usage: Value,
-        x_groq: Option<Map<String, Value>>,
+        x_groq: Option<Object>,
     ) -> Result<(), ConversionError> {
         let mut chunk = self.head.clone();
         chunk.extend(std::mem::take(&mut self.first));
@@ -157,7 +189,7 @@ impl Chunks {
         if let Some(x_groq) = x_groq {
             set(&mut chunk, "x_groq", x_groq.into());
         }
-        events::write(&mut self.out, &events::text(&chunk)?);
+        events::write(&mut self.out, &tree::to_json(&chunk)?);
         if self.out.len() > self.max_bytes {
             return Err(ConversionError::TooLarge);
         }
@@ -169,7 +201,7 @@ impl Chunks {
             let usage = std::mem::take(&mut self.usage);
             self.write_with(Vec::new(), usage, None)?;
         }
-        events::write(&mut self.out, events::DONE);
+        events::write(&mut self.out, DONE);
         Ok(self.out)
     }
 }
@@ -184,19 +216,17 @@ fn index_of(choice: &Value) -> Result<u64, ConversionError> {
 /// A choice to be split.
 struct Choice {
     index: u64,
-    message: Option<Map<String, Value>>,
+    message: Option<Object>,
     text: Option<Value>,
     logprobs: Option<Value>,
     finish_reason: Value,
-    rest: Map<String, Value>,
+    rest: Object,
 }
 
 impl Choice {
     fn new(choice: Value) -> Result<Self, ConversionError> {
         let index = index_of(&choice)?;
-        let Value::Object(mut choice) = choice else {
-            return Err(ConversionError::Malformed);
-        };
+        let mut choice = tree::into_object(choice)?;
         choice.remove("index");
         let message = match choice.remove("message") {
             None => None,
@@ -244,7 +274,7 @@ impl Choice {
             _ => return Err(ConversionError::Malformed),
         }
         let mut chunk = match shape {
-            Shape::Chat => self.chunk("delta", Map::new().into(), true),
+            Shape::Chat => self.chunk("delta", Object::new().into(), true),
             Shape::Text => self.chunk("text", "".into(), true),
         };
         set(&mut chunk, "finish_reason", self.finish_reason);
@@ -259,7 +289,7 @@ impl Choice {
     fn write_message(
         &mut self,
         chunks: &mut Chunks,
-        message: Map<String, Value>,
+        message: Object,
     ) -> Result<(), ConversionError> {
         let parts = Parts::of(message)?;
         let role = self.chunk("delta", parts.role.into(), false);
@@ -274,7 +304,7 @@ impl Choice {
 
     /// A chunk's choice that holds one thing. The log probabilities go with the first that may
     /// have them.
-    fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Map<String, Value> {
+    fn chunk(&mut self, name: &str, value: Value, with_logprobs: bool) -> Object {
         let mut chunk = object([("index", self.index.into()), (name, value)]);
         if let Some(logprobs) = &mut self.logprobs {
             let logprobs = if with_logprobs {
@@ -299,7 +329,7 @@ fn is_mute(delta: &Value) -> bool {
 #[derive(Default)]
 struct Parts {
     /// The first delta: the role, and what says nothing.
-    role: Map<String, Value>,
+    role: Object,
     /// What the others hold, which are made one by one: each is a map of maps.
     pieces: Vec<Piece>,
 }
@@ -313,7 +343,7 @@ enum Piece {
 }
 
 impl Piece {
-    fn delta(self) -> Result<Map<String, Value>, ConversionError> {
+    fn delta(self) -> Result<Object, ConversionError> {
         let (name, value) = match self {
             Self::Words(name, value) | Self::Other(name, value) => (name, value),
             Self::Call(index, call) => ("tool_calls", vec![numbered(index, call)?].into()),
@@ -324,9 +354,7 @@ impl Piece {
 
 /// A tool call as it comes in a chunk.
 fn numbered(index: usize, call: Value) -> Result<Value, ConversionError> {
-    let Value::Object(mut call) = call else {
-        return Err(ConversionError::Malformed);
-    };
+    let mut call = tree::into_object(call)?;
     for (name, text) in [("function", "arguments"), ("custom", "input")] {
         match call.get(name) {
             Some(Value::Object(function)) => adds_up(function, text)?,
@@ -340,7 +368,7 @@ fn numbered(index: usize, call: Value) -> Result<Value, ConversionError> {
 }
 
 impl Parts {
-    fn of(mut message: Map<String, Value>) -> Result<Self, ConversionError> {
+    fn of(mut message: Object) -> Result<Self, ConversionError> {
         let mut parts = Self::default();
         if let Some(role) = message.remove("role") {
             set(&mut parts.role, "role", role);
@@ -397,10 +425,10 @@ impl Parts {
                 ("audio" | "images", value) if !says_nothing(&value) => {
                     return Err(ConversionError::Content);
                 }
-                (known, _) if IN_PIECES.contains(&known) || OF_A_PIECE.contains(&known) => {
+                (piece, _) if IN_PIECES.contains(&piece) || OF_A_PIECE.contains(&piece) => {
                     return Err(ConversionError::UnknownMember);
                 }
-                // Whatever it is, it comes once.
+                // An unknown member comes once.
                 (_, value) => {
                     parts.role.insert(name, value);
                 }
@@ -484,7 +512,7 @@ impl Parts {
 }
 
 /// Arguments as an object have no pieces.
-fn adds_up(function: &Map<String, Value>, name: &str) -> Result<(), ConversionError> {
+fn adds_up(function: &Object, name: &str) -> Result<(), ConversionError> {
     match function.get(name) {
         None | Some(Value::String(_)) => Ok(()),
         Some(_) => Err(ConversionError::Content),

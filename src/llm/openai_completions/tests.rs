@@ -1,32 +1,20 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::{Finish, NotWhole, Verdict};
+use crate::llm::convert::tree;
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
+
+const API: Api = Api(&OpenaiCompletions);
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
 fn ask(body: &str) -> RequestTraits {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    OpenaiCompletions
-        .read(b"/v1/completions", Some(&body))
-        .unwrap()
+    read(API, "/v1/completions", body).unwrap()
 }
 
 fn judge(framing: Framing, choices: u32, answer: &[u8]) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
-        choices,
-        ..RequestTraits::unreadable()
-    };
-    let mut judge = OpenaiCompletions.judge(&ask, framing);
-    judge.feed(answer, &mut |_, _| {})?;
-    judge.finish(answer)
+    judged(API, framing, choices, answer)
 }
 
 fn form(options: &[u8]) -> Form {
@@ -35,7 +23,7 @@ fn form(options: &[u8]) -> Form {
 
 fn join(stream: &str) -> Result<Value, ConversionError> {
     let json = OpenaiCompletions.join(stream.as_bytes(), &form(b""))?;
-    events::object(&json).map(Value::Object)
+    tree::parse(&json).map(Value::Object)
 }
 
 #[test]
@@ -90,7 +78,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
         let mut listener = |index: u64, text: &str| {
             told[usize::try_from(index).unwrap()].push_str(text);
         };
-        let mut judging = OpenaiCompletions.judge(&RequestTraits::unreadable(), Framing::Sse);
+        let mut judging = API.judge(&RequestTraits::unreadable(), Framing::Sse);
         judging.feed(head, &mut listener).unwrap();
         judging.feed(tail, &mut listener).unwrap();
         assert_eq!(judging.finish(stream), Ok(expected), "at {at}");

@@ -1,24 +1,15 @@
 use super::*;
-use crate::json::canonicalize;
-use crate::llm::values;
+use crate::llm::testing::*;
+use crate::llm::{Api, NotWhole, Verdict};
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
+const API: Api = Api(&OpenaiEmbeddings);
 
 fn ask(body: &str) -> RequestTraits {
-    let body = canonicalize(body.as_bytes(), &[]).unwrap();
-    OpenaiEmbeddings
-        .read(b"/v1/embeddings", Some(&body))
-        .unwrap()
+    read(API, "/v1/embeddings", body).unwrap()
 }
 
 fn judge_for(ask: &RequestTraits, json: &str) -> Result<Verdict, NotWhole> {
-    OpenaiEmbeddings
-        .judge(ask, Framing::Json)
-        .finish(json.as_bytes())
+    API.judge(ask, Framing::Json).finish(json.as_bytes())
 }
 
 fn judge_of(inputs: u32, json: &str) -> Result<Verdict, NotWhole> {
@@ -80,7 +71,7 @@ fn an_answer_with_one_embedding_per_input_is_whole() {
 
 #[test]
 fn of_a_request_that_cannot_be_read_any_number_is_whole() {
-    let ask = OpenaiEmbeddings.read(b"/v1/embeddings", None).unwrap();
+    let ask = API.read(b"/v1/embeddings", b"", None).unwrap();
     assert_eq!(judge_for(&ask, &list(&[0, 1])), Ok(WHOLE));
     assert_eq!(judge_for(&ask, &list(&[])), Err(NotWhole::Choices));
 }
@@ -131,9 +122,9 @@ fn an_error_or_a_part_of_an_answer_is_a_fault() {
 #[test]
 fn only_json_is_an_answer_and_it_has_no_other_form() {
     let ask = ask("{}");
-    let framing = |media_type| OpenaiEmbeddings.framing(&ask, media_type);
-    assert_eq!(framing("application/json"), Some(Framing::Json));
-    assert_eq!(framing("text/event-stream"), None);
+    let framing = |media_type| API.framing(&ask, media_type);
+    assert_eq!(framing(b"application/json"), Some(Framing::Json));
+    assert_eq!(framing(b"text/event-stream"), None);
     let stream = Form::new(Framing::Sse, b"");
     let split = OpenaiEmbeddings.split(list(&[0]).as_bytes(), &stream);
     assert_eq!(split, Err(ConversionError::Unsupported));

@@ -1,11 +1,12 @@
 //! The JSON answer that a stream stands for: the response in its last event. Where that has no
 //! output (the backend of ChatGPT, which Codex uses), the items are those that came before.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::llm::fields::{self, Content, Said, read_members, read_word};
-use crate::llm::members::{in_order, places_in_order, set};
-use crate::llm::{ConversionError, events};
+use crate::llm::ConversionError;
+use crate::llm::convert::tree::{self, Object, in_order, positions_in_order, set};
+use crate::llm::judge::DONE;
+use crate::llm::scan::{self, Content, Said, read_members, read_word};
 use crate::sse;
 
 /// More output items than a response has.
@@ -42,7 +43,7 @@ pub(super) fn join(stream: &[u8]) -> Result<Vec<u8>, ConversionError> {
         }
         _ => return Err(ConversionError::Content),
     }
-    events::text(&response)
+    tree::to_json(&response)
 }
 
 #[derive(Default)]
@@ -51,7 +52,7 @@ struct Reader {
     done: Vec<Done>,
     /// The output indexes that events named, those that follow one another once.
     named: Vec<u64>,
-    response: Option<Map<String, Value>>,
+    response: Option<Object>,
 }
 
 struct Done {
@@ -62,11 +63,11 @@ struct Done {
 
 impl Reader {
     fn event(&mut self, event: &sse::Event<'_>) -> Result<(), ConversionError> {
-        if event.data == events::DONE {
+        if event.data == DONE {
             return Ok(());
         }
         let data: Data<'_> =
-            fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
+            scan::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
         if data.error.0 || self.response.is_some() {
             return Err(ConversionError::Malformed);
         }
@@ -107,8 +108,8 @@ impl Reader {
     /// (OpenAI), as they are in JSON answers.
     fn check(&self, output: &[Value]) -> Result<(), ConversionError> {
         let is_in_place = |done: &Done| {
-            let place = usize::try_from(done.output_index).ok();
-            let item = place.and_then(|index| output.get(index));
+            let position = usize::try_from(done.output_index).ok();
+            let item = position.and_then(|index| output.get(index));
             item.and_then(|item| item.get("type")?.as_str()) == Some(&done.kind)
         };
         if self.done.iter().all(is_in_place) || self.are_all(output) {
@@ -135,10 +136,10 @@ impl Reader {
 
     fn in_order(&self) -> Vec<&Done> {
         let mut indexes = self.done.iter().map(|done| Some(done.output_index));
-        let places = places_in_order(&mut indexes);
-        places
+        let positions = positions_in_order(&mut indexes);
+        positions
             .into_iter()
-            .filter_map(|place| self.done.get(place))
+            .filter_map(|position| self.done.get(position))
             .collect()
     }
 
@@ -172,15 +173,14 @@ impl Reader {
 
 /// The item of an event that has a whole one, and its place.
 fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionError> {
-    if event.data == events::DONE {
+    if event.data == DONE {
         return Ok(None);
     }
-    let data: Data<'_> =
-        fields::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
+    let data: Data<'_> = scan::parse_object(event.data).map_err(|_| ConversionError::Malformed)?;
     if !matches!(data.kind(event), Kind::ItemDone) {
         return Ok(None);
     }
-    let item = events::object(event.data)?.remove("item");
+    let item = tree::parse(event.data)?.remove("item");
     Ok(Some((
         data.output_index.unwrap_or(0),
         item.ok_or(ConversionError::Malformed)?,
@@ -188,8 +188,8 @@ fn done_item(event: &sse::Event<'_>) -> Result<Option<(u64, Value)>, ConversionE
 }
 
 /// The response in the data of the last event.
-fn response(data: &[u8]) -> Result<Map<String, Value>, ConversionError> {
-    let mut data = events::object(data)?;
+fn response(data: &[u8]) -> Result<Object, ConversionError> {
+    let mut data = tree::parse(data)?;
     let response = data.remove("response");
     let is_known = |name: &String| {
         matches!(

@@ -1,12 +1,12 @@
 //! The stream that a JSON answer stands for: the events of the API reference, "Streaming events",
 //! one piece per text, each list of parts in its order.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::json;
 use crate::llm::ConversionError;
-use crate::llm::documents::push_json;
-use crate::llm::{members, memory};
+use crate::llm::convert::tree::{self, Object, push_json};
+use crate::llm::convert::{events, memory};
 
 /// What would take more events is no response of any provider.
 const MAX_EVENTS: usize = 16_384;
@@ -42,9 +42,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
         &[("response", Member::Object(&started))],
     )?;
     for (output_index, item) in output.iter().enumerate() {
-        let Value::Object(item) = item else {
-            return Err(ConversionError::Malformed);
-        };
+        let item = tree::as_object(item)?;
         stream.item(output_index, item)?;
     }
     stream.event(end, &[("response", Member::Object(&response))])?;
@@ -53,7 +51,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
 
 /// The response as it was when nothing of it was made. `service_tier` and the like, which a
 /// provider settles on the way, are as they come to be.
-fn started(response: &Map<String, Value>) -> Map<String, Value> {
+fn started(response: &Object) -> Object {
     let before = |(name, value): (&String, &Value)| {
         let value = match name.as_str() {
             "status" => Value::from("in_progress"),
@@ -66,14 +64,14 @@ fn started(response: &Map<String, Value>) -> Map<String, Value> {
         };
         (name.clone(), value)
     };
-    members::collect(&mut response.iter().map(before))
+    tree::collect(&mut response.iter().map(before))
 }
 
 /// The value of a member of an event.
 #[derive(Clone, Copy)]
 enum Member<'a> {
     Json(&'a Value),
-    Object(&'a Map<String, Value>),
+    Object(&'a Object),
     Text(&'a str),
     Index(usize),
     List(&'a [Value]),
@@ -110,7 +108,8 @@ impl Stream {
         if self.events >= MAX_EVENTS || self.bytes.len() > self.limit {
             return Err(ConversionError::TooLarge);
         }
-        for text in ["event: ", kind, "\ndata: {\"type\":\"", kind, "\""] {
+        events::write_name(&mut self.bytes, kind);
+        for text in ["data: {\"type\":\"", kind, "\""] {
             self.bytes.extend_from_slice(text.as_bytes());
         }
         let number = [("sequence_number", Member::Index(self.events))];
@@ -125,13 +124,9 @@ impl Stream {
         Ok(())
     }
 
-    fn item(
-        &mut self,
-        output_index: usize,
-        item: &Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    fn item(&mut self, output_index: usize, item: &Object) -> Result<(), ConversionError> {
         let kind = text(item, "type")?;
-        let place = Place { output_index, item };
+        let indexed = IndexedItem { output_index, item };
         let added = |not_yet: &[&str]| started_item(item, not_yet);
         match kind {
             "message" => {
@@ -140,57 +135,57 @@ impl Stream {
                     return Err(ConversionError::Malformed);
                 }
                 for (index, part) in list(item, "content")?.iter().enumerate() {
-                    self.content_part(place, index, part)?;
+                    self.content_part(indexed, index, part)?;
                 }
             }
             "reasoning" => {
                 self.added(output_index, &added(&["summary", "content"]))?;
                 for (index, part) in list(item, "summary")?.iter().enumerate() {
-                    self.summary_part(place, index, part)?;
+                    self.summary_part(indexed, index, part)?;
                 }
                 for (index, part) in list(item, "content")?.iter().enumerate() {
-                    self.content_part(place, index, part)?;
+                    self.content_part(indexed, index, part)?;
                 }
             }
             "function_call" => {
                 self.added(output_index, &added(&["arguments"]))?;
-                self.whole_text(place, "response.function_call_arguments", "arguments")?;
+                self.whole_text(indexed, "response.function_call_arguments", "arguments")?;
             }
             "custom_tool_call" => {
                 self.added(output_index, &added(&["input"]))?;
-                self.whole_text(place, "response.custom_tool_call_input", "input")?;
+                self.whole_text(indexed, "response.custom_tool_call_input", "input")?;
             }
             "mcp_call" => {
                 self.added(output_index, &added(&["arguments", "output", "error"]))?;
-                self.state(place, "in_progress")?;
-                self.whole_text(place, "response.mcp_call_arguments", "arguments")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.whole_text(indexed, "response.mcp_call_arguments", "arguments")?;
+                self.end(indexed)?;
             }
             "mcp_list_tools" => {
                 self.added(output_index, &added(&["tools", "error"]))?;
-                self.state(place, "in_progress")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.end(indexed)?;
             }
             "code_interpreter_call" => {
                 self.added(output_index, &added(&["code", "outputs"]))?;
-                self.state(place, "in_progress")?;
+                self.state(indexed, "in_progress")?;
                 if item.get("code").is_some_and(Value::is_string) {
-                    self.whole_text(place, "response.code_interpreter_call_code", "code")?;
+                    self.whole_text(indexed, "response.code_interpreter_call_code", "code")?;
                 }
-                self.state(place, "interpreting")?;
-                self.end(place)?;
+                self.state(indexed, "interpreting")?;
+                self.end(indexed)?;
             }
             "web_search_call" | "file_search_call" => {
                 self.added(output_index, &added(&["action", "results"]))?;
-                self.state(place, "in_progress")?;
-                self.state(place, "searching")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.state(indexed, "searching")?;
+                self.end(indexed)?;
             }
             "image_generation_call" => {
                 self.added(output_index, &added(&["result"]))?;
-                self.state(place, "in_progress")?;
-                self.state(place, "generating")?;
-                self.end(place)?;
+                self.state(indexed, "in_progress")?;
+                self.state(indexed, "generating")?;
+                self.end(indexed)?;
             }
             // Nothing is known of its pieces.
             _ => self.added(output_index, item)?,
@@ -204,11 +199,7 @@ impl Stream {
         )
     }
 
-    fn added(
-        &mut self,
-        output_index: usize,
-        item: &Map<String, Value>,
-    ) -> Result<(), ConversionError> {
+    fn added(&mut self, output_index: usize, item: &Object) -> Result<(), ConversionError> {
         self.event(
             "response.output_item.added",
             &[
@@ -219,39 +210,39 @@ impl Stream {
     }
 
     /// What a tool of the provider's is at: `response.<type of the item>.<state>`.
-    fn state(&mut self, place: Place<'_>, state: &str) -> Result<(), ConversionError> {
-        let kind = text(place.item, "type")?;
+    fn state(&mut self, indexed: IndexedItem<'_>, state: &str) -> Result<(), ConversionError> {
+        let kind = text(indexed.item, "type")?;
         self.event(
             &format!("response.{kind}.{state}"),
             &[
-                ("item_id", Member::Text(place.id()?)),
-                ("output_index", Member::Index(place.output_index)),
+                ("item_id", Member::Text(indexed.id()?)),
+                ("output_index", Member::Index(indexed.output_index)),
             ],
         )
     }
 
     /// How a tool of the provider's came to its end. Only those of MCP have an event for failure.
-    fn end(&mut self, place: Place<'_>) -> Result<(), ConversionError> {
-        let status = place.item.get("status").and_then(Value::as_str);
-        let error = place.item.get("error");
+    fn end(&mut self, indexed: IndexedItem<'_>) -> Result<(), ConversionError> {
+        let status = indexed.item.get("status").and_then(Value::as_str);
+        let error = indexed.item.get("error");
         let failed = status == Some("failed") || error.is_some_and(|error| !error.is_null());
-        match text(place.item, "type")? {
-            "mcp_call" | "mcp_list_tools" if failed => self.state(place, "failed"),
+        match text(indexed.item, "type")? {
+            "mcp_call" | "mcp_list_tools" if failed => self.state(indexed, "failed"),
             _ if failed => Ok(()),
-            _ => self.state(place, "completed"),
+            _ => self.state(indexed, "completed"),
         }
     }
 
     /// A text that is a member of the item itself, told by `<kind>.delta` and `<kind>.done`.
     fn whole_text(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         kind: &str,
         name: &str,
     ) -> Result<(), ConversionError> {
-        let whole = text(place.item, name)?;
-        let id = ("item_id", Member::Text(place.id()?));
-        let index = ("output_index", Member::Index(place.output_index));
+        let whole = text(indexed.item, name)?;
+        let id = ("item_id", Member::Text(indexed.id()?));
+        let index = ("output_index", Member::Index(indexed.output_index));
         if !whole.is_empty() {
             self.event(
                 &format!("{kind}.delta"),
@@ -266,17 +257,15 @@ impl Stream {
 
     fn content_part(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
-        let Value::Object(part) = part else {
-            return Err(ConversionError::Malformed);
-        };
+        let part = tree::as_object(part)?;
         let at = [
             ("content_index", Member::Index(index)),
-            ("item_id", Member::Text(place.id()?)),
-            ("output_index", Member::Index(place.output_index)),
+            ("item_id", Member::Text(indexed.id()?)),
+            ("output_index", Member::Index(indexed.output_index)),
         ];
         let kind = text(part, "type")?;
         let started = match kind {
@@ -342,16 +331,14 @@ impl Stream {
 
     fn summary_part(
         &mut self,
-        place: Place<'_>,
+        indexed: IndexedItem<'_>,
         index: usize,
         part: &Value,
     ) -> Result<(), ConversionError> {
-        let Value::Object(part) = part else {
-            return Err(ConversionError::Malformed);
-        };
+        let part = tree::as_object(part)?;
         let at = [
-            ("item_id", Member::Text(place.id()?)),
-            ("output_index", Member::Index(place.output_index)),
+            ("item_id", Member::Text(indexed.id()?)),
+            ("output_index", Member::Index(indexed.output_index)),
             ("summary_index", Member::Index(index)),
         ];
         let text = text(part, "text")?;
@@ -379,14 +366,14 @@ impl Stream {
     }
 }
 
-/// An item and where it stands.
+/// An output item and its index.
 #[derive(Clone, Copy)]
-struct Place<'a> {
+struct IndexedItem<'a> {
     output_index: usize,
-    item: &'a Map<String, Value>,
+    item: &'a Object,
 }
 
-impl<'a> Place<'a> {
+impl<'a> IndexedItem<'a> {
     /// What the events of an item name it by.
     fn id(&self) -> Result<&'a str, ConversionError> {
         text(self.item, "id")
@@ -394,7 +381,7 @@ impl<'a> Place<'a> {
 }
 
 /// An item or part as it is when it begins: in progress, and the members of `not_yet` empty.
-fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Value> {
+fn started_item(item: &Object, not_yet: &[&str]) -> Object {
     let before = |(name, value): (&String, &Value)| {
         let value = match value {
             Value::String(_) if name == "status" => Value::from("in_progress"),
@@ -407,10 +394,10 @@ fn started_item(item: &Map<String, Value>, not_yet: &[&str]) -> Map<String, Valu
         };
         Some((name.clone(), value))
     };
-    members::collect(&mut item.iter().filter_map(before))
+    tree::collect(&mut item.iter().filter_map(before))
 }
 
-fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, ConversionError> {
+fn text<'a>(object: &'a Object, name: &str) -> Result<&'a str, ConversionError> {
     object
         .get(name)
         .and_then(Value::as_str)
@@ -418,7 +405,7 @@ fn text<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a str, Conve
 }
 
 /// A list that may be absent or null.
-fn list<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a [Value], ConversionError> {
+fn list<'a>(object: &'a Object, name: &str) -> Result<&'a [Value], ConversionError> {
     match object.get(name) {
         None | Some(Value::Null) => Ok(&[]),
         Some(Value::Array(list)) => Ok(list),

@@ -1,43 +1,26 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::json::canonicalize;
+use crate::llm::convert::tree;
+use crate::llm::testing::*;
+use crate::llm::{Api, Finish, NotWhole, Verdict};
 
-const WHOLE: Verdict = Verdict {
-    finish: Finish::Complete,
-    empty: false,
-    marked_end: true,
-};
-
-const UNMARKED: Verdict = Verdict {
-    marked_end: false,
-    ..WHOLE
-};
+const API: Api = Api(&WorkersAi);
 
 fn form(options: &[u8]) -> Form {
     Form::new(Framing::Sse, options)
 }
 
-fn judge_as(framing: Framing, answer: &[u8]) -> Result<Verdict, NotWhole> {
-    let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), framing);
-    judge.feed(answer, &mut |_, _| {})?;
-    judge.finish(answer)
-}
-
 fn stream_of(events: &[Value]) -> String {
-    let events: String = events
-        .iter()
-        .map(|event| format!("data: {event}\n\n"))
-        .collect();
-    events + "data: [DONE]\n\n"
+    sse(events) + "data: [DONE]\n\n"
 }
 
 fn judge_stream(events: &[Value]) -> Result<Verdict, NotWhole> {
-    judge_as(Framing::Sse, stream_of(events).as_bytes())
+    judged(API, Framing::Sse, 1, stream_of(events).as_bytes())
 }
 
 fn judge_json(json: &Value) -> Result<Verdict, NotWhole> {
-    judge_as(Framing::Json, json.to_string().as_bytes())
+    judged(API, Framing::Json, 1, json.to_string().as_bytes())
 }
 
 fn envelope(result: Value) -> Value {
@@ -46,7 +29,7 @@ fn envelope(result: Value) -> Value {
 
 fn join(events: &[Value]) -> Result<Value, ConversionError> {
     let json = WorkersAi.join(stream_of(events).as_bytes(), &form(b""))?;
-    events::object(&json).map(Value::Object)
+    tree::parse(&json).map(Value::Object)
 }
 
 fn split(json: &Value) -> Result<String, ConversionError> {
@@ -109,7 +92,7 @@ fn a_json_answer_is_whole_if_it_succeeded() {
     }
     let text = whole.to_string();
     for at in 0..text.len() {
-        let cut = judge_as(Framing::Json, &text.as_bytes()[..at]);
+        let cut = judged(API, Framing::Json, 1, &text.as_bytes()[..at]);
         assert_eq!(cut, Err(NotWhole::Malformed));
     }
 }
@@ -160,7 +143,7 @@ fn faults_of_a_stream() {
         ("{\"errors\":[]}\n", NotWhole::StrayLines),
     ] {
         assert_eq!(
-            judge_as(Framing::Sse, text.as_bytes()),
+            judged(API, Framing::Sse, 1, text.as_bytes()),
             Err(fault),
             "{text}"
         );
@@ -176,7 +159,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
     for at in 0..=stream.len() {
         let (head, tail) = stream.split_at(at);
         let mut told = String::new();
-        let mut judge = WorkersAi.judge(&RequestTraits::unreadable(), Framing::Sse);
+        let mut judge = API.judge(&RequestTraits::unreadable(), Framing::Sse);
         judge
             .feed(head, &mut |_, text| told.push_str(text))
             .unwrap();
@@ -185,7 +168,7 @@ fn a_stream_is_judged_alike_wherever_it_is_cut() {
             .unwrap();
         assert_eq!(judge.finish(stream), Ok(WHOLE), "at {at}");
         assert_eq!(told, "Héllo");
-        let cut = judge_as(Framing::Sse, head).is_ok_and(|answer| answer.marked_end);
+        let cut = judged(API, Framing::Sse, 1, head).is_ok_and(|answer| answer.marked_end);
         assert_eq!(cut, at + 2 >= stream.len(), "cut at {at}");
     }
 }
@@ -196,7 +179,10 @@ fn pieces_make_a_json_answer_and_back() {
     let expected = json!({"response": "Héllo", "tool_calls": [], "usage": {"total_tokens": 3}});
     assert_eq!(whole, envelope(expected));
     let stream = split(&whole).unwrap();
-    assert_eq!(judge_as(Framing::Sse, stream.as_bytes()), Ok(UNMARKED));
+    assert_eq!(
+        judged(API, Framing::Sse, 1, stream.as_bytes()),
+        Ok(UNMARKED)
+    );
     let again = WorkersAi.join(stream.as_bytes(), &form(b"")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), whole);
 }
@@ -207,7 +193,7 @@ fn chunks_make_a_completion_in_a_json_answer_and_back() {
     assert_eq!(whole["result"]["usage"], json!({"total_tokens": 3}));
     assert_eq!(judge_json(&whole), Ok(WHOLE));
     let stream = split(&whole).unwrap();
-    assert_eq!(judge_as(Framing::Sse, stream.as_bytes()), Ok(WHOLE));
+    assert_eq!(judged(API, Framing::Sse, 1, stream.as_bytes()), Ok(WHOLE));
     let again = WorkersAi.join(stream.as_bytes(), &form(b"")).unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&again).unwrap(), whole);
 }
@@ -273,8 +259,8 @@ fn usage_is_zeroed_in_both_forms() {
 #[test]
 fn what_a_request_asks_for() {
     let read = |body: &str| {
-        let body = canonicalize(body.as_bytes(), &[]).unwrap();
-        WorkersAi.read(b"/ai/run/@cf/m", Some(&body))
+        let body = canonical(body);
+        API.read(b"/ai/run/@cf/m", b"", Some(&body))
     };
     let ask = read(r#"{"prompt":"a","stream":true,"temperature":0.5}"#).unwrap();
     assert_eq!(ask.form, Some(form(b"")));
