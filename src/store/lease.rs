@@ -111,7 +111,7 @@ impl Leases {
     /// holds itself.
     pub fn join(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         now: u64,
         max_age: u64,
@@ -184,7 +184,7 @@ impl Leases {
     /// any case.
     pub fn release(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         lease: Lease,
         unstorable_until: Option<u64>,
@@ -220,7 +220,7 @@ impl Leases {
 
     /// Whether the lease on a key is held: for waiters that nobody can tell, or who do not rely
     /// on being told.
-    pub fn peek(&self, shared: &impl SharedData, key: &[u8; 32], now: u64) -> Peeked {
+    pub fn peek(&self, shared: &dyn SharedData, key: &[u8; 32], now: u64) -> Peeked {
         let Ok(Some(found)) = shared.get(&bucket_name(key)) else {
             return Peeked::Free;
         };

@@ -81,7 +81,7 @@ impl MemoryStore {
     /// larger configuration used beyond that.
     ///
     /// Plugins with the same `vm_id` share one store; the size configured last holds for all.
-    pub fn open(shared: &impl SharedData, max_bytes: u64, max_entry_bytes: usize) -> Self {
+    pub fn open(shared: &dyn SharedData, max_bytes: u64, max_entry_bytes: usize) -> Self {
         let sets = u32::try_from(max_bytes / SET_BYTES)
             .unwrap_or(MAX_SETS)
             .clamp(1, MAX_SETS);
@@ -102,7 +102,7 @@ impl MemoryStore {
     /// [`StoreFault::Unavailable`] if the host does not answer as it should.
     pub fn lookup(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
@@ -143,7 +143,7 @@ impl MemoryStore {
     /// [`StoreFault::Unavailable`] if the host does not answer as it should.
     pub fn look_again(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         seen: SlotRef,
         now: u64,
@@ -188,7 +188,7 @@ impl MemoryStore {
     /// Why it was not stored. What was stored under the key before may be gone.
     pub fn insert(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         entry: &[u8],
         now: u32,
@@ -208,7 +208,7 @@ impl MemoryStore {
     /// more.
     fn write(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         entry: &[u8],
         now: u32,
@@ -243,13 +243,13 @@ impl MemoryStore {
 
     /// Takes over the number of sets that another configuration may have given the store, once in
     /// each second: who does not know of it yet finds less, and stores nothing where it must not.
-    fn follow_geometry(&self, shared: &impl SharedData, second: u64) {
+    fn follow_geometry(&self, shared: &dyn SharedData, second: u64) {
         if self.read_in.replace(second) != second {
             self.take_geometry_over(shared);
         }
     }
 
-    fn take_geometry_over(&self, shared: &impl SharedData) {
+    fn take_geometry_over(&self, shared: &dyn SharedData) {
         if let Some(sets) = geometry::read(shared) {
             self.sets.set(sets);
         }
@@ -266,7 +266,7 @@ impl MemoryStore {
     /// A segment, and in which slot of its set it is.
     fn read_segment(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         key: &[u8; 32],
         index: u16,
     ) -> Result<Option<(u8, Segment)>, HostFault> {

@@ -97,7 +97,7 @@ pub enum SetFault {
 const IF_ABSENT: Version = Version(u32::MAX);
 
 /// The value under a name, which is there afterwards; empty if it was not there before.
-fn get_or_create(shared: &impl SharedData, name: &str) -> Result<Versioned, HostFault> {
+fn get_or_create(shared: &dyn SharedData, name: &str) -> Result<Versioned, HostFault> {
     if let Some(found) = shared.get(name)? {
         return Ok(found);
     }

@@ -13,7 +13,7 @@ use crate::store::{IF_ABSENT, SetFault, SharedData, Versioned};
 pub(super) const MAX_SETS: u32 = 1 << 16;
 
 /// The number of sets that the latest configuration gave the store.
-pub(super) fn read(shared: &impl SharedData) -> Option<u32> {
+pub(super) fn read(shared: &dyn SharedData) -> Option<u32> {
     decode(shared.get(GEOMETRY).ok()??.value)
 }
 
@@ -23,7 +23,7 @@ fn decode(value: Vec<u8>) -> Option<u32> {
 }
 
 /// Sets the number of sets, and says what it was before.
-pub(super) fn change(shared: &impl SharedData, sets: u32) -> u32 {
+pub(super) fn change(shared: &dyn SharedData, sets: u32) -> u32 {
     for _ in 0..MAX_TRIES {
         let Ok(before) = shared.get(GEOMETRY) else {
             break;
@@ -45,7 +45,7 @@ pub(super) fn change(shared: &impl SharedData, sets: u32) -> u32 {
 
 /// Closes a set that the store does not use any more, and frees what it holds. A writer that was
 /// about to claim a slot finds its head changed, and one that has claimed one, its slot.
-pub(super) fn close_set(shared: &impl SharedData, set: u32) {
+pub(super) fn close_set(shared: &dyn SharedData, set: u32) {
     let name = head_name(set);
     for _ in 0..MAX_TRIES {
         let Ok(Some(Versioned { value, version })) = shared.get(&name) else {
@@ -69,7 +69,7 @@ pub(super) fn close_set(shared: &impl SharedData, set: u32) {
 
 /// Frees the bytes of slots; their names stay. A slot that the host refuses to empty keeps its
 /// bytes until it is written again.
-pub(super) fn empty_slots(shared: &impl SharedData, set: u32, ways: impl IntoIterator<Item = u8>) {
+pub(super) fn empty_slots(shared: &dyn SharedData, set: u32, ways: impl IntoIterator<Item = u8>) {
     for way in ways {
         let _unset = shared.set(&slot_name(set, way), &[], None);
     }

@@ -37,7 +37,7 @@ impl SlotAddress {
     /// Which slot of the set it is in, and what that holds.
     pub(super) fn read(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         heads: &Heads,
     ) -> Result<Option<(u8, Versioned)>, HostFault> {
         let name = head_name(self.set);
@@ -64,7 +64,7 @@ impl SlotAddress {
     /// How many unexpired values made room; `None` if the store does not use the set any more.
     pub(super) fn write(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         heads: &Heads,
         value: &[u8],
         now: u32,
@@ -126,7 +126,7 @@ impl SlotAddress {
     /// The head of the set, if it is open, and its version.
     fn read_head(
         &self,
-        shared: &impl SharedData,
+        shared: &dyn SharedData,
         name: &str,
     ) -> Result<(Option<SetHead>, Version), HostFault> {
         let Some(Versioned { value, version }) = shared.get(name)? else {
@@ -144,7 +144,7 @@ impl SlotAddress {
     }
 
     /// Whether the set is one that the latest configuration gave the store.
-    fn is_in_use(&self, shared: &impl SharedData) -> bool {
+    fn is_in_use(&self, shared: &dyn SharedData) -> bool {
         geometry::read(shared).is_none_or(|sets| self.set < sets)
     }
 }
