@@ -7,7 +7,6 @@
 //! the same time, [`geometry`] how the store becomes smaller or larger.
 
 mod geometry;
-mod heads;
 mod names;
 mod segment;
 mod set;
@@ -17,7 +16,6 @@ use std::cell::Cell;
 
 use super::{HostFault, SharedData, StoreFault, Version};
 use geometry::MAX_SETS;
-use heads::Heads;
 use names::slot_name;
 use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
@@ -72,7 +70,6 @@ pub struct MemoryStore {
     sets: Cell<u32>,
     /// The second, since 1970, in which that was read; at first none.
     read_in: Cell<u64>,
-    heads: Heads,
     max_entry_bytes: usize,
 }
 
@@ -91,7 +88,6 @@ impl MemoryStore {
         Self {
             sets: Cell::new(sets),
             read_in: Cell::new(u64::MAX),
-            heads: Heads::default(),
             max_entry_bytes,
         }
     }
@@ -233,7 +229,7 @@ impl MemoryStore {
             value.extend_from_slice(piece);
             trailer.encode(&mut value);
             let place = self.place_of(key, index);
-            let Some(more) = place.write(shared, &self.heads, &value, now, expires)? else {
+            let Some(more) = place.write(shared, &value, now, expires)? else {
                 return Ok(None);
             };
             evicted = evicted.saturating_add(more);
@@ -270,7 +266,7 @@ impl MemoryStore {
         key: &[u8; 32],
         index: u16,
     ) -> Result<Option<(u8, Segment)>, HostFault> {
-        let found = self.place_of(key, index).read(shared, &self.heads)?;
+        let found = self.place_of(key, index).read(shared)?;
         Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 

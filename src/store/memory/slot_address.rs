@@ -7,7 +7,6 @@
 
 use super::MAX_TRIES;
 use super::geometry::{self, close_set, empty_slots};
-use super::heads::{Head, Heads};
 use super::names::{head_name, slot_name};
 use super::set::{Placement, SetHead};
 use crate::store::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
@@ -38,7 +37,6 @@ impl SlotAddress {
     pub(super) fn read(
         &self,
         shared: &dyn SharedData,
-        heads: &Heads,
     ) -> Result<Option<(u8, Versioned)>, HostFault> {
         let name = head_name(self.set);
         let Some(Versioned { value, version }) = shared.get(&name)? else {
@@ -48,12 +46,9 @@ impl SlotAddress {
             return Ok(None);
         };
         let Some(way) = head.find(self.tag) else {
-            let set = self.set;
-            heads.keep(Head { set, head, version });
             return Ok(None);
         };
         if head.touch(self.tag) {
-            heads.take(self.set);
             // Recency is advice: whoever changed the head meanwhile knows better.
             let _lost = shared.set(&name, head.as_bytes(), Some(version));
         }
@@ -65,7 +60,6 @@ impl SlotAddress {
     pub(super) fn write(
         &self,
         shared: &dyn SharedData,
-        heads: &Heads,
         value: &[u8],
         now: u32,
         expires: u32,
@@ -73,12 +67,7 @@ impl SlotAddress {
         let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
         let name = head_name(self.set);
         for _ in 0..MAX_TRIES {
-            let known = heads.take(self.set);
-            let was_known = known.is_some();
-            let (head, version) = match known {
-                Some(Head { head, version, .. }) => (Some(head), version),
-                None => self.read_head(shared, &name)?,
-            };
+            let (head, version) = self.read_head(shared, &name)?;
             let was_closed = head.is_none();
             if was_closed && !self.is_in_use(shared) {
                 return Ok(None);
@@ -95,12 +84,7 @@ impl SlotAddress {
             let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
             match shared.set(&name, head.as_bytes(), Some(version)) {
                 Ok(()) => {}
-                Err(SetFault::VersionMismatch) => {
-                    if was_known {
-                        heads.had_changed();
-                    }
-                    continue;
-                }
+                Err(SetFault::VersionMismatch) => continue,
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
             }
             // Whoever gave the set up meanwhile may have been here before it was opened.

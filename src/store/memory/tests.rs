@@ -1,7 +1,6 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use super::heads::HEADS_LEFT_OUT;
 use super::names::GEOMETRY;
 use super::set::WAYS;
 use super::*;
@@ -276,7 +275,6 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
     let third = MemoryStore {
         sets: Cell::new(8),
         read_in: Cell::new(u64::MAX),
-        heads: Heads::default(),
         max_entry_bytes: 1 << 20,
     };
     let found = third.lookup(&shared, &key(3_999), 0).unwrap();
@@ -288,7 +286,7 @@ fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it(
 /// and the writer does not know of it.
 #[test]
 fn a_store_that_shrinks_while_somebody_writes_holds_nothing_beyond_its_end() {
-    for (was_used, looks_first) in [(false, false), (true, false), (true, true)] {
+    for was_used in [false, true] {
         let mut interrupted = 0;
         for at in 0..20 {
             let shared = FakeSharedData::default();
@@ -298,9 +296,6 @@ fn a_store_that_shrinks_while_somebody_writes_holds_nothing_beyond_its_end() {
             let (before, number) = (numbers.next().unwrap(), numbers.next().unwrap());
             if was_used {
                 insert(&store, &shared, before, 5_000).unwrap();
-            }
-            if looks_first {
-                assert_eq!(store.lookup(&shared, &key(number), 0), Ok(None));
             }
             shared.calls.set(0);
             *shared.interruption.borrow_mut() = Some((
@@ -387,15 +382,12 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
     // Each needs more than half of a set, so that they fight for room as well.
     let large = 200_000;
     for (mine, other) in [(1, 1), (1, 2)] {
-        for (before, looks_first) in [(0, false), (0, true), (4, false), (4, true)] {
+        for before in [0, 4] {
             for at in 0..40 {
                 let shared = FakeSharedData::default();
                 let store = open(&shared, MIB);
                 for number in 10..10 + before {
                     insert(&store, &shared, number, large).unwrap();
-                }
-                if looks_first {
-                    assert_eq!(store.lookup(&shared, &key(mine), 0), Ok(None));
                 }
                 shared.calls.set(0);
                 *shared.interruption.borrow_mut() = Some((
@@ -493,79 +485,4 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     trailer.encode(&mut foreign);
     shared.put(&slot, &foreign);
     assert_eq!(reads(5_000, 3), None);
-}
-
-#[test]
-fn who_looked_in_vain_writes_without_reading_the_head_again() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, MIB);
-    let second = u64::from(NOW) * 1_000;
-    let calls = |number| {
-        let before = shared.calls.get();
-        insert(&store, &shared, number, 100).unwrap();
-        shared.calls.get() - before
-    };
-    insert(&store, &shared, 1, 100).unwrap();
-    let reading = calls(2);
-    assert_eq!(store.lookup(&shared, &key(3), second), Ok(None));
-    assert_eq!(calls(3), reading - 1);
-    assert_eq!(calls(4), reading, "it has changed the head since");
-    let all_there = |numbers: &[u64]| {
-        let found = |number| store.lookup(&shared, &key(number), second).unwrap();
-        numbers.iter().all(|number| found(*number).is_some())
-    };
-    assert!(all_there(&[1, 2, 3, 4]));
-}
-
-#[test]
-fn a_head_that_another_worker_has_changed_is_read_again_and_the_next_few_are() {
-    let shared = FakeSharedData::default();
-    let (store, other) = (open(&shared, MIB), open(&shared, MIB));
-    let second = u64::from(NOW) * 1_000;
-    insert(&store, &shared, 1, 100).unwrap();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    insert(&other, &shared, 3, 100).unwrap();
-    insert(&store, &shared, 2, 100).unwrap();
-    for number in 1..=3 {
-        assert!(
-            store
-                .lookup(&shared, &key(number), second)
-                .unwrap()
-                .is_some()
-        );
-    }
-    let remembers = || {
-        assert_eq!(store.lookup(&shared, &key(4), second), Ok(None));
-        store.heads.take(0).is_some()
-    };
-    assert_eq!((0..HEADS_LEFT_OUT).filter(|_| remembers()).count(), 0);
-    assert!(remembers());
-}
-
-#[test]
-fn of_two_sets_that_share_a_place_one_head_is_remembered() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, 65 * MIB);
-    let second = u64::from(NOW) * 1_000;
-    for set in [0, 64] {
-        let of_set = |number: &u64| store.place_of(&key(*number), 0).set == set;
-        let mut numbers = (0..).filter(of_set);
-        let (there, absent) = (numbers.next().unwrap(), numbers.next().unwrap());
-        insert(&store, &shared, there, 100).unwrap();
-        assert_eq!(store.lookup(&shared, &key(absent), second), Ok(None));
-    }
-    assert!(store.heads.take(0).is_none());
-    assert!(store.heads.take(64).is_some_and(|head| head.set == 64));
-}
-
-#[test]
-fn a_head_that_is_older_than_one_just_seen_is_not_remembered() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, MIB);
-    let second = u64::from(NOW) * 1_000;
-    insert(&store, &shared, 1, 100).unwrap();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    store.heads.had_changed();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    assert!(store.heads.take(0).is_none());
 }
