@@ -24,15 +24,9 @@ use slot_address::SlotAddress;
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
 
-/// For how many milliseconds, and how many times, an entry is found where it was seen before the head
-/// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
-/// it might be evicted meanwhile from a set that many others come to.
+/// For how many milliseconds an entry is read where it was found, before the head is asked again and
+/// notes that it is in use. It ends long before a version can have come round.
 const SEEN_FOR: u64 = 1_000;
-const SEEN_TIMES: usize = 15;
-
-/// The longer entries are, the fewer evict one another: found so often that they come to so many
-/// bytes, the head is asked again.
-const SEEN_BYTES: usize = SEGMENT_BYTES / 4;
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,17 +34,15 @@ pub struct SlotRef {
     set: u32,
     way: u8,
     version: Version,
-    /// Since when, in milliseconds since 1970. It ends long before a version can have come round.
-    since: u64,
-    /// How often it may be found there before the head is asked again.
-    times_left: usize,
+    /// When the head named it, in milliseconds since 1970.
+    found_at: u64,
 }
 
 impl SlotRef {
     /// Whether both tell of the same bytes.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.set, self.way) == (other.set, other.way)
-            && (self.version, self.since) == (other.version, other.since)
+            && (self.version, self.found_at) == (other.version, other.found_at)
     }
 }
 
@@ -123,8 +115,7 @@ impl MemoryStore {
             set: self.place_of(key, 0).set,
             way,
             version,
-            since: now,
-            times_left: SEEN_TIMES.min(SEEN_BYTES / entry.len().max(1)),
+            found_at: now,
         };
         Ok(first.is_whole(&entry).then(|| Stored {
             bytes: entry,
@@ -145,9 +136,9 @@ impl MemoryStore {
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
         let is_recent = now
-            .checked_sub(seen.since)
+            .checked_sub(seen.found_at)
             .is_some_and(|passed| passed < SEEN_FOR);
-        if is_recent && seen.times_left > 0 && self.place_of(key, 0).set == seen.set {
+        if is_recent && self.place_of(key, 0).set == seen.set {
             let slot = shared.get(&slot_name(seen.set, seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, key, 0));
             if let Some(Segment {
@@ -158,23 +149,14 @@ impl MemoryStore {
                 && trailer.segments == 1
                 && trailer.is_whole(&bytes)
             {
-                let seen = SlotRef {
-                    version,
-                    times_left: seen.times_left.saturating_sub(1),
-                    ..seen
-                };
+                let seen = SlotRef { version, ..seen };
                 return Ok(Some(Stored {
                     bytes,
                     seen: Some(seen),
                 }));
             }
         }
-        let mut found = self.lookup(shared, key, now)?;
-        let again = found.as_mut().and_then(|found| found.seen.as_mut());
-        if let Some(again) = again.filter(|_| is_recent) {
-            again.since = seen.since;
-        }
-        Ok(found)
+        self.lookup(shared, key, now)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
