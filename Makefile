@@ -99,6 +99,9 @@ BENCH_PROGRAMS_READY := target/debian/.bench-ready
 SIDE_BY_SIDE := PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side
 bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
 	cargo bench --locked --bench worst
+	mkdir -p target/bench
+	cargo bench --locked --bench eviction > target/bench/eviction.md
+	cat target/bench/eviction.md
 	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	cargo build --release --locked --manifest-path benches/calls/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)

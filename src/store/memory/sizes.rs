@@ -69,13 +69,13 @@ fn empty_set(shared: &dyn SharedData, set: SetId) {
         let Ok(Some(Versioned { value, version })) = shared.get(&head_name) else {
             return;
         };
-        let empty = SetHead::default();
-        if value == empty.as_bytes() {
+        let empty = SetHead::default().encode();
+        if value == empty {
             return;
         }
-        match shared.set(&head_name, empty.as_bytes(), Some(version)) {
+        match shared.set(&head_name, &empty, Some(version)) {
             Ok(()) => {
-                match SetHead::decode(value) {
+                match SetHead::decode(&value) {
                     Some(head) => empty_slots(shared, set, head.ways()),
                     None => empty_slots(shared, set, 0..=u8::MAX),
                 }

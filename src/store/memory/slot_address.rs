@@ -45,7 +45,7 @@ impl SlotAddress {
         let Some(Versioned { value, version }) = shared.get(&name)? else {
             return Ok(None);
         };
-        let Some(mut head) = SetHead::decode(value) else {
+        let Some(mut head) = SetHead::decode(&value) else {
             return Ok(None);
         };
         let Some(way) = head.find(self.tag) else {
@@ -53,7 +53,7 @@ impl SlotAddress {
         };
         if head.touch(self.tag) {
             // Recency is advice: whoever changed the head meanwhile knows better.
-            let _lost = shared.set(&name, head.as_bytes(), Some(version));
+            let _lost = shared.set(&name, &head.encode(), Some(version));
         }
         let slot = shared.get(&self.set.slot_name(way))?;
         Ok(slot.map(|slot| (way, slot)))
@@ -80,7 +80,7 @@ impl SlotAddress {
                 .ok_or(StoreFault::TooLarge)?;
             let slot = self.set.slot_name(way);
             let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
-            match shared.set(&name, head.as_bytes(), Some(version)) {
+            match shared.set(&name, &head.encode(), Some(version)) {
                 Ok(()) => {}
                 Err(SetFault::VersionMismatch) => continue,
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
@@ -109,7 +109,7 @@ impl SlotAddress {
         let Some(Versioned { value, version }) = shared.get(name)? else {
             return Ok((SetHead::default(), IF_ABSENT));
         };
-        let head = SetHead::decode(value).unwrap_or_else(|| {
+        let head = SetHead::decode(&value).unwrap_or_else(|| {
             // What the slots hold is unknown, so none of it may count as free room.
             empty_slots(shared, self.set, 0..=u8::MAX);
             SetHead::default()

@@ -250,7 +250,7 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
     for number in 0..100 {
         insert(&store, &shared, number, 9_000).unwrap();
     }
-    shared.put("llm-cache/1/0", b"SH\x02 from another version");
+    shared.put("llm-cache/1/0", b"SH\x03 from another version");
     assert_eq!(store.lookup(&shared, &key(99), 0), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
     assert!(store.lookup(&shared, &key(200), 0).unwrap().is_some());
@@ -287,7 +287,7 @@ fn a_worker_that_is_not_updated_yet_uses_its_own_store_until_the_next_one_opens(
     assert!(shared.bytes_under("llm-cache/8/") > 0);
     insert(&new, &shared, 2, 100).unwrap();
     let next = open(&shared, 2 * MIB);
-    let heads = 8 * SetHead::default().as_bytes().len() as u64;
+    let heads = 8 * SetHead::default().encode().len() as u64;
     assert!(shared.bytes_under("llm-cache/8/") <= heads);
     assert!(next.lookup(&shared, &key(2), 0).unwrap().is_some());
 }
