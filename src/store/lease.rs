@@ -316,10 +316,10 @@ impl Bucket {
         if self.records.len() >= MAX_RECORDS {
             let unstorable = |record: &(usize, &Record)| record.1.kind == Kind::Unstorable;
             let records = self.records.iter().enumerate().filter(unstorable);
-            let Some((place, _)) = records.min_by_key(|(_, record)| record.term.ends) else {
+            let Some((index, _)) = records.min_by_key(|(_, record)| record.term.ends) else {
                 return false;
             };
-            self.records.remove(place);
+            self.records.remove(index);
         }
         self.records.push(lease);
         true
@@ -327,12 +327,12 @@ impl Bucket {
 
     /// Removes the lease of this owner and generation.
     fn take(&mut self, key: &[u8; 32], owner: u64, generation: u32) -> Option<Holder> {
-        let place = self.records.iter().position(|record| {
+        let index = self.records.iter().position(|record| {
             record.key == *key
                 && matches!(&record.kind, Kind::Held(holder)
                     if holder.owner == owner && holder.generation == generation)
         })?;
-        match self.records.remove(place).kind {
+        match self.records.remove(index).kind {
             Kind::Held(holder) => Some(holder),
             Kind::Unstorable => None,
         }

@@ -101,7 +101,7 @@ impl MemoryStore {
             }
         }
         let seen = SlotRef {
-            set: self.place_of(key, 0).set,
+            set: self.address_of(key, 0).set,
             way,
             version,
             found_at: now,
@@ -127,7 +127,7 @@ impl MemoryStore {
         let is_recent = now
             .checked_sub(seen.found_at)
             .is_some_and(|passed| passed < SEEN_FOR);
-        if is_recent && self.place_of(key, 0).set == seen.set {
+        if is_recent && self.address_of(key, 0).set == seen.set {
             let slot = shared.get(&seen.set.slot_name(seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, key, 0));
             if let Some(Segment {
@@ -179,8 +179,8 @@ impl MemoryStore {
             let mut value = Vec::with_capacity(piece.len() + TRAILER_BYTES);
             value.extend_from_slice(piece);
             trailer.encode(&mut value);
-            let place = self.place_of(key, index);
-            evicted = evicted.saturating_add(place.write(shared, &value, now, expires)?);
+            let address = self.address_of(key, index);
+            evicted = evicted.saturating_add(address.write(shared, &value, now, expires)?);
         }
         Ok(evicted)
     }
@@ -200,11 +200,11 @@ impl MemoryStore {
         key: &[u8; 32],
         index: u16,
     ) -> Result<Option<(u8, Segment)>, HostFault> {
-        let found = self.place_of(key, index).read(shared)?;
+        let found = self.address_of(key, index).read(shared)?;
         Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 
-    fn place_of(&self, key: &[u8; 32], index: u16) -> SlotAddress {
+    fn address_of(&self, key: &[u8; 32], index: u16) -> SlotAddress {
         SlotAddress::of(key, index, self.sets)
     }
 }

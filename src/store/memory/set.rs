@@ -191,17 +191,17 @@ impl SetHead {
     /// is still far from being evicted.
     pub(super) fn touch(&mut self, tag: u64) -> bool {
         let is_it = |record: &Record| record.tag == tag;
-        if let Some(place) = self.new.iter().position(is_it) {
-            let record = self.new.remove(place);
+        if let Some(index) = self.new.iter().position(is_it) {
+            let record = self.new.remove(index);
             self.found.insert(0, record);
             return true;
         }
-        let place = self.found.iter().position(is_it);
-        let place = place.filter(|place| *place > self.found.len() / 4);
-        if let Some(front) = place.and_then(|place| self.found.get_mut(..=place)) {
+        let index = self.found.iter().position(is_it);
+        let index = index.filter(|index| *index > self.found.len() / 4);
+        if let Some(front) = index.and_then(|index| self.found.get_mut(..=index)) {
             front.rotate_right(1);
         }
-        place.is_some()
+        index.is_some()
     }
 
     /// Makes room for `bytes` bytes under `tag`: first what has expired goes, then new entries if
@@ -338,8 +338,8 @@ fn remember(old: Option<Record>, evicted: &mut Vec<u32>, held: &mut u64) {
 }
 
 fn take(ghosts: &mut Vec<u32>, ghost: u32) -> bool {
-    let place = ghosts.iter().position(|other| *other == ghost);
-    place.map(|place| ghosts.remove(place)).is_some()
+    let index = ghosts.iter().position(|other| *other == ghost);
+    index.map(|index| ghosts.remove(index)).is_some()
 }
 
 #[cfg(test)]
