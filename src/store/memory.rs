@@ -12,7 +12,7 @@ mod set;
 mod sizes;
 mod slot_address;
 
-use super::{HostFault, SharedData, StoreFault, Version};
+use super::{HostFault, SharedData, StoreFault, StoreKey, Version};
 use names::SetId;
 use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
@@ -81,7 +81,7 @@ impl MemoryStore {
     pub fn lookup(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
         let Some((way, segment)) = self.read_segment(shared, key, 0)? else {
@@ -120,7 +120,7 @@ impl MemoryStore {
     pub fn look_again(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         seen: SlotRef,
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
@@ -156,7 +156,7 @@ impl MemoryStore {
     pub fn insert(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         entry: &[u8],
         now: u32,
         expires: u32,
@@ -197,14 +197,14 @@ impl MemoryStore {
     fn read_segment(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         index: u16,
     ) -> Result<Option<(u8, Segment)>, HostFault> {
         let found = self.address_of(key, index).read(shared)?;
         Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 
-    fn address_of(&self, key: &[u8; 32], index: u16) -> SlotAddress {
+    fn address_of(&self, key: &StoreKey, index: u16) -> SlotAddress {
         SlotAddress::of(key, index, self.sets)
     }
 }

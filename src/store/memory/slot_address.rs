@@ -9,7 +9,9 @@ use super::MAX_TRIES;
 use super::names::SetId;
 use super::set::{Placement, SetHead};
 use super::sizes::empty_slots;
-use crate::store::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
+use crate::store::{
+    HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, StoreKey, Version, Versioned,
+};
 
 /// A set, and what tells a value apart there.
 pub(super) struct SlotAddress {
@@ -20,7 +22,7 @@ pub(super) struct SlotAddress {
 impl SlotAddress {
     /// Where a segment goes in a store of this many sets: the key chooses the set of the first, the
     /// others follow round robin.
-    pub(super) fn of(key: &[u8; 32], index: u16, sets: u32) -> Self {
+    pub(super) fn of(key: &StoreKey, index: u16, sets: u32) -> Self {
         let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
         let tag = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
         let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
