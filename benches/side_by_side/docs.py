@@ -18,6 +18,7 @@ from side_by_side import report
 MEASURED = ROOT / "target" / "bench"
 PAGE = ROOT / "docs" / "performance.md"
 README = ROOT / "README.md"
+EVICTION = MEASURED / "eviction.md"
 CHART = PAGE.with_suffix(".svg")
 BASE = "1 KB prompt, 1.7 KB answer"
 # The rows that README.md shows, what it calls them, and what it calls those they are held against.
@@ -57,6 +58,11 @@ def tables(tree: dict) -> dict[str, str]:
         found["machine"] += "".join(f"\nNot measured: {name}: {why}\n"
                                     for name, why in tree["skipped"].items())
     return found
+
+
+def page_tables(tree: dict) -> dict[str, str]:
+    """What docs/performance.md has of it, and the table of `benches/eviction.rs`."""
+    return tables(tree) | {"eviction": EVICTION.read_text()}
 
 
 def gist(tree: dict) -> dict[str, str]:
@@ -152,13 +158,13 @@ def put(page: str, found: dict[str, str]) -> str:
 
 def main() -> None:
     results = MEASURED / "results.json"
-    if not results.exists():
+    if not (results.exists() and EVICTION.exists()):
         raise NotForDocs("nothing was measured; first: make bench")
     tree = json.loads(results.read_text())
     if only := tree["about"].get("only"):
         raise NotForDocs(f"not all was measured, but BENCH_ONLY={only}")
     pages = {}
-    for path, tables_of in ((PAGE, tables), (README, gist)):
+    for path, tables_of in ((PAGE, page_tables), (README, gist)):
         try:
             pages[path] = put(path.read_text(), tables_of(tree))
         except KeyError as error:

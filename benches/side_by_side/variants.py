@@ -4,6 +4,7 @@ import collections.abc
 import dataclasses
 import email.utils
 import functools
+import pathlib
 
 from harness.envoy import Config, Envoy
 from harness.redis_server import Redis
@@ -220,6 +221,24 @@ def rows() -> list[Row]:
     return found
 
 
+# Between the name of a server and the module that its filter is.
+WITH_MODULE = " with "
+
+
+def with_modules(rows: list[Row], modules: list[pathlib.Path]) -> list[Row]:
+    """The rows of the filter once for each module, all held against those of the first one."""
+    found = []
+    for row in rows:
+        if not row.server.startswith("cache"):
+            continue
+        first, *_ = names = [f"{row.name} [{module.stem}]" for module in modules]
+        found += [dataclasses.replace(
+            row, name=name, server=f"{row.server}{WITH_MODULE}{module}",
+            against="" if name == first else first)
+            for name, module in zip(names, modules, strict=True)]
+    return found
+
+
 class Servers:
     """The servers of the rows, each started when first asked for."""
 
@@ -236,7 +255,8 @@ class Servers:
             self.running[name] = self.start(name)
         return self.running[name]
 
-    def start(self, name: str) -> Envoy | ServerProcess:
+    def start(self, server: str) -> Envoy | ServerProcess:
+        name, _, module = server.partition(WITH_MODULE)
         upstream = self.load.upstream_port
         answers = {path("JSON", size): (answer_body("JSON", size), JSON)
                    for size in ANSWERS | MIDDLE}
@@ -269,6 +289,8 @@ class Servers:
         made = makers.get(name, lambda: envoys.cache(upstream))()
         if not isinstance(made, Config):
             return made
+        if module:
+            made.plugin["vm_config"]["code"]["local"]["filename"] = module
         return envoys.start(made, workers(name))
 
     def webdis(self) -> Webdis:
@@ -286,18 +308,19 @@ def beside_the_load(make: collections.abc.Callable[[], ServerProcess]) -> Server
         return make()
 
 
-# Those that such servers work for.
-WITH_SERVERS_BEHIND = {"plain before Webdis", "cache over Webdis"}
+def has_servers_behind(row: Row) -> bool:
+    """Whether such servers work for it."""
+    return row.server.partition(WITH_MODULE)[0] in ("plain before Webdis", "cache over Webdis")
 
 
 def workers(server: str) -> int:
-    return 2 if server.endswith("2 workers") else 1
+    return 2 if server.partition(WITH_MODULE)[0].endswith("2 workers") else 1
 
 
 def load_shares_its_core(row: Row) -> bool:
     """Whether others on the load generator's core have to work for the row, so that it must sleep
     where it has nothing to do."""
-    return (row.server in WITH_SERVERS_BEHIND
+    return (has_servers_behind(row)
             or machine.LOAD_CORE in machine.proxy_cores(workers(row.server)))
 
 

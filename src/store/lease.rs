@@ -20,7 +20,7 @@
 
 use std::cell::Cell;
 
-use super::{SetFault, SharedData, Versioned, get_or_create};
+use super::{SetFault, SharedData, StoreKey, Versioned, get_or_create};
 
 /// How many names the leases of all keys share: what one byte can say.
 const BUCKETS: usize = 1 << u8::BITS;
@@ -112,7 +112,7 @@ impl Leases {
     pub fn join(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         now: u64,
         max_age: u64,
         wait: bool,
@@ -185,7 +185,7 @@ impl Leases {
     pub fn release(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         lease: Lease,
         unstorable_until: Option<u64>,
         now: u64,
@@ -220,7 +220,7 @@ impl Leases {
 
     /// Whether the lease on a key is held: for waiters that nobody can tell, or who do not rely
     /// on being told.
-    pub fn peek(&self, shared: &dyn SharedData, key: &[u8; 32], now: u64) -> Peeked {
+    pub fn peek(&self, shared: &dyn SharedData, key: &StoreKey, now: u64) -> Peeked {
         let Ok(Some(found)) = shared.get(&bucket_name(key)) else {
             return Peeked::Free;
         };
@@ -238,7 +238,7 @@ impl Leases {
 }
 
 /// The byte that chooses the bucket is none of those that choose slots in the memory store.
-fn bucket_name(key: &[u8; 32]) -> String {
+fn bucket_name(key: &StoreKey) -> String {
     const { assert!(BUCKETS == 256, "one byte chooses the bucket") };
     let [.., bucket] = *key;
     format!("llm-cache/leases/{bucket}")
@@ -253,7 +253,7 @@ struct Bucket {
 /// What is said about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Record {
-    key: [u8; 32],
+    key: StoreKey,
     term: Term,
     kind: Kind,
 }
@@ -302,7 +302,7 @@ impl Term {
 }
 
 impl Bucket {
-    fn find(&mut self, key: &[u8; 32]) -> Option<&mut Record> {
+    fn find(&mut self, key: &StoreKey) -> Option<&mut Record> {
         self.records.iter_mut().find(|record| record.key == *key)
     }
 
@@ -316,23 +316,23 @@ impl Bucket {
         if self.records.len() >= MAX_RECORDS {
             let unstorable = |record: &(usize, &Record)| record.1.kind == Kind::Unstorable;
             let records = self.records.iter().enumerate().filter(unstorable);
-            let Some((place, _)) = records.min_by_key(|(_, record)| record.term.ends) else {
+            let Some((index, _)) = records.min_by_key(|(_, record)| record.term.ends) else {
                 return false;
             };
-            self.records.remove(place);
+            self.records.remove(index);
         }
         self.records.push(lease);
         true
     }
 
     /// Removes the lease of this owner and generation.
-    fn take(&mut self, key: &[u8; 32], owner: u64, generation: u32) -> Option<Holder> {
-        let place = self.records.iter().position(|record| {
+    fn take(&mut self, key: &StoreKey, owner: u64, generation: u32) -> Option<Holder> {
+        let index = self.records.iter().position(|record| {
             record.key == *key
                 && matches!(&record.kind, Kind::Held(holder)
                     if holder.owner == owner && holder.generation == generation)
         })?;
-        match self.records.remove(place).kind {
+        match self.records.remove(index).kind {
             Kind::Held(holder) => Some(holder),
             Kind::Unstorable => None,
         }

@@ -1,58 +1,46 @@
 //! The store in Envoy's shared data, shared by all workers of the process.
 //!
 //! Shared data never deletes, evicts or bounds anything. So the store uses a fixed set of names:
-//! `llm-cache/<set>` is the head of a set ([`set`]) and `llm-cache/<set>/<way>` one of its slots
-//! ([`segment`]). An entry longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots
+//! `llm-cache/<sets>/<set>` is the head of a set ([`set`]) and `llm-cache/<sets>/<set>/<way>` one of
+//! its slots ([`segment`]). An entry longer than [`SEGMENT_BYTES`] is cut into segments, which go to the slots
 //! of consecutive sets; if one of them is gone, so is the entry. [`slot_address`] says how workers write at
-//! the same time, [`geometry`] how the store becomes smaller or larger.
+//! the same time, [`sizes`] what becomes of the bytes when the store gets another size.
 
-mod geometry;
-mod heads;
 mod names;
 mod segment;
 mod set;
+mod sizes;
 mod slot_address;
 
-use std::cell::Cell;
-
-use super::{HostFault, SharedData, StoreFault, Version};
-use geometry::MAX_SETS;
-use heads::Heads;
-use names::slot_name;
+use super::{HostFault, SharedData, StoreFault, StoreKey, Version};
+use names::SetId;
 use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
+use sizes::MAX_SETS;
 use slot_address::SlotAddress;
 
 /// How often a writer tries again when another worker was first.
 const MAX_TRIES: usize = 8;
 
-/// For how many milliseconds, and how many times, an entry is found where it was seen before the head
-/// is asked again, which then knows that it is in use. More often would cost time. More seldom, and
-/// it might be evicted meanwhile from a set that many others come to.
+/// For how many milliseconds an entry is read where it was found, before the head is asked again and
+/// notes that it is in use. It ends long before a version can have come round.
 const SEEN_FOR: u64 = 1_000;
-const SEEN_TIMES: usize = 15;
-
-/// The longer entries are, the fewer evict one another: found so often that they come to so many
-/// bytes, the head is asked again.
-const SEEN_BYTES: usize = SEGMENT_BYTES / 4;
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotRef {
-    set: u32,
+    set: SetId,
     way: u8,
     version: Version,
-    /// Since when, in milliseconds since 1970. It ends long before a version can have come round.
-    since: u64,
-    /// How often it may be found there before the head is asked again.
-    times_left: usize,
+    /// When the head named it, in milliseconds since 1970.
+    found_at: u64,
 }
 
 impl SlotRef {
     /// Whether both tell of the same bytes.
     pub fn is_same(&self, other: &Self) -> bool {
         (self.set, self.way) == (other.set, other.way)
-            && (self.version, self.since) == (other.version, other.since)
+            && (self.version, self.found_at) == (other.version, other.found_at)
     }
 }
 
@@ -68,30 +56,20 @@ pub struct Stored {
 /// The store in Envoy's shared data.
 #[derive(Debug)]
 pub struct MemoryStore {
-    /// Sets in use. Another configuration under the same `vm_id` may have changed it since.
-    sets: Cell<u32>,
-    /// The second, since 1970, in which that was read; at first none.
-    read_in: Cell<u64>,
-    heads: Heads,
+    sets: u32,
     max_entry_bytes: usize,
 }
 
 impl MemoryStore {
-    /// Opens the store with room for `max_bytes`, at least 1 MiB, and empties what an earlier,
-    /// larger configuration used beyond that.
-    ///
-    /// Plugins with the same `vm_id` share one store; the size configured last holds for all.
+    /// Opens the store with room for `max_bytes`, at least 1 MiB, and empties those of other sizes
+    /// that earlier configurations opened under the same `vm_id`.
     pub fn open(shared: &dyn SharedData, max_bytes: u64, max_entry_bytes: usize) -> Self {
         let sets = u32::try_from(max_bytes / SET_BYTES)
             .unwrap_or(MAX_SETS)
             .clamp(1, MAX_SETS);
-        for set in sets..geometry::change(shared, sets) {
-            geometry::close_set(shared, set);
-        }
+        sizes::open(shared, sets);
         Self {
-            sets: Cell::new(sets),
-            read_in: Cell::new(u64::MAX),
-            heads: Heads::default(),
+            sets,
             max_entry_bytes,
         }
     }
@@ -103,10 +81,9 @@ impl MemoryStore {
     pub fn lookup(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
-        self.follow_geometry(shared, now / 1_000);
         let Some((way, segment)) = self.read_segment(shared, key, 0)? else {
             return Ok(None);
         };
@@ -124,11 +101,10 @@ impl MemoryStore {
             }
         }
         let seen = SlotRef {
-            set: self.place_of(key, 0).set,
+            set: self.address_of(key, 0).set,
             way,
             version,
-            since: now,
-            times_left: SEEN_TIMES.min(SEEN_BYTES / entry.len().max(1)),
+            found_at: now,
         };
         Ok(first.is_whole(&entry).then(|| Stored {
             bytes: entry,
@@ -144,15 +120,15 @@ impl MemoryStore {
     pub fn look_again(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         seen: SlotRef,
         now: u64,
     ) -> Result<Option<Stored>, StoreFault> {
         let is_recent = now
-            .checked_sub(seen.since)
+            .checked_sub(seen.found_at)
             .is_some_and(|passed| passed < SEEN_FOR);
-        if is_recent && seen.times_left > 0 && self.place_of(key, 0).set == seen.set {
-            let slot = shared.get(&slot_name(seen.set, seen.way))?;
+        if is_recent && self.address_of(key, 0).set == seen.set {
+            let slot = shared.get(&seen.set.slot_name(seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, key, 0));
             if let Some(Segment {
                 piece: bytes,
@@ -162,23 +138,14 @@ impl MemoryStore {
                 && trailer.segments == 1
                 && trailer.is_whole(&bytes)
             {
-                let seen = SlotRef {
-                    version,
-                    times_left: seen.times_left.saturating_sub(1),
-                    ..seen
-                };
+                let seen = SlotRef { version, ..seen };
                 return Ok(Some(Stored {
                     bytes,
                     seen: Some(seen),
                 }));
             }
         }
-        let mut found = self.lookup(shared, key, now)?;
-        let again = found.as_mut().and_then(|found| found.seen.as_mut());
-        if let Some(again) = again.filter(|_| is_recent) {
-            again.since = seen.since;
-        }
-        Ok(found)
+        self.lookup(shared, key, now)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
@@ -189,31 +156,11 @@ impl MemoryStore {
     pub fn insert(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         entry: &[u8],
         now: u32,
         expires: u32,
     ) -> Result<u32, StoreFault> {
-        self.follow_geometry(shared, now.into());
-        if let Some(evicted) = self.write(shared, key, entry, now, expires)? {
-            return Ok(evicted);
-        }
-        // It goes to another set by now.
-        self.take_geometry_over(shared);
-        let evicted = self.write(shared, key, entry, now, expires)?;
-        evicted.ok_or(StoreFault::Contended)
-    }
-
-    /// As [`MemoryStore::insert`]; `None` if it belongs to a set that the store does not use any
-    /// more.
-    fn write(
-        &self,
-        shared: &dyn SharedData,
-        key: &[u8; 32],
-        entry: &[u8],
-        now: u32,
-        expires: u32,
-    ) -> Result<Option<u32>, StoreFault> {
         let entry_bytes = u32::try_from(entry.len()).map_err(|_| StoreFault::TooLarge)?;
         let pieces: Vec<_> = entry.chunks(SEGMENT_BYTES).collect();
         let segments = u16::try_from(pieces.len()).map_err(|_| StoreFault::TooLarge)?;
@@ -232,32 +179,15 @@ impl MemoryStore {
             let mut value = Vec::with_capacity(piece.len() + TRAILER_BYTES);
             value.extend_from_slice(piece);
             trailer.encode(&mut value);
-            let place = self.place_of(key, index);
-            let Some(more) = place.write(shared, &self.heads, &value, now, expires)? else {
-                return Ok(None);
-            };
-            evicted = evicted.saturating_add(more);
+            let address = self.address_of(key, index);
+            evicted = evicted.saturating_add(address.write(shared, &value, now, expires)?);
         }
-        Ok(Some(evicted))
-    }
-
-    /// Takes over the number of sets that another configuration may have given the store, once in
-    /// each second: who does not know of it yet finds less, and stores nothing where it must not.
-    fn follow_geometry(&self, shared: &dyn SharedData, second: u64) {
-        if self.read_in.replace(second) != second {
-            self.take_geometry_over(shared);
-        }
-    }
-
-    fn take_geometry_over(&self, shared: &dyn SharedData) {
-        if let Some(sets) = geometry::read(shared) {
-            self.sets.set(sets);
-        }
+        Ok(evicted)
     }
 
     /// Whether this many segments fit, spread over all sets.
     fn holds(&self, segments: usize) -> bool {
-        let sets = usize::try_from(self.sets.get()).unwrap_or(usize::MAX);
+        let sets = usize::try_from(self.sets).unwrap_or(usize::MAX);
         let per_set = u64::try_from(segments.div_ceil(sets.max(1))).unwrap_or(u64::MAX);
         let largest = (SEGMENT_BYTES + TRAILER_BYTES) as u64;
         per_set <= 1 || per_set.saturating_mul(largest) <= SET_SLOT_BYTES
@@ -267,15 +197,15 @@ impl MemoryStore {
     fn read_segment(
         &self,
         shared: &dyn SharedData,
-        key: &[u8; 32],
+        key: &StoreKey,
         index: u16,
     ) -> Result<Option<(u8, Segment)>, HostFault> {
-        let found = self.place_of(key, index).read(shared, &self.heads)?;
+        let found = self.address_of(key, index).read(shared)?;
         Ok(found.and_then(|(way, slot)| Some((way, Segment::decode(slot, key, index)?))))
     }
 
-    fn place_of(&self, key: &[u8; 32], index: u16) -> SlotAddress {
-        SlotAddress::of(key, index, self.sets.get())
+    fn address_of(&self, key: &StoreKey, index: u16) -> SlotAddress {
+        SlotAddress::of(key, index, self.sets)
     }
 }
 

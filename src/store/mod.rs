@@ -8,6 +8,10 @@ pub use http::{BreakerState, HttpStore, Lookup, Suspicion, Turn, WriteBegun, Wri
 pub use lease::{Joined, Lease, Leases, Peeked};
 pub use memory::{MemoryStore, SlotRef, Stored};
 
+/// What a store knows an entry or a lease by: a digest, so that its bytes are spread evenly. A store
+/// needs nothing else of a cache key, and does not know `cache`, which stands beside it.
+pub type StoreKey = [u8; 32];
+
 /// Envoy's shared data, as much of it as a store needs: a map from names to bytes that all workers
 /// of the process share, that grows with every new name and never forgets one.
 pub trait SharedData {

@@ -10,7 +10,7 @@ PAGE = "before\n<!-- figures: hit -->\nold\n<!-- end -->\nafter <!-- figures: --
 def test_every_group_of_rows_has_its_place_and_what_is_measured_beside_them():
     groups = {row.group for row in variants.rows()}
     assert sorted(docs.places(docs.PAGE.read_text())) == sorted(
-        groups | {"machine", "chart", "targets", "memory", "loading"})
+        groups | {"machine", "chart", "targets", "memory", "loading", "eviction"})
 
 
 def test_readme_has_its_places_and_shows_rows_that_are_held_against_others():

@@ -7,7 +7,7 @@ use proxy_wasm::types::Action;
 
 use crate::{BESIDE_THE_BODY, host};
 
-const ENTRY: &str = "llm-cache/123/45";
+const ENTRY: &str = "llm-cache/64/12/45";
 const DETAILS: &str = "calls_hit";
 const HEADERS: [(&str, &str); 4] = [
     ("content-type", "application/json"),

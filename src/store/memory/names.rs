@@ -1,25 +1,36 @@
-//! The names in shared data: that of the number of sets, and those of heads and slots.
+//! The names in shared data: those of heads and slots, and that of the sizes.
 
 use super::set::WAYS;
 
-/// Under this name is the number of sets that the latest configuration gave the store.
-pub(super) const GEOMETRY: &str = "llm-cache/sets";
+/// Under this name are the sizes that the store has had.
+pub(super) const SIZES: &str = "llm-cache/sizes";
 
-/// `llm-cache/<set>`.
-pub(super) fn head_name(set: u32) -> String {
-    let mut name = String::with_capacity(32);
-    name.push_str("llm-cache/");
-    push_number(&mut name, set);
-    name
+/// One set of a store of so many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SetId {
+    pub(super) sets: u32,
+    pub(super) set: u32,
 }
 
-/// `llm-cache/<set>/<way>`.
-pub(super) fn slot_name(set: u32, way: u8) -> String {
-    const { assert!(WAYS == 256, "a way is one byte") };
-    let mut name = head_name(set);
-    name.push('/');
-    push_number(&mut name, way.into());
-    name
+impl SetId {
+    /// `llm-cache/<sets>/<set>`.
+    pub(super) fn head_name(self) -> String {
+        let mut name = String::with_capacity(32);
+        name.push_str("llm-cache/");
+        push_number(&mut name, self.sets);
+        name.push('/');
+        push_number(&mut name, self.set);
+        name
+    }
+
+    /// `llm-cache/<sets>/<set>/<way>`.
+    pub(super) fn slot_name(self, way: u8) -> String {
+        const { assert!(WAYS == 256, "a way is one byte") };
+        let mut name = self.head_name();
+        name.push('/');
+        push_number(&mut name, way.into());
+        name
+    }
 }
 
 /// As `write!` would, in a fraction of its time: every lookup spells names.

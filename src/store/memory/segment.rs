@@ -6,7 +6,7 @@
 //! Numbers are little-endian. The trailer stands behind the piece so that taking it off moves
 //! nothing.
 
-use crate::store::{Version, Versioned};
+use crate::store::{StoreKey, Version, Versioned};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
 /// room from several sets instead of emptying one.
@@ -25,7 +25,7 @@ pub(super) struct Segment {
 
 impl Segment {
     /// `None` if it is not the one asked for.
-    pub(super) fn decode(slot: Versioned, key: &[u8; 32], index: u16) -> Option<Self> {
+    pub(super) fn decode(slot: Versioned, key: &StoreKey, index: u16) -> Option<Self> {
         let Versioned {
             value: mut piece,
             version,
@@ -43,7 +43,7 @@ impl Segment {
 /// What stands behind the piece of an entry in a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Trailer {
-    pub(super) key: [u8; 32],
+    pub(super) key: StoreKey,
     pub(super) index: u16,
     pub(super) segments: u16,
     pub(super) entry_bytes: u32,

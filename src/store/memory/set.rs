@@ -1,20 +1,33 @@
-//! One set of the memory store: which slots it uses, how many bytes they hold, and which of them
-//! was used least recently.
+//! One set of the memory store: which slots it uses, how many bytes they hold, and which entry goes
+//! when there is no room.
+//!
+//! Most LLM requests never come again, so entries that were found since they were stored are kept
+//! apart from those that were not: one of many new entries does not push out what is in use. The
+//! policy is ARC (N. Megiddo and D. S. Modha, "ARC: A Self-Tuning, Low Overhead Replacement Cache",
+//! FAST 2003), with bytes in the place of pages. A set remembers which entries it has evicted
+//! lately; one that comes again shows that its part of the set was too small.
 //!
 //! The head of a set is one value in shared data:
 //! ```text
-//! "SH"  version u8  then per slot in use, most recently used first:
-//! way u8  tag u64  bytes u32  expires u32
+//! "SH"  version u8  new share u16  new u16  found u16  evicted new u16
+//! per slot in use: way u8  tag u64  bytes u32  expires u32
+//! per entry evicted lately: the lower half of its tag, u32
 //! ```
-//! Numbers are little-endian. The order is the recency: there is no clock that workers could
-//! disagree on.
+//! Numbers are little-endian. Slots with new entries come first, and so do evicted new entries; of
+//! each kind the one used (evicted) last comes first. The order is the recency: there is no clock
+//! that workers could disagree on.
 
 /// Raised whenever the layout changes. A head of another version is no head: the set is emptied.
-const MAGIC: [u8; 3] = [b'S', b'H', 1];
+const MAGIC: [u8; 3] = [b'S', b'H', 2];
+const HEADER_BYTES: usize = MAGIC.len() + 4 * 2;
 const RECORD_BYTES: usize = 17;
 
 /// Slots of a set. A head names them in one byte.
 pub(super) const WAYS: usize = 256;
+
+/// Entries evicted lately that a set remembers.
+const GHOSTS: usize = WAYS;
+const GHOST_BYTES: usize = 4;
 
 /// What a set may hold in all: slots, their names, its head.
 pub(super) const SET_BYTES: u64 = 1 << 20;
@@ -24,8 +37,11 @@ const SLOT_OVERHEAD_BYTES: u64 = 64;
 
 /// What is left of [`SET_BYTES`] for slots when every slot has its name and its node in the host's
 /// map (about 112 bytes), and the head is at its longest, old and new at once while it is set.
-pub(super) const SET_SLOT_BYTES: u64 =
-    SET_BYTES - (WAYS * (112 + 2 * RECORD_BYTES) + 2 * MAGIC.len()) as u64;
+pub(super) const SET_SLOT_BYTES: u64 = SET_BYTES
+    - (WAYS * (112 + 2 * RECORD_BYTES) + 2 * (HEADER_BYTES + GHOSTS * GHOST_BYTES)) as u64;
+
+/// The share of new entries in a set that has evicted none.
+const FIRST_SHARE: u16 = u16::MAX / 2;
 
 /// A slot in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +61,11 @@ impl Record {
         u64::from(self.bytes).saturating_add(SLOT_OVERHEAD_BYTES)
     }
 
-    #[inline]
+    fn ghost(self) -> u32 {
+        let [t0, t1, t2, t3, ..] = self.tag.to_le_bytes();
+        u32::from_le_bytes([t0, t1, t2, t3])
+    }
+
     fn decode(record: &[u8; RECORD_BYTES]) -> Self {
         let [way, rest @ ..] = record;
         let [t0, t1, t2, t3, t4, t5, t6, t7, rest @ ..] = rest;
@@ -58,31 +78,36 @@ impl Record {
         }
     }
 
-    fn encode(self) -> [u8; RECORD_BYTES] {
-        let mut record = [0; RECORD_BYTES];
-        let (way, rest) = record.split_at_mut(1);
-        let (tag, rest) = rest.split_at_mut(8);
-        let (bytes, expires) = rest.split_at_mut(4);
-        way.copy_from_slice(&[self.way]);
-        tag.copy_from_slice(&self.tag.to_le_bytes());
-        bytes.copy_from_slice(&self.bytes.to_le_bytes());
-        expires.copy_from_slice(&self.expires.to_le_bytes());
-        record
+    fn encode(self, out: &mut Vec<u8>) {
+        out.push(self.way);
+        out.extend_from_slice(&self.tag.to_le_bytes());
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out.extend_from_slice(&self.expires.to_le_bytes());
     }
 }
 
-/// The slots of a set that are in use, most recently used first, in the bytes in which they are
-/// stored: a head is read at each lookup, and most of it is looked at once at the most.
+/// The slots of a set that are in use, and what was evicted from it lately.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct SetHead {
-    /// The magic and whole records, always.
-    bytes: Vec<u8>,
+    /// Which part of the bytes new entries may keep when there is no room, of [`u16::MAX`].
+    new_share: u16,
+    /// Not found since they were stored.
+    new: Vec<Record>,
+    /// Found, or stored again soon after they had been evicted.
+    found: Vec<Record>,
+    evicted_new: Vec<u32>,
+    evicted_found: Vec<u32>,
 }
 
 impl Default for SetHead {
     fn default() -> Self {
-        let bytes = MAGIC.to_vec();
-        Self { bytes }
+        Self {
+            new_share: FIRST_SHARE,
+            new: Vec::new(),
+            found: Vec::new(),
+            evicted_new: Vec::new(),
+            evicted_found: Vec::new(),
+        }
     }
 }
 
@@ -99,49 +124,89 @@ pub(super) struct Placement {
 
 impl SetHead {
     /// `None` if the bytes are not a head of this version.
-    pub(super) fn decode(bytes: Vec<u8>) -> Option<Self> {
-        let (records, odd) = bytes.strip_prefix(&MAGIC)?.as_chunks::<RECORD_BYTES>();
-        let is_head = odd.is_empty() && records.len() <= WAYS;
-        is_head.then_some(Self { bytes })
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (header, bytes) = bytes.strip_prefix(&MAGIC)?.split_first_chunk::<8>()?;
+        let (&[new_share, new, found, evicted_new], []) = header.as_chunks::<2>() else {
+            return None;
+        };
+        let number = |number| usize::from(u16::from_le_bytes(number));
+        let slots = number(new).checked_add(number(found))?;
+        let (records, ghosts) = bytes.split_at_checked(slots.checked_mul(RECORD_BYTES)?)?;
+        let (ghosts, odd) = ghosts.as_chunks::<GHOST_BYTES>();
+        if slots > WAYS || ghosts.len() > GHOSTS || !odd.is_empty() {
+            return None;
+        }
+        let (new, found) = records.as_chunks().0.split_at_checked(number(new))?;
+        let (evicted_new, evicted_found) = ghosts.split_at_checked(number(evicted_new))?;
+        let records = |records: &[_]| records.iter().map(Record::decode).collect();
+        let ghosts = |ghosts: &[[u8; GHOST_BYTES]]| {
+            let tags = ghosts.iter();
+            tags.map(|tag| u32::from_le_bytes(*tag)).collect()
+        };
+        Some(Self {
+            new_share: u16::from_le_bytes(new_share),
+            new: records(new),
+            found: records(found),
+            evicted_new: ghosts(evicted_new),
+            evicted_found: ghosts(evicted_found),
+        })
     }
 
     /// What [`SetHead::decode`] takes.
-    pub(super) fn as_bytes(&self) -> &[u8] {
-        &self.bytes
+    pub(super) fn encode(&self) -> Vec<u8> {
+        let ghosts = self
+            .evicted_new
+            .len()
+            .saturating_add(self.evicted_found.len());
+        let slots = self.new.len().saturating_add(self.found.len());
+        let mut out =
+            Vec::with_capacity(HEADER_BYTES + slots * RECORD_BYTES + ghosts * GHOST_BYTES);
+        out.extend_from_slice(&MAGIC);
+        out.extend_from_slice(&self.new_share.to_le_bytes());
+        for length in [self.new.len(), self.found.len(), self.evicted_new.len()] {
+            let length = u16::try_from(length).unwrap_or(u16::MAX);
+            out.extend_from_slice(&length.to_le_bytes());
+        }
+        self.records().for_each(|record| record.encode(&mut out));
+        for tag in self.evicted_new.iter().chain(&self.evicted_found) {
+            out.extend_from_slice(&tag.to_le_bytes());
+        }
+        out
     }
 
     /// The slot that may hold the value of this tag.
     pub(super) fn find(&self, tag: u64) -> Option<u8> {
-        let record = self.records().get(self.place_of(tag)?)?;
-        Some(Record::decode(record).way)
+        let mut records = self.records();
+        let record = records.find(|record| record.tag == tag)?;
+        Some(record.way)
     }
 
     /// Every slot in use.
     pub(super) fn ways(&self) -> impl Iterator<Item = u8> {
-        self.records()
-            .iter()
-            .map(|record| Record::decode(record).way)
+        self.records().map(|record| record.way)
     }
 
-    /// Notes that the value of this tag was used; whether the head changed. What is among the
-    /// quarter used most recently stays where it is: a value in steady use costs no writes, and
-    /// is still three quarters of a set away from being evicted.
+    /// Notes that the value of this tag was found; whether the head changed. What is among the
+    /// quarter found most recently stays where it is: a value in steady use costs no writes, and
+    /// is still far from being evicted.
     pub(super) fn touch(&mut self, tag: u64) -> bool {
-        let place = self.place_of(tag);
-        let records = self.records_mut();
-        match place {
-            Some(place) if place > records.len() / 4 => {
-                if let Some(front) = records.get_mut(..=place) {
-                    front.rotate_right(1);
-                }
-                true
-            }
-            _ => false,
+        let is_it = |record: &Record| record.tag == tag;
+        if let Some(index) = self.new.iter().position(is_it) {
+            let record = self.new.remove(index);
+            self.found.insert(0, record);
+            return true;
         }
+        let index = self.found.iter().position(is_it);
+        let index = index.filter(|index| *index > self.found.len() / 4);
+        if let Some(front) = index.and_then(|index| self.found.get_mut(..=index)) {
+            front.rotate_right(1);
+        }
+        index.is_some()
     }
 
-    /// Makes room for `bytes` bytes under `tag`: first what has expired goes, then what was used
-    /// least recently. `None` if the value is larger than a set.
+    /// Makes room for `bytes` bytes under `tag`: first what has expired goes, then new entries if
+    /// they hold more than their share, or else what was found least recently. `None` if the value
+    /// is larger than a set.
     pub(super) fn place(
         &mut self,
         tag: u64,
@@ -155,38 +220,51 @@ impl SetHead {
             bytes,
             expires,
         };
-        if record.charge() > SET_SLOT_BYTES {
-            return None;
-        }
+        let room = SET_SLOT_BYTES.checked_sub(record.charge())?;
         let mut emptied = Vec::new();
         let mut replaced = None;
-        let mut held = 0_u64;
-        self.retain(|old| {
-            if old.tag == tag {
-                replaced = Some(old.way);
-            } else if old.expires <= now {
-                emptied.push(old.way);
-            } else {
-                held = held.saturating_add(old.charge());
-                return true;
-            }
-            false
-        });
+        let was_found = self.found.iter().any(|old| old.tag == tag);
+        for records in [&mut self.new, &mut self.found] {
+            records.retain(|old| {
+                if old.tag == tag {
+                    replaced = Some(old.way);
+                } else if old.expires <= now {
+                    emptied.push(old.way);
+                }
+                old.tag != tag && old.expires > now
+            });
+        }
+        let is_known = self.recognize(record.ghost()) || was_found;
         let mut evicted: u32 = 0;
-        while held.saturating_add(record.charge()) > SET_SLOT_BYTES || self.records().len() >= WAYS
-        {
-            let Some(oldest) = self.pop() else {
+        let (mut new, mut found) = (charge(&self.new), charge(&self.found));
+        while new.saturating_add(found) > room || self.records().count() >= WAYS {
+            let share = u64::from(self.new_share).saturating_mul(new.saturating_add(found));
+            let is_over = new.saturating_mul(u16::MAX.into()) > share;
+            let Some(old) = (if !self.new.is_empty() && (is_over || self.found.is_empty()) {
+                let old = self.new.pop();
+                remember(old, &mut self.evicted_new, &mut new);
+                old
+            } else {
+                let old = self.found.pop();
+                remember(old, &mut self.evicted_found, &mut found);
+                old
+            }) else {
                 break;
             };
-            held = held.saturating_sub(oldest.charge());
-            emptied.push(oldest.way);
+            emptied.push(old.way);
             evicted = evicted.saturating_add(1);
+            self.forget();
         }
         record.way = match replaced.or_else(|| emptied.pop()) {
             Some(way) => way,
-            None => self.used().first_unused()?,
+            None => self.first_unused()?,
         };
-        self.push_front(record);
+        let records = if is_known {
+            &mut self.found
+        } else {
+            &mut self.new
+        };
+        records.insert(0, record);
         Some(Placement {
             way: record.way,
             emptied,
@@ -194,77 +272,74 @@ impl SetHead {
         })
     }
 
-    fn records(&self) -> &[[u8; RECORD_BYTES]] {
-        let records = self.bytes.get(MAGIC.len()..).unwrap_or_default();
-        records.as_chunks().0
+    /// Whether the entry was evicted lately. If so, the share of its kind grows by one entry, or by
+    /// more if fewer of its kind have been evicted than of the other.
+    fn recognize(&mut self, ghost: u32) -> bool {
+        let (new, found) = (self.evicted_new.len(), self.evicted_found.len());
+        let entries = self.records().count().max(16);
+        let step = |kind: usize, other: usize| {
+            let entry = usize::from(u16::MAX) / entries;
+            u16::try_from(entry.saturating_mul(other.max(kind)) / kind.max(1)).unwrap_or(u16::MAX)
+        };
+        if take(&mut self.evicted_new, ghost) {
+            self.new_share = self.new_share.saturating_add(step(new, found));
+            true
+        } else if take(&mut self.evicted_found, ghost) {
+            self.new_share = self.new_share.saturating_sub(step(found, new));
+            true
+        } else {
+            false
+        }
     }
 
-    fn records_mut(&mut self) -> &mut [[u8; RECORD_BYTES]] {
-        let records = self.bytes.get_mut(MAGIC.len()..).unwrap_or_default();
-        records.as_chunks_mut().0
-    }
-
-    fn place_of(&self, tag: u64) -> Option<usize> {
-        let has_tag = |record: &[u8; RECORD_BYTES]| Record::decode(record).tag == tag;
-        self.records().iter().position(has_tag)
-    }
-
-    fn retain(&mut self, mut keeps: impl FnMut(Record) -> bool) {
-        let mut kept = 0_usize;
-        let records = self.records_mut();
-        for place in 0..records.len() {
-            if records
-                .get(place)
-                .is_some_and(|record| keeps(Record::decode(record)))
-            {
-                if kept != place {
-                    records.swap(kept, place);
-                }
-                kept = kept.saturating_add(1);
+    /// Forgets the oldest evictions beyond [`GHOSTS`], of the kind that has more than half.
+    fn forget(&mut self) {
+        if self
+            .evicted_new
+            .len()
+            .saturating_add(self.evicted_found.len())
+            > GHOSTS
+        {
+            if self.evicted_found.len() > GHOSTS / 2 {
+                self.evicted_found.pop();
+            } else {
+                self.evicted_new.pop();
             }
         }
-        self.truncate(kept);
     }
 
-    fn pop(&mut self) -> Option<Record> {
-        let (last, rest) = self.records().split_last()?;
-        let (last, rest) = (Record::decode(last), rest.len());
-        self.truncate(rest);
-        Some(last)
-    }
-
-    fn push_front(&mut self, record: Record) {
-        self.bytes.extend_from_slice(&record.encode());
-        self.records_mut().rotate_right(1);
-    }
-
-    fn truncate(&mut self, records: usize) {
-        self.bytes.truncate(MAGIC.len() + records * RECORD_BYTES);
-    }
-
-    fn used(&self) -> Used {
-        let mut used = Used::default();
-        self.ways().for_each(|way| used.add(way));
-        used
-    }
-}
-
-/// A set of slots: a bit for each.
-#[derive(Default)]
-struct Used([u64; WAYS / 64]);
-
-impl Used {
-    fn add(&mut self, way: u8) {
-        if let Some(bits) = self.0.get_mut(usize::from(way / 64)) {
-            *bits |= 1 << (way % 64);
-        }
+    fn records(&self) -> impl Iterator<Item = Record> {
+        self.new.iter().chain(&self.found).copied()
     }
 
     fn first_unused(&self) -> Option<u8> {
-        let bits = self.0.iter().position(|bits| *bits != u64::MAX)?;
-        let bit = self.0.get(bits)?.trailing_ones();
-        u8::try_from(bits * 64 + usize::try_from(bit).ok()?).ok()
+        let mut used = [false; WAYS];
+        for way in self.ways() {
+            if let Some(used) = used.get_mut(usize::from(way)) {
+                *used = true;
+            }
+        }
+        let way = used.iter().position(|used| !used)?;
+        u8::try_from(way).ok()
     }
+}
+
+fn charge(records: &[Record]) -> u64 {
+    let charges = records.iter().map(|record| record.charge());
+    charges.fold(0, u64::saturating_add)
+}
+
+/// Remembers that an entry was evicted, and takes its bytes off those of its kind.
+fn remember(old: Option<Record>, evicted: &mut Vec<u32>, held: &mut u64) {
+    if let Some(old) = old {
+        *held = held.saturating_sub(old.charge());
+        evicted.insert(0, old.ghost());
+    }
+}
+
+fn take(ghosts: &mut Vec<u32>, ghost: u32) -> bool {
+    let index = ghosts.iter().position(|other| *other == ghost);
+    index.map(|index| ghosts.remove(index)).is_some()
 }
 
 #[cfg(test)]

@@ -6,29 +6,33 @@
 //! loses the second race empties the slot, which costs an entry and no bytes.
 
 use super::MAX_TRIES;
-use super::geometry::{self, close_set, empty_slots};
-use super::heads::{Head, Heads};
-use super::names::{head_name, slot_name};
+use super::names::SetId;
 use super::set::{Placement, SetHead};
-use crate::store::{HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, Version, Versioned};
+use super::sizes::empty_slots;
+use crate::store::{
+    HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, StoreKey, Version, Versioned,
+};
 
 /// A set, and what tells a value apart there.
 pub(super) struct SlotAddress {
-    pub(super) set: u32,
+    pub(super) set: SetId,
     tag: u64,
 }
 
 impl SlotAddress {
     /// Where a segment goes in a store of this many sets: the key chooses the set of the first, the
     /// others follow round robin.
-    pub(super) fn of(key: &[u8; 32], index: u16, sets: u32) -> Self {
+    pub(super) fn of(key: &StoreKey, index: u16, sets: u32) -> Self {
         let [t0, t1, t2, t3, t4, t5, t6, t7, s0, s1, s2, s3, ..] = *key;
         let tag = u64::from_le_bytes([t0, t1, t2, t3, t4, t5, t6, t7]);
         let first = u64::from(u32::from_le_bytes([s0, s1, s2, s3]));
         let set = first.wrapping_add(u64::from(index)) % u64::from(sets.max(1));
         Self {
-            // Below the number of sets, which has 32 bits.
-            set: u32::try_from(set).unwrap_or(0),
+            set: SetId {
+                sets,
+                // Below the number of sets, which has 32 bits.
+                set: u32::try_from(set).unwrap_or(0),
+            },
             // Segments of one entry may share a set: each needs a tag of its own.
             tag: tag.wrapping_add(u64::from(index)),
         }
@@ -38,52 +42,37 @@ impl SlotAddress {
     pub(super) fn read(
         &self,
         shared: &dyn SharedData,
-        heads: &Heads,
     ) -> Result<Option<(u8, Versioned)>, HostFault> {
-        let name = head_name(self.set);
+        let name = self.set.head_name();
         let Some(Versioned { value, version }) = shared.get(&name)? else {
             return Ok(None);
         };
-        let Some(mut head) = SetHead::decode(value) else {
+        let Some(mut head) = SetHead::decode(&value) else {
             return Ok(None);
         };
         let Some(way) = head.find(self.tag) else {
-            let set = self.set;
-            heads.keep(Head { set, head, version });
             return Ok(None);
         };
         if head.touch(self.tag) {
-            heads.take(self.set);
             // Recency is advice: whoever changed the head meanwhile knows better.
-            let _lost = shared.set(&name, head.as_bytes(), Some(version));
+            let _lost = shared.set(&name, &head.encode(), Some(version));
         }
-        let slot = shared.get(&slot_name(self.set, way))?;
+        let slot = shared.get(&self.set.slot_name(way))?;
         Ok(slot.map(|slot| (way, slot)))
     }
 
-    /// How many unexpired values made room; `None` if the store does not use the set any more.
+    /// Stores a value, and says how many unexpired ones made room for it.
     pub(super) fn write(
         &self,
         shared: &dyn SharedData,
-        heads: &Heads,
         value: &[u8],
         now: u32,
         expires: u32,
-    ) -> Result<Option<u32>, StoreFault> {
+    ) -> Result<u32, StoreFault> {
         let bytes = u32::try_from(value.len()).map_err(|_| StoreFault::TooLarge)?;
-        let name = head_name(self.set);
+        let name = self.set.head_name();
         for _ in 0..MAX_TRIES {
-            let known = heads.take(self.set);
-            let was_known = known.is_some();
-            let (head, version) = match known {
-                Some(Head { head, version, .. }) => (Some(head), version),
-                None => self.read_head(shared, &name)?,
-            };
-            let was_closed = head.is_none();
-            if was_closed && !self.is_in_use(shared) {
-                return Ok(None);
-            }
-            let mut head = head.unwrap_or_default();
+            let (mut head, version) = self.read_head(shared, &name)?;
             let Placement {
                 way,
                 emptied,
@@ -91,26 +80,16 @@ impl SlotAddress {
             } = head
                 .place(self.tag, bytes, expires, now)
                 .ok_or(StoreFault::TooLarge)?;
-            let slot = slot_name(self.set, way);
+            let slot = self.set.slot_name(way);
             let seen = shared.get(&slot)?.map_or(IF_ABSENT, |slot| slot.version);
-            match shared.set(&name, head.as_bytes(), Some(version)) {
+            match shared.set(&name, &head.encode(), Some(version)) {
                 Ok(()) => {}
-                Err(SetFault::VersionMismatch) => {
-                    if was_known {
-                        heads.had_changed();
-                    }
-                    continue;
-                }
+                Err(SetFault::VersionMismatch) => continue,
                 Err(SetFault::Host) => return Err(StoreFault::Unavailable),
-            }
-            // Whoever gave the set up meanwhile may have been here before it was opened.
-            if was_closed && !self.is_in_use(shared) {
-                close_set(shared, self.set);
-                return Ok(None);
             }
             empty_slots(shared, self.set, emptied);
             return match shared.set(&slot, value, Some(seen)) {
-                Ok(()) => Ok(Some(evicted)),
+                Ok(()) => Ok(evicted),
                 Err(fault) => {
                     empty_slots(shared, self.set, [way]);
                     Err(match fault {
@@ -123,28 +102,20 @@ impl SlotAddress {
         Err(StoreFault::Contended)
     }
 
-    /// The head of the set, if it is open, and its version.
+    /// The head of the set, and its version.
     fn read_head(
         &self,
         shared: &dyn SharedData,
         name: &str,
-    ) -> Result<(Option<SetHead>, Version), HostFault> {
+    ) -> Result<(SetHead, Version), HostFault> {
         let Some(Versioned { value, version }) = shared.get(name)? else {
-            return Ok((None, IF_ABSENT));
+            return Ok((SetHead::default(), IF_ABSENT));
         };
-        if value.is_empty() {
-            return Ok((None, version));
-        }
-        let head = SetHead::decode(value).unwrap_or_else(|| {
+        let head = SetHead::decode(&value).unwrap_or_else(|| {
             // What the slots hold is unknown, so none of it may count as free room.
             empty_slots(shared, self.set, 0..=u8::MAX);
             SetHead::default()
         });
-        Ok((Some(head), version))
-    }
-
-    /// Whether the set is one that the latest configuration gave the store.
-    fn is_in_use(&self, shared: &dyn SharedData) -> bool {
-        geometry::read(shared).is_none_or(|sets| self.set < sets)
+        Ok((head, version))
     }
 }

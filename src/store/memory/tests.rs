@@ -1,9 +1,8 @@
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::heads::HEADS_LEFT_OUT;
-use super::names::GEOMETRY;
-use super::set::WAYS;
+use super::names::SIZES;
+use super::set::{SetHead, WAYS};
 use super::*;
 use crate::store::{SetFault, Versioned};
 
@@ -42,19 +41,19 @@ impl FakeSharedData {
         self.set(name, value, None).unwrap();
     }
 
-    fn slot_bytes(&self, set: u32) -> u64 {
-        let prefix = format!("llm-cache/{set}/");
+    /// What the slots of a store of one set hold.
+    fn slot_bytes(&self) -> u64 {
+        self.bytes_under("llm-cache/1/0/")
+    }
+
+    fn bytes_under(&self, prefix: &str) -> u64 {
         let values = self.values.borrow();
-        let slots = values.iter().filter(|(name, _)| name.starts_with(&prefix));
-        slots.map(|(_, (value, _))| value.len() as u64).sum()
+        let found = values.iter().filter(|(name, _)| name.starts_with(prefix));
+        found.map(|(_, (value, _))| value.len() as u64).sum()
     }
 
     fn bytes(&self) -> u64 {
-        self.values
-            .borrow()
-            .values()
-            .map(|(value, _)| value.len() as u64)
-            .sum()
+        self.bytes_under("")
     }
 }
 
@@ -217,7 +216,7 @@ fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
         .values
         .borrow()
         .iter()
-        .filter(|(name, (value, _))| name.matches('/').count() == 2 && !value.is_empty())
+        .filter(|(name, (value, _))| name.matches('/').count() == 3 && !value.is_empty())
         .map(|(name, (value, _))| (name.clone(), value.clone()))
         .collect();
     assert_eq!(slots.len(), 3);
@@ -251,56 +250,70 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
     for number in 0..100 {
         insert(&store, &shared, number, 9_000).unwrap();
     }
-    shared.put("llm-cache/0", b"SH\x02 from another version");
+    shared.put("llm-cache/1/0", b"SH\x03 from another version");
     assert_eq!(store.lookup(&shared, &key(99), 0), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
     assert!(store.lookup(&shared, &key(200), 0).unwrap().is_some());
-    assert!(shared.slot_bytes(0) < 200, "{}", shared.slot_bytes(0));
+    assert!(shared.slot_bytes() < 200, "{}", shared.slot_bytes());
+}
+
+fn fill(store: &MemoryStore, shared: &FakeSharedData) {
+    for number in 0..2_000 {
+        insert(store, shared, number, 4_000).unwrap();
+    }
 }
 
 #[test]
-fn a_smaller_configuration_frees_what_it_does_not_use_and_old_workers_follow_it() {
+fn a_store_of_another_size_is_empty_and_leaves_no_bytes_of_the_one_before() {
+    let shared = FakeSharedData::default();
+    for mib in [8, 2, 8, 3, 1] {
+        let store = open(&shared, mib * MIB);
+        assert!((0..2_000).all(|number| store.lookup(&shared, &key(number), 0) == Ok(None)));
+        fill(&store, &shared);
+        assert!(shared.bytes() <= mib * MIB, "{mib}");
+        assert!(shared.bytes() > mib * MIB * 3 / 4, "{mib}");
+    }
+}
+
+#[test]
+fn a_worker_that_is_not_updated_yet_uses_its_own_store_until_the_next_one_opens() {
     let shared = FakeSharedData::default();
     let old = open(&shared, 8 * MIB);
-    for number in 0..2_000 {
-        insert(&old, &shared, number, 4_000).unwrap();
-    }
-    assert!(shared.bytes() > 6 * MIB);
+    fill(&old, &shared);
     let new = open(&shared, 2 * MIB);
-    assert!(shared.bytes() <= 2 * MIB);
-    for number in 2_000..4_000 {
-        insert(&old, &shared, number, 4_000).unwrap();
-    }
-    assert!(shared.bytes() <= 2 * MIB);
-    assert!(new.lookup(&shared, &key(3_999), 0).unwrap().is_some());
-    let third = MemoryStore {
-        sets: Cell::new(8),
-        read_in: Cell::new(u64::MAX),
-        heads: Heads::default(),
-        max_entry_bytes: 1 << 20,
-    };
-    let found = third.lookup(&shared, &key(3_999), 0).unwrap();
-    assert!(found.is_some(), "a worker that only reads follows as well");
-    assert!(old.lookup(&shared, &key(3_999), 0).unwrap().is_some());
+    insert(&old, &shared, 1, 100).unwrap();
+    assert!(old.lookup(&shared, &key(1), 0).unwrap().is_some());
+    assert_eq!(new.lookup(&shared, &key(1), 0), Ok(None));
+    assert!(shared.bytes_under("llm-cache/8/") > 0);
+    insert(&new, &shared, 2, 100).unwrap();
+    let next = open(&shared, 2 * MIB);
+    let heads = 8 * SetHead::default().encode().len() as u64;
+    assert!(shared.bytes_under("llm-cache/8/") <= heads);
+    assert!(next.lookup(&shared, &key(2), 0).unwrap().is_some());
 }
 
-/// Another worker makes the store smaller between two host calls of a writer, at every such place,
-/// and the writer does not know of it.
 #[test]
-fn a_store_that_shrinks_while_somebody_writes_holds_nothing_beyond_its_end() {
-    for (was_used, looks_first) in [(false, false), (true, false), (true, true)] {
-        let mut interrupted = 0;
+fn however_many_sizes_there_were_the_last_four_are_remembered_and_none_holds_bytes() {
+    let shared = FakeSharedData::default();
+    for mib in 1..20 {
+        insert(&open(&shared, mib * MIB), &shared, 1, 5_000).unwrap();
+    }
+    assert!(shared.bytes() < 6_000, "{}", shared.bytes());
+    let sizes = shared.get(SIZES).unwrap().unwrap().value;
+    let expected: Vec<_> = [19_u32, 18, 17, 16].map(u32::to_le_bytes).concat();
+    assert_eq!(sizes, expected);
+}
+
+/// Another worker opens a store of another size between two host calls of a writer, at every such
+/// place.
+#[test]
+fn a_set_that_is_emptied_while_somebody_writes_holds_what_its_head_accounts_for() {
+    for before in [0, 4] {
         for at in 0..20 {
             let shared = FakeSharedData::default();
-            let store = open(&shared, 8 * MIB);
-            let beyond = |number: &u64| store.place_of(&key(*number), 0).set == 5;
-            let mut numbers = (0..).filter(beyond);
-            let (before, number) = (numbers.next().unwrap(), numbers.next().unwrap());
-            if was_used {
-                insert(&store, &shared, before, 5_000).unwrap();
-            }
-            if looks_first {
-                assert_eq!(store.lookup(&shared, &key(number), 0), Ok(None));
+            let store = open(&shared, MIB);
+            for number in 10..10 + before {
+                insert(&store, &shared, number, 200_000).unwrap();
             }
             shared.calls.set(0);
             *shared.interruption.borrow_mut() = Some((
@@ -309,50 +322,34 @@ fn a_store_that_shrinks_while_somebody_writes_holds_nothing_beyond_its_end() {
                     open(shared, 2 * MIB);
                 }),
             ));
-            let written = insert(&store, &shared, number, 5_000);
-            if shared.interruption.borrow().is_some() {
-                continue;
+            let written = insert(&store, &shared, 1, 200_000);
+            let held = 200_000 + TRAILER_BYTES as u64;
+            let found = store.lookup(&shared, &key(1), 0).unwrap();
+            if found.is_some() {
+                assert!(written.is_ok(), "at call {at}");
             }
-            interrupted += 1;
-            let held: u64 = (2..8).map(|set| shared.slot_bytes(set)).sum();
-            assert_eq!(held, 0, "at call {at}");
-            let new = open(&shared, 2 * MIB);
-            let found = new.lookup(&shared, &key(number), 0).unwrap();
-            assert_eq!(found.is_some(), written.is_ok(), "at call {at}");
-            // Who still does not know stores nothing there either.
-            insert(&store, &shared, number, 5_000).unwrap();
-            assert!(new.lookup(&shared, &key(number), 0).unwrap().is_some());
+            if shared.interruption.borrow().is_none() {
+                let expected = if found.is_some() { held } else { 0 };
+                assert_eq!(shared.slot_bytes(), expected, "at call {at}");
+            }
         }
-        assert!(interrupted >= 3, "{interrupted}");
     }
 }
 
 #[test]
-fn sets_that_were_closed_are_used_again_when_the_store_grows() {
+fn sizes_that_no_configuration_gives_are_not_believed() {
     let shared = FakeSharedData::default();
-    let fill = |store: &MemoryStore| {
-        for number in 0..2_000 {
-            insert(store, &shared, number, 4_000).unwrap();
-        }
-    };
-    fill(&open(&shared, 8 * MIB));
-    fill(&open(&shared, 2 * MIB));
-    assert!(shared.bytes() <= 2 * MIB);
-    let grown = open(&shared, 8 * MIB);
-    fill(&grown);
-    assert!(shared.bytes() > 6 * MIB);
-    assert!((1_500..2_000).all(|number| grown.lookup(&shared, &key(number), 0) != Ok(None)));
-}
-
-#[test]
-fn a_number_of_sets_that_no_configuration_gives_is_not_believed() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, 2 * MIB);
-    for odd in [&u32::MAX.to_le_bytes()[..], &[0; 4], b"", b"12345"] {
-        shared.put(GEOMETRY, odd);
+    for odd in [
+        &u32::MAX.to_le_bytes()[..],
+        &[0; 4],
+        b"",
+        b"12345",
+        &[9; 999],
+    ] {
+        shared.put(SIZES, odd);
+        let store = open(&shared, 2 * MIB);
         insert(&store, &shared, 1, 100).unwrap();
         assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
-        insert(&open(&shared, 2 * MIB), &shared, 2, 100).unwrap();
     }
 }
 
@@ -387,15 +384,12 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
     // Each needs more than half of a set, so that they fight for room as well.
     let large = 200_000;
     for (mine, other) in [(1, 1), (1, 2)] {
-        for (before, looks_first) in [(0, false), (0, true), (4, false), (4, true)] {
+        for before in [0, 4] {
             for at in 0..40 {
                 let shared = FakeSharedData::default();
                 let store = open(&shared, MIB);
                 for number in 10..10 + before {
                     insert(&store, &shared, number, large).unwrap();
-                }
-                if looks_first {
-                    assert_eq!(store.lookup(&shared, &key(mine), 0), Ok(None));
                 }
                 shared.calls.set(0);
                 *shared.interruption.borrow_mut() = Some((
@@ -405,11 +399,11 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
                         for number in [other, 3, 4, 5] {
                             let _lost = insert(&store, shared, number, large);
                         }
-                        assert!(shared.slot_bytes(0) <= SET_SLOT_BYTES);
+                        assert!(shared.slot_bytes() <= SET_SLOT_BYTES);
                     }),
                 ));
                 let _lost = insert(&store, &shared, mine, large);
-                assert!(shared.slot_bytes(0) <= SET_SLOT_BYTES, "at call {at}");
+                assert!(shared.slot_bytes() <= SET_SLOT_BYTES, "at call {at}");
                 for number in 1..20 {
                     let found = store.lookup(&shared, &key(number), 0).unwrap();
                     let expected = entry(number, large);
@@ -432,7 +426,7 @@ impl SharedData for AlwaysLate {
     }
 
     fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
-        if name == "llm-cache/0" && version.is_some() {
+        if name == "llm-cache/1/0" && version.is_some() {
             return Err(SetFault::VersionMismatch);
         }
         self.0.set(name, value, version)
@@ -442,11 +436,11 @@ impl SharedData for AlwaysLate {
 #[test]
 fn a_writer_who_is_always_late_gives_up_and_writes_no_slot() {
     let shared = AlwaysLate(FakeSharedData::default());
-    shared.0.put("llm-cache/0", b"");
+    shared.0.put("llm-cache/1/0", b"");
     let store = MemoryStore::open(&shared, MIB, 64 << 20);
     let late = store.insert(&shared, &key(1), &entry(1, 100), NOW, LATER);
     assert_eq!(late, Err(StoreFault::Contended));
-    assert_eq!(shared.0.slot_bytes(0), 0);
+    assert_eq!(shared.0.slot_bytes(), 0);
 }
 
 #[test]
@@ -466,11 +460,11 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     assert_eq!(again.bytes, first.bytes);
     assert!(again.seen.unwrap().is_same(&seen));
     assert_eq!(
-        reads(4_999, 3).unwrap().bytes,
+        reads(4_999, 2).unwrap().bytes,
         entry(1, 500),
         "a clock set back"
     );
-    let late = reads(5_000 + SEEN_FOR, 3).unwrap();
+    let late = reads(5_000 + SEEN_FOR, 2).unwrap();
     assert!(
         !late.seen.unwrap().is_same(&seen),
         "its checksum is computed again"
@@ -480,9 +474,9 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     let written = reads(5_000, 1).unwrap();
     assert_eq!(written.bytes, entry(1, 500));
     assert!(!written.seen.unwrap().is_same(&seen));
-    let slot = slot_name(seen.set, seen.way);
+    let slot = seen.set.slot_name(seen.way);
     shared.put(&slot, &[]);
-    assert_eq!(reads(5_000, 4), None);
+    assert_eq!(reads(5_000, 3), None);
     let mut foreign = entry(1, 500);
     let trailer = Trailer {
         key: key(2),
@@ -493,79 +487,4 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     trailer.encode(&mut foreign);
     shared.put(&slot, &foreign);
     assert_eq!(reads(5_000, 3), None);
-}
-
-#[test]
-fn who_looked_in_vain_writes_without_reading_the_head_again() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, MIB);
-    let second = u64::from(NOW) * 1_000;
-    let calls = |number| {
-        let before = shared.calls.get();
-        insert(&store, &shared, number, 100).unwrap();
-        shared.calls.get() - before
-    };
-    insert(&store, &shared, 1, 100).unwrap();
-    let reading = calls(2);
-    assert_eq!(store.lookup(&shared, &key(3), second), Ok(None));
-    assert_eq!(calls(3), reading - 1);
-    assert_eq!(calls(4), reading, "it has changed the head since");
-    let all_there = |numbers: &[u64]| {
-        let found = |number| store.lookup(&shared, &key(number), second).unwrap();
-        numbers.iter().all(|number| found(*number).is_some())
-    };
-    assert!(all_there(&[1, 2, 3, 4]));
-}
-
-#[test]
-fn a_head_that_another_worker_has_changed_is_read_again_and_the_next_few_are() {
-    let shared = FakeSharedData::default();
-    let (store, other) = (open(&shared, MIB), open(&shared, MIB));
-    let second = u64::from(NOW) * 1_000;
-    insert(&store, &shared, 1, 100).unwrap();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    insert(&other, &shared, 3, 100).unwrap();
-    insert(&store, &shared, 2, 100).unwrap();
-    for number in 1..=3 {
-        assert!(
-            store
-                .lookup(&shared, &key(number), second)
-                .unwrap()
-                .is_some()
-        );
-    }
-    let remembers = || {
-        assert_eq!(store.lookup(&shared, &key(4), second), Ok(None));
-        store.heads.take(0).is_some()
-    };
-    assert_eq!((0..HEADS_LEFT_OUT).filter(|_| remembers()).count(), 0);
-    assert!(remembers());
-}
-
-#[test]
-fn of_two_sets_that_share_a_place_one_head_is_remembered() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, 65 * MIB);
-    let second = u64::from(NOW) * 1_000;
-    for set in [0, 64] {
-        let of_set = |number: &u64| store.place_of(&key(*number), 0).set == set;
-        let mut numbers = (0..).filter(of_set);
-        let (there, absent) = (numbers.next().unwrap(), numbers.next().unwrap());
-        insert(&store, &shared, there, 100).unwrap();
-        assert_eq!(store.lookup(&shared, &key(absent), second), Ok(None));
-    }
-    assert!(store.heads.take(0).is_none());
-    assert!(store.heads.take(64).is_some_and(|head| head.set == 64));
-}
-
-#[test]
-fn a_head_that_is_older_than_one_just_seen_is_not_remembered() {
-    let shared = FakeSharedData::default();
-    let store = open(&shared, MIB);
-    let second = u64::from(NOW) * 1_000;
-    insert(&store, &shared, 1, 100).unwrap();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    store.heads.had_changed();
-    assert_eq!(store.lookup(&shared, &key(2), second), Ok(None));
-    assert!(store.heads.take(0).is_none());
 }

@@ -8,25 +8,32 @@ fn place(head: &mut SetHead, tag: u64, bytes: u32) -> Placement {
 }
 
 fn held(head: &SetHead) -> u64 {
-    head.records()
-        .iter()
-        .map(|record| Record::decode(record).charge())
-        .sum()
+    head.records().map(Record::charge).sum()
+}
+
+/// So many bytes that four values fill a set.
+fn quarter() -> u32 {
+    u32::try_from(SET_SLOT_BYTES / 4 - SLOT_OVERHEAD_BYTES).unwrap()
+}
+
+fn present(head: &SetHead, tags: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    tags.filter(|tag| head.find(*tag).is_some()).collect()
 }
 
 #[test]
 fn a_head_survives_a_round_trip() {
     let mut head = SetHead::default();
-    for tag in 0..300 {
+    for tag in 0..900 {
+        assert_eq!(SetHead::decode(&head.encode()), Some(head.clone()));
         place(&mut head, tag, 100);
-        assert_eq!(
-            SetHead::decode(head.as_bytes().to_vec()),
-            Some(head.clone())
-        );
+        if tag % 2 == 0 {
+            head.touch(tag);
+        }
     }
+    assert!(!head.evicted_new.is_empty() && !head.evicted_found.is_empty());
     assert_eq!(
-        SetHead::decode(SetHead::default().as_bytes().to_vec()),
-        Some(SetHead::default())
+        head.encode().len(),
+        HEADER_BYTES + WAYS * RECORD_BYTES + GHOSTS * GHOST_BYTES
     );
 }
 
@@ -35,31 +42,78 @@ fn bytes_that_are_no_head_of_this_version_are_refused() {
     let mut head = SetHead::default();
     place(&mut head, 1, 10);
     place(&mut head, 2, 10);
-    let bytes = head.as_bytes().to_vec();
+    let bytes = head.encode();
     for length in 0..bytes.len() {
-        let whole_records = length == 3 || length == 20;
-        assert_eq!(
-            SetHead::decode(bytes[..length].to_vec()).is_some(),
-            whole_records,
-            "{length}"
-        );
+        assert_eq!(SetHead::decode(&bytes[..length]), None, "{length}");
+    }
+    for more in 1..=3 {
+        let longer = [&bytes[..], &[0; 3][..more]].concat();
+        assert_eq!(SetHead::decode(&longer), None, "{more}");
+    }
+    for number in 0..3 {
+        let mut odd = bytes.clone();
+        odd[5 + 2 * number + 1] = 0xff;
+        assert_eq!(SetHead::decode(&odd), None, "{number}");
     }
     let mut newer = bytes;
     newer[2] += 1;
-    assert_eq!(SetHead::decode(newer), None);
+    assert_eq!(SetHead::decode(&newer), None);
 }
 
 #[test]
-fn what_was_used_least_recently_goes_first() {
+fn what_was_never_found_makes_room_for_what_is_new() {
     let mut head = SetHead::default();
-    let size = u32::try_from(SET_SLOT_BYTES / 4 - SLOT_OVERHEAD_BYTES).unwrap();
     for tag in 1..=4 {
-        assert_eq!(place(&mut head, tag, size).evicted, 0);
+        assert_eq!(place(&mut head, tag, quarter()).evicted, 0);
     }
     assert!(head.touch(1));
-    assert_eq!(place(&mut head, 5, size).evicted, 1);
-    let present: Vec<_> = (1..=5).filter(|tag| head.find(*tag).is_some()).collect();
-    assert_eq!(present, [1, 3, 4, 5]);
+    assert_eq!(place(&mut head, 5, quarter()).evicted, 1);
+    assert_eq!(present(&head, 1..=5), [1, 3, 4, 5]);
+    for tag in 6..100 {
+        place(&mut head, tag, quarter());
+    }
+    assert_eq!(present(&head, 1..=99), [1, 97, 98, 99]);
+}
+
+#[test]
+fn of_what_was_found_the_least_recently_found_goes_first() {
+    let mut head = SetHead::default();
+    for tag in 1..=4 {
+        place(&mut head, tag, quarter());
+        assert!(head.touch(tag));
+    }
+    assert!(head.touch(1));
+    place(&mut head, 5, quarter());
+    assert_eq!(present(&head, 1..=5), [1, 3, 4, 5]);
+}
+
+#[test]
+fn an_entry_that_comes_again_after_it_was_evicted_counts_as_found() {
+    let mut head = SetHead::default();
+    for tag in 1..=5 {
+        place(&mut head, tag, quarter());
+    }
+    assert_eq!(head.find(1), None);
+    let share = head.new_share;
+    place(&mut head, 1, quarter());
+    assert!(head.new_share > share, "new entries were evicted too early");
+    for tag in 6..100 {
+        place(&mut head, tag, quarter());
+    }
+    assert!(head.find(1).is_some());
+}
+
+#[test]
+fn a_found_entry_that_comes_again_after_it_was_evicted_takes_share_from_new_ones() {
+    let mut head = SetHead::default();
+    for tag in 1..=5 {
+        place(&mut head, tag, quarter());
+        head.touch(tag);
+    }
+    assert_eq!(head.find(1), None);
+    let share = head.new_share;
+    place(&mut head, 1, quarter());
+    assert!(head.new_share < share);
 }
 
 #[test]
@@ -76,6 +130,15 @@ fn what_is_in_steady_use_costs_no_writes_and_stays() {
         assert!(head.find(0).is_some(), "lost after {tag}");
     }
     assert!(!head.touch(77_777), "what is not there cannot be touched");
+}
+
+#[test]
+fn a_value_that_was_found_and_is_replaced_still_counts_as_found() {
+    let mut head = SetHead::default();
+    place(&mut head, 1, 10);
+    head.touch(1);
+    place(&mut head, 1, 20);
+    assert_eq!((head.new.len(), head.found.len()), (0, 1));
 }
 
 #[test]
@@ -96,7 +159,7 @@ fn a_value_takes_the_slot_of_the_one_that_it_replaces() {
     let again = place(&mut head, 1, 20);
     assert_eq!(again.way, first.way);
     assert_eq!((again.evicted, again.emptied.len()), (0, 0));
-    assert_eq!(head.records().len(), 2);
+    assert_eq!(head.records().count(), 2);
 }
 
 #[test]
@@ -119,7 +182,7 @@ fn no_slot_is_used_twice_and_the_bytes_stay_within_the_set() {
         assert!(!placement.emptied.contains(&placement.way));
         after.sort_unstable();
         after.dedup();
-        assert_eq!(after.len(), head.records().len());
+        assert_eq!(after.len(), head.records().count());
     }
 }
 
@@ -129,7 +192,7 @@ fn a_set_holds_as_many_values_as_it_has_slots() {
     for tag in 0..1_000 {
         place(&mut head, tag, 1);
     }
-    assert_eq!(head.records().len(), WAYS);
+    assert_eq!(head.records().count(), WAYS);
     assert!(head.find(999).is_some() && head.find(743).is_none());
 }
 

@@ -1,151 +1,24 @@
-//! Every interleaving of a few workers, at each host call: the code itself is run, not a model of
-//! it. An operation is run again from its start for each of its host calls, with the answers that
-//! it has had so far; so it can be stopped between any two of them, and a state is a value: it can
-//! be compared, and one that was reached before is not explored again. That is why this is not
-//! loom, which cannot merge states and knows no clock and no worker that vanishes; all that the
-//! workers share is behind the host's mutex, so there are no weaker memory orders to explore.
-//!
-//! A request looks its entry up, joins, and then leads (second look, upstream, insert, release,
-//! messages), waits or goes alone, as the filter's do. Requests of one worker take turns where the
-//! filter's would: between callbacks.
+//! Workers and their requests, and what each step does to them.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::hash::{BuildHasher, RandomState};
+use std::collections::BTreeSet;
 
-use super::*;
-use crate::store::{HostFault, Version};
+use super::super::*;
+use super::host::{OneCall, Reply, Values};
 
-/// How long leases are taken for, and how far one tick moves the clock.
-const MAX_AGE: u64 = 10;
-
-/// Values and versions by name, as proxy-wasm-cpp-host has them (`shared_data.cc`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-pub(super) struct Values(BTreeMap<String, (Vec<u8>, u32)>);
-
-impl Values {
-    pub(super) fn get(&self, name: &str) -> Option<Versioned> {
-        let (value, version) = self.0.get(name)?;
-        Some(Versioned {
-            value: value.clone(),
-            version: Version(*version),
-        })
-    }
-
-    pub(super) fn set(
-        &mut self,
-        name: &str,
-        value: &[u8],
-        version: Option<Version>,
-    ) -> Result<(), SetFault> {
-        if let (Some((_, current)), Some(Version(expected))) = (self.0.get(name), version)
-            && *current != expected
-        {
-            return Err(SetFault::VersionMismatch);
-        }
-        let last = self.0.values().map(|(_, version)| *version).max();
-        self.0.insert(
-            name.to_owned(),
-            (value.to_owned(), last.unwrap_or_default() + 1),
-        );
-        Ok(())
-    }
-
-    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.keys().map(String::as_str)
-    }
-
-    /// What the buckets say, which must be buckets.
-    pub(super) fn records(&self) -> Vec<Record> {
-        let buckets = self.0.values().filter(|(value, _)| !value.is_empty());
-        buckets
-            .flat_map(|(value, _)| {
-                let bucket = Bucket::decode(value).expect("a bucket within its bounds");
-                bucket.records
-            })
-            .collect()
-    }
-}
-
-/// What the host answered to one call.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Reply {
-    Got(Result<Option<(Vec<u8>, u32)>, ()>),
-    Set(Result<(), bool>),
-}
-
-/// Answers an operation's calls from its log, then makes one more, and stops it there.
-struct OneCall<'a> {
-    values: RefCell<&'a mut Values>,
-    log: RefCell<&'a mut Vec<Reply>>,
-    at: Cell<usize>,
-    /// Calls that have been answered in earlier steps.
-    before: usize,
-    /// Whether the call of this step fails.
-    fails: bool,
-    stopped: Cell<bool>,
-}
-
-impl OneCall<'_> {
-    fn answer(&self, call: impl FnOnce(&mut Values) -> Reply, fault: Reply) -> Option<Reply> {
-        let at = self.at.replace(self.at.get() + 1);
-        let mut log = self.log.borrow_mut();
-        if at > self.before {
-            self.stopped.set(true);
-            return None;
-        }
-        if at == self.before {
-            let reply = if self.fails {
-                fault
-            } else {
-                call(&mut self.values.borrow_mut())
-            };
-            log.push(reply);
-        }
-        log.get(at).cloned()
-    }
-}
-
-impl SharedData for OneCall<'_> {
-    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
-        let call = |values: &mut Values| {
-            let found = values.get(name);
-            Reply::Got(Ok(found.map(|found| (found.value, found.version.0))))
-        };
-        match self.answer(call, Reply::Got(Err(()))) {
-            Some(Reply::Got(Ok(found))) => Ok(found.map(|(value, version)| Versioned {
-                value,
-                version: Version(version),
-            })),
-            Some(Reply::Set(_)) => panic!("an operation that runs differently when run again"),
-            Some(Reply::Got(Err(()))) | None => Err(HostFault),
-        }
-    }
-
-    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
-        let call = |values: &mut Values| {
-            let set = values.set(name, value, version);
-            Reply::Set(set.map_err(|fault| fault == SetFault::VersionMismatch))
-        };
-        match self.answer(call, Reply::Set(Err(false))) {
-            Some(Reply::Set(Ok(()))) => Ok(()),
-            Some(Reply::Set(Err(true))) => Err(SetFault::VersionMismatch),
-            Some(Reply::Got(_)) => panic!("an operation that runs differently when run again"),
-            Some(Reply::Set(Err(false))) | None => Err(SetFault::Host),
-        }
-    }
-}
+/// How long leases are taken for, and how far one tick moves the clock, in milliseconds.
+pub(super) const MAX_AGE: u64 = 10;
 
 /// A lease as the model knows it: whose, which, and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Taken {
+pub(super) struct Taken {
     owner: u64,
     generation: u32,
     ends: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum End {
+pub(super) enum End {
     FromCache,
     AskedAsLeader,
     AskedAlone,
@@ -153,7 +26,7 @@ enum End {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Phase {
+pub(super) enum Phase {
     LookUp,
     Join {
         now: u64,
@@ -181,7 +54,7 @@ enum Phase {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Request {
+pub(super) struct Request {
     worker: usize,
     key: u8,
     storable: bool,
@@ -190,7 +63,7 @@ struct Request {
 }
 
 impl Request {
-    fn new(worker: usize, key: u8) -> Self {
+    pub(super) fn new(worker: usize, key: u8) -> Self {
         Self {
             worker,
             key,
@@ -200,14 +73,14 @@ impl Request {
         }
     }
 
-    fn unstorable(self) -> Self {
+    pub(super) fn unstorable(self) -> Self {
         Self {
             storable: false,
             ..self
         }
     }
 
-    fn no_wait(self) -> Self {
+    pub(super) fn no_wait(self) -> Self {
         Self {
             wait: false,
             ..self
@@ -231,8 +104,8 @@ impl Request {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct Worker {
-    has_queue: bool,
+pub(super) struct Worker {
+    pub(super) has_queue: bool,
     next_generation: u32,
     vanished: bool,
     /// Keys of messages that have not been read yet.
@@ -241,24 +114,24 @@ struct Worker {
 
 /// One state: everything there is.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
-struct World {
-    values: Values,
-    stored: BTreeSet<u8>,
-    workers: Vec<Worker>,
-    requests: Vec<Request>,
-    clock: u64,
-    ticks_left: u32,
-    faults_left: u32,
-    vanishings_left: u32,
+pub(super) struct World {
+    pub(super) values: Values,
+    pub(super) stored: BTreeSet<u8>,
+    pub(super) workers: Vec<Worker>,
+    pub(super) requests: Vec<Request>,
+    pub(super) clock: u64,
+    pub(super) ticks_left: u32,
+    pub(super) faults_left: u32,
+    pub(super) vanishings_left: u32,
     /// Every lease that was ever taken, with its key.
-    taken: BTreeSet<(u8, u64, u32)>,
+    pub(super) taken: BTreeSet<(u8, u64, u32)>,
     /// Leases that a fault of the host kept from being released.
-    unreleased: BTreeSet<(u8, u64, u32)>,
+    pub(super) unreleased: BTreeSet<(u8, u64, u32)>,
 }
 
 /// What may happen next.
 #[derive(Clone, Copy, Debug)]
-enum Step {
+pub(super) enum Step {
     /// A request goes on, to its next host call; which may fail.
     Goes {
         request: usize,
@@ -272,7 +145,7 @@ enum Step {
     Tick,
 }
 
-fn full_key(key: u8) -> [u8; 32] {
+pub(super) fn full_key(key: u8) -> [u8; 32] {
     let mut full = [0; 32];
     full[0] = key;
     // All in one bucket.
@@ -289,7 +162,7 @@ fn queue_of(worker: usize) -> u32 {
 }
 
 impl World {
-    fn new(workers: usize, requests: impl IntoIterator<Item = Request>) -> Self {
+    pub(super) fn new(workers: usize, requests: impl IntoIterator<Item = Request>) -> Self {
         let worker = Worker {
             has_queue: true,
             ..Worker::default()
@@ -302,7 +175,7 @@ impl World {
         }
     }
 
-    fn steps(&self) -> Vec<Step> {
+    pub(super) fn steps(&self) -> Vec<Step> {
         let mut steps = Vec::new();
         let busy = |worker: usize| {
             let mut requests = self.requests.iter();
@@ -358,7 +231,7 @@ impl World {
         steps
     }
 
-    fn take(&mut self, step: Step) {
+    pub(super) fn take(&mut self, step: Step) {
         match step {
             Step::Tick => {
                 self.ticks_left = self.ticks_left.saturating_sub(1);
@@ -588,7 +461,7 @@ impl World {
     }
 
     /// What holds in every state.
-    fn assert_sound(&self) {
+    pub(super) fn assert_sound(&self) {
         assert_eq!(self.values.names().count().max(1), 1, "too many names");
         // Decoding has checked their number, and that no two are of one key.
         self.values.records();
@@ -603,7 +476,7 @@ impl World {
     }
 
     /// What a step must not do: remove a live record that is not the actor's own.
-    fn assert_kept(&self, before: &Self, step: Step) {
+    pub(super) fn assert_kept(&self, before: &Self, step: Step) {
         let actor = match step {
             Step::Goes { request, .. } => owner_of(self.requests[request].worker),
             _ => u64::MAX,
@@ -628,7 +501,7 @@ impl World {
     }
 
     /// Versions are only compared with each other: states that differ in nothing else are one.
-    fn renumber(&mut self) {
+    pub(super) fn renumber(&mut self) {
         let mut used: BTreeSet<u32> = self
             .values
             .0
@@ -652,12 +525,12 @@ impl World {
         }
     }
 
-    fn has_ended(&self) -> bool {
+    pub(super) fn has_ended(&self) -> bool {
         let mut requests = self.requests.iter();
         requests.all(|request| matches!(request.phase, Phase::Ended(_)))
     }
 
-    fn ends(&self) -> Vec<End> {
+    pub(super) fn ends(&self) -> Vec<End> {
         let requests = self.requests.iter();
         requests
             .map(|request| match request.phase {
@@ -665,223 +538,5 @@ impl World {
                 _ => panic!("a request that never ends: {request:?}"),
             })
             .collect()
-    }
-}
-
-/// What an exploration found.
-struct Explored {
-    states: usize,
-    /// How the requests may end, in their order.
-    outcomes: BTreeSet<Vec<End>>,
-}
-
-/// Visits every state that can be reached; states are told apart by 64 bits of hash.
-fn explore(start: World) -> Explored {
-    let hasher = RandomState::new();
-    let mut seen = HashSet::from([hasher.hash_one(&start)]);
-    let mut open = vec![start];
-    let mut outcomes = BTreeSet::new();
-    while let Some(world) = open.pop() {
-        let steps = world.steps();
-        if world.has_ended() {
-            outcomes.insert(world.ends());
-            continue;
-        }
-        assert!(!steps.is_empty(), "a request that never ends: {world:?}");
-        for step in steps {
-            let mut next = world.clone();
-            next.take(step);
-            next.assert_kept(&world, step);
-            next.assert_sound();
-            next.renumber();
-            if seen.insert(hasher.hash_one(&next)) {
-                open.push(next);
-            }
-        }
-    }
-    Explored {
-        states: seen.len(),
-        outcomes,
-    }
-}
-
-#[track_caller]
-fn assert_all(explored: &Explored, holds: impl Fn(&[End]) -> bool) {
-    println!("{} states, {:?}", explored.states, explored.outcomes);
-    for ends in &explored.outcomes {
-        assert!(holds(ends), "{ends:?}");
-    }
-}
-
-fn count(ends: &[End], end: End) -> usize {
-    ends.iter().filter(|other| **other == end).count()
-}
-
-fn asked(ends: &[End]) -> usize {
-    count(ends, End::AskedAlone) + count(ends, End::AskedAsLeader)
-}
-
-#[test]
-fn the_upstream_is_asked_once_when_nobody_vanishes_and_nothing_ends() {
-    for workers in [2, 3] {
-        let explored = explore(World::new(
-            workers,
-            (0..workers).map(|it| Request::new(it, 1)),
-        ));
-        assert_all(&explored, |ends| {
-            asked(ends) == 1 && count(ends, End::AskedAsLeader) == 1
-        });
-        assert_eq!(
-            explored.outcomes.len(),
-            workers,
-            "each may be the one that leads"
-        );
-    }
-}
-
-#[test]
-fn two_keys_in_one_bucket_are_asked_for_once_each() {
-    let requests = [(0, 1), (0, 2), (1, 1), (1, 2)].map(|(worker, key)| Request::new(worker, key));
-    let explored = explore(World::new(2, requests));
-    assert_all(&explored, |ends| {
-        let [a, b, c, d] = ends else { return false };
-        asked(&[*a, *c]) == 1 && asked(&[*b, *d]) == 1
-    });
-    let requests = [(0, 1), (1, 2), (2, 1)].map(|(worker, key)| Request::new(worker, key));
-    assert_all(&explore(World::new(3, requests)), |ends| asked(ends) == 2);
-}
-
-#[test]
-fn a_worker_that_vanishes_costs_the_others_at_most_its_lease() {
-    let explored = explore(crowded(
-        World {
-            vanishings_left: 1,
-            ticks_left: 1,
-            ..World::new(3, (0..3).map(|it| Request::new(it, 1)))
-        },
-        0,
-        0,
-    ));
-    assert_all(&explored, |ends| count(ends, End::Vanished) <= 1);
-    let nobody_did = explored
-        .outcomes
-        .iter()
-        .any(|ends| count(ends, End::Vanished) == 0);
-    assert!(nobody_did);
-}
-
-#[test]
-fn a_lease_that_ends_is_taken_over_and_its_old_leader_does_no_harm() {
-    let explored = explore(crowded(
-        World {
-            ticks_left: 2,
-            ..World::new(3, (0..3).map(|it| Request::new(it, 1)))
-        },
-        0,
-        0,
-    ));
-    let led = |ends: &Vec<End>| count(ends, End::AskedAsLeader);
-    assert_all(&explored, |ends| asked(ends) >= 1);
-    assert_eq!(explored.outcomes.iter().map(led).max(), Some(3));
-}
-
-#[test]
-fn a_worker_that_takes_over_from_itself_releases_each_generation_on_its_own() {
-    let explored = explore(World {
-        ticks_left: 2,
-        ..World::new(
-            2,
-            [(0, 1), (0, 1), (1, 1)].map(|(it, key)| Request::new(it, key)),
-        )
-    });
-    let led = |ends: &Vec<End>| count(ends, End::AskedAsLeader);
-    assert_all(&explored, |ends| asked(ends) >= 1);
-    assert_eq!(explored.outcomes.iter().map(led).max(), Some(3));
-}
-
-#[test]
-fn after_an_unstorable_answer_nobody_leads_or_waits() {
-    let unstorable = |it| Request::new(it, 1).unstorable();
-    let explored = explore(World::new(3, (0..3).map(unstorable)));
-    assert_all(&explored, |ends| {
-        asked(ends) == 3 && count(ends, End::AskedAsLeader) == 1
-    });
-    let explored = explore(crowded(
-        World {
-            ticks_left: 1,
-            vanishings_left: 1,
-            ..World::new(3, (0..3).map(unstorable))
-        },
-        0,
-        0,
-    ));
-    assert_all(&explored, |ends| count(ends, End::FromCache) == 0);
-}
-
-#[test]
-fn whoever_does_not_wait_or_has_no_queue_is_in_nobodys_way() {
-    let mut world = World::new(
-        3,
-        [
-            Request::new(0, 1),
-            Request::new(1, 1).no_wait(),
-            Request::new(2, 1),
-        ],
-    );
-    world.workers[2].has_queue = false;
-    world.ticks_left = 1;
-    assert_all(&explore(world), |ends| asked(ends) >= 1);
-}
-
-/// The bucket exists from the start, with this many records of other keys. Who creates it is
-/// explored where nothing else goes wrong.
-fn crowded(mut world: World, held: usize, unstorable: usize) -> World {
-    let mut bucket = Bucket::default();
-    for number in 0..held + unstorable {
-        bucket.records.push(Record {
-            key: full_key(100 + number as u8),
-            term: Term::new(world.clock, 100 * MAX_AGE),
-            kind: if number < held {
-                Kind::Held(Holder {
-                    owner: 1,
-                    generation: 0,
-                    waiting: Vec::new(),
-                })
-            } else {
-                Kind::Unstorable
-            },
-        });
-    }
-    let name = bucket_name(&full_key(1));
-    world.values.set(&name, &bucket.encode(), None).unwrap();
-    world
-}
-
-#[test]
-fn a_full_bucket_gives_no_lease_and_loses_none() {
-    let requests = [(0, 1), (1, 2), (2, 1)].map(|(worker, key)| Request::new(worker, key));
-    let world = World::new(3, requests.clone());
-    let explored = explore(crowded(world.clone(), MAX_RECORDS, 0));
-    assert_all(&explored, |ends| count(ends, End::AskedAlone) == 3);
-    // Room for one of two keys.
-    for unstorable in [0, 1] {
-        let explored = explore(crowded(world.clone(), MAX_RECORDS - 1, unstorable));
-        assert_all(&explored, |ends| {
-            asked(ends) <= 3 && count(ends, End::AskedAsLeader) >= 1
-        });
-    }
-}
-
-#[test]
-fn a_host_that_fails_once_forgets_nobody_for_longer_than_a_lease() {
-    for world in [World::new(2, []), crowded(World::new(3, []), 0, 0)] {
-        let requests = (0..world.workers.len()).map(|it| Request::new(it, 1));
-        let explored = explore(World {
-            faults_left: 1,
-            ticks_left: 1,
-            requests: requests.collect(),
-            ..world
-        });
-        assert_all(&explored, |ends| asked(ends) >= 1);
     }
 }
