@@ -25,11 +25,11 @@ BASE = "1 KB prompt, 1.7 KB answer"
 GIST = (
     (f"hit: {BASE}", f"hit, {BASE}", "a wasm filter that does nothing"),
     ("hit: 100 KB prompt, 1.7 KB answer", "hit, 100 KB prompt", "a wasm filter that does nothing"),
-    ("hit: 20 KB JSON as stream", "hit, 20 KB of JSON converted to a stream", "not converted"),
+    ("hit: 20 KB JSON as stream", "hit, 20 KB of JSON as a stream", "the same hit as JSON"),
     ("miss, store full", "miss", "proxying with a wasm filter that does nothing"),
-    ("miss: stream, per chunk", "stream that passes, per chunk", "plain Envoy"),
+    ("miss: stream, per chunk", "streamed miss, per chunk", "plain Envoy"),
     (f"hit over Webdis: {BASE}", "hit over Webdis and Redis", "plain Envoy asking Webdis"),
-    ("Envoy's own cache, GET, 1.7 KB answer", "Envoy's own cache, for GET",
+    ("Envoy's own cache, GET, 1.7 KB answer", "Envoy's cache filter, for GET",
      "Envoy's `direct_response`"),
     (f"nginx proxy_cache: {BASE}", "nginx `proxy_cache`", "the first row"),
     (f"LiteLLM: {BASE}", "LiteLLM's proxy, its cache in memory", "the first row"),
@@ -68,7 +68,7 @@ def page_tables(tree: dict) -> dict[str, str]:
 def gist(tree: dict) -> dict[str, str]:
     """What README.md has of it; the image's address is relative to that page."""
     measured = {row["name"]: row for row in tree["rows"]}
-    lines = ["| | CPU µs | per second | CPU beside |", "|---|--:|--:|---|"]
+    lines = ["| | CPU µs | per second | relative CPU |", "|---|--:|--:|---|"]
     for name, called, beside in GIST:
         if row := measured.get(name):
             rate = report.rate(row["per_second"], row["load_share"])

@@ -33,7 +33,7 @@ pub(crate) struct Gateway {
 pub(crate) struct Seen {
     pub(crate) reply: Option<Reply>,
     set_in_request: Vec<(String, String)>,
-    set_in_response: Vec<(String, String)>,
+    pub(crate) set_in_response: Vec<(String, String)>,
     reports: Vec<Report>,
 }
 
