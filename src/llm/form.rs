@@ -16,7 +16,7 @@ impl Form {
         Self::new(Framing::Json, b"")
     }
 
-    /// In a framing, with what chooses how a stream is to be made.
+    /// In a framing, with the options of a stream.
     pub fn new(framing: Framing, options: &[u8]) -> Self {
         Self {
             framing,

@@ -1,6 +1,6 @@
 //! Unknown members, carried over from the pieces of a stream to the whole.
 //!
-//! What comes in pieces must be known by name, because only then it is known how the pieces add up.
+//! A member that comes in pieces must be known by name, because how pieces add up depends on it.
 //! Anything else comes once, or again and again with the same value, and is carried over as it is.
 //! A text, a list, or an object that holds one, that comes several times with one value might still
 //! be pieces of one that happen to be equal ("ha", "ha"): it is taken for one value only if the
@@ -99,7 +99,7 @@ impl Carried {
     }
 }
 
-/// Whether it is, or holds, something that can be cut: not a number, nor a word like true.
+/// Whether it is, or holds, something that can be cut, which numbers and words like true are not.
 fn may_be_pieces(value: &Value) -> bool {
     match value {
         Value::String(_) | Value::Array(_) => true,

@@ -27,12 +27,12 @@ pub(crate) fn objects(answer: &[u8], framing: Framing) -> Result<Vec<Object>, Co
         Framing::Ndjson => {
             let mut parser = ndjson::Parser::new();
             parser.feed(answer, |line| objects.push(tree::parse(line)));
-            whole(!parser.finish().pending)?;
+            or_malformed(!parser.finish().pending)?;
         }
         Framing::JsonArray => {
             let mut elements = Elements::new();
             let fed = elements.feed(answer, |element| objects.push(tree::parse(element)));
-            whole(fed.is_ok() && elements.is_ended())?;
+            or_malformed(fed.is_ok() && elements.is_ended())?;
         }
         Framing::EventStream => return Err(ConversionError::Unsupported),
     }
@@ -133,12 +133,12 @@ fn rewrite_elements(
             rewritten = rewrite_object(element, out, change);
         }
     });
-    whole(fed.is_ok() && elements.is_ended())?;
+    or_malformed(fed.is_ok() && elements.is_ended())?;
     out.extend_from_slice(rest);
     rewritten
 }
 
-fn whole(is_whole: bool) -> Result<(), ConversionError> {
+fn or_malformed(is_whole: bool) -> Result<(), ConversionError> {
     is_whole.then_some(()).ok_or(ConversionError::Malformed)
 }
 

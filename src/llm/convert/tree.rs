@@ -28,7 +28,7 @@ pub(crate) fn into_object(value: Value) -> Result<Object, ConversionError> {
     }
 }
 
-/// The same of a value that is lent.
+/// As [`into_object`], of a borrowed value.
 pub(crate) fn as_object(value: &Value) -> Result<&Object, ConversionError> {
     value.as_object().ok_or(ConversionError::Malformed)
 }
@@ -103,7 +103,7 @@ pub(crate) fn in_order(mut indexed: Vec<(u64, Value)>) -> Vec<Value> {
 }
 
 /// The places of these indexes, in their order, first of those that have none. Equal ones stay as
-/// they are. Of places and not of values, as a sort is code of its own for each type.
+/// they are. Of positions and not of values, because each type that is sorted adds code.
 pub(crate) fn positions_in_order(indexes: &mut dyn Iterator<Item = Option<u64>>) -> Vec<usize> {
     let mut placed: Vec<_> = indexes.zip(0..).collect();
     placed.sort_unstable();

@@ -1,6 +1,6 @@
 //! Setting the counts of tokens that an answer reports, and its costs, to zero.
 //!
-//! Where an API has its usage is known by place. Gateways and dialects add more beside it (`cost`,
+//! The position of an API's usage is known. Gateways and dialects add more beside it (`cost`,
 //! `copilot_usage`, `timings`, `provider_metadata`), which is known by name, and only where no
 //! content is: a tool's argument may be named `cost` as well.
 
@@ -12,7 +12,7 @@ use crate::json;
 use crate::llm::convert::tree::{self, Object};
 
 /// The JSON answer with the numbers zero in the objects that these JSON pointers (RFC 6901) lead
-/// to, as it came where there are none.
+/// to. One without any stays as it came.
 ///
 /// # Errors
 /// If it is not JSON.
@@ -30,8 +30,8 @@ pub(crate) fn zero_document(json: &[u8], usages: &[&str]) -> Result<Vec<u8>, Con
 }
 
 /// The event stream with the numbers zero in the objects that these JSON pointers lead to in the
-/// data of its events, and in what is named as a count. Events where there are none, and all lines that are not data, stay byte
-/// for byte.
+/// data of its events, and in what is named as a count. Events without any, and all lines that are not
+/// data, stay byte for byte.
 ///
 /// # Errors
 /// If the data of an event that may hold one is not JSON.

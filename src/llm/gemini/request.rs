@@ -33,8 +33,8 @@ impl Method {
 }
 
 /// The path without the choice of a form: `:streamGenerateContent` is written `:generateContent`,
-/// and the parameter `alt` is left out, but for numbers in the place of words, which are another
-/// answer. All other parameters stay, in their order.
+/// and the parameter `alt` is left out, unless it asks for numbers in place of words, which are
+/// another answer. All other parameters stay, in their order.
 pub(super) fn key_path(path: Path<'_>) -> Option<Vec<u8>> {
     let Path { bare, query } = path;
     let stream = bare.strip_suffix(Method::Stream.suffix());

@@ -272,8 +272,8 @@ impl Choice {
         self.carried.take(unknown, says)
     }
 
-    /// As for the judge, but where a second id comes with an index, clients differ in what they
-    /// make of it.
+    /// As the judge does, but a second id with the same index is refused: clients treat it
+    /// differently.
     fn take_call(&mut self, call: Value) -> Result<(), ConversionError> {
         let call = tree::into_object(call)?;
         let index = call.get("index").and_then(Value::as_u64);
@@ -402,7 +402,7 @@ impl Choice {
     }
 }
 
-/// Members of a delta that come in pieces: another type than that of pieces is no piece.
+/// Members of a delta that come in pieces, each of its own type.
 pub(super) const IN_PIECES: [&str; 7] = [
     "refusal",
     "reasoning_content",

@@ -88,7 +88,7 @@ const IN_EVERY_CHUNK: [&str; 6] = [
     "provider",
 ];
 
-fn is_whole(value: &Value) -> bool {
+fn is_composite(value: &Value) -> bool {
     value.is_array() || value.is_object()
 }
 
@@ -139,7 +139,7 @@ impl Chunks {
                 ("x_groq", Value::Object(_)) | ("obfuscation" | "p", _) => {
                     return Err(ConversionError::UnknownMember);
                 }
-                (head, value) if IN_EVERY_CHUNK.contains(&head) && !is_whole(&value) => {
+                (head, value) if IN_EVERY_CHUNK.contains(&head) && !is_composite(&value) => {
                     chunks.head.insert(name, value);
                 }
                 (_, value) => {

@@ -95,7 +95,7 @@ impl<'a> Read<'a> for Vector {
     }
 }
 
-/// Of as many bytes as floats of four bytes have, which OpenAI's client makes of them. Where another
+/// Whether it is base64 of whole floats of four bytes, which OpenAI's client decodes. Where another
 /// type was asked for, the length of a vector is a multiple of four all the same.
 fn is_base64(text: &str) -> bool {
     let digits = text.trim_end_matches('=');

@@ -104,8 +104,8 @@ impl Reader {
         }
     }
 
-    /// What was streamed must be in the response. Ids differ (OpenRouter), and logprobs are rounded
-    /// (OpenAI), as they are in JSON answers.
+    /// What was streamed must be in the response. Ids may differ (OpenRouter), and logprobs are
+    /// rounded (OpenAI), as they are in JSON answers.
     fn check(&self, output: &[Value]) -> Result<(), ConversionError> {
         let is_in_place = |done: &Done| {
             let position = usize::try_from(done.output_index).ok();

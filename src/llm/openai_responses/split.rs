@@ -50,7 +50,7 @@ pub(super) fn split(json: &[u8]) -> Result<Vec<u8>, ConversionError> {
 }
 
 /// The response as it was when nothing of it was made. `service_tier` and the like, which a
-/// provider settles on the way, are as they come to be.
+/// provider settles on the way, have their final values.
 fn started(response: &Object) -> Object {
     let before = |(name, value): (&String, &Value)| {
         let value = match name.as_str() {

@@ -11,8 +11,8 @@ use crate::llm::form::{Form, Framing};
 /// What a request asks for, as far as it decides which answers fit it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RequestTraits {
-    /// The form of the answer. `None` where it cannot be told because the body is not plain JSON:
-    /// the key then holds all its bytes, so that what was answered once fits.
+    /// The form of the answer. `None` where the body is not plain JSON, so that it is not known:
+    /// the key then covers all bytes of the body, and a stored answer fits.
     pub form: Option<Form>,
     /// How many choices, candidates or embeddings a whole answer has at least.
     pub choices: u32,
@@ -37,8 +37,8 @@ impl RequestTraits {
 /// Why the answer to a request must not come from a cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// What chooses the form of the answer is neither absent, null nor of its type: servers differ
-    /// in what they make of it.
+    /// What chooses the form of the answer is neither absent, null nor of its type, and servers treat
+    /// that differently.
     UnclearForm,
     /// The body is not plain JSON, and may ask for what must not come from a cache.
     UnclearBody,
@@ -60,7 +60,7 @@ impl Unfit {
     }
 }
 
-/// A longer text about the form of an answer is not one that any provider knows.
+/// No provider knows longer options for the form of an answer.
 const MAX_OPTIONS_BYTES: usize = 512;
 
 /// The form that `stream` and `stream_options` ask for in the body of an OpenAI request and its
@@ -79,7 +79,7 @@ pub(crate) fn form_by_stream_member(body: &Canonical) -> Result<Form, Unfit> {
     }
 }
 
-/// Whether a value of `stream` is one that all servers take for the same.
+/// Whether all servers understand this value of `stream` in the same way.
 pub(crate) fn is_flag(value: &[u8]) -> bool {
     matches!(value, b"null" | b"true" | b"false")
 }

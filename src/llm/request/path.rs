@@ -27,7 +27,7 @@ pub(crate) fn last_segment(path: &[u8]) -> &[u8] {
 }
 
 /// The spelling of a path (without its query) that stands for all that servers take for it: without
-/// a slash at its end, and Azure's in lower case. A server that takes one of them for nothing
+/// a slash at its end, and Azure's in lower case. A server that does not know one of them
 /// answers with an error, and never with another answer.
 pub(crate) fn normal(path: &[u8]) -> Cow<'_, [u8]> {
     let path = path.strip_suffix(b"/").unwrap_or(path);

@@ -3,8 +3,8 @@
 use crate::json::{Canonical, Read};
 use crate::llm::scan;
 
-/// Whether `tools` lists one that is not the client's to run, which the provider runs then. Tools of
-/// another shape than `T` may be anything.
+/// Whether `tools` lists one that the provider runs: one of which `is_the_client_s` is false, or that
+/// has another shape than `T`.
 pub(crate) fn are_not_all<'a, T: Read<'a> + Default>(
     body: &'a Canonical,
     is_the_client_s: fn(&T) -> bool,

@@ -1,4 +1,4 @@
-//! What of an answer a client acts on, so that two answers can be told to say the same, and the
+//! What a client acts on in an answer, so that two answers can be told to say the same, and the
 //! tokens that it reports.
 //!
 //! Compared are the text and the refusals of each choice, its tool calls and why it finished, and
@@ -23,7 +23,7 @@ use crate::llm::convert::tree::{Object, is_blank, positions_in_order, push_json}
 /// What of an API's answers carries meaning.
 ///
 /// A path here is a JSON pointer (RFC 6901, without escapes) in which `*` stands for each element
-/// of a list, but for those that are reasoning. One that leads nowhere finds nothing, so that one
+/// of a list, except reasoning. One that leads nowhere finds nothing, so that one
 /// description serves answers of several shapes.
 pub(super) struct Semantics {
     /// What the objects at a path in a JSON answer say, each for itself: in each choice, say.
@@ -222,7 +222,7 @@ fn write_member(name: &str, value: &Value, out: &mut Vec<u8>) -> Result<(), Conv
 }
 
 /// The digits of a number without zeros around them, and the power of ten that they are times:
-/// `12e-1` for `1.20`. Exact, unlike a `f64`. A number as large as no one has stays as it is.
+/// `12e-1` for `1.20`. Exact, unlike a `f64`. A number whose power does not fit an `i64` stays as it is.
 fn plain(number: &Number) -> String {
     let text = number.to_string();
     let (sign, unsigned) = match text.strip_prefix('-') {

@@ -105,7 +105,7 @@ fn split_block(index: usize, mut block: Object, emit: Emit<'_>) -> Result<(), Co
     )
 }
 
-/// In a stream the text that is cited is one: where it was several, their ends would be lost.
+/// A stream has one cited text. Of several, the ends would be lost.
 fn split_cited(cited: Value, deltas: &mut Vec<(&str, Value)>) -> Result<(), ConversionError> {
     let mut cited = tree::into_object(cited)?;
     let (Some(Value::Array(mut texts)), Some(Value::Array(citations))) =

@@ -180,7 +180,7 @@ impl Stream {
         item.ok_or(NotWhole::Malformed)
     }
 
-    /// It is one of the last, mostly.
+    /// Mostly it is one of the last.
     fn position(&self, output_index: u64) -> Option<usize> {
         steps::take(self.added.len());
         let is_it = |item: &AddedItem| item.output_index == output_index;

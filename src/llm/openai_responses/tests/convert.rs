@@ -259,3 +259,13 @@ fn zero_usage_changes_the_usage_of_the_last_event_and_no_other_byte() {
     expected["usage"] = json!({"input_tokens": 0, "input_tokens_details": {"cached_tokens": 0}, "output_tokens": 0, "total_tokens": 0, "cost": 0});
     assert_eq!(String::from_utf8(zeroed).unwrap(), expected.to_string());
 }
+
+#[test]
+fn an_end_marker_behind_the_last_event_is_passed_over() {
+    let stream = sse(&EVENTS) + "data: [DONE]\n\n";
+    assert_eq!(judged(API, Framing::Sse, 1, &stream), Ok(WHOLE));
+    let form = Form::new(Framing::Sse, b"");
+    let joined = |stream: &str| OpenaiResponses.join(stream.as_bytes(), &form);
+    assert!(joined(&stream).is_ok());
+    assert_eq!(joined(&stream), joined(&sse(&EVENTS)));
+}
