@@ -147,7 +147,7 @@ impl Shared {
 
     fn look_up(&self, key: &CacheKey, now: u64) -> Result<Option<Stored>, StoreFault> {
         match &self.memory {
-            Some(memory) => memory.lookup(&HostSharedData, key.as_bytes(), now),
+            Some(memory) => memory.look_up(&HostSharedData, key.as_bytes(), now),
             None => Ok(None),
         }
     }

@@ -78,7 +78,7 @@ impl MemoryStore {
     ///
     /// # Errors
     /// [`StoreFault::Unavailable`] if the host does not answer as it should.
-    pub fn lookup(
+    pub fn look_up(
         &self,
         shared: &dyn SharedData,
         key: &StoreKey,
@@ -145,7 +145,7 @@ impl MemoryStore {
                 }));
             }
         }
-        self.lookup(shared, key, now)
+        self.look_up(shared, key, now)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values

@@ -145,7 +145,7 @@ impl Host {
                 }
                 Output::ReadRequestBody => Input::RequestBodyRead(Some(body)),
                 Output::LookUp(key) => {
-                    let found = self.memory.lookup(&self.shared, key.as_bytes(), now);
+                    let found = self.memory.look_up(&self.shared, key.as_bytes(), now);
                     Input::LookedUp { found, now }
                 }
                 Output::LookAgain(key, again) => {

@@ -139,14 +139,14 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
         4_000_000,
     ] {
         insert(&store, &shared, 1, length).unwrap();
-        let found = store.lookup(&shared, &key(1), 0).unwrap();
+        let found = store.look_up(&shared, &key(1), 0).unwrap();
         assert_eq!(
             found.map(|found| found.bytes),
             Some(entry(1, length)),
             "{length}"
         );
     }
-    assert_eq!(store.lookup(&shared, &key(2), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(2), 0), Ok(None));
 }
 
 #[test]
@@ -186,11 +186,11 @@ fn an_entry_in_use_outlives_many_that_are_not() {
     insert(&store, &shared, 0, 2_000).unwrap();
     for number in 1..5_000 {
         insert(&store, &shared, number, 2_000).unwrap();
-        let found = store.lookup(&shared, &key(0), 0).unwrap();
+        let found = store.look_up(&shared, &key(0), 0).unwrap();
         assert!(found.is_some(), "lost after {number}");
     }
-    assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None));
-    assert!(store.lookup(&shared, &key(4_999), 0).unwrap().is_some());
+    assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None));
+    assert!(store.look_up(&shared, &key(4_999), 0).unwrap().is_some());
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
     );
     let small = MemoryStore::open(&shared, MIB, 100);
     assert_eq!(insert(&small, &shared, 2, 101), Err(StoreFault::TooLarge));
-    assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -226,10 +226,10 @@ fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
                 continue;
             }
             shared.put(name, damaged);
-            assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None), "{name}");
+            assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None), "{name}");
         }
         shared.put(name, whole);
-        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
+        assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
     }
 }
 
@@ -240,7 +240,7 @@ fn the_full_key_is_compared_when_only_its_tag_is_the_same() {
     insert(&store, &shared, 1, 100).unwrap();
     let mut other = key(1);
     other[31] ^= 1;
-    assert_eq!(store.lookup(&shared, &other, 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &other, 0), Ok(None));
 }
 
 #[test]
@@ -251,9 +251,9 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
         insert(&store, &shared, number, 9_000).unwrap();
     }
     shared.put("llm-cache/1/0", b"SH\x03 from another version");
-    assert_eq!(store.lookup(&shared, &key(99), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(99), 0), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
-    assert!(store.lookup(&shared, &key(200), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(200), 0).unwrap().is_some());
     assert!(shared.slot_bytes() < 200, "{}", shared.slot_bytes());
 }
 
@@ -268,7 +268,7 @@ fn a_store_of_another_size_is_empty_and_leaves_no_bytes_of_the_one_before() {
     let shared = FakeSharedData::default();
     for mib in [8, 2, 8, 3, 1] {
         let store = open(&shared, mib * MIB);
-        assert!((0..2_000).all(|number| store.lookup(&shared, &key(number), 0) == Ok(None)));
+        assert!((0..2_000).all(|number| store.look_up(&shared, &key(number), 0) == Ok(None)));
         fill(&store, &shared);
         assert!(shared.bytes() <= mib * MIB, "{mib}");
         assert!(shared.bytes() > mib * MIB * 3 / 4, "{mib}");
@@ -282,14 +282,14 @@ fn a_worker_that_is_not_updated_yet_uses_its_own_store_until_the_next_one_opens(
     fill(&old, &shared);
     let new = open(&shared, 2 * MIB);
     insert(&old, &shared, 1, 100).unwrap();
-    assert!(old.lookup(&shared, &key(1), 0).unwrap().is_some());
-    assert_eq!(new.lookup(&shared, &key(1), 0), Ok(None));
+    assert!(old.look_up(&shared, &key(1), 0).unwrap().is_some());
+    assert_eq!(new.look_up(&shared, &key(1), 0), Ok(None));
     assert!(shared.bytes_under("llm-cache/8/") > 0);
     insert(&new, &shared, 2, 100).unwrap();
     let next = open(&shared, 2 * MIB);
     let heads = 8 * SetHead::default().encode().len() as u64;
     assert!(shared.bytes_under("llm-cache/8/") <= heads);
-    assert!(next.lookup(&shared, &key(2), 0).unwrap().is_some());
+    assert!(next.look_up(&shared, &key(2), 0).unwrap().is_some());
 }
 
 #[test]
@@ -324,7 +324,7 @@ fn a_set_that_is_emptied_while_somebody_writes_holds_what_its_head_accounts_for(
             ));
             let written = insert(&store, &shared, 1, 200_000);
             let held = 200_000 + TRAILER_BYTES as u64;
-            let found = store.lookup(&shared, &key(1), 0).unwrap();
+            let found = store.look_up(&shared, &key(1), 0).unwrap();
             if found.is_some() {
                 assert!(written.is_ok(), "at call {at}");
             }
@@ -349,7 +349,7 @@ fn sizes_that_no_configuration_gives_are_not_believed() {
         shared.put(SIZES, odd);
         let store = open(&shared, 2 * MIB);
         insert(&store, &shared, 1, 100).unwrap();
-        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
+        assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
     }
 }
 
@@ -358,7 +358,7 @@ fn opening_the_store_again_keeps_what_is_in_it() {
     let shared = FakeSharedData::default();
     insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
     let again = open(&shared, 8 * MIB);
-    assert!(again.lookup(&shared, &key(1), 0).unwrap().is_some());
+    assert!(again.look_up(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -367,7 +367,7 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     shared.refuses.set(true);
     let store = open(&shared, MIB);
     assert_eq!(
-        store.lookup(&shared, &key(1), 0),
+        store.look_up(&shared, &key(1), 0),
         Err(StoreFault::Unavailable)
     );
     assert_eq!(
@@ -405,7 +405,7 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
                 let _lost = insert(&store, &shared, mine, large);
                 assert!(shared.slot_bytes() <= SET_SLOT_BYTES, "at call {at}");
                 for number in 1..20 {
-                    let found = store.lookup(&shared, &key(number), 0).unwrap();
+                    let found = store.look_up(&shared, &key(number), 0).unwrap();
                     let expected = entry(number, large);
                     assert!(
                         found.is_none_or(|found| found.bytes == expected),
@@ -448,7 +448,7 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     let shared = FakeSharedData::default();
     let store = open(&shared, MIB);
     insert(&store, &shared, 1, 500).unwrap();
-    let first = store.lookup(&shared, &key(1), 5_000).unwrap().unwrap();
+    let first = store.look_up(&shared, &key(1), 5_000).unwrap().unwrap();
     let seen = first.seen.unwrap();
     let reads = |now, reads| {
         let before = shared.calls.get();
