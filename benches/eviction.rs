@@ -165,7 +165,7 @@ fn this_store(trace: &Trace) -> usize {
         for (word, salt) in key.as_chunks_mut::<8>().0.iter_mut().zip(0..) {
             *word = spread(request.key ^ salt << 56).to_le_bytes();
         }
-        let found = store.lookup(&shared, &key, number).unwrap();
+        let found = store.look_up(&shared, &key, number).unwrap();
         if found.is_some() {
             hits += 1;
         } else {

@@ -5,19 +5,20 @@
 //! RFC 9659 (Zstandard). Brotli is not among them: its decoder is 170 KB of module, those of the
 //! others 75 KB in all.
 //!
-//! The sender chooses every bit, so the work is bounded by the length of the output ([`Effort`]). Only
+//! The sender chooses every bit, so the work is bounded by the length of the output ([`effort::Effort`]). Only
 //! one gzip member or one Zstandard frame is accepted, because some clients stop after the first of
 //! several.
 
 use std::mem;
 
-use crate::steps;
-
+mod effort;
+mod fault;
 mod history;
 mod inflate;
 mod xxh64;
 mod zstd;
 
+pub use fault::CodingFault;
 use inflate::Inflate;
 use zstd::Zstd;
 
@@ -132,37 +133,6 @@ impl Decoder {
     }
 }
 
-/// Why an answer cannot be decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CodingFault {
-    /// Not a valid stream of this coding.
-    Malformed,
-    /// Its checksum or its length does not match.
-    Checksum,
-    /// It is cut off.
-    Truncated,
-    /// More bytes follow its end.
-    AfterEnd,
-    /// It decodes to more than was allowed.
-    TooLarge,
-    /// It takes too much work, or memory, for what it decodes to.
-    Laborious,
-}
-
-impl CodingFault {
-    /// The word for header, metric and log.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Malformed => "coding_malformed",
-            Self::Checksum => "coding_checksum",
-            Self::Truncated => "coding_truncated",
-            Self::AfterEnd => "coding_after_end",
-            Self::TooLarge => "coding_too_large",
-            Self::Laborious => "coding_laborious",
-        }
-    }
-}
-
 /// Where in the coded answer the next byte is.
 ///
 /// ```text
@@ -214,38 +184,6 @@ impl Stage {
             Self::Inflate(inflate) => inflate.held(),
             Self::Zstd(zstd) => zstd.held(),
             _ => 0,
-        }
-    }
-}
-
-/// Bounds the work on streams that decode to little: long descriptions of codes that are hardly used.
-/// Real encoders describe a code only where that saves bytes.
-#[derive(Debug, Default)]
-struct Effort {
-    /// Steps of about a nanosecond.
-    spent: usize,
-    /// How many bytes it gave.
-    decoded: usize,
-}
-
-impl Effort {
-    const FREE: usize = 128 << 10;
-    const PER_BYTE: usize = 32;
-
-    fn spend(&mut self, spent: usize) {
-        steps::take(spent);
-        self.spent = self.spent.saturating_add(spent);
-    }
-
-    fn allow(&mut self, decoded: usize) {
-        self.decoded = self.decoded.saturating_add(decoded);
-    }
-
-    fn check(&self) -> Result<(), CodingFault> {
-        let allowed = self.decoded.saturating_mul(Self::PER_BYTE);
-        match self.spent > allowed.saturating_add(Self::FREE) {
-            true => Err(CodingFault::Laborious),
-            false => Ok(()),
         }
     }
 }

@@ -25,18 +25,20 @@ mod pointer;
 mod reader;
 mod string;
 mod value;
+mod way;
 
 pub use self::edit::{Change, Edit, IdPlace, Mask, MaskError, Role, Scope};
 use self::edit::{GONE, Ids, NUMBER};
 pub use self::elements::{Elements, NotElements};
 pub use self::fold::is_misspelled;
 use self::lexical::{split_escape, split_number, split_plain, split_space};
+use self::pointer::Token;
 pub use self::pointer::{Pointer, PointerError};
-use self::pointer::{Step, Token, Way};
 pub use self::reader::{Malformed, Read, Reader, TakeMember};
 pub use self::string::string_value;
 use self::string::{decoded, push_char, push_unit, unquoted};
 pub use self::value::{NotJson, parse};
+use self::way::{Step, Way};
 
 /// How deep arrays and objects may nest: `[[1]]` is 2 deep. It bounds the
 /// stack, and the work of sorting, which is at most once per level.

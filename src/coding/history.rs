@@ -1,6 +1,6 @@
 //! What was decoded last: what a compressed text refers back to.
 
-use super::CodingFault;
+use super::fault::CodingFault;
 use crate::steps;
 
 /// The last bytes that were decoded, of which the newest are still to be handed out.

@@ -8,7 +8,8 @@ use std::fmt;
 
 use zlib_rs::{Inflate as Stream, InflateFlush, Status};
 
-use super::{CodingFault, Effort};
+use super::effort::Effort;
+use super::fault::CodingFault;
 use crate::steps;
 
 /// A zlib or gzip stream, on its way through its window.

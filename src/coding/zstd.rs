@@ -11,9 +11,10 @@
 
 use std::mem;
 
+use super::effort::Effort;
+use super::fault::CodingFault;
 use super::history::History;
 use super::xxh64::Xxh64;
-use super::{CodingFault, Effort};
 
 mod bits;
 mod fse;

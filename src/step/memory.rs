@@ -16,7 +16,7 @@ impl Cx<'_> {
         let (shared, now) = (self.host.shared_data(), self.now().as_millis());
         let memory = self.worker.memory.as_ref();
         memory.map_or(Ok(None), |memory| {
-            memory.lookup(shared, key.as_bytes(), now)
+            memory.look_up(shared, key.as_bytes(), now)
         })
     }
 

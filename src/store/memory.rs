@@ -11,6 +11,7 @@ mod segment;
 mod set;
 mod sizes;
 mod slot_address;
+mod tries;
 
 use super::{HostFault, SharedData, StoreFault, StoreKey, Version};
 use names::SetId;
@@ -18,9 +19,6 @@ use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
 use sizes::MAX_SETS;
 use slot_address::SlotAddress;
-
-/// How often a writer tries again when another worker was first.
-const MAX_TRIES: usize = 8;
 
 /// For how many milliseconds an entry is read where it was found, before the head is asked again and
 /// notes that it is in use. It ends long before a version can have come round.
@@ -78,7 +76,7 @@ impl MemoryStore {
     ///
     /// # Errors
     /// [`StoreFault::Unavailable`] if the host does not answer as it should.
-    pub fn lookup(
+    pub fn look_up(
         &self,
         shared: &dyn SharedData,
         key: &StoreKey,
@@ -145,7 +143,7 @@ impl MemoryStore {
                 }));
             }
         }
-        self.lookup(shared, key, now)
+        self.look_up(shared, key, now)
     }
 
     /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values

@@ -2,7 +2,7 @@
 //! (RFC 8878, section 4.1).
 
 use super::bits::{Backward, Forward};
-use crate::coding::Effort;
+use crate::coding::effort::Effort;
 
 /// A table of states.
 #[derive(Clone, Debug)]

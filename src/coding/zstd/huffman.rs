@@ -2,7 +2,7 @@
 
 use super::bits::Backward;
 use super::fse::Table;
-use crate::coding::Effort;
+use crate::coding::effort::Effort;
 use crate::steps;
 
 /// A code: for each value of the next bits a symbol, and how many of them it takes.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::huffman::Huffman;
 use super::little_endian;
-use crate::coding::Effort;
+use crate::coding::effort::Effort;
 
 /// Reads the literals, and gives what comes after them. `huffman` is the last block's code.
 pub(super) fn read<'a>(

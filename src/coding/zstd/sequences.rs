@@ -3,7 +3,7 @@
 
 use super::bits::Backward;
 use super::fse::Table;
-use crate::coding::Effort;
+use crate::coding::effort::Effort;
 use crate::coding::history::History;
 use crate::steps;
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::NotWhole;
+use super::not_whole::NotWhole;
 use crate::json::{Malformed, Read, Reader};
 
 /// How an answer came to its end.

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::join::{append, keep};
+use super::pieces::{append, keep};
 use crate::llm::ConversionError;
 use crate::llm::convert::tree::object;
 

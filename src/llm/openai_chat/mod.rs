@@ -8,6 +8,7 @@
 mod content;
 pub(super) mod join;
 pub(super) mod judge;
+mod pieces;
 pub(super) mod request;
 pub(super) mod split;
 

@@ -240,17 +240,17 @@ impl SetHead {
         while new.saturating_add(found) > room || self.records().count() >= WAYS {
             let share = u64::from(self.new_share).saturating_mul(new.saturating_add(found));
             let is_over = new.saturating_mul(u16::MAX.into()) > share;
-            let Some(old) = (if !self.new.is_empty() && (is_over || self.found.is_empty()) {
-                let old = self.new.pop();
-                remember(old, &mut self.evicted_new, &mut new);
-                old
+            let is_new = !self.new.is_empty() && (is_over || self.found.is_empty());
+            let (records, ghosts, held) = if is_new {
+                (&mut self.new, &mut self.evicted_new, &mut new)
             } else {
-                let old = self.found.pop();
-                remember(old, &mut self.evicted_found, &mut found);
-                old
-            }) else {
+                (&mut self.found, &mut self.evicted_found, &mut found)
+            };
+            let Some(old) = records.pop() else {
                 break;
             };
+            *held = held.saturating_sub(old.charge());
+            ghosts.insert(0, old.ghost());
             emptied.push(old.way);
             evicted = evicted.saturating_add(1);
             self.forget();
@@ -327,14 +327,6 @@ impl SetHead {
 fn charge(records: &[Record]) -> u64 {
     let charges = records.iter().map(|record| record.charge());
     charges.fold(0, u64::saturating_add)
-}
-
-/// Remembers that an entry was evicted, and takes its bytes off those of its kind.
-fn remember(old: Option<Record>, evicted: &mut Vec<u32>, held: &mut u64) {
-    if let Some(old) = old {
-        *held = held.saturating_sub(old.charge());
-        evicted.insert(0, old.ghost());
-    }
 }
 
 fn take(ghosts: &mut Vec<u32>, ghost: u32) -> bool {

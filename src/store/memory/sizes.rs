@@ -6,9 +6,9 @@
 //! one value. Each worker opens the store, and each update of the configuration does; so what a
 //! worker still stores that has not been updated yet is gone after the next time.
 
-use super::MAX_TRIES;
 use super::names::{SIZES, SetId};
 use super::set::SetHead;
+use super::tries::MAX_TRIES;
 use crate::store::{IF_ABSENT, SetFault, SharedData, Versioned};
 
 /// What the largest configuration gives the store (64 GiB). A number beyond is not one of ours.

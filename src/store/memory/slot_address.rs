@@ -5,10 +5,10 @@
 //! is never more than what its head accounts for, whoever writes at the same time; a writer that
 //! loses the second race empties the slot, which costs an entry and no bytes.
 
-use super::MAX_TRIES;
 use super::names::SetId;
 use super::set::{Placement, SetHead};
 use super::sizes::empty_slots;
+use super::tries::MAX_TRIES;
 use crate::store::{
     HostFault, IF_ABSENT, SetFault, SharedData, StoreFault, StoreKey, Version, Versioned,
 };

@@ -1,7 +1,9 @@
+mod interrupted;
+mod sizes;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::names::SIZES;
 use super::set::{SetHead, WAYS};
 use super::*;
 use crate::store::{SetFault, Versioned};
@@ -139,14 +141,14 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
         4_000_000,
     ] {
         insert(&store, &shared, 1, length).unwrap();
-        let found = store.lookup(&shared, &key(1), 0).unwrap();
+        let found = store.look_up(&shared, &key(1), 0).unwrap();
         assert_eq!(
             found.map(|found| found.bytes),
             Some(entry(1, length)),
             "{length}"
         );
     }
-    assert_eq!(store.lookup(&shared, &key(2), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(2), 0), Ok(None));
 }
 
 #[test]
@@ -186,11 +188,11 @@ fn an_entry_in_use_outlives_many_that_are_not() {
     insert(&store, &shared, 0, 2_000).unwrap();
     for number in 1..5_000 {
         insert(&store, &shared, number, 2_000).unwrap();
-        let found = store.lookup(&shared, &key(0), 0).unwrap();
+        let found = store.look_up(&shared, &key(0), 0).unwrap();
         assert!(found.is_some(), "lost after {number}");
     }
-    assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None));
-    assert!(store.lookup(&shared, &key(4_999), 0).unwrap().is_some());
+    assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None));
+    assert!(store.look_up(&shared, &key(4_999), 0).unwrap().is_some());
 }
 
 #[test]
@@ -204,7 +206,7 @@ fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
     );
     let small = MemoryStore::open(&shared, MIB, 100);
     assert_eq!(insert(&small, &shared, 2, 101), Err(StoreFault::TooLarge));
-    assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -226,10 +228,10 @@ fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
                 continue;
             }
             shared.put(name, damaged);
-            assert_eq!(store.lookup(&shared, &key(1), 0), Ok(None), "{name}");
+            assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None), "{name}");
         }
         shared.put(name, whole);
-        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
+        assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
     }
 }
 
@@ -240,7 +242,7 @@ fn the_full_key_is_compared_when_only_its_tag_is_the_same() {
     insert(&store, &shared, 1, 100).unwrap();
     let mut other = key(1);
     other[31] ^= 1;
-    assert_eq!(store.lookup(&shared, &other, 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &other, 0), Ok(None));
 }
 
 #[test]
@@ -251,114 +253,10 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
         insert(&store, &shared, number, 9_000).unwrap();
     }
     shared.put("llm-cache/1/0", b"SH\x03 from another version");
-    assert_eq!(store.lookup(&shared, &key(99), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(99), 0), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
-    assert!(store.lookup(&shared, &key(200), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(200), 0).unwrap().is_some());
     assert!(shared.slot_bytes() < 200, "{}", shared.slot_bytes());
-}
-
-fn fill(store: &MemoryStore, shared: &FakeSharedData) {
-    for number in 0..2_000 {
-        insert(store, shared, number, 4_000).unwrap();
-    }
-}
-
-#[test]
-fn a_store_of_another_size_is_empty_and_leaves_no_bytes_of_the_one_before() {
-    let shared = FakeSharedData::default();
-    for mib in [8, 2, 8, 3, 1] {
-        let store = open(&shared, mib * MIB);
-        assert!((0..2_000).all(|number| store.lookup(&shared, &key(number), 0) == Ok(None)));
-        fill(&store, &shared);
-        assert!(shared.bytes() <= mib * MIB, "{mib}");
-        assert!(shared.bytes() > mib * MIB * 3 / 4, "{mib}");
-    }
-}
-
-#[test]
-fn a_worker_that_is_not_updated_yet_uses_its_own_store_until_the_next_one_opens() {
-    let shared = FakeSharedData::default();
-    let old = open(&shared, 8 * MIB);
-    fill(&old, &shared);
-    let new = open(&shared, 2 * MIB);
-    insert(&old, &shared, 1, 100).unwrap();
-    assert!(old.lookup(&shared, &key(1), 0).unwrap().is_some());
-    assert_eq!(new.lookup(&shared, &key(1), 0), Ok(None));
-    assert!(shared.bytes_under("llm-cache/8/") > 0);
-    insert(&new, &shared, 2, 100).unwrap();
-    let next = open(&shared, 2 * MIB);
-    let heads = 8 * SetHead::default().encode().len() as u64;
-    assert!(shared.bytes_under("llm-cache/8/") <= heads);
-    assert!(next.lookup(&shared, &key(2), 0).unwrap().is_some());
-}
-
-#[test]
-fn however_many_sizes_there_were_the_last_four_are_remembered_and_none_holds_bytes() {
-    let shared = FakeSharedData::default();
-    for mib in 1..20 {
-        insert(&open(&shared, mib * MIB), &shared, 1, 5_000).unwrap();
-    }
-    assert!(shared.bytes() < 6_000, "{}", shared.bytes());
-    let sizes = shared.get(SIZES).unwrap().unwrap().value;
-    let expected: Vec<_> = [19_u32, 18, 17, 16].map(u32::to_le_bytes).concat();
-    assert_eq!(sizes, expected);
-}
-
-/// Another worker opens a store of another size between two host calls of a writer, at every such
-/// place.
-#[test]
-fn a_set_that_is_emptied_while_somebody_writes_holds_what_its_head_accounts_for() {
-    for before in [0, 4] {
-        for at in 0..20 {
-            let shared = FakeSharedData::default();
-            let store = open(&shared, MIB);
-            for number in 10..10 + before {
-                insert(&store, &shared, number, 200_000).unwrap();
-            }
-            shared.calls.set(0);
-            *shared.interruption.borrow_mut() = Some((
-                at,
-                Box::new(|shared: &FakeSharedData| {
-                    open(shared, 2 * MIB);
-                }),
-            ));
-            let written = insert(&store, &shared, 1, 200_000);
-            let held = 200_000 + TRAILER_BYTES as u64;
-            let found = store.lookup(&shared, &key(1), 0).unwrap();
-            if found.is_some() {
-                assert!(written.is_ok(), "at call {at}");
-            }
-            if shared.interruption.borrow().is_none() {
-                let expected = if found.is_some() { held } else { 0 };
-                assert_eq!(shared.slot_bytes(), expected, "at call {at}");
-            }
-        }
-    }
-}
-
-#[test]
-fn sizes_that_no_configuration_gives_are_not_believed() {
-    let shared = FakeSharedData::default();
-    for odd in [
-        &u32::MAX.to_le_bytes()[..],
-        &[0; 4],
-        b"",
-        b"12345",
-        &[9; 999],
-    ] {
-        shared.put(SIZES, odd);
-        let store = open(&shared, 2 * MIB);
-        insert(&store, &shared, 1, 100).unwrap();
-        assert!(store.lookup(&shared, &key(1), 0).unwrap().is_some());
-    }
-}
-
-#[test]
-fn opening_the_store_again_keeps_what_is_in_it() {
-    let shared = FakeSharedData::default();
-    insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
-    let again = open(&shared, 8 * MIB);
-    assert!(again.lookup(&shared, &key(1), 0).unwrap().is_some());
 }
 
 #[test]
@@ -367,7 +265,7 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     shared.refuses.set(true);
     let store = open(&shared, MIB);
     assert_eq!(
-        store.lookup(&shared, &key(1), 0),
+        store.look_up(&shared, &key(1), 0),
         Err(StoreFault::Unavailable)
     );
     assert_eq!(
@@ -376,79 +274,12 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     );
 }
 
-/// Two workers write; the second does all its work between two host calls of the first, at every
-/// such place. Whoever wins, nobody ever reads what he did not ask for, and the set never holds
-/// more than its bytes.
-#[test]
-fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
-    // Each needs more than half of a set, so that they fight for room as well.
-    let large = 200_000;
-    for (mine, other) in [(1, 1), (1, 2)] {
-        for before in [0, 4] {
-            for at in 0..40 {
-                let shared = FakeSharedData::default();
-                let store = open(&shared, MIB);
-                for number in 10..10 + before {
-                    insert(&store, &shared, number, large).unwrap();
-                }
-                shared.calls.set(0);
-                *shared.interruption.borrow_mut() = Some((
-                    at,
-                    Box::new(move |shared: &FakeSharedData| {
-                        let store = open(shared, MIB);
-                        for number in [other, 3, 4, 5] {
-                            let _lost = insert(&store, shared, number, large);
-                        }
-                        assert!(shared.slot_bytes() <= SET_SLOT_BYTES);
-                    }),
-                ));
-                let _lost = insert(&store, &shared, mine, large);
-                assert!(shared.slot_bytes() <= SET_SLOT_BYTES, "at call {at}");
-                for number in 1..20 {
-                    let found = store.lookup(&shared, &key(number), 0).unwrap();
-                    let expected = entry(number, large);
-                    assert!(
-                        found.is_none_or(|found| found.bytes == expected),
-                        "at call {at}"
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// A host on which somebody else has always just changed the head of the set.
-struct AlwaysLate(FakeSharedData);
-
-impl SharedData for AlwaysLate {
-    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
-        self.0.get(name)
-    }
-
-    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
-        if name == "llm-cache/1/0" && version.is_some() {
-            return Err(SetFault::VersionMismatch);
-        }
-        self.0.set(name, value, version)
-    }
-}
-
-#[test]
-fn a_writer_who_is_always_late_gives_up_and_writes_no_slot() {
-    let shared = AlwaysLate(FakeSharedData::default());
-    shared.0.put("llm-cache/1/0", b"");
-    let store = MemoryStore::open(&shared, MIB, 64 << 20);
-    let late = store.insert(&shared, &key(1), &entry(1, 100), NOW, LATER);
-    assert_eq!(late, Err(StoreFault::Contended));
-    assert_eq!(shared.0.slot_bytes(), 0);
-}
-
 #[test]
 fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     let shared = FakeSharedData::default();
     let store = open(&shared, MIB);
     insert(&store, &shared, 1, 500).unwrap();
-    let first = store.lookup(&shared, &key(1), 5_000).unwrap().unwrap();
+    let first = store.look_up(&shared, &key(1), 5_000).unwrap().unwrap();
     let seen = first.seen.unwrap();
     let reads = |now, reads| {
         let before = shared.calls.get();
