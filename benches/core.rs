@@ -4,10 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use envoy_llm_cache::attributes::Attributes;
-use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, Seal, encode};
+use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, NewEntry, Seal, encode};
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::config::KeySettings;
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::json;
@@ -60,16 +62,15 @@ fn entries(c: &mut Criterion) {
     for size in ANSWERS {
         let mut headers = Headers::new();
         headers.push("content-type", "application/json");
-        let entry = encode(
-            &key,
-            &Form::json(),
-            200,
-            1,
-            3_600_000,
-            &headers,
-            &answer(size),
-        );
-        let entry = entry.unwrap().seal(&Seal::Checksum);
+        let entry = NewEntry {
+            form: &Form::json(),
+            status: 200,
+            created: UnixMillis::from_millis(1),
+            lifetime: Duration::from_secs(3_600),
+            headers: &headers,
+            body: &answer(size),
+        };
+        let entry = encode(&key, &entry).unwrap().seal(&Seal::Checksum);
         group.throughput(Throughput::Bytes(entry.len() as u64));
         group.bench_with_input(BenchmarkId::new("decode", size), &entry, |b, entry| {
             b.iter_batched(

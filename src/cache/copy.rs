@@ -15,7 +15,7 @@ pub fn copy_key(key: &CacheKey, entry: &Entry, form: &Form, zero_usage: bool) ->
     let mut digest = Sha256::new();
     digest.update(b"copy");
     digest.update(key.as_bytes());
-    digest.update(entry.head.created.to_le_bytes());
+    digest.update(entry.head.created.as_millis().to_le_bytes());
     digest.update([u8::from(zero_usage), framing_code(form.framing)]);
     for part in [entry.seal(), &form.options] {
         digest.update(u64::try_from(part.len()).unwrap_or(u64::MAX).to_le_bytes());

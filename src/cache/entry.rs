@@ -14,11 +14,13 @@
 use std::fmt;
 use std::ops::Range;
 use std::rc::Rc;
+use std::time::Duration;
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::CacheKey;
+use crate::clock::{UnixMillis, as_millis};
 use crate::config::LONGEST_TTL;
 use crate::http::Headers;
 use crate::llm::{Form, Framing};
@@ -80,10 +82,10 @@ pub struct EntryHead {
     pub form: Form,
     /// Its status code.
     pub status: u16,
-    /// When it was received, in milliseconds since 1970.
-    pub created: u64,
-    /// How long it may be served, in milliseconds.
-    pub lifetime: u64,
+    /// When it was received.
+    pub created: UnixMillis,
+    /// How long it may be served.
+    pub lifetime: Duration,
     /// Its stored headers.
     pub headers: Headers,
     /// Where the body is.
@@ -180,17 +182,34 @@ impl Draft {
     }
 }
 
+/// An answer that is to be encoded.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// Its form.
+    pub form: &'a Form,
+    /// Its status code.
+    pub status: u16,
+    /// When it was received.
+    pub created: UnixMillis,
+    /// How long it may be served.
+    pub lifetime: Duration,
+    /// Its headers, of which each is to be stored.
+    pub headers: &'a Headers,
+    /// Its body.
+    pub body: &'a [u8],
+}
+
 /// Encodes an answer. `None` if [`Entry::decode`] would refuse it, or a part is longer than 32 bits
 /// tell.
-pub fn encode(
-    key: &CacheKey,
-    form: &Form,
-    status: u16,
-    created: u64,
-    lifetime: u64,
-    headers: &Headers,
-    body: &[u8],
-) -> Option<Draft> {
+pub fn encode(key: &CacheKey, entry: &NewEntry<'_>) -> Option<Draft> {
+    let NewEntry {
+        form,
+        status,
+        created,
+        lifetime,
+        headers,
+        body,
+    } = *entry;
     if !is_ours(status, form, lifetime, headers) {
         return None;
     }
@@ -199,8 +218,8 @@ pub fn encode(
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[FORMAT_VERSION, framing_code(form.framing)]);
     out.extend_from_slice(&status.to_le_bytes());
-    out.extend_from_slice(&created.to_le_bytes());
-    out.extend_from_slice(&lifetime.to_le_bytes());
+    out.extend_from_slice(&created.as_millis().to_le_bytes());
+    out.extend_from_slice(&as_millis(lifetime).to_le_bytes());
     out.extend_from_slice(key.as_bytes());
     put(&mut out, &form.options)?;
     let count = u32::try_from(headers.iter().count()).ok()?;
@@ -247,14 +266,15 @@ impl Entry {
             .find(|known| framing_code(*known) == framing)
             .ok_or(EntryFault::Corrupt)?;
         let form = Form::new(framing, options);
-        let (status, lifetime) = (u16::from_le_bytes(status), u64::from_le_bytes(lifetime));
+        let status = u16::from_le_bytes(status);
+        let lifetime = Duration::from_millis(u64::from_le_bytes(lifetime));
         if !is_ours(status, &form, lifetime, &headers) {
             return Err(EntryFault::NotOurs);
         }
         let head = EntryHead {
             form,
             status,
-            created: u64::from_le_bytes(created),
+            created: UnixMillis::from_millis(u64::from_le_bytes(created)),
             lifetime,
             headers,
             body,
@@ -346,14 +366,14 @@ impl<'a> Fields<'a> {
 }
 
 /// Whether the filter writes such entries. Envoy puts status and headers on the wire as they are.
-fn is_ours(status: u16, form: &Form, lifetime: u64, headers: &Headers) -> bool {
+fn is_ours(status: u16, form: &Form, lifetime: Duration, headers: &Headers) -> bool {
     let known = |(name, value): (&[u8], &[u8])| {
         let stored = STORED_HEADERS.iter().find(|known| known.as_bytes() == name);
         stored.is_some_and(|name| headers.get_all(name).count() == 1) && is_field_value(value)
     };
     let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len()).sum();
     status == STORED_STATUS
-        && u128::from(lifetime) <= LONGEST_TTL.as_millis()
+        && lifetime <= LONGEST_TTL
         && form.options.len() <= MAX_OPTION_BYTES
         && header_bytes <= MAX_HEADER_BYTES
         && headers.iter().all(known)

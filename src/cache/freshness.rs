@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-/// How far the clock of the gateway that stored an entry may be ahead of this one, in milliseconds. An
-/// entry from further in the future would be served that much longer than its lifetime.
-const MAX_CLOCK_SKEW_MS: u64 = 60_000;
+use crate::clock::UnixMillis;
+
+/// How far the clock of the gateway that stored an entry may be ahead of this one. An entry from further
+/// in the future would be served that much longer than its lifetime.
+const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 
 /// Whether an entry may be served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,21 +29,20 @@ pub enum Freshness {
     FromTheFuture,
 }
 
-/// The freshness at `now` of what was created at `created` and lives for `lifetime`; all in
-/// milliseconds, the first two since 1970.
-pub fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
-    if created > now.saturating_add(MAX_CLOCK_SKEW_MS) {
+/// The freshness at `now` of what was created at `created` and lives for `lifetime`.
+pub fn freshness(now: UnixMillis, created: UnixMillis, lifetime: Duration) -> Freshness {
+    if created > now.plus(MAX_CLOCK_SKEW) {
         return Freshness::FromTheFuture;
     }
-    let age = now.saturating_sub(created);
+    let age = now.since(created);
     match lifetime.checked_sub(age) {
-        None | Some(0) => Freshness::Expired {
-            age: age / 1_000,
-            expired_for: Duration::from_millis(age.saturating_sub(lifetime)),
+        None | Some(Duration::ZERO) => Freshness::Expired {
+            age: age.as_secs(),
+            expired_for: age.saturating_sub(lifetime),
         },
         Some(left) => Freshness::Fresh {
-            age: age / 1_000,
-            ttl: left / 1_000,
+            age: age.as_secs(),
+            ttl: left.as_secs(),
         },
     }
 }
@@ -49,6 +50,14 @@ pub fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn freshness(now: u64, created: u64, lifetime: u64) -> Freshness {
+        let (now, created) = (
+            UnixMillis::from_millis(now),
+            UnixMillis::from_millis(created),
+        );
+        super::freshness(now, created, Duration::from_millis(lifetime))
+    }
 
     #[test]
     fn an_entry_is_fresh_until_its_last_millisecond() {

@@ -10,7 +10,7 @@ mod status;
 
 pub use caller::{NeededAttributes, NoCaller};
 pub use copy::copy_key;
-pub use entry::{Draft, Entry, EntryFault, EntryHead, STORED_HEADERS, Seal, encode};
+pub use entry::{Draft, Entry, EntryFault, EntryHead, NewEntry, STORED_HEADERS, Seal, encode};
 pub use explain::{Explanation, known_member};
 pub use freshness::{Freshness, freshness};
 pub use key::{Body, CacheKey, KeyParts, key_headers, steers_by_prefix};

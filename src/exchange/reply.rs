@@ -49,7 +49,7 @@ pub(super) struct Announced {
     pub(super) parts: Option<Rc<str>>,
 }
 
-/// What a hit says differently to who asks for it.
+/// What a hit says differently to each client.
 #[derive(Debug)]
 pub(super) struct Addressee {
     pub(super) origin: Origin,

@@ -122,7 +122,7 @@ impl State {
                 Self::Over
             }
             (_, Event::Closed { .. }) => Self::Over,
-            // The breaker wants to know of callouts, whoever still waits for them.
+            // The breaker counts callouts that nobody waits for any more, too.
             (state, Event::Called(result)) => {
                 let _unwanted = cx.http_looked_up(result);
                 state

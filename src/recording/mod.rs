@@ -8,8 +8,8 @@ mod trailers;
 use std::borrow::Cow;
 
 use crate::budget::{CaptureBudget, Charged, NoRoom, Reservation};
-use crate::cache::{Draft, Entry, STORED_HEADERS, encode};
-use crate::clock::{self, UnixMillis};
+use crate::cache::{Draft, Entry, NewEntry, STORED_HEADERS, encode};
+use crate::clock::UnixMillis;
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::{self, Headers};
@@ -209,15 +209,15 @@ impl ResponseRecorder {
             converted.map_err(|_| NotStored::LessGeneral)?;
         }
         let ttl = settings.ttl_jitter.apply(*ttl, random);
-        let draft = encode(
-            &self.request.key,
-            &self.form,
-            200,
-            self.created.as_millis(),
-            clock::as_millis(ttl),
-            &self.headers,
+        let entry = NewEntry {
+            form: &self.form,
+            status: 200,
+            created: self.created,
+            lifetime: ttl,
+            headers: &self.headers,
             body,
-        );
+        };
+        let draft = encode(&self.request.key, &entry);
         let of_use = ttl.saturating_add(settings.stale_window());
         Ok(StorableResponse {
             permit: self.request.permit(),

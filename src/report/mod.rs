@@ -107,7 +107,7 @@ pub enum Miss {
 pub enum CollapseFault {
     /// It did not come within `collapse.max_wait`.
     Timeout,
-    /// It did not become an entry, or whoever asked for it is gone.
+    /// It did not become an entry, or the request that asked for it is gone.
     LeaderFailed,
     /// There was no room left to hold it for those who wait: see `limits.max_capture_bytes`.
     CaptureLimit,

@@ -27,8 +27,8 @@ pub(crate) enum Leadership {
     Refresh(Lease),
 }
 
-/// Held by whoever asks the upstream for an answer that is to be stored. It ends with the answer in a
-/// store, or without.
+/// Held by the request that asks the upstream for an answer that is to be stored. It ends with the
+/// answer in a store, or without.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FetchPermit {
     pub(crate) key: CacheKey,

@@ -1,7 +1,5 @@
 //! The memory store, whose instants are seconds in 32 bits, which last until 2106.
 
-use std::time::Duration;
-
 use crate::cache::{CacheKey, Entry, Seal};
 use crate::clock::UnixMillis;
 use crate::config::Settings;
@@ -60,9 +58,8 @@ impl Cx<'_> {
     ) -> Option<(Vec<u8>, UnixMillis)> {
         let memory = self.worker.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
-        let created = UnixMillis::from_millis(entry.head.created);
-        let lifetime = Duration::from_millis(entry.head.lifetime);
-        let expires = created.plus(lifetime).plus(settings.stale_window());
+        let expired = entry.head.created.plus(entry.head.lifetime);
+        let expires = expired.plus(settings.stale_window());
         Some((draft.seal(&Seal::Checksum), expires))
     }
 }

@@ -253,7 +253,8 @@ impl Flights {
         self.waiting.get() > 0
     }
 
-    /// Takes out who has waited long enough at `now`, and says of whom nothing was heard.
+    /// Takes out the exchanges that have waited long enough at `now`, and names the keys whose leaders
+    /// were not heard of.
     pub(crate) fn due(&self, now: UnixMillis) -> Due {
         let mut due = Due::default();
         self.flights.borrow_mut().retain(|key, flight| {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use crate::budget::CaptureBudget;
 use crate::cache::{EntryHead, Freshness, NeededAttributes, freshness};
-use crate::clock::{self, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::host::Host;
 use crate::random::Random;
@@ -113,8 +113,7 @@ impl Worker {
     /// The freshness of an entry, which lives no longer than what is stored here could: another
     /// gateway may have written it, or an earlier configuration.
     pub(crate) fn freshness(&self, head: &EntryHead, now: UnixMillis) -> Freshness {
-        let longest = clock::as_millis(self.longest_ttl);
-        freshness(now.as_millis(), head.created, head.lifetime.min(longest))
+        freshness(now, head.created, head.lifetime.min(self.longest_ttl))
     }
 
     pub(crate) fn random_bits(&self) -> u32 {

@@ -19,7 +19,7 @@
 //! 3. *No entry is trusted for it.* The slot names the full key, and so does the entry, and both
 //!    are held against the key that is remembered. Age, directives and form are examined each time.
 //! 4. *An entry is taken as verified and decoded only where the same bytes were.* [`SlotRef`] names the
-//!    slot and the version of its value, whoever sets a value gives it a new version, and after a
+//!    slot and the version of its value, every new value has a new version, and after a
 //!    second it is done again. The headers of a reply are used again ([`HitHeaders`]) where they would
 //!    say the same.
 //! 5. *It is bounded.* There are [`MEMOS`] of some 500 bytes, and at the most [`MAX_OPTION_BYTES`],

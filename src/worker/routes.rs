@@ -39,7 +39,7 @@ const LEFT_OUT: [&str; 13] = [
     "x-request-id",
 ];
 
-/// Headers that differ from request to request, or concern nobody but Envoy, whoever sends them.
+/// Headers that differ from request to request, or concern Envoy only.
 const NOISE: [&str; 16] = [
     "b3",
     "baggage",

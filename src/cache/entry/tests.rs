@@ -17,18 +17,27 @@ fn seals() -> [Seal; 2] {
     [Seal::Checksum, Seal::new(Some(b"an integrity key"))]
 }
 
+fn new_entry<'a>(form: &'a Form, headers: &'a Headers) -> NewEntry<'a> {
+    NewEntry {
+        form,
+        status: 200,
+        created: UnixMillis::default(),
+        lifetime: Duration::from_millis(1),
+        headers,
+        body: b"",
+    }
+}
+
 fn encoded(seal: &Seal) -> Vec<u8> {
-    encode(
-        &key(),
-        &Form::new(Framing::Sse, b"{\"include_usage\":true}"),
-        200,
-        1_700_000_000_000,
-        3_600_000,
-        &headers(),
-        b"data: [DONE]\n\n",
-    )
-    .unwrap()
-    .seal(seal)
+    let form = Form::new(Framing::Sse, b"{\"include_usage\":true}");
+    let headers = headers();
+    let entry = NewEntry {
+        created: UnixMillis::from_millis(1_700_000_000_000),
+        lifetime: Duration::from_hours(1),
+        body: b"data: [DONE]\n\n",
+        ..new_entry(&form, &headers)
+    };
+    encode(&key(), &entry).unwrap().seal(seal)
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -51,8 +60,8 @@ fn an_entry_survives_a_round_trip() {
             Form::new(Framing::Sse, b"{\"include_usage\":true}")
         );
         assert_eq!(entry.head.status, 200);
-        assert_eq!(entry.head.created, 1_700_000_000_000);
-        assert_eq!(entry.head.lifetime, 3_600_000);
+        assert_eq!(entry.head.created.as_millis(), 1_700_000_000_000);
+        assert_eq!(entry.head.lifetime, Duration::from_hours(1));
         assert_eq!(entry.head.headers, headers());
         assert_eq!(entry.body(), b"data: [DONE]\n\n");
     }
@@ -86,7 +95,7 @@ fn a_seal_does_not_tell_its_key() {
 #[test]
 fn an_empty_body_and_no_headers_survive_too() {
     let none = Headers::new();
-    let draft = encode(&key(), &Form::json(), 200, 0, 1, &none, b"").unwrap();
+    let draft = encode(&key(), &new_entry(&Form::json(), &none)).unwrap();
     for seal in seals() {
         let entry = Entry::decode(&key(), draft.clone().seal(&seal), &seal).unwrap();
         assert_eq!((entry.body(), &entry.head.headers), (&b""[..], &none));
@@ -215,7 +224,13 @@ fn only_what_is_stored_is_an_entry_whoever_has_sealed_it() {
             // One list for both directions: nothing is written that would be refused.
             let form = Form::new(Framing::Json, options);
             let headers = headers.iter().copied().collect();
-            let draft = encode(&key(), &form, status, 0, lifetime, &headers, b"x");
+            let entry = NewEntry {
+                status,
+                lifetime: Duration::from_millis(lifetime),
+                body: b"x",
+                ..new_entry(&form, &headers)
+            };
+            let draft = encode(&key(), &entry);
             assert_eq!(draft, None, "{status} {lifetime} {headers:?}");
         }
         let all = STORED_HEADERS.map(|name| (name, "a"));

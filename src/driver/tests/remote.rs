@@ -1,8 +1,11 @@
 //! The store behind HTTP, as an exchange and its worker see it.
 
 use super::*;
-use crate::cache::{Entry, Seal, encode};
+use std::time::Duration;
+
+use crate::cache::{Entry, NewEntry, Seal, encode};
 use crate::callout::CalloutReply;
+use crate::clock::UnixMillis;
 use crate::llm::{Form, Framing};
 use crate::store::BreakerState;
 
@@ -188,7 +191,15 @@ fn planted(
     let (first, _) = written(worker);
     let (key, _) = first.stored().unwrap();
     let head = headers(&head.iter().map(|(n, v)| (*n, (*v).to_owned())).collect());
-    let draft = encode(&key, form, 200, NOW, lifetime, &head, body).unwrap();
+    let entry = NewEntry {
+        form,
+        status: 200,
+        created: UnixMillis::from_millis(NOW),
+        lifetime: Duration::from_millis(lifetime),
+        headers: &head,
+        body,
+    };
+    let draft = encode(&key, &entry).unwrap();
     draft.seal(&worker.http.as_ref().unwrap().seal)
 }
 

@@ -1,7 +1,7 @@
 //! A fresh entry serves in another form, or uncompressed: the memory is asked for a copy that is as
 //! the request wants it. If it has none, the entry is converted, and the memory gets a copy.
 
-use crate::cache::{CacheKey, Entry, EntryHead, Seal, copy_key, encode};
+use crate::cache::{CacheKey, Entry, EntryHead, NewEntry, Seal, copy_key, encode};
 use crate::clock::UnixMillis;
 use crate::exchange::reply;
 use crate::step::Cx;
@@ -57,8 +57,16 @@ impl Usable {
             lifetime,
             ..
         } = *self.entry.head;
-        let draft = encode(key, form, status, created, lifetime, &headers, body)?;
-        let expires = UnixMillis::from_millis(created.saturating_add(lifetime));
+        let entry = NewEntry {
+            form,
+            status,
+            created,
+            lifetime,
+            headers: &headers,
+            body,
+        };
+        let draft = encode(key, &entry)?;
+        let expires = created.plus(lifetime);
         Some((draft.seal(&Seal::Checksum), expires))
     }
 }

@@ -39,7 +39,7 @@ pub(crate) struct LongRequests {
 struct Kept {
     sample: u64,
     fingerprint: Fingerprint,
-    /// The deciding headers and the attributes.
+    /// The key headers and the attributes.
     pairs: Box<[u8]>,
     body: Box<[u8]>,
 }
