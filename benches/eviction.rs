@@ -39,8 +39,11 @@ struct Trace {
     requests: Vec<Request>,
 }
 
+/// How many of the requests are hits.
+type Hits = fn(&Trace) -> usize;
+
 fn main() {
-    let policies: [(&str, fn(&Trace) -> usize); 5] = [
+    let policies: [(&str, Hits); 5] = [
         ("this store", this_store),
         ("LRU", lru),
         ("S3-FIFO", s3_fifo),

@@ -236,24 +236,14 @@ impl SetHead {
         }
         let is_known = self.recognize(record.ghost()) || was_found;
         let mut evicted: u32 = 0;
-        let (mut new, mut found) = (charge(&self.new), charge(&self.found));
-        while new.saturating_add(found) > room || self.records().count() >= WAYS {
-            let share = u64::from(self.new_share).saturating_mul(new.saturating_add(found));
-            let is_over = new.saturating_mul(u16::MAX.into()) > share;
-            let is_new = !self.new.is_empty() && (is_over || self.found.is_empty());
-            let (records, ghosts, held) = if is_new {
-                (&mut self.new, &mut self.evicted_new, &mut new)
-            } else {
-                (&mut self.found, &mut self.evicted_found, &mut found)
-            };
-            let Some(old) = records.pop() else {
+        while let held = charge(&self.new).saturating_add(charge(&self.found))
+            && (held > room || self.records().count() >= WAYS)
+        {
+            let Some(old) = self.evict(held, tag) else {
                 break;
             };
-            *held = held.saturating_sub(old.charge());
-            ghosts.insert(0, old.ghost());
             emptied.push(old.way);
             evicted = evicted.saturating_add(1);
-            self.forget();
         }
         record.way = match replaced.or_else(|| emptied.pop()) {
             Some(way) => way,
@@ -270,6 +260,34 @@ impl SetHead {
             emptied,
             evicted,
         })
+    }
+
+    /// Evicts one of the new entries if they hold more than their share of the bytes held, or else a
+    /// found one. The segments of an entry that share a set do not evict each other.
+    fn evict(&mut self, held: u64, tag: u64) -> Option<Record> {
+        let share = u64::from(self.new_share).saturating_mul(held);
+        let is_over = charge(&self.new).saturating_mul(u16::MAX.into()) > share;
+        // The tags of later segments follow closely, and these are stored first.
+        let is_other = |old: &Record| old.tag.wrapping_sub(tag) > u16::MAX.into();
+        let oldest = self.new.iter().rposition(is_other);
+        let (old, evicted) = match oldest.filter(|_| is_over || self.found.is_empty()) {
+            Some(index) => (self.new.remove(index), &mut self.evicted_new),
+            None => match self.found.pop() {
+                Some(old) => (old, &mut self.evicted_found),
+                None => (self.new.pop()?, &mut self.evicted_new),
+            },
+        };
+        evicted.insert(0, old.ghost());
+        let (new, found) = (self.evicted_new.len(), self.evicted_found.len());
+        if new.saturating_add(found) > GHOSTS {
+            // The kind that has more than half forgets its oldest.
+            if found > GHOSTS / 2 {
+                self.evicted_found.pop();
+            } else {
+                self.evicted_new.pop();
+            }
+        }
+        Some(old)
     }
 
     /// Whether the entry was evicted lately. If so, the share of its kind grows by one entry, or by
@@ -289,22 +307,6 @@ impl SetHead {
             true
         } else {
             false
-        }
-    }
-
-    /// Forgets the oldest evictions beyond [`GHOSTS`], of the kind that has more than half.
-    fn forget(&mut self) {
-        if self
-            .evicted_new
-            .len()
-            .saturating_add(self.evicted_found.len())
-            > GHOSTS
-        {
-            if self.evicted_found.len() > GHOSTS / 2 {
-                self.evicted_found.pop();
-            } else {
-                self.evicted_new.pop();
-            }
         }
     }
 

@@ -152,6 +152,18 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
 }
 
 #[test]
+fn the_segments_of_an_entry_do_not_evict_each_other_but_what_was_found() {
+    let shared = FakeSharedData::default();
+    let store = open(&shared, MIB);
+    for number in 0..3 {
+        insert(&store, &shared, number, 250_000).unwrap();
+        assert!(store.look_up(&shared, &key(number), 0).unwrap().is_some());
+    }
+    insert(&store, &shared, 9, 3 * SEGMENT_BYTES).unwrap();
+    assert!(store.look_up(&shared, &key(9), 0).unwrap().is_some());
+}
+
+#[test]
 fn whatever_arrives_the_bytes_stay_within_the_bound() {
     for mib in [1, 3] {
         let shared = FakeSharedData::default();

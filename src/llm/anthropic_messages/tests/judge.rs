@@ -252,6 +252,6 @@ fn a_json_answer_is_judged_by_its_stop_reason() {
         (r#""message""#, r#""completion""#, Err(NotWhole::Malformed)),
         (r#""type":"message","#, "", Err(NotWhole::Malformed)),
     ] {
-        assert_eq!(judge_json(&whole.replacen(from, to, 1)), expected, "{to}");
+        assert_eq!(judge_json(whole.replacen(from, to, 1)), expected, "{to}");
     }
 }
