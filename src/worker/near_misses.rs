@@ -41,7 +41,7 @@ pub(crate) struct NearMisses {
 }
 
 /// A request as digests.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Request {
     /// Of all that takes part in the key beside the body.
     head: u64,
@@ -49,7 +49,7 @@ struct Request {
     members: Vec<Member>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 struct Member {
     name: u64,
     value: u64,
@@ -67,10 +67,13 @@ impl NearMisses {
     }
 
     /// Remembers a request, and names the one member in which it differs from one before: if there are
-    /// several of those, one that is no prompt.
+    /// several of those, one that is no prompt. One that came before as it is misses for another reason.
     pub(crate) fn compare(&self, parts: &KeyParts<'_>) -> Option<&'static str> {
         let request = self.digest(parts)?;
         let mut requests = self.requests.borrow_mut();
+        if requests.contains(&request) {
+            return None;
+        }
         let mut of_prompt = None;
         let mut differences = requests.iter().filter_map(|before| {
             let same_head = before.head == request.head;

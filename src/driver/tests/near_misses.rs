@@ -89,6 +89,15 @@ fn a_difference_in_the_prompt_is_named_only_if_there_is_no_other() {
 }
 
 #[test]
+fn a_request_that_came_before_as_it_is_names_nothing() {
+    let worker = worker("{}");
+    let ask = |model: &str| format!(r#"{{"model":"{model}","messages":[]}}"#);
+    assert_eq!(near_miss(&worker, &post(&[]), &ask("a")), None);
+    assert_eq!(near_miss(&worker, &post(&[]), &ask("b")), Some("model"));
+    assert_eq!(near_miss(&worker, &post(&[]), &ask("a")), None);
+}
+
+#[test]
 fn a_hit_names_nothing() {
     let worker = worker("{}");
     let first = json_miss(&worker);
