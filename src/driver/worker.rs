@@ -177,7 +177,7 @@ impl WorkerContext {
 
     /// Has [`WorkerContext::message`] called once the current callback is over.
     fn wake(&self) {
-        let queue = self.worker.queue;
+        let queue = self.worker.queue();
         if queue.is_some_and(|queue| self.host.enqueue(queue, &[]).is_ok()) {
             return;
         }

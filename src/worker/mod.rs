@@ -47,8 +47,7 @@ pub struct Worker {
     pub(crate) memory: Option<MemoryStore>,
     pub(crate) http: Option<HttpTier>,
     pub(crate) leases: Leases,
-    /// Takes messages to this worker, from itself and from others.
-    pub(crate) queue: Option<u32>,
+    queue: Option<u32>,
     pub(crate) flights: Flights,
     pub(crate) refreshes: Refreshes,
     pub(crate) routes: RouteObserver,
@@ -114,6 +113,11 @@ impl Worker {
     /// gateway may have written it, or an earlier configuration.
     pub(crate) fn freshness(&self, head: &EntryHead, now: UnixMillis) -> Freshness {
         freshness(now, head.created, head.lifetime.min(self.longest_ttl))
+    }
+
+    /// The queue that takes messages to this worker, if it has one.
+    pub fn queue(&self) -> Option<u32> {
+        self.queue
     }
 
     pub(crate) fn random_bits(&self) -> u32 {

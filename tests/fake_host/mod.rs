@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::rc::Rc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use envoy_llm_cache::attributes::Attribute;
@@ -79,6 +80,37 @@ impl SharedData for FakeSharedData {
     }
 }
 
+/// What the workers of one process share, each of which has a thread and a host of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Process {
+    values: Mutex<BTreeMap<String, (Vec<u8>, u32)>>,
+    /// The messages that were enqueued and not delivered, by the numbers of the queues.
+    pub(crate) queues: Mutex<Vec<VecDeque<Vec<u8>>>>,
+}
+
+impl SharedData for Process {
+    fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
+        let values = self.values.lock().map_err(|_| HostFault)?;
+        Ok(values.get(name).map(|(value, version)| Versioned {
+            value: value.clone(),
+            version: Version(*version),
+        }))
+    }
+
+    fn set(&self, name: &str, value: &[u8], version: Option<Version>) -> Result<(), SetFault> {
+        let mut values = self.values.lock().map_err(|_| SetFault::Host)?;
+        let current = values.get(name).map(|(_, current)| *current);
+        if let (Some(current), Some(Version(expected))) = (current, version)
+            && current != expected
+        {
+            return Err(SetFault::VersionMismatch);
+        }
+        let next = current.unwrap_or(0) + 1;
+        values.insert(name.to_owned(), (value.to_owned(), next));
+        Ok(())
+    }
+}
+
 /// What the host knows of a stream, and what it was told of it.
 #[derive(Debug, Default)]
 pub(crate) struct FakeStream {
@@ -117,12 +149,16 @@ pub(crate) struct FakeHost {
     pub(crate) now: Cell<u64>,
     pub(crate) secret: Cell<Option<[u64; 4]>>,
     pub(crate) shared: FakeSharedData,
+    /// In the place of `shared` and of messages of its own, if there are other workers.
+    pub(crate) process: Option<Arc<Process>>,
+    /// What it draws, where no other is to draw the same.
+    pub(crate) seed: u64,
     pub(crate) streams: RefCell<BTreeMap<u32, Rc<FakeStream>>>,
     /// The stream whose callback is running.
     pub(crate) current: Cell<u32>,
     /// The callouts that were sent and not answered, by their tokens.
     pub(crate) calls: RefCell<VecDeque<(u32, Callout)>>,
-    tokens: Cell<u32>,
+    pub(crate) tokens: Cell<u32>,
     pub(crate) refuses_calls: Cell<bool>,
     /// The messages that were enqueued and not delivered.
     pub(crate) messages: RefCell<VecDeque<(u32, Vec<u8>)>>,
@@ -137,11 +173,13 @@ pub(crate) const NO_STREAM: u32 = 0;
 
 impl FakeHost {
     /// A host whose workers have this secret.
-    pub(crate) fn new(secret: Option<[u64; 4]>) -> Rc<Self> {
-        Rc::new(Self {
+    pub(crate) fn new(secret: Option<[u64; 4]>) -> Self {
+        Self {
             now: Cell::new(NOW),
             secret: Cell::new(secret),
             shared: FakeSharedData::default(),
+            process: None,
+            seed: 1,
             streams: RefCell::default(),
             current: Cell::new(NO_STREAM),
             calls: RefCell::default(),
@@ -151,7 +189,7 @@ impl FakeHost {
             refuses_messages: Cell::default(),
             tick_period: Cell::default(),
             reports: RefCell::default(),
-        })
+        }
     }
 
     /// A new stream under this number, whose route leads to a cluster and has no name.
@@ -173,7 +211,7 @@ impl Host for FakeHost {
     }
 
     fn random(&self) -> u64 {
-        1
+        self.seed
     }
 
     fn secret(&self) -> Option<[u64; 4]> {
@@ -181,16 +219,30 @@ impl Host for FakeHost {
     }
 
     fn shared_data(&self) -> &dyn SharedData {
-        &self.shared
+        match &self.process {
+            Some(process) => &**process,
+            None => &self.shared,
+        }
     }
 
     fn register_queue(&self, _name: &str) -> Result<u32, HostFault> {
-        Ok(QUEUE)
+        let Some(process) = &self.process else {
+            return Ok(QUEUE);
+        };
+        let mut queues = process.queues.lock().map_err(|_| HostFault)?;
+        queues.push(VecDeque::new());
+        u32::try_from(queues.len() - 1).map_err(|_| HostFault)
     }
 
     fn enqueue(&self, queue: u32, message: &[u8]) -> Result<(), HostFault> {
         if self.refuses_messages.get() {
             return Err(HostFault);
+        }
+        if let Some(process) = &self.process {
+            let mut queues = process.queues.lock().map_err(|_| HostFault)?;
+            let queue = queues.get_mut(queue as usize).ok_or(HostFault)?;
+            queue.push_back(message.to_vec());
+            return Ok(());
         }
         self.messages
             .borrow_mut()

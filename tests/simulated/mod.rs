@@ -40,7 +40,7 @@ pub(crate) struct Seen {
 impl Gateway {
     pub(crate) fn new(config: &str, secret: Option<[u64; 4]>) -> Self {
         let config = Config::parse(config.as_bytes()).unwrap();
-        let host = FakeHost::new(secret);
+        let host = Rc::new(FakeHost::new(secret));
         Self {
             context: WorkerContext::new(config, Rc::<FakeHost>::clone(&host)),
             host,

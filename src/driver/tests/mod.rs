@@ -112,7 +112,7 @@ impl TestWorker {
 
 fn worker(config: &str) -> Rc<TestWorker> {
     let config = Config::parse(config.as_bytes()).unwrap();
-    let host = FakeHost::new(Some([1, 2, 3, 4]));
+    let host = Rc::new(FakeHost::new(Some([1, 2, 3, 4])));
     Rc::new(TestWorker {
         context: WorkerContext::new(config, Rc::<FakeHost>::clone(&host)),
         host,

@@ -42,11 +42,15 @@ fuzz_target!(|data: &[u8]| {
             .set(name, value, None)
             .expect("the map takes anything");
     }
-    let _found = store.look_up(&shared, &key, 1_000).expect("the map answers");
+    let _found = store
+        .look_up(&shared, &key, 1_000)
+        .expect("the map answers");
     store
         .insert(&shared, &key, b"again", 1, 2)
         .expect("room for one entry");
-    let found = store.look_up(&shared, &key, 1_000).expect("the map answers");
+    let found = store
+        .look_up(&shared, &key, 1_000)
+        .expect("the map answers");
     let found = found.map(|stored| stored.bytes);
     assert_eq!(found.as_deref(), Some(&b"again"[..]));
 });
