@@ -10,6 +10,7 @@ use crate::driver::{StreamContext, WorkerContext};
 use crate::worker::needs_background;
 
 use super::host::{self, ProxyWasm};
+use super::{abi, logging};
 
 /// One per VM and configuration: parses the configuration, and makes a context for each stream.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, _plugin_configuration_size: usize) -> bool {
-        host::adopt_log_level();
+        logging::adopt_level();
         let Ok(json) = host::plugin_configuration() else {
             log::error!("llm-cache: the host does not give the plugin configuration");
             return false;
@@ -55,7 +56,7 @@ impl RootContext for Root {
                 }
                 false
             }
-            Ok(config) if needs_background(&config) && !host::may_resume(self.id) => {
+            Ok(config) if needs_background(&config) && !abi::may_resume(self.id) => {
                 log::error!(
                     "llm-cache: the VM may not call proxy_set_effective_context, \
                      proxy_continue_stream and proxy_set_tick_period_milliseconds, without which store.http, collapse and \
@@ -74,7 +75,7 @@ impl RootContext for Root {
 
     /// One call comes for each message.
     fn on_queue_ready(&mut self, queue: u32) {
-        let message = host::dequeue(queue).ok().flatten();
+        let message = abi::dequeue(queue).ok().flatten();
         if let Some(context) = &self.context {
             context.message(&message.unwrap_or_default());
         }
