@@ -192,14 +192,6 @@ impl<T: fmt::Debug> fmt::Debug for Charged<T> {
     }
 }
 
-impl<T: PartialEq> PartialEq for Charged<T> {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-impl<T: Eq> Eq for Charged<T> {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,6 @@
-//! What the core asks of the host that it runs in. Nothing else reaches the world: no clock, no
-//! randomness, no shared data, no stream.
+//! The host that the core runs in. The core reaches the clock, randomness, shared data and streams
+//! through this trait only.
 
-use std::fmt;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -14,9 +13,11 @@ use crate::store::{HostFault, SharedData};
 
 /// A host: Envoy through proxy-wasm, or another one.
 ///
-/// What concerns a stream concerns the one whose callback is running, unless
-/// [`Host::enter_stream`] has changed that. What the host cannot give is `None`.
-pub trait Host: fmt::Debug {
+/// Methods about a stream apply to the one whose callback is running, unless [`Host::enter_stream`]
+/// has chosen another. They return `None` for what the host cannot give. No method may call back
+/// into a [`WorkerContext`](crate::driver::WorkerContext) or a
+/// [`StreamContext`](crate::driver::StreamContext).
+pub trait Host {
     /// Milliseconds since 1970.
     ///
     /// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
@@ -32,8 +33,8 @@ pub trait Host: fmt::Debug {
     /// The data that all workers of the process share.
     fn shared_data(&self) -> &dyn SharedData;
 
-    /// Makes a queue whose messages come to this worker, from all workers of the process, and says by
-    /// which number they name it.
+    /// Makes a queue by which any worker of the process can send messages to this one, and returns its
+    /// number.
     ///
     /// # Errors
     /// [`HostFault`] if there is none to be had.
@@ -53,8 +54,7 @@ pub trait Host: fmt::Debug {
     /// Tells the operators.
     fn report(&self, report: Report);
 
-    /// Sends a callout, whose result comes to the context whose callback is running, and says by which
-    /// token.
+    /// Sends a callout and returns its token. The result comes to the context whose callback is running.
     ///
     /// # Errors
     /// Why it was not sent.
@@ -104,14 +104,15 @@ pub trait Host: fmt::Debug {
     /// Whether a request has gone to the upstream on behalf of the stream.
     fn has_asked_upstream(&self) -> bool;
 
-    /// Makes what follows concern this stream. Only from outside of all streams' callbacks.
+    /// Makes what follows concern this stream, until the callback of the worker is over. Only from outside
+    /// of all streams' callbacks.
     ///
     /// # Errors
     /// [`HostFault`] if the stream is gone.
     fn enter_stream(&self, stream: u32) -> Result<(), HostFault>;
 
-    /// Lets the request of the stream go on that one of its callbacks held back. Only from other
-    /// callbacks than those of the request itself.
+    /// Resumes the stream's request, which one of its callbacks held back. Never called from a callback
+    /// of the request itself.
     fn resume_request(&self);
 }
 

@@ -1,9 +1,9 @@
 //! A proxy-wasm HTTP filter that answers repeated LLM requests from a cache inside Envoy.
 //!
-//! Two layers: a pure core, which asks a [`host::Host`] for all that it cannot know by itself and is
-//! tested natively, and a shell (`filter`, wasm32 only) that is that host for proxy-wasm. Modules are
-//! listed from the top down; imports go down only, which `tests/imports.rs` holds. See ARCHITECTURE.md
-//! for the picture and the invariants.
+//! Two layers: a pure core, which reaches the outside world only through a [`host::Host`] and is tested
+//! natively, and a shell (`filter`, wasm32 only) that implements that host for proxy-wasm. Modules are
+//! listed from the top down, and imports go down only: `tests/imports.rs` checks it. See
+//! ARCHITECTURE.md for the layers and the invariants.
 
 // The tests' host is shared with the tests beside `src/`, and names this crate.
 #[cfg(test)]

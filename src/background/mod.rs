@@ -16,6 +16,7 @@ use std::rc::Rc;
 use crate::budget::{Charged, Reservation};
 use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
+use crate::clock::UnixMillis;
 use crate::recording::{EndedBy, ResponseRecorder, StorableResponse, are_harmless};
 use crate::report::{CollapseFault, NotStored, Operation};
 use crate::request::{FetchPermit, KeyedRequest};
@@ -78,10 +79,14 @@ pub(crate) fn begin(task: Task, cx: &Cx<'_>) -> Option<Sending> {
             permit,
             room,
         } => {
+            let Some(http) = http else {
+                abandon(permit, cx);
+                return None;
+            };
             let seconds = expires.since(cx.now()).as_millis().div_ceil(1_000);
             let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
             Some(Sending {
-                callout: http?.write(&key.to_string(), seconds, entry),
+                callout: http.write(&key.to_string(), seconds, entry),
                 pending: Pending::Write {
                     permit,
                     _room: room,
@@ -149,7 +154,11 @@ impl Pending {
         let now = cx.now().as_millis();
         match self {
             Self::Write { permit, _room } => {
-                let done = http?.store.written(result, now);
+                let Some(http) = http else {
+                    abandon(permit, cx);
+                    return None;
+                };
+                let done = http.store.written(result, now);
                 let written = done.0;
                 cx.http_done(Operation::Write, done);
                 match (permit, written) {
@@ -171,8 +180,10 @@ impl Pending {
                 request, callout, ..
             } => {
                 let found = cx.http_looked_up(result).ok().flatten();
-                if take_newer(&request, found, cx).is_some() {
+                if let Some((copy, expires)) = newer(&request, found, cx) {
                     cx.worker.refreshes.ended(&request.key, Ok(200), cx.now());
+                    // Without the copy, the next request finds it in the store behind HTTP.
+                    let _not_kept = cx.insert(&request.key, &copy, expires);
                     request.permit().found(cx);
                     return None;
                 }
@@ -202,14 +213,28 @@ impl Pending {
 
     /// The result will not come: those who rely on it are told.
     pub(crate) fn abandon(self, cx: &Cx<'_>) {
-        let permit = match self {
-            Self::Write { permit, .. } => permit,
-            Self::Newer { request, .. } | Self::Refresh(request) => Some(request.permit()),
-            Self::Delete(_) | Self::Probe | Self::Find(..) => None,
-        };
-        if let Some(permit) = permit {
-            permit.abandoned(cx);
+        match self {
+            Self::Write { permit, .. } => abandon(permit, cx),
+            Self::Newer { request, .. } | Self::Refresh(request) => {
+                abandon(Some(request.permit()), cx);
+            }
+            Self::Delete(_) | Self::Probe | Self::Find(..) => {}
         }
+    }
+}
+
+/// A task will not begin: those who rely on it are told.
+pub(crate) fn abandon_task(task: Task, cx: &Cx<'_>) {
+    match task {
+        Task::Write { permit, .. } => abandon(permit, cx),
+        Task::Refresh { request, .. } => abandon(Some(request.permit()), cx),
+        Task::Delete(..) | Task::Probe | Task::Find(_) | Task::Peek(_) | Task::Free(..) => {}
+    }
+}
+
+fn abandon(permit: Option<FetchPermit>, cx: &Cx<'_>) {
+    if let Some(permit) = permit {
+        permit.abandoned(cx);
     }
 }
 
@@ -221,15 +246,19 @@ pub(crate) fn give_up(task: Task, cx: &Cx<'_>) {
     }
 }
 
-/// Copies an entry that another gateway has refreshed to memory; `None` if it is not there.
-fn take_newer(request: &KeyedRequest, found: Option<Vec<u8>>, cx: &Cx<'_>) -> Option<()> {
+/// An entry that another gateway has refreshed, as the memory would keep it, and when it is of no more
+/// use; `None` if it is none, or does not fit.
+fn newer(
+    request: &KeyedRequest,
+    found: Option<Vec<u8>>,
+    cx: &Cx<'_>,
+) -> Option<(Vec<u8>, UnixMillis)> {
     let seal = &cx.worker.http.as_ref()?.seal;
     let entry = fresh(&request.key, found?, seal, cx)?;
     if !cx.is_genuine(&entry, request) {
         return None;
     }
-    let (copy, expires) = cx.draft_for_memory(&entry, &request.settings)?;
-    cx.insert(&request.key, &copy, expires).ok()
+    cx.draft_for_memory(&entry, &request.settings)
 }
 
 /// The entry for a key, unless it has expired or is none.

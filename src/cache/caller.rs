@@ -6,8 +6,6 @@
 //! caller. A secret is enough, because no other caller can send it. A name is not: a client may choose
 //! it.
 
-use std::rc::Rc;
-
 use crate::attributes::{Attribute, Attributes, CertificateField, Claims, MetadataPath};
 use crate::config::{Anonymous, Distinction, Settings, Tenant};
 use crate::http::Headers;
@@ -210,15 +208,13 @@ pub(super) enum Caller<'a> {
     Anonymous,
 }
 
-/// The attributes that a configuration needs to tell callers and their routes apart.
+/// The attributes that a configuration needs to tell callers apart.
 #[derive(Debug)]
 pub struct NeededAttributes {
-    /// Of the route that a request takes.
-    pub route: Rc<[Attribute]>,
     /// Of the caller of every request.
-    always: Rc<[Attribute]>,
+    always: Box<[Attribute]>,
     /// Of those without a secret that stands for the caller.
-    without_secret: Rc<[Attribute]>,
+    without_secret: Box<[Attribute]>,
     /// The places in dynamic metadata that are looked at.
     pub paths: Vec<MetadataPath>,
 }
@@ -254,7 +250,6 @@ impl NeededAttributes {
         };
         let without_secret = [always.as_slice(), &verified].concat();
         Self {
-            route: Attribute::OF_ROUTE.into(),
             always: distinct(always).into(),
             without_secret: distinct(without_secret).into(),
             paths,
@@ -262,13 +257,13 @@ impl NeededAttributes {
     }
 
     /// What is needed to tell the caller of a request with these headers.
-    pub fn of_caller(&self, headers: &Headers) -> Rc<[Attribute]> {
+    pub fn of_caller(&self, headers: &Headers) -> &[Attribute] {
         let has_secret = secrets(headers).next().is_some();
-        Rc::clone(if has_secret || has_query_secret(headers) {
+        if has_secret || has_query_secret(headers) {
             &self.always
         } else {
             &self.without_secret
-        })
+        }
     }
 }
 

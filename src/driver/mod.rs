@@ -1,6 +1,6 @@
-//! The loop between a host and the exchanges and tasks of one worker: callbacks in, and what is to be
-//! done outside of them. A host makes a [`WorkerContext`] for each worker and configuration and a
-//! [`StreamContext`] for each stream, and calls both.
+//! The loop between a host and the exchanges and background tasks of one worker. A host makes a
+//! [`WorkerContext`] for each worker and configuration and a [`StreamContext`] for each stream, and
+//! forwards its callbacks to them.
 
 mod stream;
 mod worker;

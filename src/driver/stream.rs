@@ -146,8 +146,8 @@ impl StreamContext {
         }
     }
 
-    /// The stream is over. Comes after [`StreamContext::logged`], and where there is no log: those who
-    /// wait for this stream must be told.
+    /// The stream is over. A host calls this after [`StreamContext::logged`], or alone if it does not
+    /// log. Streams that wait for this one are released.
     pub fn closed(&self) {
         let cx = self.0.context.cx();
         let by_client = self.captures_response() && cx.host.is_closed_by_client();
@@ -169,28 +169,32 @@ impl StreamContext {
         self.0.exchange.borrow().captures_response()
     }
 
-    /// Tells the exchange what happened, and sees to it that it is found while it waits.
     fn step(&self, event: Event<'_>, cx: &Cx<'_>) {
-        let stream = &self.0;
+        self.0.step(event, cx);
+    }
+}
+
+impl Stream {
+    /// Hands the event to the exchange, and registers the stream with the worker while the exchange
+    /// waits.
+    fn step(self: &Rc<Self>, event: Event<'_>, cx: &Cx<'_>) {
         let (waited_for, waits_for) = {
-            let mut exchange = stream.exchange.borrow_mut();
+            let mut exchange = self.exchange.borrow_mut();
             let before = exchange.waits_for();
             exchange.handle(event, cx);
             (before, exchange.waits_for())
         };
         match (waited_for, waits_for) {
             (None, Some(wait)) => {
-                let waiter = Rc::clone(stream);
-                stream.context.wait(stream.id, waiter, wait);
+                let waiter = Rc::clone(self);
+                self.context.wait(self.id, waiter, wait);
             }
-            (Some(wait), None) => stream.context.leave(stream.id, &wait.key),
+            (Some(wait), None) => self.context.leave(self.id, &wait.key),
             (None, None) | (Some(_), Some(_)) => {}
         }
-        stream.context.settle();
+        self.context.settle();
     }
-}
 
-impl Stream {
     /// Lets a request go on that another callback than its own has freed.
     fn resume_if_free(&self, host: &dyn Host) {
         if self.is_held.get() && !self.exchange.borrow().holds_request() {
@@ -201,10 +205,9 @@ impl Stream {
 }
 
 impl Waiter for Stream {
-    fn release(&self, release: Release) {
+    fn release(self: Rc<Self>, release: Release) {
         let cx = self.context.cx();
-        let event = Event::Released(release);
-        self.exchange.borrow_mut().handle(event, &cx);
+        self.step(Event::Released(release), &cx);
         self.resume_if_free(cx.host);
     }
 }

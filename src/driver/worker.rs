@@ -1,4 +1,4 @@
-//! What a worker does outside of streams: tasks, and those who wait.
+//! What a worker does outside of streams: it runs tasks, and releases streams that wait.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -16,14 +16,14 @@ use crate::report::CollapseFault;
 use crate::step::Cx;
 use crate::worker::{Due, Release, Task, Worker};
 
-/// How often those who wait are looked after. They are told when there is news; this is for deadlines,
-/// and for news that got lost.
+/// The interval of ticks while streams wait. A message announces the end of most waits; ticks find
+/// deadlines, and ends whose message was lost.
 const TICK: Duration = Duration::from_millis(20);
 
 /// A stream that may wait.
 pub(super) trait Waiter {
     /// It need wait no longer.
-    fn release(&self, release: Release);
+    fn release(self: Rc<Self>, release: Release);
 }
 
 /// A worker under one configuration, and the host that it runs in.
@@ -46,6 +46,10 @@ struct Calling {
 
 impl WorkerContext {
     /// Begins with a configuration. Streams that it begins end under it.
+    ///
+    /// Where [`needs_background`](crate::worker::needs_background) says so, requests are held beyond their
+    /// own callbacks: the host then has to deliver messages and ticks, and to let requests go on that it
+    /// held back.
     pub fn new(config: Config, host: Rc<dyn Host>) -> Rc<Self> {
         Rc::new(Self {
             worker: Worker::open(config, &*host),
@@ -74,8 +78,8 @@ impl WorkerContext {
         self.run();
     }
 
-    /// Time has passed: those who have waited long enough go, and leaders of whom nothing is heard are
-    /// looked for.
+    /// A tick: releases streams whose deadline has passed, and checks the leases of leaders in other
+    /// workers that have sent no message.
     pub fn tick(&self) {
         let Due { overdue, unheard } = self.worker.flights.due(self.cx().now());
         if !overdue.is_empty() {
@@ -96,6 +100,18 @@ impl WorkerContext {
             let cx = self.cx();
             self.send(calling.pending.called(result, &cx), &cx);
             self.run();
+        }
+    }
+
+    /// The host begins nothing more under this configuration, and forgets the callouts of the worker. Other
+    /// workers would wait for their leases.
+    pub fn close(&self) {
+        let cx = self.cx();
+        for calling in self.calling.take().into_values() {
+            calling.pending.abandon(&cx);
+        }
+        for task in self.worker.tasks.take() {
+            background::abandon_task(task, &cx);
         }
     }
 
@@ -152,6 +168,7 @@ impl WorkerContext {
                 waiter.release(release);
             }
         }
+        // The last stream is still entered: a callout from here on would be its own.
         if self.worker.tasks.must_wake() || !self.worker.released.is_empty() {
             self.wake();
         }
@@ -181,13 +198,17 @@ impl WorkerContext {
         if queue.is_some_and(|queue| self.host.enqueue(queue, &[]).is_ok()) {
             return;
         }
-        // No callout can be sent outside of streams. What else is to be done waits for a tick.
+        // Nothing is called outside of streams but by a tick, for which no callout is to wait.
         let cx = self.cx();
-        for task in self.worker.tasks.take() {
-            if background::needs_callout(&task) {
+        loop {
+            let tasks = self.worker.tasks.take().into_iter();
+            let (calling, rest): (Vec<_>, Vec<_>) = tasks.partition(background::needs_callout);
+            self.worker.tasks.extend(rest);
+            if calling.is_empty() {
+                break;
+            }
+            for task in calling {
                 background::give_up(task, &cx);
-            } else {
-                self.worker.tasks.push(task);
             }
         }
         self.worker.tasks.not_woken();
@@ -211,12 +232,8 @@ impl WorkerContext {
 }
 
 impl Drop for WorkerContext {
-    /// The host forgets the callouts of a worker's context with it, and other workers would wait for
-    /// their leases.
     fn drop(&mut self) {
-        for calling in self.calling.take().into_values() {
-            calling.pending.abandon(&self.cx());
-        }
+        self.close();
     }
 }
 

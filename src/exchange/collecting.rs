@@ -138,12 +138,12 @@ fn max_request_bytes(worker: &Worker) -> u64 {
 }
 
 impl Collecting {
-    /// Asks the host for what it knows of the caller. A request without one is let go before its body
-    /// comes, and as it came.
+    /// Asks the host what it knows of the caller. A request without a caller goes on to the upstream
+    /// unchanged, before its body comes.
     fn identify(mut self, cx: &Cx<'_>) -> Collected {
         let worker = cx.worker;
         let needed = worker.needed.of_caller(&self.held.key_headers);
-        let attributes = Attributes::read(cx.attributes(&needed), &worker.needed.paths);
+        let attributes = Attributes::read(cx.attributes(needed), &worker.needed.paths);
         let key = match &self.selection {
             Selection::Decided(policy) => &policy.settings.key,
             Selection::NoPart | Selection::NeedsModel => &worker.config.settings.key,
@@ -185,8 +185,8 @@ impl Collecting {
         }
     }
 
-    /// The body is complete. Only now is the host asked for the route: where a filter has changed what it
-    /// is chosen by, Envoy looks for it once more when the next filter asks, and tells the old one until
+    /// The body is complete. The host is asked for the route only now: if a filter has changed what the
+    /// route is chosen by, Envoy chooses again when the next filter asks, and reports the old route until
     /// then.
     pub(super) fn complete(mut self: Box<Self>, cx: &Cx<'_>) -> Collected {
         let route = cx.attributes(&Attribute::OF_ROUTE);
@@ -198,22 +198,28 @@ impl Collecting {
             return self.bypass(Bypass::NoCluster, cx);
         }
         let body = cx.host.request_body();
-        self.read(body.as_deref(), cx)
+        let search = self.read(body.as_deref(), cx);
+        // What the body takes is given back before the stores are searched.
+        drop(body);
+        match search {
+            Ok(search) => Collected::Searched(search.begin(cx)),
+            Err(collected) => collected,
+        }
     }
 
-    fn read(mut self, body: Option<&[u8]>, cx: &Cx<'_>) -> Collected {
+    fn read(mut self, body: Option<&[u8]>, cx: &Cx<'_>) -> Result<Search, Collected> {
         let worker = cx.worker;
         let Some(body) = body.filter(|body| self.is_complete(body)) else {
-            return self.bypass(Bypass::BodyIncomplete, cx);
+            return Err(self.bypass(Bypass::BodyIncomplete, cx));
         };
         // An empty POST asks an LLM for nothing.
         if body.is_empty() {
-            return Collected::Over;
+            return Err(Collected::Over);
         }
         let max_bytes = worker.config.limits.max_request_bytes;
         let (body, _held) = match self.head.coding.undo(body, max_bytes, &worker.budget) {
             Ok(undone) => undone,
-            Err(reason) => return self.bypass(reason, cx),
+            Err(reason) => return Err(self.bypass(reason, cx)),
         };
         let body: &[u8] = &body;
         let memo = worker.memo.as_ref();
@@ -224,8 +230,8 @@ impl Collecting {
             Some(remembered) => (remembered.resolved, remembered.entry, None),
             None => match self.resolve(body, worker) {
                 Ok((resolved, near_miss)) => (Rc::new(resolved), None, near_miss),
-                Err(NotKeyed::NoPart) => return Collected::Over,
-                Err(NotKeyed::Bypass(reason)) => return self.bypass(reason, cx),
+                Err(NotKeyed::NoPart) => return Err(Collected::Over),
+                Err(NotKeyed::Bypass(reason)) => return Err(self.bypass(reason, cx)),
             },
         };
         let settings = &resolved.settings;
@@ -233,7 +239,7 @@ impl Collecting {
         if directives.no_store {
             let (api, settings) = (resolved.api, Rc::clone(settings));
             self.selection = Selection::Decided(Policy { api, settings });
-            return self.bypass(Bypass::NoStore, cx);
+            return Err(self.bypass(Bypass::NoStore, cx));
         }
         let requested = self.head.ttl.and_then(Result::ok);
         let ttl = requested.map_or(settings.ttl, |ttl| ttl.min(settings.client.max_ttl));
@@ -241,7 +247,7 @@ impl Collecting {
             Cors::Upstream => Origin::of(&self.held.headers),
             Cors::Envoy => Origin::Absent,
         };
-        let search = Search {
+        Ok(Search {
             request: KeyedRequest {
                 resolved,
                 ttl,
@@ -256,8 +262,7 @@ impl Collecting {
             fingerprint,
             memo_entry,
             near_miss,
-        };
-        Collected::Searched(search.begin(cx))
+        })
     }
 
     /// Keys are made of whole bodies only: on Envoy before 1.32 the last chunk could be missing.

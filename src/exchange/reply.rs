@@ -18,8 +18,7 @@ use crate::worker::{HitConditions, HitHeaders};
 pub(super) enum Sent {
     /// It is on its way, and the request goes no further.
     Yes,
-    /// The host could not carry it out. Better a second opinion from the upstream than a request that
-    /// hangs.
+    /// The host could not send it. The request goes to the upstream, so that it does not hang.
     No,
 }
 
@@ -40,7 +39,7 @@ pub(super) struct Served {
     to: Addressee,
 }
 
-/// What the client is told of its request, if it wants that.
+/// What response headers tell the client of its key, as far as the configuration wants that.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announced {
     /// Its key, if it got as far.
@@ -203,11 +202,11 @@ pub(super) fn only_if_cached() -> Reply {
 }
 
 /// The headers that tell how the cache handled a request.
-pub(super) fn own_headers(
+pub(super) fn own_headers<'a>(
     status: &CacheStatus,
     respond: Respond,
-    announced: &Announced,
-) -> impl Iterator<Item = (&'static str, Cow<'static, str>)> {
+    announced: &'a Announced,
+) -> impl Iterator<Item = (&'static str, Cow<'a, str>)> + use<'a> {
     let key = announced.key.filter(|_| respond.expose_key);
     let parts = announced.parts.as_deref();
     [
@@ -216,7 +215,7 @@ pub(super) fn own_headers(
     ]
     .into_iter()
     .chain(key.map(|key| ("x-cache-key", Cow::Owned(key.to_string()))))
-    .chain(parts.map(|parts| ("x-cache-key-parts", Cow::Owned(parts.to_owned()))))
+    .chain(parts.map(|parts| ("x-cache-key-parts", Cow::Borrowed(parts))))
 }
 
 /// How a request that passes the cache by is announced.

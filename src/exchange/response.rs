@@ -1,4 +1,4 @@
-//! The third phase of an exchange: the upstream's answer passes, and may be stored.
+//! The upstream's response: it passes to the client, and is recorded if it may be stored.
 
 use std::time::Duration;
 

@@ -3,6 +3,7 @@
 //! | state | event | next |
 //! |---|---|---|
 //! | Start | RequestHeaders | Over, Bypassed, Replied, Collecting |
+//! | Start | Closed | Over |
 //! | Collecting | RequestBody | Collecting, Over, Bypassed, Replied, Fetching, Waiting, Forwarded |
 //! | Collecting | RequestTrailers | Over, Bypassed, Replied, Fetching, Waiting, Forwarded |
 //! | Collecting | ResponseHeaders | Over |
@@ -21,7 +22,6 @@
 //! | Capturing | ResponseBody | Capturing, Over |
 //! | Capturing | ResponseTrailers | Over |
 //! | Capturing | Closed | Over |
-//! | Start | Closed | Over |
 //!
 //! Any other event leaves the state as it is. A reply that the host cannot carry out leads to Over in
 //! place of Replied. The tests hold the table to what happens: each transition in them stands here, and
@@ -127,7 +127,7 @@ impl State {
                 let _unwanted = cx.http_looked_up(result);
                 state
             }
-            // What is left concerns nobody: bytes of answers that are not captured, above all.
+            // No other event changes the state. Most of these are bytes of answers that are not captured.
             (
                 state,
                 Event::RequestHeaders { .. }

@@ -24,6 +24,19 @@ impl Root {
     pub(super) fn new(id: u32) -> Self {
         Self { id, context: None }
     }
+
+    /// Streams may still have the context, which the host calls no more.
+    fn close(&self) {
+        if let Some(context) = &self.context {
+            context.close();
+        }
+    }
+}
+
+impl Drop for Root {
+    fn drop(&mut self) {
+        self.close();
+    }
 }
 
 impl Context for Root {
@@ -65,6 +78,7 @@ impl RootContext for Root {
                 false
             }
             Ok(config) => {
+                self.close();
                 let cluster = config.http.as_ref().map(|http| http.cluster.clone());
                 let host = Rc::new(ProxyWasm::new(cluster));
                 self.context = Some(WorkerContext::new(config, host));

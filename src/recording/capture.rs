@@ -11,7 +11,7 @@ impl From<NoRoom> for NotStored {
 
 /// A copy of the answer so far. Its share of the budget is given back when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Capture {
+pub(super) struct Capture {
     bytes: Vec<u8>,
     max_bytes: usize,
     /// The highest capacity that is reserved in advance.
@@ -21,7 +21,7 @@ pub(crate) struct Capture {
 }
 
 impl Capture {
-    pub(crate) fn new(budget: &CaptureBudget, max_bytes: usize) -> Self {
+    pub(super) fn new(budget: &CaptureBudget, max_bytes: usize) -> Self {
         Self {
             bytes: Vec::new(),
             max_bytes,
@@ -32,7 +32,7 @@ impl Capture {
 
     /// The answer says how many bytes it has. Room is still reserved only as they come, because the
     /// upstream may send none of them.
-    pub(crate) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
+    pub(super) fn expect(&mut self, bytes: usize) -> Result<(), NotStored> {
         if bytes > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
         }
@@ -40,7 +40,7 @@ impl Capture {
         Ok(())
     }
 
-    pub(crate) fn push(&mut self, chunk: &[u8]) -> Result<(), NotStored> {
+    pub(super) fn push(&mut self, chunk: &[u8]) -> Result<(), NotStored> {
         let length = self.bytes.len().saturating_add(chunk.len());
         if length > self.max_bytes {
             return Err(NotStored::ResponseTooLarge);
@@ -59,11 +59,11 @@ impl Capture {
         Ok(())
     }
 
-    pub(crate) fn max_bytes(&self) -> usize {
+    pub(super) fn max_bytes(&self) -> usize {
         self.max_bytes
     }
 
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 }

@@ -10,7 +10,7 @@ use super::capture::Capture;
 
 /// A compressed answer on its way to the judge.
 #[derive(Debug)]
-pub(crate) struct DecodedCapture {
+pub(super) struct DecodedCapture {
     decoder: Decoder,
     /// What the decoder holds.
     reservation: Reservation,
@@ -20,7 +20,7 @@ pub(crate) struct DecodedCapture {
 
 impl DecodedCapture {
     /// `None` where the answer is not compressed.
-    pub(crate) fn new(
+    pub(super) fn new(
         headers: &Headers,
         max_bytes: usize,
         budget: &CaptureBudget,
@@ -40,7 +40,7 @@ impl DecodedCapture {
     }
 
     /// Decodes the next chunk. A document is kept here until it is whole.
-    pub(crate) fn take(&mut self, chunk: &[u8], framing: Framing) -> Result<Vec<u8>, NotStored> {
+    pub(super) fn take(&mut self, chunk: &[u8], framing: Framing) -> Result<Vec<u8>, NotStored> {
         let plain = self.decode(chunk)?;
         if !framing.is_stream() {
             self.decoded.push(&plain)?;
@@ -59,13 +59,13 @@ impl DecodedCapture {
     }
 
     /// Whether the coding's own end has come.
-    pub(crate) fn is_ended(&self) -> bool {
+    pub(super) fn is_ended(&self) -> bool {
         self.decoder.is_ended()
     }
 
     /// What the beginning of a compressed stream decodes to, of which no piece was kept; `None` where
     /// it is not compressed.
-    pub(crate) fn beginning(
+    pub(super) fn beginning(
         headers: &Headers,
         body: &[u8],
         max_bytes: usize,
@@ -82,7 +82,7 @@ impl DecodedCapture {
     }
 
     /// The decoded document; nothing for a stream, whose judge has seen it.
-    pub(crate) fn finish(self) -> Result<Capture, NotStored> {
+    pub(super) fn finish(self) -> Result<Capture, NotStored> {
         self.decoder.finish().map_err(NotStored::Coding)?;
         Ok(self.decoded)
     }

@@ -228,9 +228,9 @@ impl ResponseRecorder {
         })
     }
 
-    /// Makes a plain answer of a compressed one whose coding has not ended, which others would take
-    /// for cut. What its client read is all there, as its judge says; what the coding adds at its end,
-    /// a checksum at most, the client did not wait for either.
+    /// Decodes a compressed answer whose coding has not ended, because other clients would take it for
+    /// truncated. The judge has seen a whole answer: at most a checksum at the end of the coding is
+    /// missing.
     fn undo_cut_coding(&mut self) -> Result<(), NotStored> {
         if self.decoded.as_ref().is_none_or(DecodedCapture::is_ended) {
             return Ok(());

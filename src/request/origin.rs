@@ -1,7 +1,7 @@
 //! Who may read an answer in a browser (WHATWG Fetch, "CORS protocol"): an upstream that answers one
 //! origin may not have answered another in the same way, and most add nothing for a request without
-//! `origin`. So a stored answer serves all if it said so, and else only who was, or would have been,
-//! answered with these very headers.
+//! `origin`. So an answer that allows all origins serves all requests. Any other serves only
+//! requests that the upstream answered, or would have answered, with the same headers.
 
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -18,7 +18,7 @@ const SHARING: [&str; 4] = [
 ];
 
 /// The name under which the origin of the request that got an answer is stored with it.
-pub(crate) const ORIGIN: &str = "origin";
+const ORIGIN: &str = "origin";
 
 /// Longer than that of any page: a client chooses it, and it is stored.
 const MAX_ORIGIN_BYTES: usize = 256;

@@ -1,4 +1,4 @@
-//! Leases on keys: by which name each goes, and who is told of its end.
+//! Leases on keys: their names, and the workers that are notified when one ends.
 
 use std::time::Duration;
 

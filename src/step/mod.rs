@@ -1,5 +1,5 @@
-//! A step of an exchange or of a task: what it has at hand, and what both do alike with several parts
-//! of a worker at once.
+//! The context of one step of an exchange or of a task, and the operations that need the host and
+//! several parts of the worker.
 
 mod http;
 mod leases;

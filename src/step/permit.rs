@@ -9,7 +9,7 @@ use crate::worker::Task;
 
 use super::Cx;
 
-/// For how long nobody waits for a key whose answer proved not to be storable, as it would be in vain.
+/// For how long no request waits for a key whose last answer could not be stored.
 const UNSTORABLE_FOR: Duration = Duration::from_secs(5);
 
 impl FetchPermit {

@@ -20,8 +20,8 @@ use set::{SET_BYTES, SET_SLOT_BYTES};
 use sizes::MAX_SETS;
 use slot_address::SlotAddress;
 
-/// For how many milliseconds an entry is read where it was found, before the head is asked again and
-/// notes that it is in use. It ends long before a version can have come round.
+/// For how many milliseconds an entry is read from its slot before the set's head is read again, which
+/// notes that the entry is in use. Versions take far longer to wrap around.
 const SEEN_FOR: u64 = 1_000;
 
 /// Where an entry is, and in which version.

@@ -13,7 +13,7 @@ use crate::clock::UnixMillis;
 /// The number of exchanges that may wait at once, per worker.
 const MAX_WAITING: usize = 4_096;
 
-/// How often another worker's leader is looked after, of which nothing is heard.
+/// How often the lease of another worker's leader is checked while no message comes from it.
 const UNHEARD: Duration = Duration::from_millis(250);
 
 /// The flights of one worker, by their keys.

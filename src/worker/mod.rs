@@ -68,7 +68,7 @@ pub struct Worker {
 
 impl Worker {
     /// A worker without exchanges.
-    pub fn open(config: Config, host: &dyn Host) -> Self {
+    pub(crate) fn open(config: Config, host: &dyn Host) -> Self {
         let seed = host.random();
         let mut random = Random::new(seed);
         let secret = host.secret();

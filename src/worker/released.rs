@@ -1,4 +1,4 @@
-//! Exchanges that have waited for the answer to an identical request, and how each is let go.
+//! Exchanges that have waited for the answer to an identical request, and how each continues.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -13,8 +13,8 @@ use crate::report::CollapseFault;
 /// stack.
 const RELEASED_AT_ONCE: usize = 16;
 
-/// How an exchange that waits is let go.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// How an exchange that has waited continues.
+#[derive(Clone, Debug)]
 pub(crate) enum Release {
     /// With the answer to the identical request.
     Answer {

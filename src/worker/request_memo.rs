@@ -9,9 +9,8 @@
 //!    configuration, of which a worker has one; of the body; of the headers that
 //!    [`KeyHeaderFilter`](super::key_headers::KeyHeaderFilter) picks;
 //!    and of the attributes, the route's cluster among them, which are read each time. The long way
-//!    is given these and no others. So one that were forgotten here would be missing in the key as
-//!    well, and the tests of the key would say so. All other headers that an exchange looks at, it
-//!    looks at each time.
+//!    gets these and no others. So an input that is missing here is missing in the key as well, and
+//!    the tests of the key fail. An exchange reads all other headers each time.
 //! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
 //!    encoding that differs wherever two requests differ, and its key are 256 random bits that
 //!    nobody outside the worker learns. Without randomness from the host there is no short way. The

@@ -2,10 +2,10 @@
 //! the route changes nothing that matters. A plugin cannot see the route; but when a request is over,
 //! it can see what was sent.
 //!
-//! That one request passed as it came holds for others by that route which have the same headers: a
-//! route may add to, remove and rewrite what others have. Of some headers, which differ between clients
-//! and mean nothing to an answer, the names are enough. That one was changed holds for all that the
-//! route takes, for good.
+//! If a request passed unchanged, later requests by that route with the same headers count as
+//! unchanged. A route may still change requests that have other headers. For headers that differ between
+//! clients and do not affect the answer, equal names are enough. If a request was changed, the route
+//! counts as one that changes requests, for good.
 
 use std::cell::RefCell;
 
@@ -130,7 +130,7 @@ fn route_of(by: &Attributes) -> Fingerprint {
     half(digest)
 }
 
-/// What requests have in common of which one stands for the others.
+/// A digest of the route and the headers. One request stands for all that have the same digest.
 fn request_of(came: &Headers, by: &Attributes) -> Fingerprint {
     let passes = |name: &[u8]| PASSING.iter().any(|it| name.starts_with(it.as_bytes()));
     // Values of one name keep their order.

@@ -32,7 +32,7 @@ pub(crate) enum Task {
     Refresh {
         request: Box<KeyedRequest>,
         callout: Callout,
-        /// Until the host has the request's body.
+        /// Until it is sent, and the host has the request's body.
         reservation: Reservation,
     },
     /// Find the entry that a flight ended with, for those who wait for it.

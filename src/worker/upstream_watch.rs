@@ -1,4 +1,4 @@
-//! At which hits the host is asked whether a request has gone to the upstream all the same.
+//! Samples hits: at which of them the host is asked whether the request has reached the upstream.
 
 use std::cell::Cell;
 

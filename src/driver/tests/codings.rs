@@ -240,6 +240,25 @@ fn what_a_request_decodes_to_is_bounded_by_what_the_worker_may_hold() {
 }
 
 #[test]
+fn what_a_request_decodes_to_is_given_back_before_the_stores_are_searched() {
+    let worker = worker(r#"{"limits":{"max_capture_bytes":"1MiB"}}"#);
+    let numbers: String = (0_u32..60_000)
+        .map(|number| format!("{} ", number.wrapping_mul(0x9e37_79b9)))
+        .collect();
+    let text = format!(r#"{{"model":"m","messages":[],"x":"{numbers}"}}"#);
+    let answer = JSON.replace("Hi", &"Hi ".repeat(10_000));
+    let response = ok("application/json", &[]);
+    let first = miss(&worker, &post(&[]), &text, &response, &answer);
+    assert_eq!(first.answer_result(), Some(AnswerResult::Stored));
+    let api = crate::llm::Api::from_path(b"/v1/chat/completions").unwrap();
+    let conversion = api.conversion_bytes(answer.as_bytes());
+    assert!(conversion < 1 << 20 && conversion + text.len() > 1 << 20);
+    let stream = text.replacen('{', r#"{"stream":true,"#, 1);
+    let host = coded(&worker, Some(first), "gzip", &gzip(&stream));
+    assert_eq!(host.request_result(), Some(RequestResult::Hit));
+}
+
+#[test]
 fn what_a_request_decodes_to_is_bounded_by_what_came() {
     let worker = worker("{}");
     let ask = |length: usize| {

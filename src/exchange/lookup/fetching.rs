@@ -59,12 +59,12 @@ impl Fetching {
         }
         match found {
             Ok(Found::Fresh(usable, ttl)) => {
-                let request = search.request.clone();
-                let copy = cx.draft_for_memory(&usable.entry, &request.settings);
+                let key = search.request.key;
+                let copy = cx.draft_for_memory(&usable.entry, &search.request.settings);
                 let searched = search.hit(usable, ttl, cx);
                 if let Some((entry, expires)) = copy {
                     // Without it, the next one asks the store behind HTTP again.
-                    let _not_kept = cx.insert(&request.key, &entry, expires);
+                    let _not_kept = cx.insert(&key, &entry, expires);
                 }
                 searched
             }

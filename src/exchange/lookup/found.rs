@@ -17,7 +17,7 @@ use crate::store::StoreFault;
 
 use super::{Found, Search, Stale, Usable, Validity, Verified};
 
-/// A form that says more of itself is none that an answer could be held against.
+/// The longest options of a stored form that a new answer is compared with.
 const MAX_RIVAL_BYTES: usize = 512;
 
 impl Search {

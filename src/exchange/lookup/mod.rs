@@ -1,5 +1,5 @@
-//! The stores are asked, what they have is verified, and if it does not serve, somebody asks the
-//! upstream: this request, or an identical one that it waits for.
+//! Looks for an entry in the stores and verifies it. If no entry serves, the request goes to the
+//! upstream, or waits for an identical one that is already there.
 //!
 //! | file | what it decides |
 //! |---|---|

@@ -2,9 +2,9 @@
 //!
 //! The number of sets stands in every name, so that stores of different sizes share no set: after a
 //! configuration has changed `max_bytes`, the store is empty. Shared data keeps the old names, and
-//! the bytes under them: whoever opens a store empties those of other sizes, which it knows from
-//! one value. Each worker opens the store, and each update of the configuration does; so what a
-//! worker still stores that has not been updated yet is gone after the next time.
+//! the bytes under them. So a worker that opens a store empties those of other sizes, which are listed
+//! in one value. Every worker opens the store at every update of the configuration. What a worker with
+//! the old configuration stores after that stays until the next update.
 
 use super::names::{SIZES, SetId};
 use super::set::SetHead;
