@@ -11,6 +11,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::store::{HostFault, MemoryStore, SetFault, SharedData, Version, Versioned};
 
 const REQUESTS: u64 = 200_000;
@@ -168,12 +169,18 @@ fn this_store(trace: &Trace) -> usize {
         for (word, salt) in key.as_chunks_mut::<8>().0.iter_mut().zip(0..) {
             *word = spread(request.key ^ salt << 56).to_le_bytes();
         }
-        let found = store.look_up(&shared, &key, number).unwrap();
+        let found = store
+            .look_up(&shared, &key, UnixMillis::from_millis(number))
+            .unwrap();
         if found.is_some() {
             hits += 1;
         } else {
             let entry = &entry[..request.bytes as usize];
-            store.insert(&shared, &key, entry, 1, 2).unwrap();
+            let (now, expires) = (
+                UnixMillis::from_millis(1_000),
+                UnixMillis::from_millis(2_000),
+            );
+            store.insert(&shared, &key, entry, now, expires).unwrap();
         }
     }
     hits

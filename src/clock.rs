@@ -1,11 +1,12 @@
 //! Instants as the host's clock tells them.
 
+use std::ops::Add;
 use std::time::Duration;
 
 /// An instant, in milliseconds since 1970-01-01 00:00 UTC.
 ///
 /// The clock is the host's wall clock: it may be set back, and the clocks of two gateways differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnixMillis(u64);
 
 impl UnixMillis {
@@ -24,15 +25,18 @@ impl UnixMillis {
         self.0 / 1_000
     }
 
-    /// The instant `duration` later, or the last one there is.
-    #[must_use]
-    pub fn plus(self, duration: Duration) -> Self {
-        Self(self.0.saturating_add(as_millis(duration)))
-    }
-
     /// The time from `earlier` to this instant; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for UnixMillis {
+    type Output = Self;
+
+    /// The instant `duration` later, or the last one there is.
+    fn add(self, duration: Duration) -> Self {
+        Self(self.0.saturating_add(as_millis(duration)))
     }
 }
 
@@ -49,11 +53,11 @@ mod tests {
     fn instants_saturate_at_both_ends() {
         let (first, last) = (UnixMillis::default(), UnixMillis(u64::MAX));
         let minute = Duration::from_mins(1);
-        assert_eq!(first.plus(minute), UnixMillis(60_000));
-        assert_eq!(first.plus(minute).since(first), minute);
-        assert_eq!(first.since(first.plus(minute)), Duration::ZERO);
-        assert_eq!(last.plus(minute), last);
-        assert_eq!(first.plus(Duration::MAX), last);
-        assert_eq!(first.plus(minute).as_secs(), 60);
+        assert_eq!(first + minute, UnixMillis(60_000));
+        assert_eq!((first + minute).since(first), minute);
+        assert_eq!(first.since(first + minute), Duration::ZERO);
+        assert_eq!(last + minute, last);
+        assert_eq!(first + Duration::MAX, last);
+        assert_eq!((first + minute).as_secs(), 60);
     }
 }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::attributes::Attribute;
 use crate::cache::Entry;
 use crate::callout::{Callout, CalloutFault};
+use crate::clock::UnixMillis;
 use crate::http::Headers;
 use crate::report::Report;
 use crate::store::{HostFault, SharedData};
@@ -18,11 +19,11 @@ use crate::store::{HostFault, SharedData};
 /// into a [`WorkerContext`](crate::driver::WorkerContext) or a
 /// [`StreamContext`](crate::driver::StreamContext).
 pub trait Host {
-    /// Milliseconds since 1970.
+    /// The time.
     ///
     /// A clock that cannot be read stands at 1970: entries seem to come from the future, and those
     /// stored are expired.
-    fn now(&self) -> u64;
+    fn now(&self) -> UnixMillis;
 
     /// A number that other workers are unlikely to have drawn.
     fn random(&self) -> u64;

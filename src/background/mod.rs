@@ -151,7 +151,7 @@ impl Pending {
     /// The callout has come to this; `None` if that is all.
     pub(crate) fn called(self, result: CalloutResult, cx: &Cx<'_>) -> Option<Sending> {
         let http = cx.worker.http.as_ref();
-        let now = cx.now().as_millis();
+        let now = cx.now();
         match self {
             Self::Write { permit, _room } => {
                 let Some(http) = http else {

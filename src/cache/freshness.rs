@@ -31,7 +31,7 @@ pub enum Freshness {
 
 /// The freshness at `now` of what was created at `created` and lives for `lifetime`.
 pub fn freshness(now: UnixMillis, created: UnixMillis, lifetime: Duration) -> Freshness {
-    if created > now.plus(MAX_CLOCK_SKEW) {
+    if created > now + MAX_CLOCK_SKEW {
         return Freshness::FromTheFuture;
     }
     let age = now.since(created);

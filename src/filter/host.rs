@@ -6,6 +6,7 @@ use proxy_wasm::hostcalls;
 
 use crate::attributes::Attribute;
 use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
+use crate::clock::UnixMillis;
 use crate::host::{Host, Reply};
 use crate::http::Headers;
 use crate::report::{Counters, Metrics, Report};
@@ -32,8 +33,8 @@ impl ProxyWasm {
 /// of the request and, as it was sent, in `on_log`; what concerns a response in those of the response;
 /// the rest in every one from `on_configure` on.
 impl Host for ProxyWasm {
-    fn now(&self) -> u64 {
-        abi::nanoseconds().unwrap_or(0) / 1_000_000
+    fn now(&self) -> UnixMillis {
+        UnixMillis::from_millis(abi::nanoseconds().unwrap_or(0) / 1_000_000)
     }
 
     fn random(&self) -> u64 {

@@ -224,7 +224,7 @@ impl ResponseRecorder {
             tenant: self.request.tenant,
             api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
-            expires: self.created.plus(of_use),
+            expires: self.created + of_use,
         })
     }
 

@@ -106,7 +106,8 @@ impl<C: Counters> Metrics<C> {
         let cluster = self.cluster.as_deref().unwrap_or_default();
         let (from, to) = (turn.from.as_str(), turn.to.as_str());
         match turn.open_for {
-            Some(ms) => {
+            Some(open_for) => {
+                let ms = open_for.as_millis();
                 log::warn!("llm-cache: breaker of cluster {cluster}: {from} -> {to} for {ms} ms");
             }
             None => log::warn!("llm-cache: breaker of cluster {cluster}: {from} -> {to}"),

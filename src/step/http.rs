@@ -27,7 +27,7 @@ impl Cx<'_> {
     /// `None` if there is none.
     pub(crate) fn http_look_up(&self, key: &CacheKey, tenant: u64) -> Option<Lookup> {
         let HttpTier { store, .. } = self.worker.http.as_ref()?;
-        let (lookup, turn) = store.look_up(&key.to_string(), tenant, self.now().as_millis());
+        let (lookup, turn) = store.look_up(&key.to_string(), tenant, self.now());
         self.breaker_turned(turn);
         match lookup {
             Lookup::Probe => self.add_task(Task::Probe),
@@ -48,7 +48,7 @@ impl Cx<'_> {
         result: CalloutResult,
     ) -> Result<Option<Vec<u8>>, StoreFault> {
         let HttpTier { store, .. } = self.http_tier()?;
-        let (found, suspicion) = store.looked_up(result, self.now().as_millis());
+        let (found, suspicion) = store.looked_up(result, self.now());
         self.report_store(Operation::Lookup, OperationResult::of_lookup(&found));
         self.probe_if_suspect(suspicion);
         found
@@ -116,7 +116,7 @@ impl Cx<'_> {
         bytes: usize,
     ) -> Result<WriteRoom, StoreFault> {
         let HttpTier { store, .. } = self.http_tier()?;
-        let (begun, turn) = store.begin_write(bytes, tenant, self.now().as_millis());
+        let (begun, turn) = store.begin_write(bytes, tenant, self.now());
         self.breaker_turned(turn);
         let fault = match begun {
             WriteBegun::Yes(room) => return Ok(room),

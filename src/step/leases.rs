@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use crate::cache::CacheKey;
-use crate::clock::as_millis;
 use crate::request::LeaseKind;
 use crate::store::{Joined, Lease, Peeked};
 
@@ -19,8 +18,7 @@ impl Cx<'_> {
         max_age: Duration,
         waits: bool,
     ) -> Joined {
-        let (shared, now) = (self.host.shared_data(), self.now().as_millis());
-        let max_age = as_millis(max_age);
+        let (shared, now) = (self.host.shared_data(), self.now());
         (self.worker.leases).join(shared, &lease_name(key, kind), now, max_age, waits)
     }
 
@@ -34,9 +32,9 @@ impl Cx<'_> {
         unstorable_for: Duration,
     ) {
         let (shared, now) = (self.host.shared_data(), self.now());
-        let until = (!unstorable_for.is_zero()).then(|| now.plus(unstorable_for).as_millis());
+        let until = (!unstorable_for.is_zero()).then(|| now + unstorable_for);
         let name = lease_name(key, kind);
-        let waiting = (self.worker.leases).release(shared, &name, lease, until, now.as_millis());
+        let waiting = (self.worker.leases).release(shared, &name, lease, until, now);
         for queue in waiting {
             // A worker that is not told finds out at its next tick.
             let _untold = self.host.enqueue(queue, key.as_bytes());
@@ -45,7 +43,7 @@ impl Cx<'_> {
 
     /// Whether another worker still asks the upstream for a key.
     pub(crate) fn is_leased(&self, key: &CacheKey) -> bool {
-        let (shared, now) = (self.host.shared_data(), self.now().as_millis());
+        let (shared, now) = (self.host.shared_data(), self.now());
         let name = lease_name(key, LeaseKind::Collapse);
         self.worker.leases.peek(shared, &name, now) != Peeked::Free
     }

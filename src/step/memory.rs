@@ -1,4 +1,4 @@
-//! The memory store, whose instants are seconds in 32 bits, which last until 2106.
+//! The memory store.
 
 use crate::cache::{CacheKey, Entry, Seal};
 use crate::clock::UnixMillis;
@@ -11,7 +11,7 @@ use super::Cx;
 impl Cx<'_> {
     /// What is under a key in memory, not verified.
     pub(crate) fn look_up(&self, key: &CacheKey) -> Result<Option<Stored>, StoreFault> {
-        let (shared, now) = (self.host.shared_data(), self.now().as_millis());
+        let (shared, now) = (self.host.shared_data(), self.now());
         let memory = self.worker.memory.as_ref();
         memory.map_or(Ok(None), |memory| {
             memory.look_up(shared, key.as_bytes(), now)
@@ -24,7 +24,7 @@ impl Cx<'_> {
         key: &CacheKey,
         slot: SlotRef,
     ) -> Result<Option<Stored>, StoreFault> {
-        let (shared, now) = (self.host.shared_data(), self.now().as_millis());
+        let (shared, now) = (self.host.shared_data(), self.now());
         let memory = self.worker.memory.as_ref();
         memory.map_or(Ok(None), |memory| {
             memory.look_again(shared, key.as_bytes(), slot, now)
@@ -43,8 +43,8 @@ impl Cx<'_> {
     ) -> Result<(), StoreFault> {
         let memory = self.worker.memory.as_ref();
         let memory = memory.ok_or(StoreFault::Unavailable)?;
-        let (shared, now) = (self.host.shared_data(), seconds(self.now()));
-        let evicted = memory.insert(shared, key.as_bytes(), entry, now, seconds(expires))?;
+        let (shared, now) = (self.host.shared_data(), self.now());
+        let evicted = memory.insert(shared, key.as_bytes(), entry, now, expires)?;
         self.report(Report::Evictions(evicted));
         Ok(())
     }
@@ -58,12 +58,8 @@ impl Cx<'_> {
     ) -> Option<(Vec<u8>, UnixMillis)> {
         let memory = self.worker.config.memory?;
         let draft = entry.draft_within(memory.max_entry_bytes)?;
-        let expired = entry.head.created.plus(entry.head.lifetime);
-        let expires = expired.plus(settings.stale_window());
+        let expired = entry.head.created + entry.head.lifetime;
+        let expires = expired + settings.stale_window();
         Some((draft.seal(&Seal::Checksum), expires))
     }
-}
-
-fn seconds(instant: UnixMillis) -> u32 {
-    u32::try_from(instant.as_secs()).unwrap_or(u32::MAX)
 }

@@ -40,7 +40,7 @@ impl<'a> Cx<'a> {
     /// The time of this step: the host's, when it was first asked for.
     pub(crate) fn now(&self) -> UnixMillis {
         self.now.get().unwrap_or_else(|| {
-            let now = UnixMillis::from_millis(self.host.now());
+            let now = self.host.now();
             self.now.set(Some(now));
             now
         })

@@ -15,6 +15,7 @@ pub use breaker::{BreakerState, Turn};
 
 use super::StoreFault;
 use crate::callout::{Callout, CalloutReply, CalloutResult};
+use crate::clock::UnixMillis;
 use crate::config::{self, StoreProtocol};
 use crate::random::Random;
 use crate::shares::{Share, Shares};
@@ -131,11 +132,10 @@ impl HttpStore {
     /// The store that the configuration names; `seed` makes the breaker's randomness.
     pub fn new(settings: config::Http, seed: u64) -> Self {
         let patience = settings.lookup_timeout.saturating_mul(PROBE_PATIENCE);
-        let probe_timeout = u64::try_from(patience.as_millis()).unwrap_or(u64::MAX);
         let bytes_written = settings.max_entry_bytes.saturating_mul(MAX_WRITTEN_ENTRIES);
         Self {
             protocol: protocol(settings.protocol),
-            breaker: RefCell::new(Breaker::new(settings.breaker, probe_timeout, seed)),
+            breaker: RefCell::new(Breaker::new(settings.breaker, patience, seed)),
             random: RefCell::new(Random::new(seed)),
             lookups: Shares::new(MAX_LOOKUPS),
             writes: Shares::new(MAX_WRITES),
@@ -154,8 +154,8 @@ impl HttpStore {
         self.protocol.delete("", "").is_some()
     }
 
-    /// Decides how to look a key up for a caller at `now`, in milliseconds since 1970.
-    pub fn look_up(&self, key: &str, caller: u64, now: u64) -> (Lookup, Option<Turn>) {
+    /// Decides how to look a key up for a caller.
+    pub fn look_up(&self, key: &str, caller: u64, now: UnixMillis) -> (Lookup, Option<Turn>) {
         let (admission, turn) = self.breaker.borrow_mut().admit(now);
         let lookup = match admission {
             Admission::Closed => match self.lookups.take(caller, 1) {
@@ -185,7 +185,7 @@ impl HttpStore {
     pub fn looked_up(
         &self,
         result: CalloutResult,
-        now: u64,
+        now: UnixMillis,
     ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Suspicion>) {
         let found = self.found(result);
         let suspicion = self.note(found.as_ref().err().copied(), now);
@@ -196,7 +196,7 @@ impl HttpStore {
     pub fn probed(
         &self,
         result: CalloutResult,
-        now: u64,
+        now: UnixMillis,
     ) -> (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>) {
         let found = self.found(result);
         let healthy = !found.as_ref().is_err_and(|fault| is_unwell(*fault));
@@ -204,8 +204,13 @@ impl HttpStore {
         (found, turn)
     }
 
-    /// Takes room for a caller's write of this many bytes at `now`, in milliseconds since 1970.
-    pub fn begin_write(&self, bytes: usize, caller: u64, now: u64) -> (WriteBegun, Option<Turn>) {
+    /// Takes room for a caller's write of this many bytes.
+    pub fn begin_write(
+        &self,
+        bytes: usize,
+        caller: u64,
+        now: UnixMillis,
+    ) -> (WriteBegun, Option<Turn>) {
         let max_entry_bytes = self.settings.max_entry_bytes;
         if bytes > max_entry_bytes {
             return (WriteBegun::No(StoreFault::TooLarge), None);
@@ -239,7 +244,7 @@ impl HttpStore {
     pub fn written(
         &self,
         result: CalloutResult,
-        now: u64,
+        now: UnixMillis,
     ) -> (Result<(), StoreFault>, Option<Suspicion>) {
         let written = well(result).and_then(|reply| self.protocol.stored(&reply));
         let suspicion = self.note(written.err(), now);
@@ -256,7 +261,7 @@ impl HttpStore {
     pub fn deleted(
         &self,
         result: CalloutResult,
-        now: u64,
+        now: UnixMillis,
     ) -> (Result<(), StoreFault>, Option<Suspicion>) {
         let deleted = well(result).and_then(|reply| self.protocol.deleted(&reply));
         let suspicion = self.note(deleted.err(), now);
@@ -295,7 +300,7 @@ impl HttpStore {
     }
 
     /// Tells the breaker how an ordinary callout went.
-    fn note(&self, fault: Option<StoreFault>, now: u64) -> Option<Suspicion> {
+    fn note(&self, fault: Option<StoreFault>, now: UnixMillis) -> Option<Suspicion> {
         let mut breaker = self.breaker.borrow_mut();
         if fault.is_some_and(is_unwell) {
             breaker.failed(now).then_some(Suspicion)

@@ -19,6 +19,9 @@
 //! goes wrong, a lease ends by its age.
 
 use std::cell::Cell;
+use std::time::Duration;
+
+use crate::clock::UnixMillis;
 
 use super::{SetFault, SharedData, StoreKey, Versioned, get_or_create};
 
@@ -66,14 +69,14 @@ pub enum Joined {
     Leads(Lease),
     /// Another worker holds it, and tells our queue when it gives it back.
     Waits {
-        /// When the lease ends unless it is given back before, in milliseconds since 1970.
-        until: u64,
+        /// When the lease ends unless it is given back before.
+        until: UnixMillis,
     },
     /// It is held, and nobody will tell us of its end: we did not want to wait, have no queue or
     /// hold it ourselves, or too many wait already.
     Held {
-        /// When the lease ends unless it is given back before, in milliseconds since 1970.
-        until: u64,
+        /// When the lease ends unless it is given back before.
+        until: UnixMillis,
     },
     /// The answer has just proved not storable: nobody should wait for it.
     Unstorable,
@@ -86,8 +89,8 @@ pub enum Joined {
 pub enum Peeked {
     /// Somebody does.
     Held {
-        /// When the lease ends unless it is given back before, in milliseconds since 1970.
-        until: u64,
+        /// When the lease ends unless it is given back before.
+        until: UnixMillis,
     },
     /// Nobody does, or it cannot be found out.
     Free,
@@ -104,7 +107,7 @@ impl Leases {
         }
     }
 
-    /// Takes the lease on a key for `max_age` milliseconds, at most an hour; or, if it is held and
+    /// Takes the lease on a key for `max_age`, at most an hour; or, if it is held and
     /// `wait` says so, leaves word to be told of its end.
     ///
     /// A worker keeps its own waiters in its own memory: it never waits here for a lease that it
@@ -113,8 +116,8 @@ impl Leases {
         &self,
         shared: &dyn SharedData,
         key: &StoreKey,
-        now: u64,
-        max_age: u64,
+        now: UnixMillis,
+        max_age: Duration,
         wait: bool,
     ) -> Joined {
         let name = bucket_name(key);
@@ -187,8 +190,8 @@ impl Leases {
         shared: &dyn SharedData,
         key: &StoreKey,
         lease: Lease,
-        unstorable_until: Option<u64>,
-        now: u64,
+        unstorable_until: Option<UnixMillis>,
+        now: UnixMillis,
     ) -> Vec<u32> {
         let name = bucket_name(key);
         let mut waiting = Vec::new();
@@ -206,7 +209,7 @@ impl Leases {
             if let Some(until) = unstorable_until.filter(|until| *until > now) {
                 bucket.records.push(Record {
                     key: *key,
-                    term: Term::new(now, until.saturating_sub(now)),
+                    term: Term::new(now, until.since(now)),
                     kind: Kind::Unstorable,
                 });
             }
@@ -220,7 +223,7 @@ impl Leases {
 
     /// Whether the lease on a key is held: for waiters that nobody can tell, or who do not rely
     /// on being told.
-    pub fn peek(&self, shared: &dyn SharedData, key: &StoreKey, now: u64) -> Peeked {
+    pub fn peek(&self, shared: &dyn SharedData, key: &StoreKey, now: UnixMillis) -> Peeked {
         let Ok(Some(found)) = shared.get(&bucket_name(key)) else {
             return Peeked::Free;
         };
@@ -275,19 +278,19 @@ struct Holder {
 /// How long a record is valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Term {
-    /// When it is not any more, in milliseconds since 1970.
-    ends: u64,
+    /// When it is not any more.
+    ends: UnixMillis,
     /// For how many milliseconds it was made, 1 to [`MAX_LENGTH`].
     length: u32,
 }
 
 impl Term {
-    fn new(now: u64, length: u64) -> Self {
-        let length = u32::try_from(length)
+    fn new(now: UnixMillis, length: Duration) -> Self {
+        let length = u32::try_from(length.as_millis())
             .unwrap_or(MAX_LENGTH)
             .clamp(1, MAX_LENGTH);
         Self {
-            ends: now.saturating_add(length.into()),
+            ends: now + Duration::from_millis(length.into()),
             length,
         }
     }
@@ -295,9 +298,10 @@ impl Term {
     /// Whether it is valid. After a clock was set back, an end may be as far away as it likes, so
     /// it is not believed then. But a worker's `now` may be from before another worker made the
     /// record: what is away no further than twice the length is in order.
-    fn runs(self, now: u64) -> bool {
-        let left = self.ends.saturating_sub(now);
-        left > 0 && left <= u64::from(self.length).saturating_mul(2)
+    fn runs(self, now: UnixMillis) -> bool {
+        let left = self.ends.since(now);
+        let length = Duration::from_millis(self.length.into());
+        !left.is_zero() && left <= length.saturating_mul(2)
     }
 }
 
@@ -306,7 +310,7 @@ impl Bucket {
         self.records.iter_mut().find(|record| record.key == *key)
     }
 
-    fn drop_expired(&mut self, now: u64) {
+    fn drop_expired(&mut self, now: UnixMillis) {
         self.records.retain(|record| record.term.runs(now));
     }
 
@@ -378,7 +382,7 @@ impl Record {
             _ => return None,
         };
         let term = Term {
-            ends: u64::from_le_bytes(*ends),
+            ends: UnixMillis::from_millis(u64::from_le_bytes(*ends)),
             length: u32::from_le_bytes(*length),
         };
         let record = Self {
@@ -393,7 +397,7 @@ impl Record {
 
     fn encode(&self, out: &mut Vec<u8>) {
         out.extend_from_slice(&self.key);
-        out.extend_from_slice(&self.term.ends.to_le_bytes());
+        out.extend_from_slice(&self.term.ends.as_millis().to_le_bytes());
         out.extend_from_slice(&self.term.length.to_le_bytes());
         match &self.kind {
             Kind::Held(holder) => {

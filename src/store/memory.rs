@@ -13,6 +13,10 @@ mod sizes;
 mod slot_address;
 mod tries;
 
+use std::time::Duration;
+
+use crate::clock::UnixMillis;
+
 use super::{HostFault, SharedData, StoreFault, StoreKey, Version};
 use names::SetId;
 use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
@@ -22,7 +26,7 @@ use slot_address::SlotAddress;
 
 /// For how many milliseconds an entry is read from its slot before the set's head is read again, which
 /// notes that the entry is in use. Versions take far longer to wrap around.
-const SEEN_FOR: u64 = 1_000;
+const SEEN_FOR: Duration = Duration::from_secs(1);
 
 /// Where an entry is, and in which version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +34,8 @@ pub struct SlotRef {
     set: SetId,
     way: u8,
     version: Version,
-    /// When the head named it, in milliseconds since 1970.
-    found_at: u64,
+    /// When the head named it.
+    found_at: UnixMillis,
 }
 
 impl SlotRef {
@@ -80,7 +84,7 @@ impl MemoryStore {
         &self,
         shared: &dyn SharedData,
         key: &StoreKey,
-        now: u64,
+        now: UnixMillis,
     ) -> Result<Option<Stored>, StoreFault> {
         let Some((way, segment)) = self.read_segment(shared, key, 0)? else {
             return Ok(None);
@@ -120,11 +124,9 @@ impl MemoryStore {
         shared: &dyn SharedData,
         key: &StoreKey,
         seen: SlotRef,
-        now: u64,
+        now: UnixMillis,
     ) -> Result<Option<Stored>, StoreFault> {
-        let is_recent = now
-            .checked_sub(seen.found_at)
-            .is_some_and(|passed| passed < SEEN_FOR);
+        let is_recent = seen.found_at <= now && now.since(seen.found_at) < SEEN_FOR;
         if is_recent && self.address_of(key, 0).set == seen.set {
             let slot = shared.get(&seen.set.slot_name(seen.way))?;
             let segment = slot.and_then(|slot| Segment::decode(slot, key, 0));
@@ -146,7 +148,7 @@ impl MemoryStore {
         self.look_up(shared, key, now)
     }
 
-    /// Stores an entry until `expires`, in seconds since 1970, and says how many unexpired values
+    /// Stores an entry until `expires`, and says how many unexpired values
     /// made room for it.
     ///
     /// # Errors
@@ -156,8 +158,8 @@ impl MemoryStore {
         shared: &dyn SharedData,
         key: &StoreKey,
         entry: &[u8],
-        now: u32,
-        expires: u32,
+        now: UnixMillis,
+        expires: UnixMillis,
     ) -> Result<u32, StoreFault> {
         let entry_bytes = u32::try_from(entry.len()).map_err(|_| StoreFault::TooLarge)?;
         let pieces: Vec<_> = entry.chunks(SEGMENT_BYTES).collect();
@@ -165,6 +167,7 @@ impl MemoryStore {
         if entry.len() > self.max_entry_bytes || !self.holds(pieces.len()) {
             return Err(StoreFault::TooLarge);
         }
+        let (now, expires) = (seconds(now), seconds(expires));
         let mut evicted: u32 = 0;
         // The first segment comes last: as long as it is missing, nobody looks for the others.
         for (index, piece) in (0..segments).zip(pieces).rev() {
@@ -205,6 +208,11 @@ impl MemoryStore {
     fn address_of(&self, key: &StoreKey, index: u16) -> SlotAddress {
         SlotAddress::of(key, index, self.sets)
     }
+}
+
+/// As heads of sets have instants: seconds since 1970 in 32 bits, which last until 2106.
+fn seconds(instant: UnixMillis) -> u32 {
+    u32::try_from(instant.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -271,7 +271,7 @@ impl Flights {
                 Leader::Here { .. } => true,
                 _ if nobody => false,
                 Leader::Elsewhere { peeked } => {
-                    if !(*peeked..peeked.plus(UNHEARD)).contains(&now) {
+                    if !(*peeked..*peeked + UNHEARD).contains(&now) {
                         *peeked = now;
                         due.unheard.push(CacheKey::from_bytes(*key));
                     }

@@ -74,14 +74,14 @@ impl Refreshes {
             if refused.len() >= MAX_REFUSED {
                 refused.pop_front();
             }
-            refused.push_back((*key, now.plus(BY_REQUEST_FOR)));
+            refused.push_back((*key, now + BY_REQUEST_FOR));
         }
     }
 
     pub(crate) fn were_refused(&self, key: &CacheKey, now: UnixMillis) -> bool {
         let refused = self.refused.borrow();
         let refused = refused.iter().find(|(other, _)| other == key);
-        refused.is_some_and(|(_, until)| now < *until && *until <= now.plus(BY_REQUEST_FOR))
+        refused.is_some_and(|(_, until)| now < *until && *until <= now + BY_REQUEST_FOR)
     }
 }
 

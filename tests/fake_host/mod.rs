@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use envoy_llm_cache::attributes::Attribute;
 use envoy_llm_cache::callout::{Callout, CalloutFault};
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::host::{Host, Reply};
 use envoy_llm_cache::http::Headers;
 use envoy_llm_cache::report::Report;
@@ -206,8 +207,8 @@ impl FakeHost {
 }
 
 impl Host for FakeHost {
-    fn now(&self) -> u64 {
-        self.now.get()
+    fn now(&self) -> UnixMillis {
+        UnixMillis::from_millis(self.now.get())
     }
 
     fn random(&self) -> u64 {

@@ -1,5 +1,7 @@
 //! Many at once: identical requests that wait for the answer to one of them.
 
+use std::time::Duration;
+
 use super::*;
 use crate::callout::CalloutReply;
 use crate::store::{Joined, Leases};
@@ -41,14 +43,17 @@ fn other_worker() -> Leases {
 
 /// What another worker gets at this time that asks for the lease on the key.
 fn lease_at(host: &Host, now: u64) -> Joined {
-    other_worker().join(&host.memory, key().as_bytes(), now, 1, false)
+    let now = UnixMillis::from_millis(now);
+    let max_age = Duration::from_millis(1);
+    other_worker().join(&host.memory, key().as_bytes(), now, max_age, false)
 }
 
 /// A request that waits for one of another worker.
 fn follower(worker: &Rc<TestWorker>) -> Host {
     let mut host = Host::new(worker);
     host.memory.refused.set(None);
-    let joined = other_worker().join(&host.memory, key().as_bytes(), NOW, 20_000, false);
+    let (now, max_age) = (UnixMillis::from_millis(NOW), Duration::from_secs(20));
+    let joined = other_worker().join(&host.memory, key().as_bytes(), now, max_age, false);
     assert!(matches!(joined, Joined::Leads(_)));
     host.request(&post(&[]), ASK_JSON);
     assert!(host.holds_request() && worker.wants_ticks());
@@ -218,12 +223,14 @@ fn a_key_that_proved_unstorable_is_not_waited_for() {
         let mut host = Host::new(&worker);
         host.memory.refused.set(None);
         let other = other_worker();
-        let joined = other.join(&host.memory, key.as_bytes(), NOW, 1_000, false);
+        let now = UnixMillis::from_millis(NOW);
+        let max_age = Duration::from_secs(1);
+        let joined = other.join(&host.memory, key.as_bytes(), now, max_age, false);
         let Joined::Leads(lease) = joined else {
             panic!("{joined:?}")
         };
-        let until = Some(NOW + 5_000);
-        other.release(&host.memory, key.as_bytes(), lease, until, NOW);
+        let until = Some(now + Duration::from_secs(5));
+        other.release(&host.memory, key.as_bytes(), lease, until, now);
         host.request(&post(&[]), ASK_JSON);
         assert!(!host.holds_request());
         assert_eq!(

@@ -21,6 +21,7 @@ use crate::attributes::{Attribute, CertificateField};
 use crate::budget::Reservation;
 use crate::cache::CacheKey;
 use crate::callout::{Callout, CalloutFault, CalloutResult};
+use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
@@ -228,7 +229,8 @@ impl Host {
     /// Puts any bytes under a key.
     fn put(&mut self, key: CacheKey, entry: &[u8]) {
         let memory = self.worker.memory.as_ref().unwrap();
-        let (now, later) = ((NOW / 1_000) as u32, u32::MAX);
+        let now = UnixMillis::from_millis(NOW);
+        let later = UnixMillis::from_millis(u64::MAX);
         let put = memory.insert(&self.memory, key.as_bytes(), entry, now, later);
         put.unwrap();
         self.note_keys();

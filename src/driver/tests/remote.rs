@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::cache::{Entry, NewEntry, Seal, encode};
 use crate::callout::CalloutReply;
-use crate::clock::UnixMillis;
 use crate::llm::{Form, Framing};
 use crate::store::BreakerState;
 

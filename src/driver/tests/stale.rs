@@ -1,9 +1,10 @@
 //! Late: expired entries that are served while they are refreshed, or because the upstream fails.
 
+use std::time::Duration;
+
 use super::*;
 use crate::attributes::Attributes;
 use crate::callout::CalloutReply;
-use crate::clock::UnixMillis;
 use crate::store::{Joined, Leases};
 
 const WINDOWS: &str = r#"{"stale_while_revalidate": "10s", "stale_if_error": "1m"}"#;
@@ -61,7 +62,9 @@ fn called(host: &mut Host, token: u32, result: CalloutResult) {
 fn lease_of(host: &Host) -> Joined {
     let (key, _) = host.stored().unwrap();
     let name = key.as_bytes().map(|byte| !byte);
-    Leases::new(99, None).join(&host.memory, &name, host.now, 1_000, false)
+    let now = UnixMillis::from_millis(host.now);
+    let max_age = Duration::from_secs(1);
+    Leases::new(99, None).join(&host.memory, &name, now, max_age, false)
 }
 
 fn is_given_back(host: &Host) -> bool {
@@ -451,16 +454,20 @@ fn entries_are_kept_as_long_as_they_are_of_use() {
     let windows = r#""stale_while_revalidate": "10s", "stale_if_error": "1m""#;
     for (config, window) in [(memory, 0), (&format!("{memory}, {windows}"), 60)] {
         let worker = worker(&format!("{{{config}}}"));
-        let expires = u32::try_from((NOW + HOUR) / 1_000).unwrap() + window;
-        for (now, evicted) in [(expires - 1, 1), (expires, 0)] {
+        let expires = NOW + HOUR + window * 1_000;
+        for (now, evicted) in [(expires - 1_000, 1), (expires, 0)] {
+            let (now, later) = (
+                UnixMillis::from_millis(now),
+                UnixMillis::from_millis(u64::MAX),
+            );
             let host = json_miss(&worker);
             let store = worker.memory.as_ref().unwrap();
             // One more than there is room for. Only what is of use yet counts as evicted.
             let evictions = (0..=u8::MAX).map(|number| {
-                let inserted = store.insert(&host.memory, &[number; 32], b"x", now, u32::MAX);
+                let inserted = store.insert(&host.memory, &[number; 32], b"x", now, later);
                 inserted.unwrap()
             });
-            assert_eq!(evictions.sum::<u32>(), evicted, "{config} {now}");
+            assert_eq!(evictions.sum::<u32>(), evicted, "{config} {now:?}");
         }
     }
 }

@@ -50,7 +50,7 @@ impl Search {
         let (key, flights) = (self.request.key, &cx.worker.flights);
         match joined {
             Joined::Leads(_) | Joined::Unavailable => {
-                let until = cx.now().plus(self.leased_for());
+                let until = cx.now() + self.leased_for();
                 let leadership = Leadership::Collapse {
                     flight: flights.lead(key, cx.now(), until),
                     // Without one, only those of this worker wait.
@@ -102,7 +102,7 @@ impl Search {
     fn wait(self, miss: Miss, stale: Option<Stale>, cx: &Cx<'_>) -> Searched {
         let since = cx.now();
         Searched::Waiting(Box::new(Waiting {
-            deadline: since.plus(self.request.settings.collapse.max_wait),
+            deadline: since + self.request.settings.collapse.max_wait,
             since,
             search: self,
             miss,

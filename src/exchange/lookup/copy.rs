@@ -66,7 +66,7 @@ impl Usable {
             body,
         };
         let draft = encode(key, &entry)?;
-        let expires = created.plus(lifetime);
+        let expires = created + lifetime;
         Some((draft.seal(&Seal::Checksum), expires))
     }
 }

@@ -17,6 +17,9 @@
 //! them. How long it stays open doubles with every failed probe and is drawn at random below that
 //! ("full jitter"), so that a fleet of workers does not come back all at once.
 
+use std::time::Duration;
+
+use crate::clock::{UnixMillis, as_millis};
 use crate::config;
 use crate::random::Random;
 
@@ -49,8 +52,8 @@ pub struct Turn {
     pub from: BreakerState,
     /// What it is now.
     pub to: BreakerState,
-    /// How long it stays open, in milliseconds, if it does.
-    pub open_for: Option<u64>,
+    /// How long it stays open, if it does.
+    pub open_for: Option<Duration>,
 }
 
 /// Whether the store may be asked.
@@ -68,8 +71,8 @@ pub(super) enum Admission {
 #[derive(Debug)]
 pub(super) struct Breaker {
     settings: config::Breaker,
-    /// How long a probe may take, in milliseconds.
-    probe_timeout: u64,
+    /// How long a probe may take.
+    probe_timeout: Duration,
     state: State,
     random: Random,
 }
@@ -82,23 +85,23 @@ enum State {
     },
     /// The store is asked, and one probe is on its way.
     Suspected {
-        since: u64,
+        since: UnixMillis,
     },
     Open {
-        since: u64,
-        until: u64,
+        since: UnixMillis,
+        until: UnixMillis,
         /// How often in a row it has opened.
         times: u32,
     },
     HalfOpen {
-        since: u64,
+        since: UnixMillis,
         times: u32,
     },
 }
 
 impl Breaker {
-    /// A closed breaker; `seed` makes its randomness, `probe_timeout` is in milliseconds.
-    pub(super) fn new(settings: config::Breaker, probe_timeout: u64, seed: u64) -> Self {
+    /// A closed breaker; `seed` makes its randomness.
+    pub(super) fn new(settings: config::Breaker, probe_timeout: Duration, seed: u64) -> Self {
         Self {
             settings,
             probe_timeout,
@@ -107,8 +110,8 @@ impl Breaker {
         }
     }
 
-    /// Whether the store may be asked at `now`, in milliseconds since 1970.
-    pub(super) fn admit(&mut self, now: u64) -> (Admission, Option<Turn>) {
+    /// Whether the store may be asked at `now`.
+    pub(super) fn admit(&mut self, now: UnixMillis) -> (Admission, Option<Turn>) {
         match self.state {
             State::Closed { .. } => (Admission::Closed, None),
             // A clock that was set back must not keep it open for years.
@@ -134,8 +137,8 @@ impl Breaker {
         }
     }
 
-    fn is_overdue(&self, since: u64, now: u64) -> bool {
-        !(since..=since.saturating_add(self.probe_timeout)).contains(&now)
+    fn is_overdue(&self, since: UnixMillis, now: UnixMillis) -> bool {
+        !(since..=since + self.probe_timeout).contains(&now)
     }
 
     /// The store answered a request that was admitted while the breaker was closed.
@@ -147,7 +150,7 @@ impl Breaker {
     }
 
     /// The store did not. Whether it is to be probed now.
-    pub(super) fn failed(&mut self, now: u64) -> bool {
+    pub(super) fn failed(&mut self, now: UnixMillis) -> bool {
         let State::Closed { failures } = &mut self.state else {
             return false;
         };
@@ -160,7 +163,7 @@ impl Breaker {
     }
 
     /// The probe came back.
-    pub(super) fn probed(&mut self, healthy: bool, now: u64) -> Option<Turn> {
+    pub(super) fn probed(&mut self, healthy: bool, now: UnixMillis) -> Option<Turn> {
         match (self.state, healthy) {
             (State::Suspected { .. }, true) => {
                 self.state = State::Closed { failures: 0 };
@@ -173,23 +176,21 @@ impl Breaker {
         }
     }
 
-    fn open(&mut self, times: u32, now: u64) -> Turn {
-        let milliseconds = |duration: std::time::Duration| duration.as_millis();
-        let min = milliseconds(self.settings.min_open);
-        let max = milliseconds(self.settings.max_open);
-        let ceiling = min.saturating_mul(1 << times.min(63)).min(max);
-        let ceiling = u64::try_from(ceiling).unwrap_or(u64::MAX);
-        let min = u64::try_from(min).unwrap_or(u64::MAX);
-        let open_for = min.saturating_add(self.random.up_to(ceiling.saturating_sub(min)));
+    fn open(&mut self, times: u32, now: UnixMillis) -> Turn {
+        let (min, max) = (self.settings.min_open, self.settings.max_open);
+        let factor = 1_u32.checked_shl(times).unwrap_or(u32::MAX);
+        let ceiling = min.saturating_mul(factor).min(max);
+        let spread = as_millis(ceiling.saturating_sub(min));
+        let open_for = min.saturating_add(Duration::from_millis(self.random.up_to(spread)));
         let open = State::Open {
             since: now,
-            until: now.saturating_add(open_for),
+            until: now + open_for,
             times,
         };
         self.turn(open, Some(open_for))
     }
 
-    fn turn(&mut self, to: State, open_for: Option<u64>) -> Turn {
+    fn turn(&mut self, to: State, open_for: Option<Duration>) -> Turn {
         let from = std::mem::replace(&mut self.state, to).name();
         Turn {
             from,

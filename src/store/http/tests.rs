@@ -4,9 +4,14 @@ use crate::config::Secret;
 use crate::http::Headers;
 use std::time::Duration;
 
-const NOW: u64 = 1_700_000_000_000;
+const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
 const KEY: &str = "00ff";
 const CALLER: u64 = 1;
+
+/// This many milliseconds.
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
 
 fn settings(protocol: StoreProtocol) -> config::Http {
     config::Http {
@@ -32,7 +37,7 @@ fn store(protocol: StoreProtocol) -> HttpStore {
 }
 
 /// What becomes of a lookup, without its room.
-fn looks_up(store: &HttpStore, now: u64) -> Result<&'static str, StoreFault> {
+fn looks_up(store: &HttpStore, now: UnixMillis) -> Result<&'static str, StoreFault> {
     match store.look_up(KEY, CALLER, now).0 {
         Lookup::Ask(..) => Ok("ask"),
         Lookup::Probe => Ok("probe"),
@@ -41,7 +46,7 @@ fn looks_up(store: &HttpStore, now: u64) -> Result<&'static str, StoreFault> {
 }
 
 /// What becomes of a write, without its room.
-fn writes(store: &HttpStore, now: u64) -> Result<&'static str, StoreFault> {
+fn writes(store: &HttpStore, now: UnixMillis) -> Result<&'static str, StoreFault> {
     match store.begin_write(1, CALLER, now).0 {
         WriteBegun::Yes(_) => Ok("write"),
         WriteBegun::Probe => Ok("probe"),
@@ -277,22 +282,22 @@ fn open() -> HttpStore {
 #[test]
 fn an_open_breaker_lets_one_probe_out_whose_answer_closes_it() {
     let store = open();
-    assert_eq!(looks_up(&store, NOW + 999), OPEN);
-    assert_eq!(looks_up(&store, NOW + 1_000), Ok("probe"));
-    assert_eq!(looks_up(&store, NOW + 1_000), OPEN);
-    let (_, turn) = store.probed(reply(404, b""), NOW + 1_001);
+    assert_eq!(looks_up(&store, NOW + ms(999)), OPEN);
+    assert_eq!(looks_up(&store, NOW + ms(1_000)), Ok("probe"));
+    assert_eq!(looks_up(&store, NOW + ms(1_000)), OPEN);
+    let (_, turn) = store.probed(reply(404, b""), NOW + ms(1_001));
     assert_eq!(turn.unwrap().to, BreakerState::Closed);
-    assert_eq!(looks_up(&store, NOW + 1_001), Ok("ask"));
+    assert_eq!(looks_up(&store, NOW + ms(1_001)), Ok("ask"));
 }
 
 #[test]
 fn a_write_finds_out_as_well_that_a_probe_is_due() {
     let store = open();
-    assert_eq!(writes(&store, NOW + 999), OPEN);
-    assert_eq!(writes(&store, NOW + 1_000), Ok("probe"));
-    assert_eq!(writes(&store, NOW + 1_000), OPEN);
-    let _found = store.probed(reply(404, b""), NOW + 1_001);
-    assert_eq!(writes(&store, NOW + 1_001), Ok("write"));
+    assert_eq!(writes(&store, NOW + ms(999)), OPEN);
+    assert_eq!(writes(&store, NOW + ms(1_000)), Ok("probe"));
+    assert_eq!(writes(&store, NOW + ms(1_000)), OPEN);
+    let _found = store.probed(reply(404, b""), NOW + ms(1_001));
+    assert_eq!(writes(&store, NOW + ms(1_001)), Ok("write"));
 }
 
 #[test]

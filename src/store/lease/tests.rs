@@ -7,9 +7,19 @@ use super::*;
 use crate::store::{HostFault, Version};
 
 const KEY: [u8; 32] = [9; 32];
-const NOW: u64 = 1_700_000_000_000;
-const MAX_AGE: u64 = 30_000;
+const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
+const MAX_AGE: Duration = Duration::from_secs(30);
 const NOBODY: [u32; 0] = [];
+
+/// This many milliseconds.
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// The instant this many milliseconds before [`NOW`].
+const fn before(milliseconds: u64) -> UnixMillis {
+    UnixMillis::from_millis(NOW.as_millis() - milliseconds)
+}
 
 /// Shared data, with what may go wrong in it.
 #[derive(Default)]
@@ -56,12 +66,12 @@ fn worker(number: u32) -> Leases {
     Leases::new(number.into(), Some(number))
 }
 
-fn join(leases: &Leases, host: &Host, now: u64) -> Joined {
+fn join(leases: &Leases, host: &Host, now: UnixMillis) -> Joined {
     leases.join(host, &KEY, now, MAX_AGE, true)
 }
 
 #[track_caller]
-fn lead(leases: &Leases, host: &Host, now: u64) -> Lease {
+fn lead(leases: &Leases, host: &Host, now: UnixMillis) -> Lease {
     match join(leases, host, now) {
         Joined::Leads(lease) => lease,
         other => panic!("{other:?}"),
@@ -73,17 +83,29 @@ fn the_first_leads_and_is_told_who_waits() {
     let host = Host::default();
     let until = NOW + MAX_AGE;
     let lease = lead(&worker(1), &host, NOW);
-    assert_eq!(join(&worker(2), &host, NOW + 5), Joined::Waits { until });
-    assert_eq!(join(&worker(3), &host, NOW + 6), Joined::Waits { until });
-    assert_eq!(join(&worker(2), &host, NOW + 7), Joined::Waits { until });
+    assert_eq!(
+        join(&worker(2), &host, NOW + ms(5)),
+        Joined::Waits { until }
+    );
+    assert_eq!(
+        join(&worker(3), &host, NOW + ms(6)),
+        Joined::Waits { until }
+    );
+    assert_eq!(
+        join(&worker(2), &host, NOW + ms(7)),
+        Joined::Waits { until }
+    );
     let leader = worker(1);
     assert_eq!(leader.peek(&host, &KEY, NOW), Peeked::Held { until });
-    let told = leader.release(&host, &KEY, lease, None, NOW + 8);
+    let told = leader.release(&host, &KEY, lease, None, NOW + ms(8));
     assert_eq!(told, [2, 3]);
-    assert_eq!(leader.peek(&host, &KEY, NOW + 8), Peeked::Free);
-    assert_eq!(leader.release(&host, &KEY, lease, None, NOW + 9), NOBODY);
+    assert_eq!(leader.peek(&host, &KEY, NOW + ms(8)), Peeked::Free);
+    assert_eq!(
+        leader.release(&host, &KEY, lease, None, NOW + ms(9)),
+        NOBODY
+    );
     assert!(matches!(
-        join(&worker(3), &host, NOW + 10),
+        join(&worker(3), &host, NOW + ms(10)),
         Joined::Leads(_)
     ));
 }
@@ -123,8 +145,9 @@ fn a_lease_ends_by_its_age_and_its_old_leader_can_only_tell() {
     let (old, new) = (worker(1), worker(2));
     let first = lead(&old, &host, NOW);
     let ends = NOW + MAX_AGE;
+    let before_end = NOW + (MAX_AGE - ms(1));
     assert!(matches!(
-        join(&worker(3), &host, ends - 1),
+        join(&worker(3), &host, before_end),
         Joined::Waits { .. }
     ));
     assert_eq!(new.peek(&host, &KEY, ends), Peeked::Free);
@@ -134,7 +157,13 @@ fn a_lease_ends_by_its_age_and_its_old_leader_can_only_tell() {
         Joined::Waits { .. }
     ));
     assert_eq!(
-        old.release(&host, &KEY, first, Some(u64::MAX), ends),
+        old.release(
+            &host,
+            &KEY,
+            first,
+            Some(UnixMillis::from_millis(u64::MAX)),
+            ends
+        ),
         NOBODY
     );
     assert_eq!(new.release(&host, &KEY, second, None, ends), [4]);
@@ -173,10 +202,10 @@ fn what_proved_unstorable_is_not_waited_for_until_it_may_be_again() {
     let leader = worker(1);
     let lease = lead(&leader, &host, NOW);
     assert!(matches!(join(&worker(2), &host, NOW), Joined::Waits { .. }));
-    let until = NOW + 500;
+    let until = NOW + ms(500);
     assert_eq!(leader.release(&host, &KEY, lease, Some(until), NOW), [2]);
     for wait in [true, false] {
-        let joined = worker(2).join(&host, &KEY, until - 1, MAX_AGE, wait);
+        let joined = worker(2).join(&host, &KEY, NOW + ms(499), MAX_AGE, wait);
         assert_eq!(joined, Joined::Unstorable);
     }
     assert_eq!(leader.peek(&host, &KEY, NOW), Peeked::Free);
@@ -196,7 +225,7 @@ fn what_proved_unstorable_is_not_waited_for_until_it_may_be_again() {
 fn a_clock_that_is_set_back_makes_no_lease_live_for_ever() {
     let host = Host::default();
     let _vanished = lead(&worker(1), &host, NOW);
-    let before = NOW - 2 * MAX_AGE;
+    let before = before(60_000);
     assert!(matches!(join(&worker(2), &host, before), Joined::Leads(_)));
 }
 
@@ -205,9 +234,9 @@ fn a_worker_whose_now_is_a_little_old_still_finds_the_lease_held() {
     let host = Host::default();
     let _held = lead(&worker(1), &host, NOW);
     let until = NOW + MAX_AGE;
-    assert_eq!(join(&worker(2), &host, NOW - 1), Joined::Waits { until });
+    assert_eq!(join(&worker(2), &host, before(1)), Joined::Waits { until });
     assert_eq!(
-        join(&worker(3), &host, NOW - MAX_AGE),
+        join(&worker(3), &host, before(30_000)),
         Joined::Waits { until }
     );
 }
@@ -215,12 +244,13 @@ fn a_worker_whose_now_is_a_little_old_still_finds_the_lease_held() {
 #[test]
 fn no_age_is_too_short_or_too_long() {
     for (max_age, length) in [(0, 1), (1, 1), (u64::MAX, u64::from(MAX_LENGTH))] {
-        for now in [0, NOW, u64::MAX - 1] {
+        for now in [0, NOW.as_millis(), u64::MAX - 1] {
+            let now = UnixMillis::from_millis(now);
             let host = Host::default();
             let leader = worker(1);
-            let joined = leader.join(&host, &KEY, now, max_age, true);
+            let joined = leader.join(&host, &KEY, now, ms(max_age), true);
             assert!(matches!(joined, Joined::Leads(_)));
-            let until = now.saturating_add(length);
+            let until = now + ms(length);
             assert_eq!(leader.peek(&host, &KEY, now), Peeked::Held { until });
             assert_eq!(leader.peek(&host, &KEY, until), Peeked::Free);
         }
@@ -228,7 +258,7 @@ fn no_age_is_too_short_or_too_long() {
 }
 
 /// A record of another key in the same bucket.
-fn record(number: u8, ends: u64, kind: Kind) -> Record {
+fn record(number: u8, ends: UnixMillis, kind: Kind) -> Record {
     let mut key = KEY;
     key[0] = number;
     Record {
@@ -254,13 +284,13 @@ fn a_bucket_full_of_leases_gives_none_until_one_has_ended() {
     let host = Host::default();
     let records: Vec<_> = (100..)
         .take(MAX_RECORDS)
-        .map(|number| record(number, NOW + u64::from(number), held()))
+        .map(|number| record(number, NOW + ms(number.into()), held()))
         .collect();
     host.put(&Bucket { records }.encode());
     assert_eq!(join(&worker(1), &host, NOW), Joined::Unavailable);
     assert_eq!(host.bucket().records.len(), MAX_RECORDS);
     assert!(matches!(
-        join(&worker(1), &host, NOW + 102),
+        join(&worker(1), &host, NOW + ms(102)),
         Joined::Leads(_)
     ));
     assert_eq!(
@@ -276,9 +306,9 @@ fn what_is_unstorable_makes_room_for_a_lease_the_soonest_to_end_first() {
     let records: Vec<_> = (100..)
         .take(MAX_RECORDS)
         .map(|number| match number {
-            103 => record(number, NOW + 20, Kind::Unstorable),
-            105 => record(number, NOW + 10, Kind::Unstorable),
-            _ => record(number, NOW + 1_000, held()),
+            103 => record(number, NOW + ms(20), Kind::Unstorable),
+            105 => record(number, NOW + ms(10), Kind::Unstorable),
+            _ => record(number, NOW + ms(1_000), held()),
         })
         .collect();
     host.put(&Bucket { records }.encode());
@@ -292,7 +322,7 @@ fn what_is_unstorable_makes_room_for_a_lease_the_soonest_to_end_first() {
     assert!(numbers(&host).contains(&103) && !numbers(&host).contains(&105));
     // What was a lease becomes a memory in the same place: there is always room.
     assert_eq!(
-        leader.release(&host, &KEY, lease, Some(NOW + 50), NOW),
+        leader.release(&host, &KEY, lease, Some(NOW + ms(50)), NOW),
         NOBODY
     );
     assert_eq!(join(&worker(2), &host, NOW), Joined::Unstorable);
@@ -405,7 +435,10 @@ fn some_kind() -> impl Strategy<Value = Kind> {
 }
 
 fn some_bucket() -> impl Strategy<Value = Bucket> {
-    let term = (any::<u64>(), 1..=MAX_LENGTH).prop_map(|(ends, length)| Term { ends, length });
+    let term = (any::<u64>(), 1..=MAX_LENGTH).prop_map(|(ends, length)| Term {
+        ends: UnixMillis::from_millis(ends),
+        length,
+    });
     let records =
         prop::collection::hash_map(any::<[u8; 32]>(), (term, some_kind()), 0..=MAX_RECORDS);
     records.prop_map(|records| Bucket {
@@ -455,6 +488,7 @@ proptest! {
         let host = Host::default();
         host.put(&if is_bucket { bucket.encode() } else { value });
         let leader = worker(1);
+        let now = UnixMillis::from_millis(now);
         if let Joined::Leads(lease) = join(&leader, &host, now) {
             let _told = leader.release(&host, &KEY, lease, None, now);
             prop_assert_eq!(leader.peek(&host, &KEY, now), Peeked::Free);

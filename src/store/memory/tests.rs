@@ -8,8 +8,9 @@ use super::set::{SetHead, WAYS};
 use super::*;
 use crate::store::{SetFault, Versioned};
 
-const NOW: u32 = 1_000;
-const LATER: u32 = 2_000;
+const EPOCH: UnixMillis = UnixMillis::from_millis(0);
+const NOW: UnixMillis = UnixMillis::from_millis(1_000_000);
+const LATER: UnixMillis = UnixMillis::from_millis(2_000_000);
 const MIB: u64 = 1 << 20;
 
 /// Shared data as proxy-wasm-cpp-host has it (`shared_data.cc`): one counter for all versions.
@@ -141,14 +142,14 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
         4_000_000,
     ] {
         insert(&store, &shared, 1, length).unwrap();
-        let found = store.look_up(&shared, &key(1), 0).unwrap();
+        let found = store.look_up(&shared, &key(1), EPOCH).unwrap();
         assert_eq!(
             found.map(|found| found.bytes),
             Some(entry(1, length)),
             "{length}"
         );
     }
-    assert_eq!(store.look_up(&shared, &key(2), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(2), EPOCH), Ok(None));
 }
 
 #[test]
@@ -157,10 +158,15 @@ fn the_segments_of_an_entry_do_not_evict_each_other_but_what_was_found() {
     let store = open(&shared, MIB);
     for number in 0..3 {
         insert(&store, &shared, number, 250_000).unwrap();
-        assert!(store.look_up(&shared, &key(number), 0).unwrap().is_some());
+        assert!(
+            store
+                .look_up(&shared, &key(number), EPOCH)
+                .unwrap()
+                .is_some()
+        );
     }
     insert(&store, &shared, 9, 3 * SEGMENT_BYTES).unwrap();
-    assert!(store.look_up(&shared, &key(9), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(9), EPOCH).unwrap().is_some());
 }
 
 #[test]
@@ -200,11 +206,16 @@ fn an_entry_in_use_outlives_many_that_are_not() {
     insert(&store, &shared, 0, 2_000).unwrap();
     for number in 1..5_000 {
         insert(&store, &shared, number, 2_000).unwrap();
-        let found = store.look_up(&shared, &key(0), 0).unwrap();
+        let found = store.look_up(&shared, &key(0), EPOCH).unwrap();
         assert!(found.is_some(), "lost after {number}");
     }
-    assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None));
-    assert!(store.look_up(&shared, &key(4_999), 0).unwrap().is_some());
+    assert_eq!(store.look_up(&shared, &key(1), EPOCH), Ok(None));
+    assert!(
+        store
+            .look_up(&shared, &key(4_999), EPOCH)
+            .unwrap()
+            .is_some()
+    );
 }
 
 #[test]
@@ -218,7 +229,7 @@ fn an_entry_too_large_for_the_store_is_refused_and_nothing_is_lost() {
     );
     let small = MemoryStore::open(&shared, MIB, 100);
     assert_eq!(insert(&small, &shared, 2, 101), Err(StoreFault::TooLarge));
-    assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(1), EPOCH).unwrap().is_some());
 }
 
 #[test]
@@ -240,10 +251,10 @@ fn an_entry_with_a_missing_or_foreign_segment_is_a_miss() {
                 continue;
             }
             shared.put(name, damaged);
-            assert_eq!(store.look_up(&shared, &key(1), 0), Ok(None), "{name}");
+            assert_eq!(store.look_up(&shared, &key(1), EPOCH), Ok(None), "{name}");
         }
         shared.put(name, whole);
-        assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
+        assert!(store.look_up(&shared, &key(1), EPOCH).unwrap().is_some());
     }
 }
 
@@ -254,7 +265,7 @@ fn the_full_key_is_compared_when_only_its_tag_is_the_same() {
     insert(&store, &shared, 1, 100).unwrap();
     let mut other = key(1);
     other[31] ^= 1;
-    assert_eq!(store.look_up(&shared, &other, 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &other, EPOCH), Ok(None));
 }
 
 #[test]
@@ -265,9 +276,9 @@ fn a_head_that_is_no_head_is_an_empty_set_whose_slots_are_freed() {
         insert(&store, &shared, number, 9_000).unwrap();
     }
     shared.put("llm-cache/1/0", b"SH\x03 from another version");
-    assert_eq!(store.look_up(&shared, &key(99), 0), Ok(None));
+    assert_eq!(store.look_up(&shared, &key(99), EPOCH), Ok(None));
     insert(&store, &shared, 200, 100).unwrap();
-    assert!(store.look_up(&shared, &key(200), 0).unwrap().is_some());
+    assert!(store.look_up(&shared, &key(200), EPOCH).unwrap().is_some());
     assert!(shared.slot_bytes() < 200, "{}", shared.slot_bytes());
 }
 
@@ -277,7 +288,7 @@ fn a_host_that_refuses_is_a_fault_and_no_panic() {
     shared.refuses.set(true);
     let store = open(&shared, MIB);
     assert_eq!(
-        store.look_up(&shared, &key(1), 0),
+        store.look_up(&shared, &key(1), EPOCH),
         Err(StoreFault::Unavailable)
     );
     assert_eq!(
@@ -291,35 +302,36 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     let shared = FakeSharedData::default();
     let store = open(&shared, MIB);
     insert(&store, &shared, 1, 500).unwrap();
-    let first = store.look_up(&shared, &key(1), 5_000).unwrap().unwrap();
+    let found = UnixMillis::from_millis(5_000);
+    let first = store.look_up(&shared, &key(1), found).unwrap().unwrap();
     let seen = first.seen.unwrap();
     let reads = |now, reads| {
         let before = shared.calls.get();
-        let found = store.look_again(&shared, &key(1), seen, now).unwrap();
+        let again = store.look_again(&shared, &key(1), seen, now).unwrap();
         assert_eq!(shared.calls.get(), before + reads);
-        found
+        again
     };
-    let again = reads(5_000, 1).unwrap();
+    let again = reads(found, 1).unwrap();
     assert_eq!(again.bytes, first.bytes);
     assert!(again.seen.unwrap().is_same(&seen));
     assert_eq!(
-        reads(4_999, 2).unwrap().bytes,
+        reads(UnixMillis::from_millis(4_999), 2).unwrap().bytes,
         entry(1, 500),
         "a clock set back"
     );
-    let late = reads(5_000 + SEEN_FOR, 2).unwrap();
+    let late = reads(found + SEEN_FOR, 2).unwrap();
     assert!(
         !late.seen.unwrap().is_same(&seen),
         "its checksum is computed again"
     );
     // A new value has a new version.
     insert(&store, &shared, 1, 500).unwrap();
-    let written = reads(5_000, 1).unwrap();
+    let written = reads(found, 1).unwrap();
     assert_eq!(written.bytes, entry(1, 500));
     assert!(!written.seen.unwrap().is_same(&seen));
     let slot = seen.set.slot_name(seen.way);
     shared.put(&slot, &[]);
-    assert_eq!(reads(5_000, 3), None);
+    assert_eq!(reads(found, 3), None);
     let mut foreign = entry(1, 500);
     let trailer = Trailer {
         key: key(2),
@@ -329,5 +341,5 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     };
     trailer.encode(&mut foreign);
     shared.put(&slot, &foreign);
-    assert_eq!(reads(5_000, 3), None);
+    assert_eq!(reads(found, 3), None);
 }

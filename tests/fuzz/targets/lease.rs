@@ -1,10 +1,12 @@
 //! Leases over shared data that holds anything at all: nothing panics, a bucket stays within its
-//! bounds, and who leads can give back.
+//! bounds, and a leader can give its lease back.
 #![no_main]
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::store::{
     HostFault, Joined, Leases, Peeked, SetFault, SharedData, Version, Versioned,
 };
@@ -32,7 +34,8 @@ fuzz_target!(|data: &[u8]| {
     let Some((now, value)) = data.split_first_chunk() else {
         return;
     };
-    let now = u64::from_le_bytes(*now);
+    let now = UnixMillis::from_millis(u64::from_le_bytes(*now));
+    let max_age = Duration::from_secs(1);
     let shared = Map::default();
     let key = [3; 32];
     shared
@@ -40,9 +43,9 @@ fuzz_target!(|data: &[u8]| {
         .expect("the map takes anything");
     let leader = Leases::new(1, Some(1));
     let waiter = Leases::new(2, Some(2));
-    if let Joined::Leads(lease) = leader.join(&shared, &key, now, 1_000, true) {
-        let until = now.saturating_add(1_000);
-        let other = waiter.join(&shared, &key, now, 1_000, true);
+    if let Joined::Leads(lease) = leader.join(&shared, &key, now, max_age, true) {
+        let until = now + max_age;
+        let other = waiter.join(&shared, &key, now, max_age, true);
         if until > now {
             assert_eq!(other, Joined::Waits { until });
             assert_eq!(waiter.peek(&shared, &key, now), Peeked::Held { until });

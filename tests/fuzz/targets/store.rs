@@ -5,6 +5,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::store::{HostFault, MemoryStore, SetFault, SharedData, Version, Versioned};
 use libfuzzer_sys::fuzz_target;
 
@@ -32,9 +33,13 @@ fuzz_target!(|data: &[u8]| {
     };
     let shared = Map::default();
     let key = [3; 32];
+    let (now, expires) = (
+        UnixMillis::from_millis(1_000),
+        UnixMillis::from_millis(2_000),
+    );
     let store = MemoryStore::open(&shared, 2 << 20, 1 << 20);
     store
-        .insert(&shared, &key, b"entry", 1, 2)
+        .insert(&shared, &key, b"entry", now, expires)
         .expect("room for one entry");
     let all: Vec<_> = shared.0.borrow().keys().cloned().collect();
     if let Some(name) = all.get(usize::from(*names) % all.len()) {
@@ -42,15 +47,11 @@ fuzz_target!(|data: &[u8]| {
             .set(name, value, None)
             .expect("the map takes anything");
     }
-    let _found = store
-        .look_up(&shared, &key, 1_000)
-        .expect("the map answers");
+    let _found = store.look_up(&shared, &key, now).expect("the map answers");
     store
-        .insert(&shared, &key, b"again", 1, 2)
+        .insert(&shared, &key, b"again", now, expires)
         .expect("room for one entry");
-    let found = store
-        .look_up(&shared, &key, 1_000)
-        .expect("the map answers");
+    let found = store.look_up(&shared, &key, now).expect("the map answers");
     let found = found.map(|stored| stored.bytes);
     assert_eq!(found.as_deref(), Some(&b"again"[..]));
 });

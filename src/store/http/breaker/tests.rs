@@ -1,8 +1,18 @@
 use super::*;
 use std::time::Duration;
 
-const NOW: u64 = 1_700_000_000_000;
-const PROBE_TIMEOUT: u64 = 200;
+const NOW: UnixMillis = UnixMillis::from_millis(1_700_000_000_000);
+const PROBE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// This many milliseconds.
+const fn ms(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+/// The instant this many milliseconds before [`NOW`].
+const fn before(milliseconds: u64) -> UnixMillis {
+    UnixMillis::from_millis(NOW.as_millis() - milliseconds)
+}
 
 fn breaker(seed: u64) -> Breaker {
     let settings = config::Breaker {
@@ -14,7 +24,7 @@ fn breaker(seed: u64) -> Breaker {
 }
 
 /// A breaker that has just opened, and for how long.
-fn open(seed: u64) -> (Breaker, u64) {
+fn open(seed: u64) -> (Breaker, Duration) {
     let mut breaker = breaker(seed);
     let probes = [0, 1, 2].map(|_| breaker.failed(NOW));
     assert_eq!(probes, [false, false, true]);
@@ -42,7 +52,7 @@ fn so_many_failures_in_a_row_and_a_probe_that_fails_too_open_it() {
 fn entries_that_are_too_large_for_their_time_never_open_it_while_probes_are_answered() {
     let mut breaker = breaker(1);
     for round in 0..1_000 {
-        let now = NOW + round * PROBE_TIMEOUT;
+        let now = NOW + PROBE_TIMEOUT * round;
         let probes = [0, 1, 2, 3, 4].map(|_| breaker.failed(now));
         assert_eq!(
             probes,
@@ -54,8 +64,8 @@ fn entries_that_are_too_large_for_their_time_never_open_it_while_probes_are_answ
             (Admission::Closed, None),
             "others go on"
         );
-        assert_eq!(breaker.probed(true, now + 1), None);
-        assert_eq!(breaker.admit(now + 1), (Admission::Closed, None));
+        assert_eq!(breaker.probed(true, now + ms(1)), None);
+        assert_eq!(breaker.admit(now + ms(1)), (Admission::Closed, None));
     }
 }
 
@@ -75,7 +85,7 @@ fn whatever_succeeds_while_it_is_suspected_clears_the_store() {
 
 #[test]
 fn a_suspicion_whose_probe_never_comes_back_opens_it() {
-    for late in [NOW + PROBE_TIMEOUT + 1, NOW - 1] {
+    for late in [NOW + PROBE_TIMEOUT + ms(1), before(1)] {
         let mut breaker = breaker(1);
         let _probes = [0, 1, 2].map(|_| breaker.failed(NOW));
         assert_eq!(
@@ -84,7 +94,7 @@ fn a_suspicion_whose_probe_never_comes_back_opens_it() {
         );
         let (admission, turn) = breaker.admit(late);
         assert_eq!(admission, Admission::Refused);
-        assert_eq!(turn.unwrap().to, BreakerState::Open, "{late}");
+        assert_eq!(turn.unwrap().to, BreakerState::Open, "{late:?}");
     }
 }
 
@@ -92,7 +102,7 @@ fn a_suspicion_whose_probe_never_comes_back_opens_it() {
 fn once_the_time_is_up_one_probe_is_due_and_no_second() {
     let (mut breaker, open_for) = open(1);
     assert_eq!(
-        breaker.admit(NOW + open_for - 1),
+        breaker.admit(NOW + (open_for - ms(1))),
         (Admission::Refused, None)
     );
     let now = NOW + open_for;
@@ -116,7 +126,7 @@ fn the_probe_closes_it_or_opens_it_for_longer() {
         (turn.from, turn.to),
         (BreakerState::HalfOpen, BreakerState::Open)
     );
-    now += turn.open_for.unwrap();
+    now = now + turn.open_for.unwrap();
     breaker.admit(now);
     let turn = breaker.probed(true, now).unwrap();
     assert_eq!((turn.to, turn.open_for), (BreakerState::Closed, None));
@@ -127,6 +137,7 @@ fn the_probe_closes_it_or_opens_it_for_longer() {
 #[test]
 fn the_time_is_drawn_between_the_least_and_a_ceiling_that_doubles() {
     for (failed_probes, ceiling) in [2_000, 4_000, 8_000, 10_000, 10_000]
+        .map(ms)
         .into_iter()
         .enumerate()
     {
@@ -135,7 +146,7 @@ fn the_time_is_drawn_between_the_least_and_a_ceiling_that_doubles() {
                 let (mut breaker, mut open_for) = open(seed);
                 let mut now = NOW;
                 for _ in 0..failed_probes {
-                    now += open_for;
+                    now = now + open_for;
                     breaker.admit(now);
                     open_for = breaker.probed(false, now).unwrap().open_for.unwrap();
                 }
@@ -143,12 +154,12 @@ fn the_time_is_drawn_between_the_least_and_a_ceiling_that_doubles() {
             })
             .collect();
         let (min, max) = (drawn.iter().min().unwrap(), drawn.iter().max().unwrap());
-        assert!(*min >= 1_000 && *max <= ceiling, "{min} {max}");
+        assert!(*min >= ms(1_000) && *max <= ceiling, "{min:?} {max:?}");
         // 200 draws leave no tenth of the range at its ends untouched, with these seeds.
-        let tenth = (ceiling - 1_000) / 10;
+        let tenth = (ceiling - ms(1_000)) / 10;
         assert!(
-            *min < 1_000 + tenth && *max > ceiling - tenth,
-            "{min} {max}"
+            *min < ms(1_000) + tenth && *max > ceiling - tenth,
+            "{min:?} {max:?}"
         );
     }
 }
@@ -158,7 +169,7 @@ fn a_probe_that_never_comes_back_has_failed() {
     let (mut breaker, open_for) = open(1);
     let now = NOW + open_for;
     breaker.admit(now);
-    let (admission, turn) = breaker.admit(now + PROBE_TIMEOUT + 1);
+    let (admission, turn) = breaker.admit(now + PROBE_TIMEOUT + ms(1));
     assert_eq!(admission, Admission::Refused);
     assert_eq!(turn.unwrap().to, BreakerState::Open);
 }
@@ -179,11 +190,14 @@ fn what_was_sent_before_it_opened_changes_nothing_afterwards() {
 #[test]
 fn a_clock_that_is_set_back_does_not_keep_it_open() {
     let (mut breaker, _) = open(1);
-    assert_eq!(breaker.admit(NOW - 1).0, Admission::Probe);
+    assert_eq!(breaker.admit(before(1)).0, Admission::Probe);
     assert_eq!(
-        breaker.admit(NOW - 3_600_000).1.unwrap().to,
+        breaker.admit(before(3_600_000)).1.unwrap().to,
         BreakerState::Open
     );
     let (mut ahead, _) = open(1);
-    assert_eq!(ahead.admit(u64::MAX).0, Admission::Probe);
+    assert_eq!(
+        ahead.admit(UnixMillis::from_millis(u64::MAX)).0,
+        Admission::Probe
+    );
 }

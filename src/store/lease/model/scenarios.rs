@@ -41,7 +41,7 @@ fn crowded(mut world: World, held: usize, unstorable: usize) -> World {
     for number in 0..held + unstorable {
         bucket.records.push(Record {
             key: full_key(100 + number as u8),
-            term: Term::new(world.clock, 100 * MAX_AGE),
+            term: Term::new(world.clock, MAX_AGE * 100),
             kind: if number < held {
                 Kind::Held(Holder {
                     owner: 1,

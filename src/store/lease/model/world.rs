@@ -6,15 +6,15 @@ use std::collections::BTreeSet;
 use super::super::*;
 use super::host::{OneCall, Reply, Values};
 
-/// How long leases are taken for, and how far one tick moves the clock, in milliseconds.
-pub(super) const MAX_AGE: u64 = 10;
+/// How long leases are taken for, and how far one tick moves the clock.
+pub(super) const MAX_AGE: Duration = Duration::from_millis(10);
 
 /// A lease as the model knows it: whose, which, and when it ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Taken {
     owner: u64,
     generation: u32,
-    ends: u64,
+    ends: UnixMillis,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -29,7 +29,7 @@ pub(super) enum End {
 pub(super) enum Phase {
     LookUp,
     Join {
-        now: u64,
+        now: UnixMillis,
         log: Vec<Reply>,
     },
     SecondLook(Taken),
@@ -38,7 +38,7 @@ pub(super) enum Phase {
     Release {
         taken: Taken,
         asked: bool,
-        now: u64,
+        now: UnixMillis,
         log: Vec<Reply>,
     },
     Tell {
@@ -119,7 +119,7 @@ pub(super) struct World {
     pub(super) stored: BTreeSet<u8>,
     pub(super) workers: Vec<Worker>,
     pub(super) requests: Vec<Request>,
-    pub(super) clock: u64,
+    pub(super) clock: UnixMillis,
     pub(super) ticks_left: u32,
     pub(super) faults_left: u32,
     pub(super) vanishings_left: u32,
@@ -170,7 +170,7 @@ impl World {
         Self {
             workers: vec![worker; workers],
             requests: requests.into_iter().collect(),
-            clock: 1_000,
+            clock: UnixMillis::from_millis(1_000),
             ..Self::default()
         }
     }
@@ -235,7 +235,7 @@ impl World {
         match step {
             Step::Tick => {
                 self.ticks_left = self.ticks_left.saturating_sub(1);
-                self.clock += MAX_AGE;
+                self.clock = self.clock + MAX_AGE;
             }
             Step::TimesOut(request) => self.requests[request].phase = Phase::LookAgain,
             Step::Reads(worker) => {

@@ -31,7 +31,7 @@ fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
                 let _lost = insert(&store, &shared, mine, large);
                 assert!(shared.slot_bytes() <= SET_SLOT_BYTES, "at call {at}");
                 for number in 1..20 {
-                    let found = store.look_up(&shared, &key(number), 0).unwrap();
+                    let found = store.look_up(&shared, &key(number), EPOCH).unwrap();
                     let expected = entry(number, large);
                     assert!(
                         found.is_none_or(|found| found.bytes == expected),
@@ -89,7 +89,7 @@ fn a_set_that_is_emptied_while_somebody_writes_holds_what_its_head_accounts_for(
             ));
             let written = insert(&store, &shared, 1, 200_000);
             let held = 200_000 + TRAILER_BYTES as u64;
-            let found = store.look_up(&shared, &key(1), 0).unwrap();
+            let found = store.look_up(&shared, &key(1), EPOCH).unwrap();
             if found.is_some() {
                 assert!(written.is_ok(), "at call {at}");
             }

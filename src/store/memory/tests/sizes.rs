@@ -14,7 +14,7 @@ fn a_store_of_another_size_is_empty_and_leaves_no_bytes_of_the_one_before() {
     let shared = FakeSharedData::default();
     for mib in [8, 2, 8, 3, 1] {
         let store = open(&shared, mib * MIB);
-        assert!((0..2_000).all(|number| store.look_up(&shared, &key(number), 0) == Ok(None)));
+        assert!((0..2_000).all(|number| store.look_up(&shared, &key(number), EPOCH) == Ok(None)));
         fill(&store, &shared);
         assert!(shared.bytes() <= mib * MIB, "{mib}");
         assert!(shared.bytes() > mib * MIB * 3 / 4, "{mib}");
@@ -28,14 +28,14 @@ fn a_worker_that_is_not_updated_yet_uses_its_own_store_until_the_next_one_opens(
     fill(&old, &shared);
     let new = open(&shared, 2 * MIB);
     insert(&old, &shared, 1, 100).unwrap();
-    assert!(old.look_up(&shared, &key(1), 0).unwrap().is_some());
-    assert_eq!(new.look_up(&shared, &key(1), 0), Ok(None));
+    assert!(old.look_up(&shared, &key(1), EPOCH).unwrap().is_some());
+    assert_eq!(new.look_up(&shared, &key(1), EPOCH), Ok(None));
     assert!(shared.bytes_under("llm-cache/8/") > 0);
     insert(&new, &shared, 2, 100).unwrap();
     let next = open(&shared, 2 * MIB);
     let heads = 8 * SetHead::default().encode().len() as u64;
     assert!(shared.bytes_under("llm-cache/8/") <= heads);
-    assert!(next.look_up(&shared, &key(2), 0).unwrap().is_some());
+    assert!(next.look_up(&shared, &key(2), EPOCH).unwrap().is_some());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn sizes_that_no_configuration_gives_are_not_believed() {
         shared.put(SIZES, odd);
         let store = open(&shared, 2 * MIB);
         insert(&store, &shared, 1, 100).unwrap();
-        assert!(store.look_up(&shared, &key(1), 0).unwrap().is_some());
+        assert!(store.look_up(&shared, &key(1), EPOCH).unwrap().is_some());
     }
 }
 
@@ -72,5 +72,5 @@ fn opening_the_store_again_keeps_what_is_in_it() {
     let shared = FakeSharedData::default();
     insert(&open(&shared, 8 * MIB), &shared, 1, 100).unwrap();
     let again = open(&shared, 8 * MIB);
-    assert!(again.look_up(&shared, &key(1), 0).unwrap().is_some());
+    assert!(again.look_up(&shared, &key(1), EPOCH).unwrap().is_some());
 }
