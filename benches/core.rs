@@ -127,7 +127,7 @@ fn key(body: &[u8]) -> CacheKey {
         attributes: &Attributes::default(),
         api: api(),
         body: Body::Canonical(&canonical),
-        ask: &ask,
+        traits: &ask,
     })
     .unwrap()
 }

@@ -100,7 +100,7 @@ fn key(request: &Request) -> CacheKey {
         attributes: &Attributes::default(),
         api: Api::from_name("openai_chat").unwrap(),
         body: Body::Canonical(&body),
-        ask: &RequestTraits {
+        traits: &RequestTraits {
             form: None,
             choices: 1,
             temperature: None,

@@ -140,7 +140,7 @@ fn prompt_of(path: &str, settings: &KeySettings, body: &[u8]) -> usize {
             headers: &headers,
             api,
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
-            ask: &ask,
+            traits: &ask,
             attributes: &Attributes::default(),
         };
         let _key = black_box(CacheKey::new(&parts));

@@ -106,7 +106,7 @@ pub(crate) fn begin(task: Task, cx: &Cx<'_>) -> Option<Sending> {
             callout,
             reservation,
         } => Some(match cx.http_look_up(&request.key, request.tenant) {
-            Some(Lookup::Ask(lookup, room)) => Sending {
+            Some(Lookup::Send(lookup, room)) => Sending {
                 callout: lookup,
                 pending: Pending::Newer {
                     request,
@@ -138,7 +138,7 @@ fn find(key: CacheKey, cx: &Cx<'_>) -> Option<Sending> {
     // What has expired is what was there before.
     let found = found.filter(|bytes| fresh(&key, bytes.clone(), &Seal::Checksum, cx).is_some());
     if found.is_none()
-        && let Some(Lookup::Ask(callout, room)) = cx.http_look_up(&key, OWN)
+        && let Some(Lookup::Send(callout, room)) = cx.http_look_up(&key, OWN)
     {
         let pending = Pending::Find(key, room);
         return Some(Sending { callout, pending });

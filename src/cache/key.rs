@@ -96,7 +96,7 @@ pub struct KeyParts<'a> {
     /// The request's body.
     pub body: Body<'a>,
     /// Which form of the answer is asked for.
-    pub ask: &'a RequestTraits,
+    pub traits: &'a RequestTraits,
 }
 
 /// A request's body as the key sees it.
@@ -163,7 +163,7 @@ impl CacheKey {
             body,
             // The form (stream or not) is left out because one entry serves all of them, and the
             // rest because it is in the body.
-            ask: _,
+            traits: _,
         } = parts;
         let mut fields = Fields::new(explanation);
         fields.number(FORMAT_VERSION);

@@ -15,7 +15,7 @@ use crate::step::Cx;
 use crate::worker::Worker;
 
 use super::held_request::HeldRequest;
-use super::lookup::{Search, Searched, refuse};
+use super::lookup::{Search, Searched, reply_only_if_cached};
 use super::reply::{Sent, bypassed};
 use super::request_head::{InvalidTtl, RequestCoding, RequestHead};
 use super::response::Bypassed;
@@ -328,7 +328,7 @@ impl Collecting {
             attributes: &self.held.attributes,
             api,
             body: keyed.as_ref().map_or(Body::Raw(body), Body::Canonical),
-            ask: &traits,
+            traits: &traits,
         };
         let key = CacheKey::explained(&key_parts, explanation.as_mut());
         let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
@@ -370,7 +370,7 @@ fn bypass(reason: Bypass, selection: &Selection, head: &RequestHead, cx: &Cx<'_>
     let shadow = settings.mode == Mode::Shadow;
     let directives = settings.client.obeyed(head.directives);
     if directives.only_if_cached && !shadow {
-        return Collected::Replied(refuse(cx));
+        return Collected::Replied(reply_only_if_cached(cx));
     }
     if shadow {
         return Collected::Over;

@@ -6,7 +6,8 @@ use crate::attributes::{Attribute, Attributes};
 use crate::budget::{Charged, Reservation};
 use crate::cache::CacheStatus;
 use crate::config::Respond;
-use crate::http::{self, Headers};
+use crate::http::Headers;
+use crate::llm::Api;
 use crate::recording::{EndedBy, ResponseRecorder, are_harmless};
 use crate::report::{NotStored, Report, RequestResult, ShadowResult, StaleBecause};
 use crate::request::{FetchPermit, KeyedRequest};
@@ -15,14 +16,6 @@ use crate::step::Cx;
 use super::event::ResponseHead;
 use super::reply::{self, Announced, Sent, Served};
 use super::shadow::ShadowHit;
-
-/// The media types of streams, whatever the API.
-const STREAM_TYPES: [&str; 4] = [
-    "application/stream+json",
-    "application/vnd.amazon.eventstream",
-    "application/x-ndjson",
-    "text/event-stream",
-];
 
 /// The request is with the upstream, and its answer is not of interest.
 #[derive(Debug)]
@@ -126,7 +119,7 @@ fn announce(
         }
     }
     let content_type = headers.get("content-type").unwrap_or_default();
-    if respond.anti_buffering && is_stream_type(content_type) {
+    if respond.anti_buffering && Api::is_stream_type(content_type) {
         cx.host.set_response_header("x-accel-buffering", "no");
     }
 }
@@ -297,10 +290,4 @@ fn not_stored(reason: NotStored, permit: FetchPermit, is_shadow: bool, cx: &Cx<'
     } else {
         permit.not_stored(reason, cx);
     }
-}
-
-/// Whether a content type says that an answer is a stream.
-fn is_stream_type(content_type: &[u8]) -> bool {
-    let media_type = http::media_type(content_type);
-    STREAM_TYPES.contains(&media_type.as_str())
 }

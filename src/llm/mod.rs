@@ -110,7 +110,8 @@ trait ProviderApi: Sync {
 
     /// A judge for an answer in this framing, which is one that [`Api::framing`] gave. `words` are
     /// those for how it ended that the API does not know.
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge>;
+    fn judge(&self, traits: &RequestTraits, framing: Framing, words: FinishWords)
+    -> Box<dyn Judge>;
 
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
@@ -215,6 +216,13 @@ impl Facts {
 }
 
 impl Api {
+    /// Whether a content type says that an answer is a stream, of whatever API.
+    pub fn is_stream_type(content_type: &[u8]) -> bool {
+        let media_type = http::media_type(content_type);
+        let mut streams = APIS.iter().flat_map(|api| api.facts().streams);
+        streams.any(|(stream, _)| *stream == media_type)
+    }
+
     /// Every API.
     pub fn all() -> impl Iterator<Item = Self> {
         APIS.iter().map(|api| Self(*api))
@@ -292,10 +300,10 @@ impl Api {
     }
 
     /// The framing of an answer with this content type to this request, if the API answers so.
-    pub fn framing(self, ask: &RequestTraits, content_type: &[u8]) -> Option<Framing> {
+    pub fn framing(self, traits: &RequestTraits, content_type: &[u8]) -> Option<Framing> {
         let media_type = http::media_type(content_type);
         let mut streams = self.0.facts().streams.iter();
-        let asked = ask.form.as_ref().map(|form| form.framing);
+        let asked = traits.form.as_ref().map(|form| form.framing);
         match streams.find(|(stream, _)| *stream == media_type) {
             Some((_, framing)) => Some(*framing),
             // Both a document and an array of them have this type.
@@ -313,8 +321,8 @@ impl Api {
     }
 
     /// A judge for an answer in this framing.
-    pub fn judge(self, ask: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
-        self.judge_by(ask, framing, &FinishWords::default())
+    pub fn judge(self, traits: &RequestTraits, framing: Framing) -> Box<dyn Judge> {
+        self.judge_by(traits, framing, &FinishWords::default())
     }
 
     /// The response header in which the API's clients want an id of the exchange: without one, they
@@ -326,11 +334,11 @@ impl Api {
     /// A judge that knows more words for how an answer ended.
     pub fn judge_by(
         self,
-        ask: &RequestTraits,
+        traits: &RequestTraits,
         framing: Framing,
         words: &FinishWords,
     ) -> Box<dyn Judge> {
-        self.0.judge(ask, framing, words.clone())
+        self.0.judge(traits, framing, words.clone())
     }
 
     /// Turns a whole answer stored in one form into the same answer in another, which is judged as
@@ -419,12 +427,12 @@ impl Api {
 
     /// The answer, if an upstream's like it would be stored.
     fn judged(self, answer: Vec<u8>, form: &Form) -> Result<Vec<u8>, ConversionError> {
-        let ask = RequestTraits {
+        let traits = RequestTraits {
             form: Some(form.clone()),
             choices: 0,
             ..RequestTraits::unreadable()
         };
-        let mut judge = self.judge_by(&ask, form.framing, &FinishWords::Any);
+        let mut judge = self.judge_by(&traits, form.framing, &FinishWords::Any);
         judge
             .feed(&answer, &mut |_, _| {})
             .and_then(|()| judge.finish(&answer))

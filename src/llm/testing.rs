@@ -30,11 +30,11 @@ pub(crate) fn judged(
     choices: u32,
     answer: impl AsRef<[u8]>,
 ) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
+    let traits = RequestTraits {
         choices,
         ..RequestTraits::unreadable()
     };
-    let mut judge = api.judge(&ask, framing);
+    let mut judge = api.judge(&traits, framing);
     judge.feed(answer.as_ref(), &mut |_, _| {})?;
     judge.finish(answer.as_ref())
 }

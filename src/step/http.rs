@@ -34,7 +34,7 @@ impl Cx<'_> {
             Lookup::Refused(fault @ StoreFault::Busy) => {
                 self.report_store(Operation::Lookup, OperationResult::Failed(fault));
             }
-            Lookup::Refused(_) | Lookup::Ask(..) => {}
+            Lookup::Refused(_) | Lookup::Send(..) => {}
         }
         Some(lookup)
     }

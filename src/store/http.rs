@@ -110,7 +110,7 @@ pub struct WriteRoom {
 #[derive(Debug)]
 pub enum Lookup {
     /// Send this and wait for the reply, with the room that it takes.
-    Ask(Callout, Share),
+    Send(Callout, Share),
     /// Do not wait; the store is to be tried with [`HttpStore::probe`] meanwhile.
     Probe,
     /// Do not ask, and why.
@@ -159,7 +159,7 @@ impl HttpStore {
         let (admission, turn) = self.breaker.borrow_mut().admit(now);
         let lookup = match admission {
             Admission::Closed => match self.lookups.take(caller, 1) {
-                Some(room) => Lookup::Ask(self.get(key), room),
+                Some(room) => Lookup::Send(self.get(key), room),
                 None => Lookup::Refused(StoreFault::Busy),
             },
             Admission::Probe => Lookup::Probe,

@@ -79,7 +79,7 @@ fn explained(
             Some(canonical) => Body::Canonical(canonical),
             None => Body::Raw(request.body.as_bytes()),
         },
-        ask: &RequestTraits {
+        traits: &RequestTraits {
             form: None,
             choices: 1,
             temperature: None,

@@ -13,7 +13,7 @@ impl Search {
     pub(super) fn fetch(self, miss: Miss, stale: Option<Stale>, cx: &Cx<'_>) -> Searched {
         let fault = match cx.http_look_up(&self.request.key, self.request.tenant) {
             None => return self.missed(miss, stale, cx),
-            Some(Lookup::Ask(callout, room)) => {
+            Some(Lookup::Send(callout, room)) => {
                 let fetching = Fetching {
                     search: self,
                     miss,

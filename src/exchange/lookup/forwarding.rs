@@ -48,7 +48,7 @@ impl Search {
     ) -> Searched {
         let shadow = self.is_shadow();
         if self.directives.only_if_cached && !shadow {
-            return Searched::Replied(refuse(cx));
+            return Searched::Replied(reply_only_if_cached(cx));
         }
         let may_store = self.may_store();
         let mut request = self.request;
@@ -97,6 +97,6 @@ pub(super) fn forward_of(miss: Miss) -> (Forward, Option<&'static str>) {
 }
 
 /// The request said `only-if-cached`, and nothing is.
-pub(in crate::exchange) fn refuse(cx: &Cx<'_>) -> Sent {
+pub(in crate::exchange) fn reply_only_if_cached(cx: &Cx<'_>) -> Sent {
     reply::send(reply::only_if_cached(), cx)
 }

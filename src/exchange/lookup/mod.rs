@@ -39,7 +39,7 @@ use crate::worker::{Fingerprint, HitHeaders, MemoEntry};
 use super::reply::Sent;
 use super::response::Forwarded;
 
-pub(super) use forwarding::refuse;
+pub(super) use forwarding::reply_only_if_cached;
 
 /// A request for whose answer the stores are searched.
 #[derive(Debug)]

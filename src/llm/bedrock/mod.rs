@@ -176,9 +176,14 @@ impl ProviderApi for Bedrock {
         }
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        let expected = ask.choices;
-        let operation = ask.form.as_ref().map(Operation::by_form);
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let expected = traits.choices;
+        let operation = traits.form.as_ref().map(Operation::by_form);
         match (operation.unwrap_or(Operation::Converse), framing) {
             (Operation::Converse, Framing::Json) => Box::new(Document(move |json: &[u8]| {
                 converse::judge::judge(json, &words)

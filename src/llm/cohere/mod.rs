@@ -91,8 +91,13 @@ impl ProviderApi for Cohere {
         request::read(path, body)
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        let expected = ask.choices;
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let expected = traits.choices;
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
                 judge::judge(json, expected, &words)

@@ -99,8 +99,13 @@ impl ProviderApi for Gemini {
         request::read(path, body)
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        let stream = judge::Stream::new(ask.choices, words);
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let stream = judge::Stream::new(traits.choices, words);
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, stream))),
             Framing::JsonArray => Box::new(ArrayElements::new(stream)),

@@ -71,8 +71,10 @@ fn what_is_not_one_document_is_a_fault() {
             Err(NotWhole::Malformed)
         );
     }
-    let ask = API.read(b"/", b"", None).unwrap();
-    let invalid = API.judge(&ask, Framing::Json).finish(b"{\"a\":\"\xff\"}");
+    let traits = API.read(b"/", b"", None).unwrap();
+    let invalid = API
+        .judge(&traits, Framing::Json)
+        .finish(b"{\"a\":\"\xff\"}");
     assert_eq!(invalid, Err(NotWhole::Malformed));
 }
 
@@ -84,11 +86,14 @@ fn it_is_used_by_its_name_only_and_its_form_is_always_json() {
     }
     let body = canonical(r#"{"stream":true,"temperature":0.5}"#);
     for body in [Some(&body), None] {
-        let ask = API.read(b"/", b"", body).unwrap();
-        assert_eq!(ask.form, Some(Form::json()));
-        assert_eq!(ask.temperature, body.map(|_| 0.5));
-        assert_eq!(API.framing(&ask, b"text/event-stream"), None);
-        assert_eq!(API.framing(&ask, b"application/json"), Some(Framing::Json));
+        let traits = API.read(b"/", b"", body).unwrap();
+        assert_eq!(traits.form, Some(Form::json()));
+        assert_eq!(traits.temperature, body.map(|_| 0.5));
+        assert_eq!(API.framing(&traits, b"text/event-stream"), None);
+        assert_eq!(
+            API.framing(&traits, b"application/json"),
+            Some(Framing::Json)
+        );
     }
     assert!(!API.chooses_form(b"/rerank", "stream", b"true"));
 }

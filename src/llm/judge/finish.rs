@@ -49,7 +49,7 @@ impl Default for FinishWords {
 }
 
 impl FinishWords {
-    fn semantics(&self, word: &str) -> Option<Finish> {
+    fn finish(&self, word: &str) -> Option<Finish> {
         match self {
             Self::Listed(words) => words
                 .iter()
@@ -130,7 +130,7 @@ impl<'a> Reason<'a> {
             return Ok(None);
         };
         match vocabulary.meaning(word) {
-            Err(NotWhole::UnknownFinish) => words.semantics(word).ok_or(NotWhole::UnknownFinish),
+            Err(NotWhole::UnknownFinish) => words.finish(word).ok_or(NotWhole::UnknownFinish),
             told => told,
         }
         .map(Some)

@@ -76,8 +76,13 @@ impl ProviderApi for Ollama {
         request::read(path, body)
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        let inputs = Inputs::of(ask);
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let inputs = Inputs::of(traits);
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
                 judge::judge(json, inputs, &words)

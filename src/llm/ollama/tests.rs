@@ -13,7 +13,7 @@ const STOP: &str = r#"{"model":"m","created_at":"t3","message":{"role":"assistan
 const TOKEN: &str = r#"{"model":"m","created_at":"t1","response":"Hi","done":false}"#;
 const LAST: &str = r#"{"model":"m","created_at":"t3","response":"","done":true,"done_reason":"stop","context":[1,2],"eval_count":2}"#;
 
-fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     read(API, path, body)
 }
 
@@ -196,7 +196,7 @@ fn there_is_one_embedding_for_each_input() {
     assert_eq!(judge_json(two, 2), Ok(WHOLE));
     assert_eq!(judge_json(two, 1), Err(NotWhole::Choices));
     assert!(judge_json(r#"{"embeddings":[[]]}"#, 1).unwrap().empty);
-    let asks = |input: &str| ask(b"/api/embed", &format!(r#"{{"input":{input}}}"#)).unwrap();
+    let asks = |input: &str| traits(b"/api/embed", &format!(r#"{{"input":{input}}}"#)).unwrap();
     assert_eq!(asks(r#"["a","b"]"#).choices, 2);
     assert_eq!(asks(r#""a""#).choices, 1);
     assert_eq!(asks(r#""a""#).form, Some(Form::json()));
@@ -205,9 +205,9 @@ fn there_is_one_embedding_for_each_input() {
 #[test]
 fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
     let judged = |body: &str, json: &str| {
-        let ask = ask(b"/api/embeddings", body).unwrap();
-        assert_eq!(ask.form, Some(Form::json()));
-        API.judge(&ask, Framing::Json).finish(json.as_bytes())
+        let traits = traits(b"/api/embeddings", body).unwrap();
+        assert_eq!(traits.form, Some(Form::json()));
+        API.judge(&traits, Framing::Json).finish(json.as_bytes())
     };
     let prompt = r#"{"model":"m","prompt":"a"}"#;
     assert_eq!(judged(prompt, r#"{"embedding":[0.5,-1]}"#), Ok(WHOLE));
@@ -231,7 +231,7 @@ fn the_older_path_embeds_one_prompt_and_in_openai_s_form_what_it_gives() {
 
 #[test]
 fn it_streams_unless_told_otherwise() {
-    let form = |body: &str| ask(b"/api/chat?x=1", body).map(|ask| ask.form.unwrap());
+    let form = |body: &str| traits(b"/api/chat?x=1", body).map(|traits| traits.form.unwrap());
     for streams in ["{}", r#"{"stream":null}"#, r#"{"stream":true}"#] {
         assert_eq!(form(streams), Ok(ndjson()), "{streams}");
     }
@@ -239,7 +239,7 @@ fn it_streams_unless_told_otherwise() {
     for unclear in [r#"{"stream":"false"}"#, r#"{"stream":0}"#] {
         assert_eq!(form(unclear), Err(Unfit::UnclearForm), "{unclear}");
     }
-    let warm = ask(
+    let warm = traits(
         b"/api/generate",
         r#"{"options":{"temperature":0.2,"seed":1}}"#,
     );

@@ -88,14 +88,19 @@ impl ProviderApi for OpenaiChat {
         request::read(body)
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        let choices = ask.choices;
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let choices = traits.choices;
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| {
                 judge::judge(json, choices, &words)
             })),
             _ => {
-                let expected = match ask.form {
+                let expected = match traits.form {
                     Some(_) => judge::Expected::Exactly(choices),
                     None => judge::Expected::AtLeast(choices),
                 };

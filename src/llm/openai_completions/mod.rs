@@ -60,8 +60,13 @@ impl ProviderApi for OpenaiCompletions {
         request::read(body)
     }
 
-    fn judge(&self, ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
-        OpenaiChat.judge(ask, framing, words)
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
+        OpenaiChat.judge(traits, framing, words)
     }
 
     fn join(&self, stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {

@@ -9,7 +9,7 @@ const API: Api = Api(&OpenaiCompletions);
 
 const WITH_USAGE: &[u8] = br#"{"include_usage":true}"#;
 
-fn ask(body: &str) -> RequestTraits {
+fn traits(body: &str) -> RequestTraits {
     read(API, "/v1/completions", body).unwrap()
 }
 
@@ -38,9 +38,9 @@ fn every_prompt_has_its_choices() {
         (r#"{"prompt":[]}"#, 1),
         (r#"{"prompt":["a","b"],"n":4294967295}"#, u32::MAX),
     ] {
-        assert_eq!(ask(body).choices, choices, "{body}");
+        assert_eq!(traits(body).choices, choices, "{body}");
     }
-    let options = ask(r#"{"stream":true,"stream_options":{"include_usage":true}}"#);
+    let options = traits(r#"{"stream":true,"stream_options":{"include_usage":true}}"#);
     assert_eq!(options.form, Some(form(WITH_USAGE)));
 }
 

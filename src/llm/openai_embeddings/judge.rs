@@ -12,11 +12,11 @@ pub(in crate::llm) struct Inputs {
 }
 
 impl Inputs {
-    pub(in crate::llm) fn of(ask: &RequestTraits) -> Self {
+    pub(in crate::llm) fn of(traits: &RequestTraits) -> Self {
         Self {
-            least: ask.choices,
+            least: traits.choices,
             // The inputs of a body that cannot be read are not known.
-            exact: ask.form.is_some(),
+            exact: traits.form.is_some(),
         }
     }
 

@@ -55,8 +55,13 @@ impl ProviderApi for OpenaiEmbeddings {
         })
     }
 
-    fn judge(&self, ask: &RequestTraits, _framing: Framing, _words: FinishWords) -> Box<dyn Judge> {
-        let inputs = judge::Inputs::of(ask);
+    fn judge(
+        &self,
+        traits: &RequestTraits,
+        _framing: Framing,
+        _words: FinishWords,
+    ) -> Box<dyn Judge> {
+        let inputs = judge::Inputs::of(traits);
         Box::new(Document(move |json: &[u8]| judge::judge(json, inputs)))
     }
 

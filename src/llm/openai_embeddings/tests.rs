@@ -4,20 +4,20 @@ use crate::llm::{Api, NotWhole, Verdict};
 
 const API: Api = Api(&OpenaiEmbeddings);
 
-fn ask(body: &str) -> RequestTraits {
+fn traits(body: &str) -> RequestTraits {
     read(API, "/v1/embeddings", body).unwrap()
 }
 
-fn judge_for(ask: &RequestTraits, json: &str) -> Result<Verdict, NotWhole> {
-    API.judge(ask, Framing::Json).finish(json.as_bytes())
+fn judge_for(traits: &RequestTraits, json: &str) -> Result<Verdict, NotWhole> {
+    API.judge(traits, Framing::Json).finish(json.as_bytes())
 }
 
 fn judge_of(inputs: u32, json: &str) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
+    let traits = RequestTraits {
         choices: inputs,
-        ..ask("{}")
+        ..traits("{}")
     };
-    judge_for(&ask, json)
+    judge_for(&traits, json)
 }
 
 /// An answer with embeddings of these indexes.
@@ -45,9 +45,9 @@ fn as_many_embeddings_are_expected_as_there_are_inputs() {
         (r#"{"input":{}}"#, 1),
         ("{}", 1),
     ] {
-        let ask = ask(body);
-        assert_eq!(ask.choices, inputs, "{body}");
-        assert_eq!(ask.form, Some(Form::json()));
+        let traits = traits(body);
+        assert_eq!(traits.choices, inputs, "{body}");
+        assert_eq!(traits.form, Some(Form::json()));
     }
 }
 
@@ -71,9 +71,9 @@ fn an_answer_with_one_embedding_per_input_is_whole() {
 
 #[test]
 fn of_a_request_that_cannot_be_read_any_number_is_whole() {
-    let ask = API.read(b"/v1/embeddings", b"", None).unwrap();
-    assert_eq!(judge_for(&ask, &list(&[0, 1])), Ok(WHOLE));
-    assert_eq!(judge_for(&ask, &list(&[])), Err(NotWhole::Choices));
+    let traits = API.read(b"/v1/embeddings", b"", None).unwrap();
+    assert_eq!(judge_for(&traits, &list(&[0, 1])), Ok(WHOLE));
+    assert_eq!(judge_for(&traits, &list(&[])), Err(NotWhole::Choices));
 }
 
 #[test]
@@ -121,8 +121,8 @@ fn an_error_or_a_part_of_an_answer_is_a_fault() {
 
 #[test]
 fn only_json_is_an_answer_and_it_has_no_other_form() {
-    let ask = ask("{}");
-    let framing = |media_type| API.framing(&ask, media_type);
+    let traits = traits("{}");
+    let framing = |media_type| API.framing(&traits, media_type);
     assert_eq!(framing(b"application/json"), Some(Framing::Json));
     assert_eq!(framing(b"text/event-stream"), None);
     let stream = Form::new(Framing::Sse, b"");

@@ -57,11 +57,11 @@ fn what_stands_in_place_of_a_chunk_is_no_answer_in_any_api() {
     }
     for api in Api::all() {
         for foreign in FOREIGN {
-            let ask = RequestTraits {
+            let traits = RequestTraits {
                 form: Some(Form::json()),
                 ..RequestTraits::unreadable()
             };
-            let judge = api.judge(&ask, Framing::Json);
+            let judge = api.judge(&traits, Framing::Json);
             let fault = judge.finish(foreign.as_bytes()).unwrap_err();
             assert_ne!(fault, NotWhole::UnknownFinish, "{api:?}: {foreign}");
         }

@@ -178,9 +178,9 @@ impl Case {
     fn judge(&self) -> Box<dyn Judge> {
         let api = Api::from_name(self.api).unwrap();
         let body = canonicalize(br#"{"stream":true}"#, &[]).unwrap();
-        let ask = api.read(self.path.as_bytes(), b"", Some(&body)).unwrap();
-        assert_eq!(ask.form.as_ref().unwrap().framing, self.framing);
-        api.judge(&ask, self.framing)
+        let traits = api.read(self.path.as_bytes(), b"", Some(&body)).unwrap();
+        assert_eq!(traits.form.as_ref().unwrap().framing, self.framing);
+        api.judge(&traits, self.framing)
     }
 
     fn verdict(&self, pieces: &[Vec<u8>]) -> Result<Verdict, NotWhole> {

@@ -4,7 +4,7 @@ use super::*;
 fn a_stream_of_text_may_come_without_its_type() {
     for case in &CASES {
         let api = Api::from_name(case.api).unwrap();
-        let ask = |stream: bool| {
+        let traits = |stream: bool| {
             let body = format!("{{\"stream\":{stream}}}");
             let body = canonicalize(body.as_bytes(), &[]).unwrap();
             api.read(case.path.as_bytes(), b"", Some(&body)).unwrap()
@@ -13,16 +13,16 @@ fn a_stream_of_text_may_come_without_its_type() {
         let expected = is_text.then_some(case.framing);
         for content_type in [&b""[..], b"text/plain; charset=utf-8"] {
             assert_eq!(
-                api.framing(&ask(true), content_type),
+                api.framing(&traits(true), content_type),
                 expected,
                 "{}",
                 case.name()
             );
         }
-        assert_eq!(api.framing(&ask(true), b"text/html"), None);
+        assert_eq!(api.framing(&traits(true), b"text/html"), None);
         // Of Gemini the path alone tells.
         if case.api != "gemini" && case.api != "bedrock" {
-            assert_eq!(api.framing(&ask(false), b"text/plain"), None);
+            assert_eq!(api.framing(&traits(false), b"text/plain"), None);
         }
         assert_eq!(
             api.framing(&RequestTraits::unreadable(), b"text/plain"),
@@ -116,8 +116,8 @@ fn names_that_a_server_may_take_for_those_that_are_looked_for_are_unclear() {
         let api = Api::from_name(api).unwrap();
         let body = format!("{{\"tools\":[{tool}]}}");
         let canonical = canonicalize(body.as_bytes(), &[]).unwrap();
-        let ask = api.read(path.as_bytes(), b"", Some(&canonical)).unwrap();
-        assert!(ask.server_tools, "{api:?} {tool}");
+        let traits = api.read(path.as_bytes(), b"", Some(&canonical)).unwrap();
+        assert!(traits.server_tools, "{api:?} {tool}");
     }
     // An API of which nothing is known has names of its own.
     let json = Api::from_name("json").unwrap();

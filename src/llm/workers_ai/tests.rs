@@ -262,9 +262,9 @@ fn what_a_request_asks_for() {
         let body = canonical(body);
         API.read(b"/ai/run/@cf/m", b"", Some(&body))
     };
-    let ask = read(r#"{"prompt":"a","stream":true,"temperature":0.5}"#).unwrap();
-    assert_eq!(ask.form, Some(form(b"")));
-    assert_eq!(ask.temperature, Some(0.5));
+    let traits = read(r#"{"prompt":"a","stream":true,"temperature":0.5}"#).unwrap();
+    assert_eq!(traits.form, Some(form(b"")));
+    assert_eq!(traits.temperature, Some(0.5));
     assert_eq!(read(r#"{"stream":7}"#), Err(Unfit::UnclearForm));
     assert_eq!(read("{}").unwrap().form, Some(Form::json()));
 }

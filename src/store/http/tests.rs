@@ -39,7 +39,7 @@ fn store(protocol: StoreProtocol) -> HttpStore {
 /// What becomes of a lookup, without its room.
 fn looks_up(store: &HttpStore, now: UnixMillis) -> Result<&'static str, StoreFault> {
     match store.look_up(KEY, CALLER, now).0 {
-        Lookup::Ask(..) => Ok("ask"),
+        Lookup::Send(..) => Ok("ask"),
         Lookup::Probe => Ok("probe"),
         Lookup::Refused(fault) => Err(fault),
     }
@@ -353,7 +353,7 @@ fn lookups_on_their_way_are_bounded_and_each_caller_has_a_share() {
     let store = store(StoreProtocol::Webdis);
     let all = |caller| {
         let ask = || match store.look_up(KEY, caller, NOW).0 {
-            Lookup::Ask(_, room) => Some(room),
+            Lookup::Send(_, room) => Some(room),
             Lookup::Refused(StoreFault::Busy) => None,
             other => panic!("{other:?}"),
         };

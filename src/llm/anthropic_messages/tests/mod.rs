@@ -14,7 +14,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-fn ask(body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(body: &str) -> Result<RequestTraits, Unfit> {
     read(API, "/v1/messages?beta=true", body)
 }
 

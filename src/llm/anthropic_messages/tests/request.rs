@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn a_request_says_which_form_it_wants() {
-    let form = |body: &str| ask(body).map(|ask| ask.form.unwrap());
+    let form = |body: &str| traits(body).map(|traits| traits.form.unwrap());
     for json in ["{}", r#"{"stream":null}"#, r#"{"stream":false}"#] {
         assert_eq!(form(json), Ok(Form::json()), "{json}");
     }
@@ -10,7 +10,7 @@ fn a_request_says_which_form_it_wants() {
     assert_eq!(form(r#"{"stream":"true"}"#), Err(Unfit::UnclearForm));
     assert_eq!(API.read(b"/v1/messages", b"", None).unwrap().form, None);
     assert_eq!(
-        ask(r#"{"temperature":0.5}"#).unwrap().temperature,
+        traits(r#"{"temperature":0.5}"#).unwrap().temperature,
         Some(0.5)
     );
     assert!(AnthropicMessages.owns(b"/v1/messages"));
@@ -41,9 +41,9 @@ fn a_container_is_a_conversation() {
         r#"{"container":"container_1"}"#,
         r#"{"container":{"skills":[1]}}"#,
     ] {
-        assert_eq!(ask(body), Err(Unfit::Conversation), "{body}");
+        assert_eq!(traits(body), Err(Unfit::Conversation), "{body}");
     }
-    assert!(ask(r#"{"container":null}"#).is_ok());
+    assert!(traits(r#"{"container":null}"#).is_ok());
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"plugins":[{"id":"web"}]}"#,
         r#"{"model":"anthropic/claude:online"}"#,
     ] {
-        assert!(ask(server).unwrap().server_tools, "{server}");
+        assert!(traits(server).unwrap().server_tools, "{server}");
     }
     for client in [
         "{}",
@@ -71,7 +71,7 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"name":"c","type":"computer_20250124"},{"name":"memory","type":"memory_20250818"}]}"#,
         r#"{"tools":null,"mcp_servers":[]}"#,
     ] {
-        assert!(!ask(client).unwrap().server_tools, "{client}");
+        assert!(!traits(client).unwrap().server_tools, "{client}");
     }
 }
 
@@ -95,7 +95,7 @@ fn the_verb_of_vertex_ai_chooses_the_form_and_takes_no_part_in_the_key() {
     let form = |path: &str, body: &str| {
         let body = canonical(body);
         API.read(path.as_bytes(), b"", Some(&body))
-            .map(|ask| ask.form.unwrap())
+            .map(|traits| traits.form.unwrap())
     };
     let sse = || Form::new(Framing::Sse, b"");
     for (path, body, expected) in [

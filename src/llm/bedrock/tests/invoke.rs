@@ -246,13 +246,13 @@ fn several_samples_are_whole_when_each_has_ended() {
     let piece = |index: u32| format!(r#"{{"index":{index},"is_finished":false,"text":"Hi"}}"#);
     let judged = |events: &[String]| {
         let body = canonical(r#"{"prompt":"p","num_generations":2,"stream":true}"#);
-        let ask = API
+        let traits = API
             .read(INVOKE_STREAM.as_bytes(), b"", Some(&body))
             .unwrap();
-        assert_eq!(ask.choices, 2);
+        assert_eq!(traits.choices, 2);
         let events: Vec<_> = events.iter().map(String::as_str).collect();
         let bytes = native_stream(&events);
-        let mut judge = API.judge(&ask, Framing::EventStream);
+        let mut judge = API.judge(&traits, Framing::EventStream);
         judge.feed(&bytes, &mut |_, _| {})?;
         judge.finish(&bytes)
     };

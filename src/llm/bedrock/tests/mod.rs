@@ -14,7 +14,7 @@ const CONVERSE_STREAM: &str = "/model/anthropic.claude/converse-stream";
 const INVOKE: &str = "/model/anthropic.claude/invoke";
 const INVOKE_STREAM: &str = "/model/anthropic.claude/invoke-with-response-stream";
 
-fn ask(path: &str, body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(path: &str, body: &str) -> Result<RequestTraits, Unfit> {
     read(API, path, body)
 }
 
@@ -69,8 +69,8 @@ fn judge_chunks<'c>(
     path: &str,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> (Result<Verdict, NotWhole>, String) {
-    let ask = API.read(path.as_bytes(), b"", None).unwrap();
-    let mut judge = API.judge(&ask, ask.form.as_ref().unwrap().framing);
+    let traits = API.read(path.as_bytes(), b"", None).unwrap();
+    let mut judge = API.judge(&traits, traits.form.as_ref().unwrap().framing);
     let mut heard = String::new();
     let mut whole = Vec::new();
     for chunk in chunks {

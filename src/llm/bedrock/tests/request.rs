@@ -61,7 +61,7 @@ fn the_path_says_which_form_a_request_wants() {
 
 #[test]
 fn what_a_request_asks_for_is_read_from_its_body() {
-    let temperature = |path, body| ask(path, body).unwrap().temperature;
+    let temperature = |path, body| traits(path, body).unwrap().temperature;
     assert_eq!(
         temperature(CONVERSE, r#"{"inferenceConfig":{"temperature":0.5}}"#),
         Some(0.5)
@@ -89,7 +89,7 @@ fn what_a_request_asks_for_is_read_from_its_body() {
             r#"{"tools":[{"type":"web_search_20250305"}]}"#,
         ),
     ] {
-        assert!(ask(path, server).unwrap().server_tools, "{server}");
+        assert!(traits(path, server).unwrap().server_tools, "{server}");
     }
     for (path, client) in [
         (
@@ -106,10 +106,10 @@ fn what_a_request_asks_for_is_read_from_its_body() {
         ),
         (INVOKE, r#"{"tools":[{"name":"f"}]}"#),
     ] {
-        assert!(!ask(path, client).unwrap().server_tools, "{client}");
+        assert!(!traits(path, client).unwrap().server_tools, "{client}");
     }
     assert_eq!(
-        ask(INVOKE, r#"{"container":"c"}"#),
+        traits(INVOKE, r#"{"container":"c"}"#),
         Err(Unfit::Conversation)
     );
 }

@@ -216,7 +216,7 @@ fn there_is_one_embedding_of_each_type_for_each_input() {
         (r#"{"images":["a"],"texts":null}"#, 1),
         (r#"{"inputs":[{},{},{}]}"#, 3),
     ] {
-        let ask = ask(b"/v2/embed", body).unwrap();
-        assert_eq!((ask.choices, ask.form), (inputs, Some(Form::json())));
+        let traits = traits(b"/v2/embed", body).unwrap();
+        assert_eq!((traits.choices, traits.form), (inputs, Some(Form::json())));
     }
 }

@@ -29,7 +29,7 @@ const V1_START: &str = r#"{"is_finished":false,"event_type":"stream-start","gene
 const V1_TEXT: &str = r#"{"is_finished":false,"event_type":"text-generation","text":"Hí"}"#;
 const V1_END: &str = r#"{"is_finished":true,"event_type":"stream-end","response":{"response_id":"r","text":"Hí","generation_id":"g","finish_reason":"COMPLETE","meta":{"api_version":{"version":"1"},"tokens":{"input_tokens":5}}},"finish_reason":"COMPLETE"}"#;
 
-fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     read(API, path, body)
 }
 

@@ -16,17 +16,17 @@ fn what_a_request_asks_for_is_read_from_its_path_and_body() {
         ("/v2/embed", r#"{"stream":true}"#, Ok(Form::json())),
         ("/v1/embed", "{}", Ok(Form::json())),
     ] {
-        let read = ask(path.as_bytes(), body).map(|ask| ask.form.unwrap());
+        let read = traits(path.as_bytes(), body).map(|traits| traits.form.unwrap());
         assert_eq!(read, expected, "{path} {body}");
     }
-    let server = |body: &str| ask(b"/v1/chat", body).unwrap().server_tools;
+    let server = |body: &str| traits(b"/v1/chat", body).unwrap().server_tools;
     assert!(server(r#"{"connectors":[{"id":"web-search"}]}"#));
     assert!(server(r#"{"tools":[{"type":"web"}]}"#));
     assert!(!server(
         r#"{"connectors":[],"tools":[{"type":"function"},{"name":"v1"}]}"#
     ));
     assert_eq!(
-        ask(b"/v2/chat", r#"{"temperature":0.3}"#)
+        traits(b"/v2/chat", r#"{"temperature":0.3}"#)
             .unwrap()
             .temperature,
         Some(0.3)

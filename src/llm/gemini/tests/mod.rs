@@ -14,7 +14,7 @@ const STREAM: &[u8] = b"/v1beta/models/m:streamGenerateContent";
 const HEL: &str = r#"{"candidates":[{"content":{"parts":[{"text":"Hel"}],"role":"model"},"index":0}],"usageMetadata":{"totalTokenCount":7},"modelVersion":"m","responseId":"r"}"#;
 const LO: &str = r#"{"candidates":[{"content":{"parts":[{"text":"lo é"}],"role":"model"},"finishReason":"STOP"}],"usageMetadata":{"totalTokenCount":9,"promptTokensDetails":[{"modality":"TEXT","tokenCount":4}]},"modelVersion":"m","responseId":"r"}"#;
 
-fn ask(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(path: &[u8], body: &str) -> Result<RequestTraits, Unfit> {
     read(API, path, body)
 }
 
@@ -41,12 +41,12 @@ fn judge_chunks<'c>(
     expected: u32,
     chunks: impl IntoIterator<Item = &'c [u8]>,
 ) -> Result<(Verdict, String), NotWhole> {
-    let ask = RequestTraits {
+    let traits = RequestTraits {
         form: Some(form(framing)),
         choices: expected,
         ..RequestTraits::unreadable()
     };
-    let mut judge = API.judge(&ask, framing);
+    let mut judge = API.judge(&traits, framing);
     let (mut whole, mut text) = (Vec::new(), String::new());
     for chunk in chunks {
         judge.feed(chunk, &mut |index, piece| {

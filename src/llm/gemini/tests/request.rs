@@ -4,7 +4,7 @@ use super::*;
 fn the_url_chooses_the_form() {
     let form = |path: &str| {
         API.read(path.as_bytes(), b"", None)
-            .map(|ask| ask.form.unwrap().framing)
+            .map(|traits| traits.form.unwrap().framing)
     };
     for (path, framing) in [
         ("/v1/models/m:generateContent", Ok(Framing::Json)),
@@ -139,10 +139,14 @@ fn candidates_temperature_and_tools_are_read_from_the_body() {
         r#"{"generationConfig":{"candidateCount":3,"temperature":0.5}}"#,
         r#"{"generation_config":{"candidate_count":3,"temperature":0.5}}"#,
     ] {
-        let ask = ask(STREAM, body).unwrap();
-        assert_eq!((ask.choices, ask.temperature), (3, Some(0.5)), "{body}");
+        let traits = traits(STREAM, body).unwrap();
+        assert_eq!(
+            (traits.choices, traits.temperature),
+            (3, Some(0.5)),
+            "{body}"
+        );
     }
-    let batch = ask(b"/m:batchEmbedContents", r#"{"requests":[{},{}]}"#).unwrap();
+    let batch = traits(b"/m:batchEmbedContents", r#"{"requests":[{},{}]}"#).unwrap();
     assert_eq!(batch.choices, 2);
     for (tools, server) in [
         (r#"[{"googleSearch":{}}]"#, true),
@@ -164,7 +168,7 @@ fn candidates_temperature_and_tools_are_read_from_the_body() {
         ("7", true),
         (r#"{"googleSearch":{}}"#, true),
     ] {
-        let ask = ask(STREAM, &format!(r#"{{"tools":{tools}}}"#)).unwrap();
-        assert_eq!(ask.server_tools, server, "{tools}");
+        let traits = traits(STREAM, &format!(r#"{{"tools":{tools}}}"#)).unwrap();
+        assert_eq!(traits.server_tools, server, "{tools}");
     }
 }

@@ -129,12 +129,12 @@ fn a_whole_completion_comes_back_from_the_stream_made_of_it() {
                 empty: message["tool_calls"].is_null() && message["content"].as_str() == Some(""),
                 marked_end: true,
             };
-            let ask = RequestTraits::unreadable();
-            let mut judging = API.judge(&ask, Framing::Sse);
+            let traits = RequestTraits::unreadable();
+            let mut judging = API.judge(&traits, Framing::Sse);
             judging.feed(stream.as_bytes(), &mut |_, _| {}).unwrap();
             assert_eq!(judging.finish(stream.as_bytes()), Ok(expected), "{stream}");
             let json = whole.to_string();
-            let judged = API.judge(&ask, Framing::Json).finish(json.as_bytes());
+            let judged = API.judge(&traits, Framing::Json).finish(json.as_bytes());
             assert_eq!(judged, Ok(expected), "{json}");
         }
     }

@@ -8,7 +8,7 @@ use crate::llm::{Api, Finish, NotWhole, Verdict};
 
 const API: Api = Api(&OpenaiChat);
 
-fn ask(body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(body: &str) -> Result<RequestTraits, Unfit> {
     read(API, "/v1/chat/completions", body)
 }
 
@@ -32,14 +32,14 @@ const DONE: &str = "[DONE]";
 
 /// As [`stream_of`], for a request whose choices are known.
 fn known_stream_of(choices: u32, events: &[&str]) -> Result<Verdict, NotWhole> {
-    let ask = RequestTraits {
+    let traits = RequestTraits {
         form: Some(Form::new(Framing::Sse, b"")),
         choices,
         ..RequestTraits::unreadable()
     };
     let event = |data: &&str| format!("data: {data}\n\n");
     let text: String = events.iter().map(event).collect();
-    let mut judge = API.judge(&ask, Framing::Sse);
+    let mut judge = API.judge(&traits, Framing::Sse);
     judge.feed(text.as_bytes(), &mut |_, _| {})?;
     judge.finish(text.as_bytes())
 }

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn what_a_request_asks_for_is_read_from_its_canonical_body() {
-    let form = |body: &str| ask(body).map(|ask| ask.form.unwrap());
+    let form = |body: &str| traits(body).map(|traits| traits.form.unwrap());
     assert_eq!(form("{}"), Ok(Form::json()));
     assert_eq!(form(r#"{"stream":null}"#), Ok(Form::json()));
     assert_eq!(
@@ -22,9 +22,9 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
     ] {
         assert_eq!(form(unclear), Err(Unfit::UnclearForm), "{unclear}");
     }
-    assert_eq!(ask(r#"{"n":3}"#).map(|ask| ask.choices), Ok(3));
-    assert_eq!(ask(r#"{"n":"x"}"#).map(|ask| ask.choices), Ok(1));
-    let warm = ask(r#"{"temperature":0.25}"#).unwrap();
+    assert_eq!(traits(r#"{"n":3}"#).map(|traits| traits.choices), Ok(3));
+    assert_eq!(traits(r#"{"n":"x"}"#).map(|traits| traits.choices), Ok(1));
+    let warm = traits(r#"{"temperature":0.25}"#).unwrap();
     assert_eq!(warm.temperature, Some(0.25));
 }
 
@@ -37,14 +37,14 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"tools":[{"type":"function"},1]}"#,
         r#"{"tools":"nonsense"}"#,
     ] {
-        assert!(ask(server).unwrap().server_tools, "{server}");
+        assert!(traits(server).unwrap().server_tools, "{server}");
     }
     for client in [
         r#"{"web_search_options":null,"tools":null}"#,
         r#"{"tools":[{"type":"function","function":{}},{"type":"custom"}]}"#,
         r#"{"tools":[]}"#,
     ] {
-        assert!(!ask(client).unwrap().server_tools, "{client}");
+        assert!(!traits(client).unwrap().server_tools, "{client}");
     }
 }
 
@@ -52,7 +52,7 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
 fn ways_to_say_the_same_in_stream_options_are_one_form() {
     let form = |options: &str| {
         let body = format!(r#"{{"stream":true,"stream_options":{options}}}"#);
-        let form = ask(&body).unwrap().form.unwrap();
+        let form = traits(&body).unwrap().form.unwrap();
         String::from_utf8(form.options.into()).unwrap()
     };
     let usage = r#"{"include_usage":true}"#;
@@ -90,15 +90,15 @@ fn what_providers_run_by_other_names_is_told_too() {
         r#"{"model":"gpt-4o-search-preview"}"#,
         r#"{"model":"openai/gpt-4o:online"}"#,
     ] {
-        assert!(ask(server).unwrap().server_tools, "{server}");
+        assert!(traits(server).unwrap().server_tools, "{server}");
     }
     for client in [
         r#"{"plugins":[],"enable_search":false,"model":"gpt-4o"}"#,
         r#"{"model":"sonarx"}"#,
     ] {
-        assert!(!ask(client).unwrap().server_tools, "{client}");
+        assert!(!traits(client).unwrap().server_tools, "{client}");
     }
-    assert_eq!(ask(r#"{"deferred":true}"#), Err(Unfit::Background));
+    assert_eq!(traits(r#"{"deferred":true}"#), Err(Unfit::Background));
 }
 
 #[test]
@@ -130,8 +130,8 @@ fn paths_that_end_in_completions_go_to_the_api_that_answers_on_them() {
 #[test]
 fn a_function_without_a_type_is_the_client_s() {
     let server_tools = |tool: &str| {
-        let ask = ask(&format!(r#"{{"tools":[{tool}]}}"#));
-        ask.unwrap().server_tools
+        let traits = traits(&format!(r#"{{"tools":[{tool}]}}"#));
+        traits.unwrap().server_tools
     };
     assert!(!server_tools(r#"{"function":{"name":"f"}}"#));
     assert!(!server_tools(

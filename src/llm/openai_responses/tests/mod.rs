@@ -19,7 +19,7 @@ const DONE: &str = r#"{"type":"response.output_item.done","output_index":0,"item
 const COMPLETED: &str = r#"{"type":"response.completed","response":{"id":"r","status":"completed","error":null,"output":[{"id":"m","type":"message","status":"completed","content":[{"type":"output_text","text":"Hëllo"}]}],"usage":{"input_tokens":3,"output_tokens":2,"total_tokens":5}}}"#;
 const EVENTS: [&str; 6] = [CREATED, ADDED, PART, TEXT, DONE, COMPLETED];
 
-fn ask(body: &str) -> Result<RequestTraits, Unfit> {
+fn traits(body: &str) -> Result<RequestTraits, Unfit> {
     read(API, "/v1/responses", body)
 }
 

@@ -2,7 +2,7 @@ use super::*;
 
 #[test]
 fn what_a_request_asks_for_is_read_from_its_canonical_body() {
-    let form = |body: &str| ask(body).map(|ask| ask.form.unwrap());
+    let form = |body: &str| traits(body).map(|traits| traits.form.unwrap());
     assert_eq!(form("{}"), Ok(Form::json()));
     assert_eq!(
         form(r#"{"stream":true,"stream_options":{"include_obfuscation":false}}"#),
@@ -13,7 +13,7 @@ fn what_a_request_asks_for_is_read_from_its_canonical_body() {
         Ok(Form::new(Framing::Sse, br#"{"new":1}"#))
     );
     assert_eq!(form(r#"{"stream":"yes"}"#), Err(Unfit::UnclearForm));
-    let warm = ask(r#"{"temperature":0.5,"previous_response_id":"resp_1"}"#).unwrap();
+    let warm = traits(r#"{"temperature":0.5,"previous_response_id":"resp_1"}"#).unwrap();
     assert_eq!(warm.temperature, Some(0.5));
     assert_eq!(API.read(b"/", b"", None), Ok(RequestTraits::unreadable()));
 }
@@ -26,13 +26,13 @@ fn what_the_provider_changes_later_is_unfit() {
         (r#"{"conversation":"conv_1"}"#, Unfit::Conversation),
         (r#"{"conversation":{"id":"conv_1"}}"#, Unfit::Conversation),
     ] {
-        assert_eq!(ask(body), Err(unfit), "{body}");
+        assert_eq!(traits(body), Err(unfit), "{body}");
     }
     for fit in [
         r#"{"background":false,"conversation":null}"#,
         r#"{"background":null}"#,
     ] {
-        assert!(ask(fit).is_ok(), "{fit}");
+        assert!(traits(fit).is_ok(), "{fit}");
     }
 }
 
@@ -48,13 +48,13 @@ fn tools_that_the_provider_runs_are_told_from_the_client_s() {
         r#"{"model":"openai/gpt-4o:online"}"#,
         r#"{"tools":"nonsense"}"#,
     ] {
-        assert!(ask(server).unwrap().server_tools, "{server}");
+        assert!(traits(server).unwrap().server_tools, "{server}");
     }
     for client in [
         r#"{"tools":[{"type":"function"},{"type":"custom"},{"type":"local_shell"},{}]}"#,
         r#"{"tools":null,"prompt":null,"plugins":[]}"#,
     ] {
-        assert!(!ask(client).unwrap().server_tools, "{client}");
+        assert!(!traits(client).unwrap().server_tools, "{client}");
     }
 }
 
@@ -75,10 +75,10 @@ fn a_path_is_ours_by_its_end() {
 #[test]
 fn a_namespace_is_the_client_s_if_all_it_holds_is() {
     let server_tools = |tools: &str| {
-        let ask = ask(&format!(
+        let traits = traits(&format!(
             r#"{{"tools":[{{"type":"namespace","name":"mcp__files","tools":{tools}}}]}}"#
         ));
-        ask.unwrap().server_tools
+        traits.unwrap().server_tools
     };
     assert!(!server_tools(r#"[{"type":"function","name":"read"}]"#));
     assert!(!server_tools(r#"[{"type":"function"},{"type":"custom"}]"#));
@@ -95,5 +95,5 @@ fn a_namespace_is_the_client_s_if_all_it_holds_is() {
         assert!(server_tools(tools), "{tools}");
     }
     let mcp = r#"{"tools":[{"type":"mcp","tools":[{"type":"function"}]}]}"#;
-    assert!(ask(mcp).unwrap().server_tools);
+    assert!(traits(mcp).unwrap().server_tools);
 }
