@@ -198,7 +198,8 @@ impl WorkerContext {
         if queue.is_some_and(|queue| self.host.enqueue(queue, &[]).is_ok()) {
             return;
         }
-        // Nothing is called outside of streams but by a tick, for which no callout is to wait.
+        // Without messages, only ticks call the worker. Callouts are given up at once, because a write or
+        // a refresh that waits for a tick keeps its permit; the rest is done at the next tick.
         let cx = self.cx();
         loop {
             let tasks = self.worker.tasks.take().into_iter();

@@ -71,7 +71,7 @@ pub(super) fn start(headers: Headers, cx: &Cx<'_>) -> Collected {
             length: Some(length),
             ..
         } if length > max_request_bytes(worker) => Some(Bypass::RequestTooLarge),
-        // Envoy buffers what it lets go of once more while headers were held, so that a body
+        // While headers are held, Envoy buffers a released body once more, so that a body
         // which turns out too large would be refused with 413.
         RequestHead { length: None, .. } if hold_headers => Some(Bypass::UnknownLength),
         RequestHead { directives, .. } if forbids_storing(directives, &selection) => {
@@ -151,7 +151,7 @@ impl Collecting {
         let is_decided = matches!(self.selection, Selection::Decided(_));
         let tenant = match CacheKey::tenant(key, &self.held.key_headers, &attributes) {
             Ok(tenant) => tenant,
-            Err(nobody) if is_decided => return self.bypass(nobody.into(), cx),
+            Err(fault) if is_decided => return self.bypass(fault.into(), cx),
             // The caller depends on the model. Until the body has come, all such requests share.
             Err(_) => 0,
         };
@@ -331,13 +331,13 @@ impl Collecting {
             traits: &traits,
         };
         let key = CacheKey::explained(&key_parts, explanation.as_mut());
-        let nobody = |nobody: NoCaller| NotKeyed::Bypass(nobody.into());
-        let key = key.map_err(nobody)?;
+        let no_caller = |fault: NoCaller| NotKeyed::Bypass(fault.into());
+        let key = key.map_err(no_caller)?;
         let tenant = match self.tenant {
             Some(tenant) => tenant,
             None => {
                 let attributes = &self.held.attributes;
-                CacheKey::tenant(&settings.key, headers, attributes).map_err(nobody)?
+                CacheKey::tenant(&settings.key, headers, attributes).map_err(no_caller)?
             }
         };
         if !settings.sample.takes(key.sample_bits()) {
@@ -382,8 +382,8 @@ fn bypass(reason: Bypass, selection: &Selection, head: &RequestHead, cx: &Cx<'_>
 }
 
 impl From<NoCaller> for Bypass {
-    fn from(nobody: NoCaller) -> Self {
-        match nobody {
+    fn from(fault: NoCaller) -> Self {
+        match fault {
             NoCaller::NoTenant => Self::NoTenant,
             NoCaller::SignedRequest => Self::SignedRequest,
         }

@@ -40,7 +40,7 @@ pub struct Reader<'a> {
 }
 
 /// More elements than any answer has that is looked at, of all its lists together. What is kept of one
-/// takes many times the `{}` that whoever writes the text needs for it.
+/// takes many times the `{}` that the author of the text needs for it.
 const MAX_KEPT: usize = 1 << 16;
 
 impl<'a> Reader<'a> {

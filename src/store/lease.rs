@@ -1,7 +1,7 @@
 //! Which worker asks the upstream for a key, agreed on by all workers over shared data.
 //!
 //! A worker that takes the lease on a key leads: it alone asks the upstream. Others find the lease
-//! held and leave the number of their queue in it; whoever gives the lease back is told which
+//! held and leave the number of their queue in it; the leader that gives the lease back is told which
 //! queues those are. A key whose answer has just proved not storable is remembered for a short
 //! while: waiting for it would be in vain.
 //!
@@ -183,7 +183,7 @@ impl Leases {
     /// from now, nobody waits for this key.
     ///
     /// A lease that has ended and that another worker has taken since stays untouched. If the host
-    /// refuses, the lease ends by its age. Whoever was seen to wait for this one is to be told in
+    /// refuses, the lease ends by its age. Every queue that was seen to wait for this one is to be told in
     /// any case.
     pub fn release(
         &self,

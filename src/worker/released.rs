@@ -32,7 +32,7 @@ pub(crate) enum Release {
 pub(crate) struct ReleaseQueue(RefCell<VecDeque<(u32, Release)>>);
 
 impl ReleaseQueue {
-    /// All of these are to be let go alike.
+    /// All of these are to be released in the same way.
     pub(crate) fn push(&self, exchanges: Vec<u32>, release: &Release) {
         let released = exchanges.into_iter().map(|id| (id, release.clone()));
         self.0.borrow_mut().extend(released);

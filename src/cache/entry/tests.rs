@@ -178,7 +178,7 @@ fn forged(
 }
 
 #[test]
-fn only_what_is_stored_is_an_entry_whoever_has_sealed_it() {
+fn only_what_is_stored_is_an_entry_whichever_key_sealed_it() {
     const JSON: (&str, &str) = ("content-type", "application/json");
     const YEAR: u64 = 365 * 86_400_000;
     let long = "a".repeat(MAX_HEADER_BYTES);

@@ -187,7 +187,7 @@ fn a_message_about_a_lease_that_is_still_held_is_none() {
 }
 
 #[test]
-fn whoever_takes_the_lease_looks_once_more_before_asking() {
+fn a_request_that_takes_the_lease_looks_once_more_before_asking() {
     let worker = worker(COLLAPSE);
     let stored = json_miss(&self::worker("{}"));
     let mut host = Host::new(&worker);

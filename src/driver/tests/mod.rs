@@ -1500,7 +1500,7 @@ fn the_machine_is_total() {
 }
 
 fn bypassed(host: &Host) -> Option<RequestResult> {
-    assert!(!host.holds_request(), "it is let go at once");
+    assert!(!host.holds_request(), "it goes on at once");
     host.request_result()
 }
 

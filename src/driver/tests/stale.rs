@@ -407,7 +407,7 @@ fn an_upstream_that_fails_is_stood_in_for() {
             );
             let failed = RequestResult::Stale(StaleBecause::UpstreamFailed);
             assert_eq!(host.request_result(), Some(failed));
-            // What the route is watched by is the host's to let go.
+            // The stream keeps the headers that came, until it is logged.
             drop(host);
             assert_eq!(worker.budget.left(), before);
         } else {

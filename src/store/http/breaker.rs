@@ -1,7 +1,7 @@
 //! The circuit breaker: a store that fails again and again is left alone for a while.
 //!
 //! ```text
-//!         so many failures in a row
+//!      breaker.failures in a row
 //!   Closed ───────────► Suspected ─────────────► Open ◄───────────┐
 //!     ▲  ▲                │     the probe failed,  │ time is up   │ the probe failed,
 //!     │  └────────────────┘     or is overdue      ▼              │ or is overdue

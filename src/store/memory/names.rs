@@ -5,7 +5,7 @@ use super::set::WAYS;
 /// Under this name are the sizes that the store has had.
 pub(super) const SIZES: &str = "llm-cache/sizes";
 
-/// One set of a store of so many.
+/// One set of a store, and how many sets that has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SetId {
     pub(super) sets: u32,

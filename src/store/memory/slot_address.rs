@@ -2,7 +2,7 @@
 //!
 //! A writer first claims its slot in the head, by compare-and-set, and then writes the slot, by
 //! compare-and-set on the version that it saw before its claim. So what the slots of a set hold
-//! is never more than what its head accounts for, whoever writes at the same time; a writer that
+//! is never more than what its head accounts for, however many write at the same time; a writer that
 //! loses the second race empties the slot, which costs an entry and no bytes.
 
 use super::names::SetId;
@@ -54,7 +54,7 @@ impl SlotAddress {
             return Ok(None);
         };
         if head.touch(self.tag) {
-            // Recency is advice: whoever changed the head meanwhile knows better.
+            // Recency is advice: a head that was changed meanwhile is newer.
             let _lost = shared.set(&name, &head.encode(), Some(version));
         }
         let slot = shared.get(&self.set.slot_name(way))?;

@@ -42,7 +42,7 @@ fn a_leader_that_takes_too_long_is_waited_for_by_nobody_new_and_replaced() {
 }
 
 #[test]
-fn a_flight_lands_once_and_whoever_comes_meanwhile_waits_with_the_others() {
+fn a_flight_lands_once_and_requests_that_come_meanwhile_wait_with_the_others() {
     let flights = Flights::new(7);
     flights.lead(key(1), NOW, UNTIL);
     flights.wait(&key(1), 10, NOW, at(100));
@@ -126,7 +126,7 @@ fn so_many_may_wait_and_no_more() {
 }
 
 #[test]
-fn whoever_waits_no_more_leaves_its_place_to_another_however_that_came() {
+fn an_exchange_that_waits_no_more_makes_room_for_another_however_it_ended() {
     let flights = Flights::new(7);
     let sum = || {
         let flights = flights.flights.borrow();

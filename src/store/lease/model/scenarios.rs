@@ -145,7 +145,7 @@ fn an_unstorable_answer_is_never_a_hit_though_a_worker_vanishes_and_a_lease_ends
 }
 
 #[test]
-fn whoever_does_not_wait_or_has_no_queue_is_in_nobodys_way() {
+fn a_worker_that_does_not_wait_or_has_no_queue_hinders_no_other() {
     let mut world = World::new(
         3,
         [
@@ -159,7 +159,7 @@ fn whoever_does_not_wait_or_has_no_queue_is_in_nobodys_way() {
     assert_all(&explore(world), |ends| asked(ends) >= 1);
 }
 
-/// Three workers, two of which ask for key 1, before a bucket that is full but for so many records.
+/// Three workers, two of which ask for key 1, before a bucket that has room for this many records.
 fn in_a_crowd(held: usize, unstorable: usize) -> Explored {
     let world = World::new(3, requests(&[(0, 1), (1, 2), (2, 1)]));
     explore(crowded(world, held, unstorable))

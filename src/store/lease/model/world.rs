@@ -446,7 +446,7 @@ impl World {
         Some(given)
     }
 
-    /// When a lease was given back before its end, whoever waits for it has a message.
+    /// When a lease was given back before its end, every worker that waits for it has a message.
     fn assert_nobody_is_forgotten(&self, key: u8, taken: Taken) {
         let lease = (key, taken.owner, taken.generation);
         if self.clock >= taken.ends || self.unreleased.contains(&lease) {

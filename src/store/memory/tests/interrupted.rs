@@ -3,7 +3,7 @@
 use super::*;
 
 /// Two workers write; the second does all its work between two host calls of the first, at every
-/// such place. Whoever wins, nobody ever reads what he did not ask for, and the set never holds
+/// such place. Whichever wins, no reader gets what it did not ask for, and the set never holds
 /// more than its bytes.
 #[test]
 fn writers_that_interrupt_each_other_never_mix_and_never_hold_too_much() {
