@@ -1,31 +1,31 @@
 //! The states of an exchange, and how each event leads from one to the next.
 //!
-//! | state | event | next |
-//! |---|---|---|
-//! | Start | RequestHeaders | Over, Bypassed, Replied, Collecting |
-//! | Start | Closed | Over |
-//! | Collecting | RequestBody | Collecting, Over, Bypassed, Replied, Fetching, Waiting, Forwarded |
-//! | Collecting | RequestTrailers | Over, Bypassed, Replied, Fetching, Waiting, Forwarded |
-//! | Collecting | ResponseHeaders | Over |
-//! | Collecting | Closed | Over |
-//! | Fetching | Called | Replied, Waiting, Forwarded, Over |
-//! | Fetching | ResponseHeaders | Over |
-//! | Fetching | Closed | Over |
-//! | Waiting | Released | Replied, Forwarded, Over |
-//! | Waiting | ResponseHeaders | Over |
-//! | Waiting | Closed | Over |
-//! | Replied | Closed | Over |
-//! | Bypassed | ResponseHeaders | Over |
-//! | Bypassed | Closed | Over |
-//! | Forwarded | ResponseHeaders | Over, Replied, Capturing |
-//! | Forwarded | Closed | Over |
-//! | Capturing | ResponseBody | Capturing, Over |
-//! | Capturing | ResponseTrailers | Over |
-//! | Capturing | Closed | Over |
+//! | state | event | next | output |
+//! |---|---|---|---|
+//! | Start | RequestHeaders | Over, Bypassed, Replied, Collecting | a bypass reported; 504 to `only-if-cached`; `accept-encoding` narrowed |
+//! | Start | Closed | Over | |
+//! | Collecting | RequestBody | Collecting, Over, Bypassed, Replied, Fetching, Waiting, Forwarded | a hit, miss or bypass reported; a reply; a callout |
+//! | Collecting | RequestTrailers | Over, Bypassed, Replied, Fetching, Waiting, Forwarded | as for RequestBody |
+//! | Collecting | ResponseHeaders | Over | |
+//! | Collecting | Closed | Over | |
+//! | Fetching | Called | Replied, Waiting, Forwarded, Over | the lookup and a hit or miss reported; a reply; a copy to memory |
+//! | Fetching | ResponseHeaders | Over | |
+//! | Fetching | Closed | Over | |
+//! | Waiting | Released | Replied, Forwarded, Over | a collapsed hit or a miss reported; a reply |
+//! | Waiting | ResponseHeaders | Over | |
+//! | Waiting | Closed | Over | |
+//! | Replied | Closed | Over | |
+//! | Bypassed | ResponseHeaders | Over | headers of its own |
+//! | Bypassed | Closed | Over | |
+//! | Forwarded | ResponseHeaders | Over, Replied, Capturing | headers of its own, or a stale reply; not stored, and the permit ended |
+//! | Forwarded | Closed | Over | not stored, and the permit ended |
+//! | Capturing | ResponseBody | Capturing, Over | at the end: stored or not, a task to write, and the permit ended |
+//! | Capturing | ResponseTrailers | Over | as at the end of ResponseBody |
+//! | Capturing | Closed | Over | as at the end of ResponseBody |
 //!
 //! Any other event leaves the state as it is. A reply that the host cannot carry out leads to Over in
-//! place of Replied. The tests hold the table to what happens: each transition in them stands here, and
-//! each that stands here happens in them.
+//! place of Replied. The tests hold the first three columns to what happens: each transition in them stands
+//! here, and each that stands here happens in them.
 
 #[cfg(test)]
 pub(crate) mod table;
