@@ -251,11 +251,12 @@ def test_entries_that_are_larger_than_the_time_allows_are_no_fault_of_the_stores
 def test_one_callers_lookups_that_hang_leave_the_others_room(envoys, prompt):
     """A caller with more lookups on their way than its share goes without the store."""
     share, extra = 256, 10
-    gate, slow = Gate(), threading.Event()
+    gate, slow, hanging = Gate(), threading.Event(), []
 
     def script(asked):
         asked.body()
         if slow.is_set():
+            hanging.append(asked)
             gate.wait()
         asked.connection.answer(404)
     with (ScriptedServer(script) as store,
@@ -265,8 +266,8 @@ def test_one_callers_lookups_that_hang_leave_the_others_room(envoys, prompt):
           Crowd(envoy.port, "http1") as crowd):
         slow.set()
         crowd.ask(chat(prompt()), share, headers=of("slow"))
-        envoy.wait_until(lambda: envoy.stat("cluster.cache.upstream_rq_active") == share,
-                         "the caller's share")
+        # Not before the server has all of them: those that it reads later would be answered.
+        envoy.wait_until(lambda: len(hanging) == share, "the caller's share")
         for _ in range(extra):
             assert detail(fetch(envoy.port, chat(prompt()), headers=of("slow"))) == "store_busy"
         slow.clear()
