@@ -37,10 +37,9 @@ impl StreamContext {
 
     /// The request's headers came. Whether the host is to hold them back.
     pub fn request_headers(&self, end_of_stream: bool) -> bool {
-        let stream = &*self.0;
-        let cx = stream.context.cx();
+        let cx = self.0.context.cx();
         if let Some(headers) = cx.host.request_headers() {
-            self.step(
+            self.0.step(
                 Event::RequestHeaders {
                     headers,
                     end_of_stream,
@@ -49,7 +48,7 @@ impl StreamContext {
             );
         }
         let holds_headers = cx.worker.config.hold_headers && self.holds_request();
-        stream.is_held.set(holds_headers);
+        self.0.is_held.set(holds_headers);
         holds_headers
     }
 
@@ -69,7 +68,7 @@ impl StreamContext {
 
     fn request_event(&self, event: Event<'_>) -> bool {
         if self.holds_request() {
-            self.step(event, &self.0.context.cx());
+            self.0.step(event, &self.0.context.cx());
         }
         let is_held = self.holds_request();
         self.0.is_held.set(is_held);
@@ -83,7 +82,7 @@ impl StreamContext {
         // A stream asks the store behind HTTP and nothing else.
         let http = cx.worker.config.http.as_ref();
         let result = read(http.map_or(0, |http| http.max_entry_bytes));
-        self.step(Event::Called(result), &cx);
+        self.0.step(Event::Called(result), &cx);
         self.0.resume_if_free(cx.host);
     }
 
@@ -98,7 +97,7 @@ impl StreamContext {
                 via_upstream: cx.host.is_via_upstream(),
                 end_of_stream,
             };
-            self.step(Event::ResponseHeaders(response), &cx);
+            self.0.step(Event::ResponseHeaders(response), &cx);
             self.0.resume_if_free(cx.host);
         }
     }
@@ -112,7 +111,7 @@ impl StreamContext {
                 size => cx.host.response_chunk(size),
             };
             let chunk = chunk.filter(|chunk| chunk.len() == size);
-            self.step(
+            self.0.step(
                 Event::ResponseBody {
                     chunk: chunk.as_deref(),
                     end_of_stream,
@@ -127,7 +126,7 @@ impl StreamContext {
         if self.captures_response() {
             let cx = self.0.context.cx();
             let trailers = cx.host.response_trailers();
-            self.step(Event::ResponseTrailers(trailers.as_ref()), &cx);
+            self.0.step(Event::ResponseTrailers(trailers.as_ref()), &cx);
         }
     }
 
@@ -151,7 +150,7 @@ impl StreamContext {
     pub fn closed(&self) {
         let cx = self.0.context.cx();
         let by_client = self.captures_response() && cx.host.is_closed_by_client();
-        self.step(Event::Closed { by_client }, &cx);
+        self.0.step(Event::Closed { by_client }, &cx);
     }
 
     /// Whether the request's body must not go further for now.
@@ -167,10 +166,6 @@ impl StreamContext {
     /// Whether the response's bytes are looked at.
     pub fn captures_response(&self) -> bool {
         self.0.exchange.borrow().captures_response()
-    }
-
-    fn step(&self, event: Event<'_>, cx: &Cx<'_>) {
-        self.0.step(event, cx);
     }
 }
 
