@@ -24,11 +24,11 @@ use set::{SET_BYTES, SET_SLOT_BYTES};
 use sizes::MAX_SETS;
 use slot_address::SlotAddress;
 
-/// For how many milliseconds an entry is read from its slot before the set's head is read again, which
-/// notes that the entry is in use. Versions take far longer to wrap around.
+/// How long an entry is read from its slot before the set's head is read again, which notes that the
+/// entry is in use. Versions take far longer to wrap around.
 const SEEN_FOR: Duration = Duration::from_secs(1);
 
-/// Where an entry is, and in which version.
+/// Where an entry is, and in which version. Equal ones name the same bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SlotRef {
     set: SetId,
@@ -36,14 +36,6 @@ pub struct SlotRef {
     version: Version,
     /// When the head named it.
     found_at: UnixMillis,
-}
-
-impl SlotRef {
-    /// Whether both tell of the same bytes.
-    pub fn is_same(&self, other: &Self) -> bool {
-        (self.set, self.way) == (other.set, other.way)
-            && (self.version, self.found_at) == (other.version, other.found_at)
-    }
 }
 
 /// An entry as it was found, not yet verified.
@@ -148,8 +140,7 @@ impl MemoryStore {
         self.look_up(shared, key, now)
     }
 
-    /// Stores an entry until `expires`, and says how many unexpired values
-    /// made room for it.
+    /// Stores an entry until `expires`, and says how many unexpired values made room for it.
     ///
     /// # Errors
     /// Why it was not stored. What was stored under the key before may be gone.

@@ -69,9 +69,7 @@ impl Search {
     ) -> Result<(Entry, Option<MemoEntry>), Miss> {
         let Stored { bytes, seen } = found.map_err(Miss::Store)?.ok_or(Miss::Absent)?;
         let before = self.memo_entry.take();
-        let before = before
-            .zip(seen)
-            .filter(|(memo, slot)| memo.slot.is_same(slot));
+        let before = before.zip(seen).filter(|(memo, slot)| memo.slot == *slot);
         if let Some((memo, slot)) = before {
             let entry = Entry::again(Rc::clone(&memo.head), bytes).ok_or(Miss::Unusable)?;
             return Ok((entry, Some(MemoEntry { slot, ..memo })));

@@ -313,22 +313,19 @@ fn an_entry_is_found_where_it_was_seen_until_its_slot_is_another_s() {
     };
     let again = reads(found, 1).unwrap();
     assert_eq!(again.bytes, first.bytes);
-    assert!(again.seen.unwrap().is_same(&seen));
+    assert_eq!(again.seen.unwrap(), seen);
     assert_eq!(
         reads(UnixMillis::from_millis(4_999), 2).unwrap().bytes,
         entry(1, 500),
         "a clock set back"
     );
     let late = reads(found + SEEN_FOR, 2).unwrap();
-    assert!(
-        !late.seen.unwrap().is_same(&seen),
-        "its checksum is computed again"
-    );
+    assert_ne!(late.seen.unwrap(), seen, "its checksum is computed again");
     // A new value has a new version.
     insert(&store, &shared, 1, 500).unwrap();
     let written = reads(found, 1).unwrap();
     assert_eq!(written.bytes, entry(1, 500));
-    assert!(!written.seen.unwrap().is_same(&seen));
+    assert_ne!(written.seen.unwrap(), seen);
     let slot = seen.set.slot_name(seen.way);
     shared.put(&slot, &[]);
     assert_eq!(reads(found, 3), None);
