@@ -59,7 +59,7 @@ impl FetchPermit {
 fn land(key: CacheKey, flight: u32, stored: bool, cx: &Cx<'_>) {
     let flights = &cx.worker.flights;
     if !flights.is_led_by(&key, flight) {
-        // It took so long that another took over.
+        // Another leader has taken over in the meantime.
         return;
     }
     if stored {

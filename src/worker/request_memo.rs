@@ -7,10 +7,10 @@
 //!
 //! 1. *The fingerprint covers all that decides.* What is remembered is a function of the
 //!    configuration, of which a worker has one; of the body; of the headers that
-//!    [`KeyHeaderFilter`](super::key_headers::KeyHeaderFilter) picks;
-//!    and of the attributes, the route's cluster among them, which are read each time. The long way
-//!    gets these and no others. So an input that is missing here is missing in the key as well, and
-//!    the tests of the key fail. An exchange reads all other headers each time.
+//!    [`KeyHeaderFilter`](super::key_headers::KeyHeaderFilter) picks; and of the attributes, the
+//!    route's cluster among them, which are read each time. The long way gets these and no others. So
+//!    an input that is missing here is missing in the key as well, and the tests of the key fail. An
+//!    exchange reads all other headers each time.
 //! 2. *No two requests have one fingerprint.* It is a keyed hash of 128 bits (HighwayHash) over an
 //!    encoding that differs wherever two requests differ, and its key are 256 random bits that
 //!    nobody outside the worker learns. Without randomness from the host there is no short way. The
