@@ -385,3 +385,67 @@ fn only_who_names_x_gzip_is_served_it() {
     let coded = again(&worker, stored(), &accepts, ASK_JSON, 0);
     assert_eq!(coded.header("content-encoding").unwrap(), "x-gzip");
 }
+
+/// An exchange whose answer comes compressed, cut into small pieces.
+fn coded_miss(worker: &Rc<TestWorker>, ask: &str, content_type: &str, body: &[u8]) -> Host {
+    let mut host = Host::new(worker);
+    host.request(&post(&[("accept-encoding", "gzip")]), ask);
+    host.response_headers(&ok(content_type, &[("content-encoding", "gzip")]), true);
+    for chunk in body.chunks(7) {
+        host.response_bytes(chunk, false);
+    }
+    host.response_body("", true);
+    host.close();
+    host
+}
+
+#[test]
+fn a_compressed_answer_is_judged_and_served_compressed_to_those_who_accept_it() {
+    let worker = worker("{}");
+    for (ask, content_type, text) in [
+        (ASK_JSON, "application/json", JSON),
+        (ASK_STREAM, "text/event-stream", STREAM),
+    ] {
+        let body = gzip(text);
+        let stored = || coded_miss(&worker, ask, content_type, &body);
+        assert_eq!(stored().answer_result(), Some(AnswerResult::Stored));
+        let accepts = post(&[("accept-encoding", "br, gzip;q=0.5")]);
+        let hit = again(&worker, stored(), &accepts, ask, 0);
+        assert_eq!(hit.reply().unwrap().body.as_bytes(), body);
+        assert_eq!(hit.header("content-encoding").unwrap(), "gzip");
+        let plain = again(&worker, stored(), &post(&[]), ask, 0);
+        assert_eq!(text_of(&plain), text);
+        assert_eq!(plain.header("content-encoding"), None);
+        assert_eq!(plain.header("content-type").unwrap(), content_type);
+        assert_eq!(worker.budget.left(), 64 << 20);
+    }
+    let json = coded_miss(&worker, ASK_JSON, "application/json", &gzip(JSON));
+    let accepts = post(&[("accept-encoding", "gzip")]);
+    let converted = again(&worker, json, &accepts, ASK_STREAM, 0);
+    assert!(text_of(&converted).contains("[DONE]"));
+    assert_eq!(converted.header("content-encoding"), None);
+}
+
+#[test]
+fn a_compressed_answer_that_is_cut_or_bad_is_not_stored() {
+    let worker = worker("{}");
+    let body = gzip(STREAM);
+    for cut in 0..body.len() {
+        let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &body[..cut]);
+        assert_ne!(host.answer_result(), Some(AnswerResult::Stored), "{cut}");
+    }
+    let error = gzip("data: {\"error\":{}}\n\n");
+    let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &error);
+    let fault = NotStored::NotWhole(crate::llm::NotWhole::Error);
+    assert_eq!(host.answer_result(), Some(not_stored(fault)));
+}
+
+#[test]
+fn what_a_compressed_stream_unpacks_to_counts_as_captured() {
+    let worker = worker(r#"{"limits": {"max_capture_bytes": "1MiB"}}"#);
+    let bomb = gzip(&format!("data: {}", "x".repeat(2 << 20)));
+    let host = coded_miss(&worker, ASK_STREAM, "text/event-stream", &bomb);
+    let limit = not_stored(NotStored::CaptureLimit);
+    assert_eq!(host.answer_result(), Some(limit));
+    assert_eq!(worker.budget.left(), 1 << 20);
+}
