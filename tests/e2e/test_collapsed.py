@@ -4,8 +4,8 @@ import json
 import pathlib
 import re
 
+import http_stores
 import pytest
-import remote_store
 from asserts import upstream_asked, vm_survives
 from chats import chat
 from crowds import Counted, Crowd, active, first_to_ask, is_collapsed, outcome, wait_for_active
@@ -294,14 +294,14 @@ STORES = {
 def test_waiters_find_the_answer_in_whichever_store_has_it(
         envoys, webdis, redis, standin, prompt, workers, stores):
     memory, size = STORES[stores]
-    config = remote_store.on_webdis(envoys, webdis.port, memory, plugin={"collapse": COLLAPSE})
+    config = http_stores.on_webdis(envoys, webdis.port, memory, plugin={"collapse": COLLAPSE})
     step, text = prompt(), prompt()
     with Envoy(config, workers) as envoy, vm_survives(envoy), \
             Crowd(envoy.port, "http1") as crowd:
         with upstream_asked(standin, 1):
             for number in range(200):
                 crowd.ask(asks(text, number % 2 == 1), standin=f"{held(step)};size={size}")
-            remote_store.wait_for_count(envoy, remote_store.LOOKUP + "absent", 200)
+            http_stores.wait_for_count(envoy, http_stores.LOOKUP + "absent", 200)
             standin.release(step, ALL_PIECES)
             answers = crowd.answers()
         assert sum(map(is_collapsed, answers)) == 199
@@ -314,13 +314,13 @@ def test_waiters_find_the_answer_in_whichever_store_has_it(
 def test_where_the_store_is_remote_waiters_are_answered_after_the_write(
         envoys, webdis, redis, standin, prompt, workers):
     """And the client that asked has its answer before it."""
-    config = remote_store.on_webdis(envoys, webdis.port, plugin={"collapse": COLLAPSE})
+    config = http_stores.on_webdis(envoys, webdis.port, plugin={"collapse": COLLAPSE})
     step, body = prompt(), chat(prompt())
     with Envoy(config, workers) as envoy, Crowd(envoy.port, "http1") as crowd:
         leader, = crowd.ask(body, standin=held(step))
-        remote_store.wait_for_count(envoy, remote_store.LOOKUP + "absent", 1)
+        http_stores.wait_for_count(envoy, http_stores.LOOKUP + "absent", 1)
         waiters = crowd.ask(body, 50, standin=held(step))
-        remote_store.wait_for_count(envoy, remote_store.LOOKUP + "absent", 51)
+        http_stores.wait_for_count(envoy, http_stores.LOOKUP + "absent", 51)
         webdis.pause()
         with upstream_asked(standin, 0):
             standin.release(step, ALL_PIECES)
@@ -334,14 +334,14 @@ def test_where_the_store_is_remote_waiters_are_answered_after_the_write(
 
 def test_waiters_ask_the_upstream_where_the_only_store_refuses_the_answer(
         envoys, webdis, redis, standin, prompt, workers):
-    config = remote_store.on_webdis(envoys, webdis.port, plugin={"collapse": COLLAPSE})
+    config = http_stores.on_webdis(envoys, webdis.port, plugin={"collapse": COLLAPSE})
     step, later, body = prompt(), prompt(), chat(prompt())
     with Envoy(config, workers) as envoy, Crowd(envoy.port, "http1") as crowd:
         before = standin.requests()
         leader, = crowd.ask(body, standin=held(step))
-        remote_store.wait_for_count(envoy, remote_store.LOOKUP + "absent", 1)
+        http_stores.wait_for_count(envoy, http_stores.LOOKUP + "absent", 1)
         waiters = crowd.ask(body, 20, standin=held(later))
-        remote_store.wait_for_count(envoy, remote_store.LOOKUP + "absent", 21)
+        http_stores.wait_for_count(envoy, http_stores.LOOKUP + "absent", 21)
         webdis.kill()
         standin.release(step, ALL_PIECES)
         standin.wait_for(lambda stats: stats["requests"] == before + 21, "all of them at once")

@@ -9,7 +9,7 @@ from harness.envoy import Envoy
 from harness.http1 import fetch
 from harness.redis_server import Redis
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     CREATED,
     LOOKUP,
     MEMORY,

@@ -20,7 +20,7 @@ from harness.http1 import Http1Connection, fetch
 from harness.redis_server import Redis
 from harness.scripted_server import Gate, ScriptedServer
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     HALF_OPEN,
     LOOKUP,
     OPEN,

@@ -19,7 +19,7 @@ from harness.s3 import S3
 from harness.scripted_server import ScriptedServer
 from harness.server_process import free_port
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     LOOKUP,
     MEMORY,
     ask_and_store,

@@ -11,7 +11,7 @@ from harness.http2 import Http2Connection
 from harness.redis_server import Redis
 from harness.scripted_server import Gate, ScriptedServer
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     LOOKUP,
     OPEN,
     ask_and_store,

@@ -12,7 +12,7 @@ from harness.envoy import GUARD_SECONDS, Envoy, validate
 from harness.http1 import fetch
 from harness.scripted_server import ScriptedServer
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     FOLDER,
     LOOKUP,
     MEMORY,

@@ -11,7 +11,7 @@ from harness.http1 import Http1Connection, fetch, request_bytes
 from harness.redis_server import Redis
 from harness.scripted_server import Gate, ScriptedServer
 from harness.webdis import Webdis
-from remote_store import (
+from http_stores import (
     LOOKUP,
     MEMORY,
     OPEN,

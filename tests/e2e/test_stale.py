@@ -6,8 +6,8 @@ import json
 import re
 import time
 
+import http_stores
 import pytest
-import remote_store
 from asserts import upstream_asked, vm_survives
 from chats import chat
 from crowds import Counted, Crowd, outcome
@@ -381,24 +381,24 @@ def test_it_works_with_held_headers_too(envoys, standin, prompt, workers):
 
 
 def test_with_a_store_over_http_the_refresh_reaches_it(envoys, webdis, redis, standin, prompt):
-    config = remote_store.on_webdis(envoys, webdis.port,
+    config = http_stores.on_webdis(envoys, webdis.port,
                                     plugin={"stale_while_revalidate": WINDOW})
     with Envoy(config) as envoy:
         body = chat(prompt())
-        old = remote_store.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
+        old = http_stores.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
         with upstream_asked(standin, 1):
             stale = ask(envoy.port, body)
             assert (stale.cache, stale.body) == ("STALE", old.body)
             assert stale.header("cache-status").endswith("; detail=http")
             new = until_fresh(envoy, body, {})
-        assert (remote_store.tier(new), new.body != old.body) == ("http", True)
+        assert (http_stores.tier(new), new.body != old.body) == ("http", True)
 
 
 def test_a_request_that_the_router_turned_away_tells_nothing_of_its_route(
         envoys, webdis, redis, standin, prompt):
     """In maintenance Envoy answers before it has rewritten the request for the route."""
     def config():
-        config = remote_store.on_webdis(envoys, webdis.port,
+        config = http_stores.on_webdis(envoys, webdis.port,
                                         plugin={"stale_while_revalidate": WINDOW})
         routes = config.manager["route_config"]["virtual_hosts"][0]["routes"]
         routes[-1]["request_headers_to_add"] = [{"header": {"key": "x-added", "value": "yes"}}]
@@ -406,7 +406,7 @@ def test_a_request_that_the_router_turned_away_tells_nothing_of_its_route(
         return config
     body = chat(prompt())
     with Envoy(config()) as envoy:
-        remote_store.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
+        http_stores.ask_and_store(envoy, body, headers=SHORT, standin="pace=0")
     with Envoy(config()) as envoy:
         maintain(envoy, 100)
         assert "; fwd-status=503; " in ask(envoy.port, body).header("cache-status")
