@@ -37,14 +37,14 @@ const PROMPTS: [&str; 6] = [
 pub(crate) struct NearMisses {
     key: [u64; 4],
     /// The latest first.
-    requests: RefCell<VecDeque<Request>>,
+    requests: RefCell<VecDeque<RequestDigests>>,
 }
 
-/// A request as digests.
+/// Keyed digests of a request.
 #[derive(Debug, PartialEq, Eq)]
-struct Request {
+struct RequestDigests {
     /// Of all that takes part in the key beside the body.
-    head: u64,
+    context: u64,
     /// Sorted by their names' digests.
     members: Vec<Member>,
 }
@@ -71,13 +71,16 @@ impl NearMisses {
     pub(crate) fn compare(&self, parts: &KeyParts<'_>) -> Option<&'static str> {
         let request = self.digest(parts)?;
         let mut requests = self.requests.borrow_mut();
-        if requests.contains(&request) {
+        if let Some(index) = requests.iter().position(|before| *before == request) {
+            // It is the latest again, so that newer ones do not push it out.
+            requests.remove(index);
+            requests.push_front(request);
             return None;
         }
         let mut of_prompt = None;
         let mut differences = requests.iter().filter_map(|before| {
-            let same_head = before.head == request.head;
-            same_head.then(|| only_difference(&before.members, &request.members))?
+            let same_context = before.context == request.context;
+            same_context.then(|| only_difference(&before.members, &request.members))?
         });
         let other = differences.find(|word| {
             let is_prompt = PROMPTS.contains(word);
@@ -93,7 +96,7 @@ impl NearMisses {
     }
 
     /// `None` if the body is no object, or has too many members.
-    fn digest(&self, parts: &KeyParts<'_>) -> Option<Request> {
+    fn digest(&self, parts: &KeyParts<'_>) -> Option<RequestDigests> {
         let digest = |bytes: &[u8]| HighwayHasher::new(Key(self.key)).hash64(bytes);
         let mut members = Vec::new();
         for (name, value) in parts.members()? {
@@ -107,11 +110,11 @@ impl NearMisses {
             });
         }
         members.sort_unstable_by_key(|member| member.name);
-        let mut head = Vec::new();
-        parts.headers.write_pairs(&mut head);
-        parts.attributes.write(&mut head);
-        Some(Request {
-            head: digest(&head),
+        let mut context = Vec::new();
+        parts.headers.write_pairs(&mut context);
+        parts.attributes.write(&mut context);
+        Some(RequestDigests {
+            context: digest(&context),
             members,
         })
     }

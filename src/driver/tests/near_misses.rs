@@ -118,6 +118,12 @@ fn the_last_64_requests_of_at_most_32_members_are_remembered() {
     assert_eq!(near_miss(&worker, &post(&[]), &ask(64, "b")), Some("user"));
     assert_eq!(near_miss(&worker, &post(&[]), &ask(2, "b")), Some("user"));
     assert_eq!(near_miss(&worker, &post(&[]), &ask(0, "b")), None);
+    // A request that comes again is the latest of them.
+    assert_eq!(near_miss(&worker, &post(&[]), &ask(5, "a")), None);
+    for n in 100..163 {
+        assert_eq!(near_miss(&worker, &post(&[]), &ask(n, "a")), None);
+    }
+    assert_eq!(near_miss(&worker, &post(&[]), &ask(5, "b")), Some("user"));
     let wide = |members: u32, user: &str| {
         let more: String = (2..members).map(|n| format!(r#","m{n}":0"#)).collect();
         format!(r#"{{"model":"wide","user":"{user}"{more}}}"#)
