@@ -94,9 +94,8 @@ pub struct Attributes {
 impl Attributes {
     /// What the host tells. Of dynamic metadata, which may be large, there remain the verified claims
     /// and what is at these paths.
-    pub fn read(told: Vec<(Attribute, Vec<u8>)>, paths: &[MetadataPath]) -> Self {
+    pub fn read(mut values: Vec<(Attribute, Vec<u8>)>, paths: &[MetadataPath]) -> Self {
         let (mut claims, mut metadata) = (Claims::Absent, Vec::new());
-        let mut values = told;
         values.retain(|(attribute, value)| {
             let is_metadata = *attribute == Attribute::DynamicMetadata;
             if is_metadata {
@@ -116,13 +115,13 @@ impl Attributes {
     }
 
     /// The same with what the host tells of the route, in place of what it told before.
-    pub fn with_route(mut self, mut told: Vec<(Attribute, Vec<u8>)>) -> Self {
-        told.retain(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
+    pub fn with_route(mut self, mut route: Vec<(Attribute, Vec<u8>)>) -> Self {
+        route.retain(|(attribute, value)| attribute.is_of_route() && !value.is_empty());
         self.values
             .retain(|(attribute, _)| !attribute.is_of_route());
         // Most requests have no others: then nothing is copied.
-        told.append(&mut self.values);
-        self.values = told;
+        route.append(&mut self.values);
+        self.values = route;
         self
     }
 
@@ -205,13 +204,13 @@ impl Attributes {
 /// Of a payload with an issuer and a subject these two, so that a renewed token is the same caller's;
 /// else all of it.
 fn verified_claims(metadata: &[u8]) -> Claims {
-    let told = match decode_filter_metadata(metadata, JWT_FILTER) {
-        Ok(Some(Value::Object(told))) => told,
+    let payloads = match decode_filter_metadata(metadata, JWT_FILTER) {
+        Ok(Some(Value::Object(payloads))) => payloads,
         Ok(_) => return Claims::Absent,
         Err(Unreadable) => return Claims::Unreadable,
     };
     let mut claims = Map::new();
-    for (name, payload) in told {
+    for (name, payload) in payloads {
         let Value::Object(payload) = payload else {
             continue;
         };

@@ -1,5 +1,6 @@
-//! Instants as the host's clock tells them.
+//! Instants as the host's clock tells them, and the whole seconds in which HTTP counts time.
 
+use std::fmt;
 use std::ops::Add;
 use std::time::Duration;
 
@@ -40,6 +41,33 @@ impl Add<Duration> for UnixMillis {
     }
 }
 
+/// Whole seconds, as headers state ages and lifetimes (RFC 9111, section 1.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct DeltaSeconds(u64);
+
+impl DeltaSeconds {
+    /// This many seconds.
+    pub const fn new(seconds: u64) -> Self {
+        Self(seconds)
+    }
+
+    /// The whole seconds that have passed in a duration.
+    pub const fn floor(duration: Duration) -> Self {
+        Self(duration.as_secs())
+    }
+
+    /// The seconds that have begun in a duration.
+    pub fn ceil(duration: Duration) -> Self {
+        Self(as_millis(duration).div_ceil(1_000))
+    }
+}
+
+impl fmt::Display for DeltaSeconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
 /// The milliseconds of a duration.
 pub fn as_millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
@@ -59,5 +87,17 @@ mod tests {
         assert_eq!(last + minute, last);
         assert_eq!(first + Duration::MAX, last);
         assert_eq!((first + minute).as_secs(), 60);
+    }
+
+    #[test]
+    fn a_part_of_a_second_has_begun_and_not_passed() {
+        let seconds = |milliseconds| {
+            let duration = Duration::from_millis(milliseconds);
+            [DeltaSeconds::floor(duration), DeltaSeconds::ceil(duration)].map(|it| it.to_string())
+        };
+        assert_eq!(seconds(0), ["0", "0"]);
+        assert_eq!(seconds(1), ["0", "1"]);
+        assert_eq!(seconds(1_000), ["1", "1"]);
+        assert_eq!(seconds(1_001), ["1", "2"]);
     }
 }

@@ -39,7 +39,6 @@ pub mod llm;
 
 pub mod attributes;
 pub mod callout;
-pub mod clock;
 pub mod coding;
 pub mod eventstream;
 pub mod http;
@@ -53,3 +52,5 @@ pub mod sse;
 pub mod steps;
 #[cfg(not(fuzzing))]
 mod steps;
+
+pub mod clock;

@@ -16,9 +16,9 @@ use std::rc::Rc;
 use crate::budget::{Charged, Reservation};
 use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
-use crate::clock::UnixMillis;
+use crate::clock::{DeltaSeconds, UnixMillis};
 use crate::recording::{EndedBy, ResponseRecorder, StorableResponse, are_harmless};
-use crate::report::{CollapseFault, NotStored, Operation};
+use crate::report::{CollapseFault, NotStored, StoreOperation};
 use crate::request::{FetchPermit, KeyedRequest};
 use crate::shares::Share;
 use crate::step::Cx;
@@ -83,10 +83,9 @@ pub(crate) fn begin(task: Task, cx: &Cx<'_>) -> Option<Sending> {
                 abandon(permit, cx);
                 return None;
             };
-            let seconds = expires.since(cx.now()).as_millis().div_ceil(1_000);
-            let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+            let ttl = DeltaSeconds::ceil(expires.since(cx.now()));
             Some(Sending {
-                callout: http.write(&key.to_string(), seconds, entry),
+                callout: http.write(&key.to_string(), ttl, entry),
                 pending: Pending::Write {
                     permit,
                     _room: room,
@@ -160,7 +159,7 @@ impl Pending {
                 };
                 let done = http.store.written(result, now);
                 let written = done.0;
-                cx.http_done(Operation::Write, done);
+                cx.http_done(StoreOperation::Write, done);
                 match (permit, written) {
                     (Some(permit), Ok(())) => permit.found(cx),
                     (Some(permit), Err(_)) => permit.abandoned(cx),
@@ -169,7 +168,7 @@ impl Pending {
                 None
             }
             Self::Delete(_room) => {
-                cx.http_done(Operation::Delete, http?.store.deleted(result, now));
+                cx.http_done(StoreOperation::Delete, http?.store.deleted(result, now));
                 None
             }
             Self::Probe => {

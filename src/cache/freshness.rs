@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::clock::UnixMillis;
+use crate::clock::{DeltaSeconds, UnixMillis};
 
 /// How far the clock of the gateway that stored an entry may be ahead of this one. An entry from further
 /// in the future would be served that much longer than its lifetime.
@@ -13,15 +13,15 @@ const MAX_CLOCK_SKEW: Duration = Duration::from_mins(1);
 pub enum Freshness {
     /// It may.
     Fresh {
-        /// Seconds since the answer was received.
-        age: u64,
-        /// Seconds until it expires.
-        ttl: u64,
+        /// The time since the answer was received.
+        age: DeltaSeconds,
+        /// The time until it expires.
+        ttl: DeltaSeconds,
     },
     /// Its lifetime is over.
     Expired {
-        /// Seconds since the answer was received.
-        age: u64,
+        /// The time since the answer was received.
+        age: DeltaSeconds,
         /// For how long it has been.
         expired_for: Duration,
     },
@@ -37,12 +37,12 @@ pub fn freshness(now: UnixMillis, created: UnixMillis, lifetime: Duration) -> Fr
     let age = now.since(created);
     match lifetime.checked_sub(age) {
         None | Some(Duration::ZERO) => Freshness::Expired {
-            age: age.as_secs(),
+            age: DeltaSeconds::floor(age),
             expired_for: age.saturating_sub(lifetime),
         },
         Some(left) => Freshness::Fresh {
-            age: age.as_secs(),
-            ttl: left.as_secs(),
+            age: DeltaSeconds::floor(age),
+            ttl: DeltaSeconds::floor(left),
         },
     }
 }
@@ -61,11 +61,14 @@ mod tests {
 
     #[test]
     fn an_entry_is_fresh_until_its_last_millisecond() {
-        let fresh = |age, ttl| Freshness::Fresh { age, ttl };
+        let fresh = |age, ttl| Freshness::Fresh {
+            age: DeltaSeconds::new(age),
+            ttl: DeltaSeconds::new(ttl),
+        };
         assert_eq!(freshness(10_000, 10_000, 5_000), fresh(0, 5));
         assert_eq!(freshness(14_999, 10_000, 5_000), fresh(4, 0));
         let expired = |age, milliseconds| Freshness::Expired {
-            age,
+            age: DeltaSeconds::new(age),
             expired_for: Duration::from_millis(milliseconds),
         };
         assert_eq!(freshness(15_000, 10_000, 5_000), expired(5, 0));
@@ -79,7 +82,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_a_little_ahead_is_forgiven_and_one_far_ahead_is_not() {
-        let fresh = Freshness::Fresh { age: 0, ttl: 5 };
+        let fresh = Freshness::Fresh {
+            age: DeltaSeconds::new(0),
+            ttl: DeltaSeconds::new(5),
+        };
         assert_eq!(freshness(10_000, 70_000, 5_000), fresh);
         assert_eq!(freshness(10_000, 70_001, 5_000), Freshness::FromTheFuture);
         assert_eq!(freshness(0, u64::MAX, u64::MAX), Freshness::FromTheFuture);

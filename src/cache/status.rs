@@ -1,5 +1,6 @@
 //! `Cache-Status` (RFC 9211) and `x-cache`.
 
+use crate::clock::DeltaSeconds;
 use std::fmt;
 use std::time::Duration;
 
@@ -11,8 +12,8 @@ const NAME: &str = "envoy-llm-cache";
 pub enum CacheStatus {
     /// Answered from the cache.
     Hit {
-        /// Seconds until the entry expires.
-        ttl: u64,
+        /// The time until the entry expires.
+        ttl: DeltaSeconds,
         /// The store it came from.
         tier: Tier,
     },
@@ -34,8 +35,8 @@ pub enum CacheStatus {
     Collapsed {
         /// Why it would have gone to the upstream.
         because: Forward,
-        /// Seconds until the entry expires.
-        ttl: u64,
+        /// The time until the entry expires.
+        ttl: DeltaSeconds,
     },
     /// Went on to the upstream.
     Forwarded {
@@ -120,16 +121,17 @@ impl fmt::Display for CacheStatus {
             Self::Hit { ttl, tier } => {
                 write!(f, "{NAME}; hit; ttl={ttl}; detail={}", tier.as_str())
             }
-            // A lifetime that is over is a negative one (RFC 9211, section 2.4).
+            // A lifetime that is over is a negative one (RFC 9211, section 2.4). A part of a second counts
+            // as one: `ttl=-0` would be fresh.
             Self::Stale { expired_for, tier } => {
-                let seconds = begun_seconds(*expired_for);
+                let seconds = DeltaSeconds::ceil(*expired_for);
                 write!(f, "{NAME}; hit; ttl=-{seconds}; detail={}", tier.as_str())
             }
             Self::StaleIfError {
                 expired_for,
                 status,
             } => {
-                let seconds = begun_seconds(*expired_for);
+                let seconds = DeltaSeconds::ceil(*expired_for);
                 write!(
                     f,
                     "{NAME}; fwd=stale; fwd-status={status}; ttl=-{seconds}; detail=stale_if_error"
@@ -158,11 +160,6 @@ impl fmt::Display for CacheStatus {
     }
 }
 
-/// A part of a second counts as one: `ttl=-0` would be fresh.
-fn begun_seconds(duration: Duration) -> u128 {
-    duration.as_millis().div_ceil(1_000)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,7 +174,7 @@ mod tests {
         for (status, x_cache, value) in [
             (
                 CacheStatus::Hit {
-                    ttl: 3_540,
+                    ttl: DeltaSeconds::new(3_540),
                     tier: Tier::Memory,
                 },
                 "HIT",
@@ -185,7 +182,7 @@ mod tests {
             ),
             (
                 CacheStatus::Hit {
-                    ttl: 0,
+                    ttl: DeltaSeconds::new(0),
                     tier: Tier::Http,
                 },
                 "HIT",
@@ -210,7 +207,7 @@ mod tests {
             (
                 CacheStatus::Collapsed {
                     because: Forward::UriMiss,
-                    ttl: 3_599,
+                    ttl: DeltaSeconds::new(3_599),
                 },
                 "HIT",
                 "envoy-llm-cache; fwd=uri-miss; collapsed; ttl=3599",

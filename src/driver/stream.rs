@@ -9,7 +9,7 @@ use crate::host::Host;
 use crate::step::Cx;
 use crate::worker::Release;
 
-use super::worker::{Waiter, WorkerContext};
+use super::worker::{WaitingStream, WorkerContext};
 
 /// One request and its response, as the host sees them.
 #[derive(Debug)]
@@ -199,7 +199,7 @@ impl Stream {
     }
 }
 
-impl Waiter for Stream {
+impl WaitingStream for Stream {
     fn release(self: Rc<Self>, release: Release) {
         let cx = self.context.cx();
         self.step(Event::Released(release), &cx);

@@ -21,7 +21,7 @@ use crate::worker::{Due, Release, Task, Worker};
 const TICK: Duration = Duration::from_millis(20);
 
 /// A stream that may wait.
-pub(super) trait Waiter {
+pub(super) trait WaitingStream {
     /// It need wait no longer.
     fn release(self: Rc<Self>, release: Release);
 }
@@ -31,7 +31,7 @@ pub struct WorkerContext {
     host: Rc<dyn Host>,
     worker: Worker,
     /// The streams that wait to be released.
-    waiters: RefCell<BTreeMap<u32, Rc<dyn Waiter>>>,
+    waiters: RefCell<BTreeMap<u32, Rc<dyn WaitingStream>>>,
     /// The tasks that wait for the result of a callout, by its token.
     calling: RefCell<BTreeMap<u32, Box<Calling>>>,
     ticks: Cell<bool>,
@@ -120,7 +120,7 @@ impl WorkerContext {
     }
 
     /// A stream waits from now on.
-    pub(super) fn wait(&self, stream: u32, waiter: Rc<dyn Waiter>, wait: Wait) {
+    pub(super) fn wait(&self, stream: u32, waiter: Rc<dyn WaitingStream>, wait: Wait) {
         let Wait {
             key,
             since,

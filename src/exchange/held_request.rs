@@ -68,9 +68,9 @@ impl HeldRequest {
     ///
     /// # Errors
     /// If there is no room for it, or the caller has its share.
-    pub(super) fn learn_route(&mut self, told: Vec<(Attribute, Vec<u8>)>) -> Result<(), NoRoom> {
+    pub(super) fn learn_route(&mut self, route: Vec<(Attribute, Vec<u8>)>) -> Result<(), NoRoom> {
         let attributes = mem::take(&mut self.attributes);
-        self.keep(attributes.with_route(told))
+        self.keep(attributes.with_route(route))
     }
 
     fn keep(&mut self, attributes: Attributes) -> Result<(), NoRoom> {

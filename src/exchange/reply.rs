@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use crate::cache::{CacheKey, CacheStatus, Entry, Forward};
+use crate::clock::DeltaSeconds;
 use crate::config::{Respond, Usage};
 use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
@@ -96,7 +97,7 @@ impl Served {
         announced: &Announced,
         respond: Respond,
         status: &CacheStatus,
-        age: u64,
+        age: DeltaSeconds,
     ) -> Reply {
         let headers = self.headers(announced, respond, status, age);
         self.with_headers(Rc::new(headers))
@@ -109,7 +110,7 @@ impl Served {
         announced: &Announced,
         respond: Respond,
         status: &CacheStatus,
-        age: u64,
+        age: DeltaSeconds,
     ) -> Reply {
         if self.to.request_id.is_some() {
             return self.reply(announced, respond, status, age);
@@ -129,7 +130,7 @@ impl Served {
         announced: &Announced,
         respond: Respond,
         status: &CacheStatus,
-        age: u64,
+        age: DeltaSeconds,
     ) -> Headers {
         let form = self.converted.as_ref().map(|(form, _)| form);
         let stored = headers_of(&self.entry, form);

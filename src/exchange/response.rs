@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::attributes::{Attribute, Attributes};
 use crate::budget::{Charged, Reservation};
 use crate::cache::CacheStatus;
+use crate::clock::DeltaSeconds;
 use crate::config::Respond;
 use crate::http::Headers;
 use crate::llm::Api;
@@ -74,8 +75,8 @@ pub(super) enum Answered {
 #[derive(Debug)]
 pub(super) struct Fallback {
     pub(super) served: Served,
-    /// Seconds since the answer was received.
-    pub(super) age: u64,
+    /// The time since the answer was received.
+    pub(super) age: DeltaSeconds,
     /// For how long it has been expired.
     pub(super) expired_for: Duration,
     /// How the request went if the upstream does not fail.
@@ -214,12 +215,18 @@ fn failure(headers: &Headers, via_upstream: bool) -> Option<u16> {
 }
 
 impl Fallback {
-    fn serve(self, announced: &Announced, respond: Respond, status: u16, cx: &Cx<'_>) -> Sent {
-        let told = CacheStatus::StaleIfError {
+    fn serve(
+        self,
+        announced: &Announced,
+        respond: Respond,
+        upstream_status: u16,
+        cx: &Cx<'_>,
+    ) -> Sent {
+        let status = CacheStatus::StaleIfError {
             expired_for: self.expired_for,
-            status,
+            status: upstream_status,
         };
-        let reply = self.served.reply(announced, respond, &told, self.age);
+        let reply = self.served.reply(announced, respond, &status, self.age);
         let result = RequestResult::Stale(StaleBecause::UpstreamFailed);
         cx.report(Report::Request(result));
         reply::send(reply, cx)

@@ -1,5 +1,7 @@
 //! `Cache-Control` in requests (RFC 9111, section 5.2.1).
 
+use crate::clock::DeltaSeconds;
+
 /// The `Cache-Control` directives of a request that this cache obeys (RFC 9111, section 5.2.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct RequestDirectives {
@@ -7,8 +9,8 @@ pub struct RequestDirectives {
     pub no_store: bool,
     /// Do not look up; the new answer replaces the entry.
     pub no_cache: bool,
-    /// Only entries at most this many seconds old.
-    pub max_age: Option<u64>,
+    /// Only entries at most this old.
+    pub max_age: Option<DeltaSeconds>,
     /// 504 instead of asking the upstream.
     pub only_if_cached: bool,
 }
@@ -34,14 +36,15 @@ impl RequestDirectives {
 }
 
 /// RFC 9111, section 1.2.2: a value too large to hold is read as 2^31.
-fn delta_seconds(argument: &[u8]) -> u64 {
+fn delta_seconds(argument: &[u8]) -> DeltaSeconds {
     if argument.is_empty() || !argument.iter().all(u8::is_ascii_digit) {
-        return 0;
+        return DeltaSeconds::default();
     }
-    std::str::from_utf8(argument)
+    let seconds = std::str::from_utf8(argument)
         .ok()
         .and_then(|digits| digits.parse().ok())
-        .unwrap_or(1 << 31)
+        .unwrap_or(1 << 31);
+    DeltaSeconds::new(seconds)
 }
 
 /// The elements of a comma-separated list of `name[=argument]`, quotes taken off the argument.
@@ -97,7 +100,10 @@ mod tests {
         assert!(directives(&["No-Store"]).no_store);
         assert!(directives(&["max-age=5", "only-if-cached ,no-CACHE"]).no_cache);
         assert!(directives(&["max-age=5", "only-if-cached"]).only_if_cached);
-        assert_eq!(directives(&["max-age=\"7\""]).max_age, Some(7));
+        assert_eq!(
+            directives(&["max-age=\"7\""]).max_age,
+            Some(DeltaSeconds::new(7))
+        );
         assert!(!directives(&["private=\"x, no-store\""]).no_store);
         assert!(directives(&["ext=\"a\\\"b\", no-store"]).no_store);
         assert!(!directives(&["no-storex, xno-store"]).no_store);
@@ -105,13 +111,22 @@ mod tests {
 
     #[test]
     fn a_max_age_that_cannot_be_read_matches_no_entry() {
-        assert_eq!(directives(&["max-age=soon"]).max_age, Some(0));
-        assert_eq!(directives(&["max-age"]).max_age, Some(0));
-        assert_eq!(directives(&["max-age=-1"]).max_age, Some(0));
+        assert_eq!(
+            directives(&["max-age=soon"]).max_age,
+            Some(DeltaSeconds::new(0))
+        );
+        assert_eq!(directives(&["max-age"]).max_age, Some(DeltaSeconds::new(0)));
+        assert_eq!(
+            directives(&["max-age=-1"]).max_age,
+            Some(DeltaSeconds::new(0))
+        );
         assert_eq!(
             directives(&["max-age=99999999999999999999"]).max_age,
-            Some(1 << 31)
+            Some(DeltaSeconds::new(1 << 31))
         );
-        assert_eq!(directives(&["max-age=9, max-age=3"]).max_age, Some(3));
+        assert_eq!(
+            directives(&["max-age=9, max-age=3"]).max_age,
+            Some(DeltaSeconds::new(3))
+        );
     }
 }

@@ -336,7 +336,7 @@ impl ShadowResult {
 
 /// What is asked of the store behind HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Operation {
+pub enum StoreOperation {
     /// A lookup for which a request waits.
     Lookup,
     /// A lookup to see whether the store is well again.
@@ -347,7 +347,7 @@ pub enum Operation {
     Delete,
 }
 
-impl Operation {
+impl StoreOperation {
     fn as_str(self) -> &'static str {
         match self {
             Self::Lookup => "lookup",
@@ -421,7 +421,7 @@ pub enum Report {
     /// The number of entries that made room in memory for another before they expired.
     Evictions(u32),
     /// What came of a callout to the store behind HTTP.
-    Store(Operation, OperationResult),
+    Store(StoreOperation, OperationResult),
     /// The breaker in front of that store has turned.
     Breaker(Turn),
     /// What came of a refresh in the background.

@@ -3,7 +3,7 @@
 use crate::cache::{CacheKey, Draft};
 use crate::callout::CalloutResult;
 use crate::clock::UnixMillis;
-use crate::report::{Operation, OperationResult, Report};
+use crate::report::{OperationResult, Report, StoreOperation};
 use crate::request::FetchPermit;
 use crate::store::{Lookup, StoreFault, Suspicion, Turn, WriteBegun, WriteRoom};
 use crate::worker::{HttpTier, Task};
@@ -32,7 +32,7 @@ impl Cx<'_> {
         match lookup {
             Lookup::Probe => self.add_task(Task::Probe),
             Lookup::Refused(fault @ StoreFault::Busy) => {
-                self.report_store(Operation::Lookup, OperationResult::Failed(fault));
+                self.report_store(StoreOperation::Lookup, OperationResult::Failed(fault));
             }
             Lookup::Refused(_) | Lookup::Send(..) => {}
         }
@@ -49,7 +49,7 @@ impl Cx<'_> {
     ) -> Result<Option<Vec<u8>>, StoreFault> {
         let HttpTier { store, .. } = self.http_tier()?;
         let (found, suspicion) = store.looked_up(result, self.now());
-        self.report_store(Operation::Lookup, OperationResult::of_lookup(&found));
+        self.report_store(StoreOperation::Lookup, OperationResult::of_lookup(&found));
         self.probe_if_suspect(suspicion);
         found
     }
@@ -67,7 +67,7 @@ impl Cx<'_> {
             permit,
         } = write;
         let entry = draft.seal(&self.http_tier()?.seal);
-        let room = self.begin_write(Operation::Write, tenant, entry.len())?;
+        let room = self.begin_write(StoreOperation::Write, tenant, entry.len())?;
         self.add_task(Task::Write {
             key,
             entry,
@@ -83,7 +83,7 @@ impl Cx<'_> {
     pub(crate) fn http_delete(&self, key: &CacheKey, tenant: u64) {
         let http = self.worker.http.as_ref();
         if http.is_some_and(|http| http.store.keeps_expired())
-            && let Ok(room) = self.begin_write(Operation::Delete, tenant, 0)
+            && let Ok(room) = self.begin_write(StoreOperation::Delete, tenant, 0)
         {
             self.add_task(Task::Delete(*key, room));
         }
@@ -92,7 +92,7 @@ impl Cx<'_> {
     /// What came of a write or a removal.
     pub(crate) fn http_done(
         &self,
-        operation: Operation,
+        operation: StoreOperation,
         (result, suspicion): (Result<(), StoreFault>, Option<Suspicion>),
     ) {
         let result = result.map_or_else(OperationResult::Failed, |()| OperationResult::Done);
@@ -105,13 +105,13 @@ impl Cx<'_> {
         &self,
         (found, turn): (Result<Option<Vec<u8>>, StoreFault>, Option<Turn>),
     ) {
-        self.report_store(Operation::Probe, OperationResult::of_lookup(&found));
+        self.report_store(StoreOperation::Probe, OperationResult::of_lookup(&found));
         self.breaker_turned(turn);
     }
 
     fn begin_write(
         &self,
-        operation: Operation,
+        operation: StoreOperation,
         tenant: u64,
         bytes: usize,
     ) -> Result<WriteRoom, StoreFault> {
@@ -134,7 +134,7 @@ impl Cx<'_> {
         self.worker.http.as_ref().ok_or(StoreFault::Unavailable)
     }
 
-    fn report_store(&self, operation: Operation, result: OperationResult) {
+    fn report_store(&self, operation: StoreOperation, result: OperationResult) {
         self.report(Report::Store(operation, result));
     }
 

@@ -43,7 +43,7 @@ impl Cx<'_> {
         let callout = may_call
             .then(|| self.callout(headers, attributes))
             .flatten();
-        let (told, result) = match callout {
+        let (outcome, result) = match callout {
             None => (RefreshResult::ByRequest, Err(NotRefreshed)),
             Some(callout) => {
                 let bytes = callout.held_bytes();
@@ -60,7 +60,7 @@ impl Cx<'_> {
                 }
             }
         };
-        self.report(Report::Refresh(told));
+        self.report(Report::Refresh(outcome));
         result
     }
 

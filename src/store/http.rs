@@ -15,7 +15,7 @@ pub use breaker::{BreakerState, Turn};
 
 use super::StoreFault;
 use crate::callout::{Callout, CalloutReply, CalloutResult};
-use crate::clock::UnixMillis;
+use crate::clock::{DeltaSeconds, UnixMillis};
 use crate::config::{self, StoreProtocol};
 use crate::random::Random;
 use crate::shares::{Share, Shares};
@@ -37,19 +37,19 @@ const PROBE_PATIENCE: u32 = 4;
 /// A protocol between us and a store.
 trait Protocol: std::fmt::Debug {
     /// Asks for the entry under a key.
-    fn get(&self, prefix: &str, key: &str) -> Request;
+    fn get(&self, prefix: &str, key: &str) -> StoreRequest;
 
     /// What the reply to that says; its status is below 500.
     fn found(&self, reply: CalloutReply) -> Result<Option<Vec<u8>>, StoreFault>;
 
-    /// Stores an entry for this many seconds.
-    fn put(&self, prefix: &str, key: &str, seconds: u64, entry: Vec<u8>) -> Request;
+    /// Stores an entry for this long.
+    fn put(&self, prefix: &str, key: &str, ttl: DeltaSeconds, entry: Vec<u8>) -> StoreRequest;
 
     /// What the reply to that says.
     fn stored(&self, reply: &CalloutReply) -> Result<(), StoreFault>;
 
     /// Removes an entry that has expired, if the store does not do that by itself.
-    fn delete(&self, prefix: &str, key: &str) -> Option<Request>;
+    fn delete(&self, prefix: &str, key: &str) -> Option<StoreRequest>;
 
     /// What the reply to that says.
     fn deleted(&self, reply: &CalloutReply) -> Result<(), StoreFault>;
@@ -57,14 +57,14 @@ trait Protocol: std::fmt::Debug {
 
 /// What a protocol asks of its store.
 #[derive(Debug, PartialEq, Eq)]
-struct Request {
+struct StoreRequest {
     method: &'static str,
     path: String,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
 }
 
-impl Request {
+impl StoreRequest {
     fn new(method: &'static str, path: String) -> Self {
         Self {
             method,
@@ -233,10 +233,10 @@ impl HttpStore {
         (begun, turn)
     }
 
-    /// Writes an entry that is of use for this many seconds.
-    pub fn write(&self, key: &str, seconds: u64, entry: Vec<u8>) -> Callout {
+    /// Writes an entry that is of use for this long.
+    pub fn write(&self, key: &str, ttl: DeltaSeconds, entry: Vec<u8>) -> Callout {
         let prefix = &self.settings.path_prefix;
-        let request = self.protocol.put(prefix, key, seconds, entry);
+        let request = self.protocol.put(prefix, key, ttl, entry);
         self.callout(request, self.settings.store_timeout)
     }
 
@@ -268,7 +268,7 @@ impl HttpStore {
         (deleted, suspicion)
     }
 
-    fn callout(&self, request: Request, timeout: std::time::Duration) -> Callout {
+    fn callout(&self, request: StoreRequest, timeout: std::time::Duration) -> Callout {
         let own = [
             (":method", request.method.to_owned()),
             (":path", request.path),

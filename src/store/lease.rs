@@ -131,7 +131,7 @@ impl Leases {
                 None => {
                     let generation = self.next_generation.get();
                     self.next_generation.set(generation.wrapping_add(1));
-                    let taken = bucket.hold(Record {
+                    let taken = bucket.hold(LeaseRecord {
                         key: *key,
                         term: Term::new(now, max_age),
                         kind: Kind::Held(Holder {
@@ -145,11 +145,11 @@ impl Leases {
                     }
                     Joined::Leads(Lease { generation })
                 }
-                Some(Record {
+                Some(LeaseRecord {
                     kind: Kind::Unstorable,
                     ..
                 }) => return Joined::Unstorable,
-                Some(Record {
+                Some(LeaseRecord {
                     term,
                     kind: Kind::Held(holder),
                     ..
@@ -207,7 +207,7 @@ impl Leases {
             waiting = holder.waiting;
             bucket.drop_expired(now);
             if let Some(until) = unstorable_until.filter(|until| *until > now) {
-                bucket.records.push(Record {
+                bucket.records.push(LeaseRecord {
                     key: *key,
                     term: Term::new(now, until.since(now)),
                     kind: Kind::Unstorable,
@@ -230,7 +230,7 @@ impl Leases {
         let mut bucket = Bucket::decode(&found.value).unwrap_or_default();
         bucket.drop_expired(now);
         match bucket.find(key) {
-            Some(Record {
+            Some(LeaseRecord {
                 term,
                 kind: Kind::Held(_),
                 ..
@@ -250,12 +250,12 @@ fn bucket_name(key: &StoreKey) -> String {
 /// The records of the keys that share a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Bucket {
-    records: Vec<Record>,
+    records: Vec<LeaseRecord>,
 }
 
 /// What is said about one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Record {
+struct LeaseRecord {
     key: StoreKey,
     term: Term,
     kind: Kind,
@@ -306,7 +306,7 @@ impl Term {
 }
 
 impl Bucket {
-    fn find(&mut self, key: &StoreKey) -> Option<&mut Record> {
+    fn find(&mut self, key: &StoreKey) -> Option<&mut LeaseRecord> {
         self.records.iter_mut().find(|record| record.key == *key)
     }
 
@@ -316,9 +316,9 @@ impl Bucket {
 
     /// Adds a lease; whether there was room. To know what is not storable saves a wait, to lead
     /// saves a question to the upstream: the former makes room, the one that ends first.
-    fn hold(&mut self, lease: Record) -> bool {
+    fn hold(&mut self, lease: LeaseRecord) -> bool {
         if self.records.len() >= MAX_RECORDS {
-            let unstorable = |record: &(usize, &Record)| record.1.kind == Kind::Unstorable;
+            let unstorable = |record: &(usize, &LeaseRecord)| record.1.kind == Kind::Unstorable;
             let records = self.records.iter().enumerate().filter(unstorable);
             let Some((index, _)) = records.min_by_key(|(_, record)| record.term.ends) else {
                 return false;
@@ -348,7 +348,7 @@ impl Bucket {
         let mut bytes = bytes.strip_prefix(&MAGIC)?;
         let mut bucket = Self::default();
         while !bytes.is_empty() {
-            let (record, rest) = Record::decode(bytes)?;
+            let (record, rest) = LeaseRecord::decode(bytes)?;
             if bucket.records.len() >= MAX_RECORDS || bucket.find(&record.key).is_some() {
                 return None;
             }
@@ -367,7 +367,7 @@ impl Bucket {
     }
 }
 
-impl Record {
+impl LeaseRecord {
     fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (key, bytes) = bytes.split_first_chunk()?;
         let (ends, bytes) = bytes.split_first_chunk()?;

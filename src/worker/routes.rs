@@ -85,13 +85,13 @@ pub(crate) struct RouteObserver(RefCell<Observed>);
 struct Observed {
     /// Requests that reached the upstream as they came. Each has one index, where another may take
     /// its turn: a request that is forgotten is one that was never seen.
-    passed: Vec<Option<Fingerprint>>,
+    passed: Vec<Option<HalfDigest>>,
     /// Routes that have changed a request. None is ever forgotten.
-    changing: Vec<Fingerprint>,
+    changing: Vec<HalfDigest>,
 }
 
-/// Half of a SHA-256 digest.
-type Fingerprint = [u8; 16];
+/// The first half of a SHA-256 digest.
+type HalfDigest = [u8; 16];
 
 impl RouteObserver {
     /// Sees how a request came by a route, and how it was sent.
@@ -124,14 +124,14 @@ impl RouteObserver {
 }
 
 /// What tells one route from another, as far as can be seen.
-fn route_of(by: &Attributes) -> Fingerprint {
+fn route_of(by: &Attributes) -> HalfDigest {
     let mut digest = Sha256::new();
     write_route(by, &mut digest);
     half(digest)
 }
 
 /// A digest of the route and the headers. One request stands for all that have the same digest.
-fn request_of(came: &Headers, by: &Attributes) -> Fingerprint {
+fn request_of(came: &Headers, by: &Attributes) -> HalfDigest {
     let passes = |name: &[u8]| PASSING.iter().any(|it| name.starts_with(it.as_bytes()));
     // Values of one name keep their order.
     let mut fields = what_matters(came);
@@ -156,12 +156,12 @@ fn write(part: &[u8], digest: &mut Sha256) {
     digest.update(part);
 }
 
-fn half(digest: Sha256) -> Fingerprint {
+fn half(digest: Sha256) -> HalfDigest {
     let digest: [u8; 32] = digest.finalize().into();
     *digest.first_chunk().unwrap_or(&[0; 16])
 }
 
-fn index([first, second, ..]: Fingerprint) -> usize {
+fn index([first, second, ..]: HalfDigest) -> usize {
     const {
         assert!(
             MAX_PASSED.is_power_of_two(),
@@ -211,9 +211,9 @@ mod tests {
     }
 
     fn route(cluster: &str, name: &str) -> Attributes {
-        let told = [(Attribute::Cluster, cluster), (Attribute::RouteName, name)];
-        let told = told.map(|(attribute, value)| (attribute, value.as_bytes().to_vec()));
-        Attributes::read(told.to_vec(), &[])
+        let values = [(Attribute::Cluster, cluster), (Attribute::RouteName, name)];
+        let values = values.map(|(attribute, value)| (attribute, value.as_bytes().to_vec()));
+        Attributes::read(values.to_vec(), &[])
     }
 
     fn see(routes: &RouteObserver, came: &Headers, sent: &Headers, by: &Attributes) {

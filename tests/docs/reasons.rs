@@ -3,11 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_llm_cache::cache::{CacheStatus, Tier};
+use envoy_llm_cache::clock::DeltaSeconds;
 use envoy_llm_cache::coding::CodingFault;
 use envoy_llm_cache::llm::{ConversionError, NotWhole, Unfit};
 use envoy_llm_cache::report::{
-    AnswerResult, Bypass, CollapseFault, Miss, NotStored, Operation, OperationResult,
-    RefreshResult, Report, RequestResult, ShadowResult, StaleBecause,
+    AnswerResult, Bypass, CollapseFault, Miss, NotStored, OperationResult, RefreshResult, Report,
+    RequestResult, ShadowResult, StaleBecause, StoreOperation,
 };
 use envoy_llm_cache::store::StoreFault;
 
@@ -74,7 +75,7 @@ fn reports() -> Vec<Report> {
     let answers = all!(AnswerResult: Stored; NotStored(not_stored()));
     let refreshes = all!(RefreshResult: Sent, ByRequest, Busy);
     let shadow = all!(ShadowResult: Agreed, Disagreed, Incomparable, NotWhole);
-    let operations = all!(Operation: Lookup, Probe, Write, Delete);
+    let operations = all!(StoreOperation: Lookup, Probe, Write, Delete);
     let _complete = |report: Report| match report {
         Report::Request(_)
         | Report::NearMiss(_)
@@ -226,7 +227,10 @@ fn a_detail_or_a_metric_that_a_page_names_is_known() {
         expired_for: std::time::Duration::ZERO,
         status: 503,
     };
-    let [memory, http] = [Tier::Memory, Tier::Http].map(|tier| CacheStatus::Hit { ttl: 0, tier });
+    let [memory, http] = [Tier::Memory, Tier::Http].map(|tier| CacheStatus::Hit {
+        ttl: DeltaSeconds::default(),
+        tier,
+    });
     for status in [stale_if_error, memory, http] {
         let status = status.to_string();
         details.insert(status.split_once("detail=").unwrap().1.to_owned());

@@ -410,7 +410,7 @@ fn an_open_breaker_makes_nobody_wait_and_a_probe_closes_it() {
     let (probe, callout) = sent(&worker).remove(0);
     assert!(path(&callout).starts_with("/GET/"));
     let reports = reported(&worker, probe, reply(404, b""));
-    let probed = Report::Store(Operation::Probe, OperationResult::Absent);
+    let probed = Report::Store(StoreOperation::Probe, OperationResult::Absent);
     assert_eq!(reports[0], probed);
     assert!(
         matches!(reports[1], Report::Breaker(turn) if turn.to == BreakerState::Closed),
@@ -434,7 +434,7 @@ fn one_caller_s_entries_that_take_too_long_keep_nobody_from_the_store() {
         other.request(&post(&[]), ASK_JSON);
         assert!(other.callout().is_some(), "{round}");
         let (probe, _) = sent(&worker).remove(0);
-        let probed = Report::Store(Operation::Probe, OperationResult::Absent);
+        let probed = Report::Store(StoreOperation::Probe, OperationResult::Absent);
         assert_eq!(reported(&worker, probe, reply(404, b"")), [probed]);
     }
 }
@@ -496,7 +496,7 @@ fn a_write_is_counted_when_its_result_comes() {
         let worker = both("");
         let (_, mut sent) = written(&worker);
         let (write, _) = sent.remove(0);
-        let report = Report::Store(Operation::Write, outcome);
+        let report = Report::Store(StoreOperation::Write, outcome);
         assert_eq!(reported(&worker, write, result), [report]);
         let twice = reported(&worker, write, Err(CalloutFault::NoReply));
         assert_eq!(twice, [], "a result comes once");
@@ -534,7 +534,7 @@ fn an_answer_that_no_store_takes_is_not_stored() {
         host.answer_result(),
         Some(AnswerResult::NotStored(NotStored::Store(too_large)))
     );
-    let failed = Report::Store(Operation::Write, OperationResult::Failed(too_large));
+    let failed = Report::Store(StoreOperation::Write, OperationResult::Failed(too_large));
     assert!(host.reports().contains(&failed));
 }
 
@@ -550,7 +550,7 @@ fn a_host_that_cannot_wake_the_worker_loses_writes_and_nothing_else() {
         }
         host.response_headers(&ok("application/json", &[]), true);
         host.response_body(JSON, true);
-        let failed = |report: &&Report| matches!(report, Report::Store(Operation::Write, _));
+        let failed = |report: &&Report| matches!(report, Report::Store(StoreOperation::Write, _));
         let reports = host.reports();
         assert_eq!(reports.iter().filter(failed).count(), 1, "{reports:?}");
     }
@@ -616,7 +616,7 @@ fn an_expired_object_is_deleted_by_who_may_write_and_will_not_replace_it() {
         assert_eq!(sent.len(), deletes, "{more} {header:?}");
         for (task, callout) in sent {
             assert_eq!(callout.headers[0].1, "DELETE");
-            let done = Report::Store(Operation::Delete, OperationResult::Done);
+            let done = Report::Store(StoreOperation::Delete, OperationResult::Done);
             assert_eq!(reported(&worker, task, reply(204, b"")), [done]);
         }
     }

@@ -34,7 +34,7 @@ use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
 use crate::report::{
     AnswerResult, Bypass, CollapseFault, Miss, NotStored, OperationResult, RefreshResult, Report,
-    RequestResult, ShadowResult, StaleBecause, Operation,
+    RequestResult, ShadowResult, StaleBecause, StoreOperation,
 };
 use crate::store::StoreFault;
 use crate::worker::Worker;

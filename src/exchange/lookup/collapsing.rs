@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use crate::cache::{CacheStatus, Tier};
+use crate::clock::DeltaSeconds;
 use crate::report::{CollapseFault, Miss, RequestResult};
 use crate::request::{Leadership, LeaseKind};
 use crate::step::Cx;
@@ -90,7 +91,7 @@ impl Search {
     }
 
     /// What the former holder of a lease has stored since the memory was asked.
-    pub(super) fn stored_meanwhile(&mut self, cx: &Cx<'_>) -> Option<(Usable, u64)> {
+    pub(super) fn stored_meanwhile(&mut self, cx: &Cx<'_>) -> Option<(Usable, DeltaSeconds)> {
         let found = cx.look_up(&self.request.key);
         let found = found.map(|found| found.map(|stored| stored.bytes));
         match self.examine(found, Tier::Memory, cx) {

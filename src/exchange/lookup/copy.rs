@@ -2,7 +2,7 @@
 //! the request wants it. If it has none, the entry is converted, and the memory gets a copy.
 
 use crate::cache::{CacheKey, Entry, EntryHead, NewEntry, Seal, copy_key, encode};
-use crate::clock::UnixMillis;
+use crate::clock::{DeltaSeconds, UnixMillis};
 use crate::exchange::reply;
 use crate::step::Cx;
 
@@ -10,7 +10,12 @@ use super::{Search, Searched, Usable, Verified};
 
 impl Search {
     /// Serves the copy that the memory has; or converts the entry, and gives the memory a copy.
-    pub(super) fn serve_copy(mut self, found: Verified, ttl: u64, cx: &Cx<'_>) -> Searched {
+    pub(super) fn serve_copy(
+        mut self,
+        found: Verified,
+        ttl: DeltaSeconds,
+        cx: &Cx<'_>,
+    ) -> Searched {
         let form = self.form(&found.entry);
         let key = copy_key(&self.request.key, &found.entry, form, self.zero_usage());
         let copy = cx.look_up(&key).ok().flatten();

@@ -27,7 +27,7 @@ use std::time::Duration;
 use crate::attributes::Attributes;
 use crate::budget::{Charged, Reservation};
 use crate::cache::{Entry, Tier};
-use crate::clock::UnixMillis;
+use crate::clock::{DeltaSeconds, UnixMillis};
 use crate::config::Mode;
 use crate::http::{Headers, RequestDirectives};
 use crate::llm::Form;
@@ -97,8 +97,8 @@ pub(super) struct Waiting {
 #[derive(Debug)]
 struct Verified {
     entry: Entry,
-    /// Seconds since the answer was received.
-    age: u64,
+    /// The time since the answer was received.
+    age: DeltaSeconds,
     tier: Tier,
     validity: Validity,
 }
@@ -107,8 +107,8 @@ struct Verified {
 #[derive(Clone, Copy, Debug)]
 enum Validity {
     Fresh {
-        /// Seconds until it expires.
-        ttl: u64,
+        /// The time until it expires.
+        ttl: DeltaSeconds,
     },
     Expired {
         /// For how long it has been.
@@ -122,8 +122,8 @@ struct Usable {
     entry: Entry,
     /// The answer in it in the form asked for, where that is not the entry as it is.
     converted: Option<(Form, Vec<u8>)>,
-    /// Seconds since the answer was received.
-    age: u64,
+    /// The time since the answer was received.
+    age: DeltaSeconds,
     tier: Tier,
     /// Those of earlier hits, if it was found before, and is served as it is.
     hit_headers: Option<Rc<HitHeaders>>,
@@ -140,8 +140,8 @@ struct Stale {
 
 /// An entry that can serve a request, or could if it were fresh.
 enum Found {
-    /// Seconds until it expires.
-    Fresh(Usable, u64),
+    /// The time until it expires.
+    Fresh(Usable, DeltaSeconds),
     Stale(Stale),
 }
 

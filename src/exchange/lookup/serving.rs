@@ -1,6 +1,7 @@
 //! An entry is served, or, in shadow, kept to be compared with the upstream's answer.
 
 use crate::cache::CacheStatus;
+use crate::clock::DeltaSeconds;
 use crate::exchange::reply::{Addressee, Announced, Sent, Served, send};
 use crate::exchange::response::{Forwarded, Storable};
 use crate::exchange::shadow::ShadowHit;
@@ -13,7 +14,7 @@ use super::{Search, Searched, Usable};
 const MAX_REQUEST_ID_BYTES: usize = 128;
 
 impl Search {
-    pub(super) fn hit(self, usable: Usable, ttl: u64, cx: &Cx<'_>) -> Searched {
+    pub(super) fn hit(self, usable: Usable, ttl: DeltaSeconds, cx: &Cx<'_>) -> Searched {
         if self.is_shadow() {
             return self.forward_shadow_hit(usable, cx);
         }

@@ -131,7 +131,7 @@ impl<'a> Reason<'a> {
         };
         match vocabulary.meaning(word) {
             Err(NotWhole::UnknownFinish) => words.finish(word).ok_or(NotWhole::UnknownFinish),
-            told => told,
+            meaning => meaning,
         }
         .map(Some)
     }

@@ -239,7 +239,7 @@ impl Heard {
 
     /// With what it is itself, as it is in a box.
     fn held_bytes(&self) -> usize {
-        let heads = [&self.last, &self.whole].map(|told| told.head.capacity());
+        let heads = [&self.last, &self.whole].map(|piece| piece.head.capacity());
         let own = size_of::<Self>().saturating_add(3 * PER_ALLOCATION);
         heads.into_iter().fold(own, usize::saturating_add)
     }

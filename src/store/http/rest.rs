@@ -2,8 +2,9 @@
 //! compatible, GCS, nginx WebDAV. Envoy signs the requests where they need it
 //! (`envoy.filters.http.aws_request_signing`).
 
-use super::{Protocol, Request};
+use super::{Protocol, StoreRequest};
 use crate::callout::CalloutReply;
+use crate::clock::DeltaSeconds;
 use crate::store::StoreFault;
 
 /// The protocol `rest`.
@@ -11,8 +12,8 @@ use crate::store::StoreFault;
 pub(super) struct Rest;
 
 impl Protocol for Rest {
-    fn get(&self, prefix: &str, key: &str) -> Request {
-        Request::new("GET", format!("{prefix}{key}"))
+    fn get(&self, prefix: &str, key: &str) -> StoreRequest {
+        StoreRequest::new("GET", format!("{prefix}{key}"))
     }
 
     fn found(&self, reply: CalloutReply) -> Result<Option<Vec<u8>>, StoreFault> {
@@ -23,16 +24,16 @@ impl Protocol for Rest {
         }
     }
 
-    fn put(&self, prefix: &str, key: &str, seconds: u64, entry: Vec<u8>) -> Request {
+    fn put(&self, prefix: &str, key: &str, ttl: DeltaSeconds, entry: Vec<u8>) -> StoreRequest {
         // The expiry that counts is the one in the entry; this one tells the store's other readers
         // and rules, and is kept with the object.
-        Request {
+        StoreRequest {
             body: entry,
             headers: vec![
                 ("content-type", "application/octet-stream".to_owned()),
-                ("cache-control", format!("max-age={seconds}")),
+                ("cache-control", format!("max-age={ttl}")),
             ],
-            ..Request::new("PUT", format!("{prefix}{key}"))
+            ..StoreRequest::new("PUT", format!("{prefix}{key}"))
         }
     }
 
@@ -43,8 +44,8 @@ impl Protocol for Rest {
         }
     }
 
-    fn delete(&self, prefix: &str, key: &str) -> Option<Request> {
-        Some(Request::new("DELETE", format!("{prefix}{key}")))
+    fn delete(&self, prefix: &str, key: &str) -> Option<StoreRequest> {
+        Some(StoreRequest::new("DELETE", format!("{prefix}{key}")))
     }
 
     fn deleted(&self, reply: &CalloutReply) -> Result<(), StoreFault> {

@@ -99,7 +99,7 @@ fn webdis_is_asked_with_one_argument_whatever_the_prefix_holds() {
         (get.cluster.as_str(), get.timeout, get.body.len()),
         ("cache", Duration::from_millis(50), 0)
     );
-    let put = store.write(KEY, 60, b"entry".to_vec());
+    let put = store.write(KEY, DeltaSeconds::new(60), b"entry".to_vec());
     assert_eq!(
         headers(&put)[..2],
         [
@@ -113,7 +113,7 @@ fn webdis_is_asked_with_one_argument_whatever_the_prefix_holds() {
     );
     // Redis refuses a lifetime of 0.
     assert!(
-        headers(&store.write(KEY, 0, vec![]))
+        headers(&store.write(KEY, DeltaSeconds::new(0), vec![]))
             .contains(&(":path", "/SETEX/%2Fllm%2Ecache%2F00ff/1"))
     );
     assert!(!store.keeps_expired() && store.delete(KEY).is_none());
@@ -127,7 +127,7 @@ fn objects_are_got_put_and_deleted_under_their_path() {
         [(":method", "GET"), (":path", "/llm.cache/00ff")]
     );
     assert_eq!(
-        headers(&store.write(KEY, 60, b"entry".to_vec())),
+        headers(&store.write(KEY, DeltaSeconds::new(60), b"entry".to_vec())),
         [
             (":method", "PUT"),
             (":path", "/llm.cache/00ff"),
@@ -148,7 +148,7 @@ fn objects_are_got_put_and_deleted_under_their_path() {
 fn a_callout_does_not_show_what_it_carries() {
     let shown = format!(
         "{:?}",
-        store(StoreProtocol::Rest).write(KEY, 1, b"prompt".to_vec())
+        store(StoreProtocol::Rest).write(KEY, DeltaSeconds::new(1), b"prompt".to_vec())
     );
     assert!(
         !shown.contains("Bearer") && !shown.contains("prompt"),

@@ -3,8 +3,9 @@
 
 use std::fmt::Write;
 
-use super::{Protocol, Request};
+use super::{Protocol, StoreRequest};
 use crate::callout::CalloutReply;
+use crate::clock::DeltaSeconds;
 use crate::store::StoreFault;
 
 /// The protocol `webdis`.
@@ -22,10 +23,10 @@ const NOT_STORED: &[u8] = br#"{"SETEX":[false,""#;
 const UNWELL: [&[u8]; 4] = [b"BUSY ", b"CLUSTERDOWN ", b"LOADING ", b"MASTERDOWN "];
 
 impl Protocol for Webdis {
-    fn get(&self, prefix: &str, key: &str) -> Request {
+    fn get(&self, prefix: &str, key: &str) -> StoreRequest {
         let name = argument(prefix, key);
         // Without a type, Webdis would wrap the value in JSON, as text.
-        Request::new("GET", format!("/GET/{name}?type=application/octet-stream"))
+        StoreRequest::new("GET", format!("/GET/{name}?type=application/octet-stream"))
     }
 
     fn found(&self, reply: CalloutReply) -> Result<Option<Vec<u8>>, StoreFault> {
@@ -41,12 +42,15 @@ impl Protocol for Webdis {
         }
     }
 
-    fn put(&self, prefix: &str, key: &str, seconds: u64, entry: Vec<u8>) -> Request {
+    fn put(&self, prefix: &str, key: &str, ttl: DeltaSeconds, entry: Vec<u8>) -> StoreRequest {
         let name = argument(prefix, key);
-        Request {
+        StoreRequest {
             body: entry,
             // Redis takes no lifetime of 0.
-            ..Request::new("PUT", format!("/SETEX/{name}/{}", seconds.max(1)))
+            ..StoreRequest::new(
+                "PUT",
+                format!("/SETEX/{name}/{}", ttl.max(DeltaSeconds::new(1))),
+            )
         }
     }
 
@@ -61,7 +65,7 @@ impl Protocol for Webdis {
     }
 
     /// Redis forgets by itself.
-    fn delete(&self, _prefix: &str, _key: &str) -> Option<Request> {
+    fn delete(&self, _prefix: &str, _key: &str) -> Option<StoreRequest> {
         None
     }
 

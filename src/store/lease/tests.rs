@@ -258,10 +258,10 @@ fn no_age_is_too_short_or_too_long() {
 }
 
 /// A record of another key in the same bucket.
-fn record(number: u8, ends: UnixMillis, kind: Kind) -> Record {
+fn record(number: u8, ends: UnixMillis, kind: Kind) -> LeaseRecord {
     let mut key = KEY;
     key[0] = number;
-    Record {
+    LeaseRecord {
         key,
         term: Term {
             ends,
@@ -366,7 +366,7 @@ fn what_is_no_bucket_counts_as_an_empty_one() {
     let whole = two.encode();
     assert_eq!(Bucket::decode(&whole), Some(two.clone()));
     let [first, second] = [&two.records[0], &two.records[1]];
-    let encode = |records: &[&Record]| {
+    let encode = |records: &[&LeaseRecord]| {
         let records = records.iter().copied().cloned().collect();
         Bucket { records }.encode()
     };
@@ -444,7 +444,7 @@ fn some_bucket() -> impl Strategy<Value = Bucket> {
     records.prop_map(|records| Bucket {
         records: records
             .into_iter()
-            .map(|(key, (term, kind))| Record { key, term, kind })
+            .map(|(key, (term, kind))| LeaseRecord { key, term, kind })
             .collect(),
     })
 }

@@ -45,7 +45,7 @@ const FIRST_SHARE: u16 = u16::MAX / 2;
 
 /// A slot in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Record {
+struct SlotRecord {
     /// Which slot of the set.
     way: u8,
     /// A part of the key: narrows the search, proves nothing.
@@ -56,7 +56,7 @@ struct Record {
     expires: u32,
 }
 
-impl Record {
+impl SlotRecord {
     fn charge(self) -> u64 {
         u64::from(self.bytes).saturating_add(SLOT_OVERHEAD_BYTES)
     }
@@ -92,9 +92,9 @@ pub(super) struct SetHead {
     /// Which part of the bytes new entries may keep when there is no room, of [`u16::MAX`].
     new_share: u16,
     /// Not found since they were stored.
-    new: Vec<Record>,
+    new: Vec<SlotRecord>,
     /// Found, or stored again soon after they had been evicted.
-    found: Vec<Record>,
+    found: Vec<SlotRecord>,
     evicted_new: Vec<u32>,
     evicted_found: Vec<u32>,
 }
@@ -138,7 +138,7 @@ impl SetHead {
         }
         let (new, found) = records.as_chunks().0.split_at_checked(number(new))?;
         let (evicted_new, evicted_found) = ghosts.split_at_checked(number(evicted_new))?;
-        let records = |records: &[_]| records.iter().map(Record::decode).collect();
+        let records = |records: &[_]| records.iter().map(SlotRecord::decode).collect();
         let ghosts = |ghosts: &[[u8; GHOST_BYTES]]| {
             let tags = ghosts.iter();
             tags.map(|tag| u32::from_le_bytes(*tag)).collect()
@@ -190,7 +190,7 @@ impl SetHead {
     /// quarter found most recently stays where it is: a value in steady use costs no writes, and
     /// is still far from being evicted.
     pub(super) fn touch(&mut self, tag: u64) -> bool {
-        let is_it = |record: &Record| record.tag == tag;
+        let is_it = |record: &SlotRecord| record.tag == tag;
         if let Some(index) = self.new.iter().position(is_it) {
             let record = self.new.remove(index);
             self.found.insert(0, record);
@@ -214,7 +214,7 @@ impl SetHead {
         expires: u32,
         now: u32,
     ) -> Option<Placement> {
-        let mut record = Record {
+        let mut record = SlotRecord {
             way: 0,
             tag,
             bytes,
@@ -264,11 +264,11 @@ impl SetHead {
 
     /// Evicts one of the new entries if they hold more than their share of the bytes held, or else a
     /// found one. The segments of an entry that share a set do not evict each other.
-    fn evict(&mut self, held: u64, tag: u64) -> Option<Record> {
+    fn evict(&mut self, held: u64, tag: u64) -> Option<SlotRecord> {
         let share = u64::from(self.new_share).saturating_mul(held);
         let is_over = charge(&self.new).saturating_mul(u16::MAX.into()) > share;
         // The tags of later segments follow closely, and these are stored first.
-        let is_other = |old: &Record| old.tag.wrapping_sub(tag) > u16::MAX.into();
+        let is_other = |old: &SlotRecord| old.tag.wrapping_sub(tag) > u16::MAX.into();
         let oldest = self.new.iter().rposition(is_other);
         let (old, evicted) = match oldest.filter(|_| is_over || self.found.is_empty()) {
             Some(index) => (self.new.remove(index), &mut self.evicted_new),
@@ -310,7 +310,7 @@ impl SetHead {
         }
     }
 
-    fn records(&self) -> impl Iterator<Item = Record> {
+    fn records(&self) -> impl Iterator<Item = SlotRecord> {
         self.new.iter().chain(&self.found).copied()
     }
 
@@ -326,7 +326,7 @@ impl SetHead {
     }
 }
 
-fn charge(records: &[Record]) -> u64 {
+fn charge(records: &[SlotRecord]) -> u64 {
     let charges = records.iter().map(|record| record.charge());
     charges.fold(0, u64::saturating_add)
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::cache::CacheStatus;
+use crate::clock::DeltaSeconds;
 use crate::http::Headers;
 
 /// The headers of the last hit that served an entry as it is. They are the same for a second.
@@ -15,8 +16,8 @@ pub(crate) struct HitHeaders(RefCell<Option<(HitConditions, Rc<Headers>)>>);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct HitConditions {
     pub(crate) status: CacheStatus,
-    /// Seconds since the answer was received.
-    pub(crate) age: u64,
+    /// The time since the answer was received.
+    pub(crate) age: DeltaSeconds,
     /// Whether the request has an origin.
     pub(crate) to_page: bool,
 }

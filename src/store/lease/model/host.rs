@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
-use super::super::{Bucket, Record};
+use super::super::{Bucket, LeaseRecord};
 use crate::store::{HostFault, SetFault, SharedData, Version, Versioned};
 
 /// Values and versions by name, as proxy-wasm-cpp-host has them (`shared_data.cc`).
@@ -44,7 +44,7 @@ impl Values {
     }
 
     /// What the buckets say, which must be buckets.
-    pub(in super::super) fn records(&self) -> Vec<Record> {
+    pub(in super::super) fn records(&self) -> Vec<LeaseRecord> {
         let buckets = self.0.values().filter(|(value, _)| !value.is_empty());
         buckets
             .flat_map(|(value, _)| {

@@ -1,6 +1,6 @@
 //! What must hold however the steps of a few requests interleave.
 
-use super::super::{Bucket, Holder, Kind, MAX_RECORDS, Record, Term, bucket_name};
+use super::super::{Bucket, Holder, Kind, LeaseRecord, MAX_RECORDS, Term, bucket_name};
 use super::world::{End, MAX_AGE, Request, World, full_key};
 use super::{Explored, explore};
 
@@ -39,7 +39,7 @@ fn requests(of: &[(usize, u8)]) -> impl Iterator<Item = Request> {
 fn crowded(mut world: World, held: usize, unstorable: usize) -> World {
     let mut bucket = Bucket::default();
     for number in 0..held + unstorable {
-        bucket.records.push(Record {
+        bucket.records.push(LeaseRecord {
             key: full_key(100 + number as u8),
             term: Term::new(world.clock, MAX_AGE * 100),
             kind: if number < held {

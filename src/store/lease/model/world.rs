@@ -376,7 +376,7 @@ impl World {
             let mut records = self.values.records().into_iter();
             let record = records.find(|record| record.key == full_key(request.key));
             match record {
-                Some(Record {
+                Some(LeaseRecord {
                     term,
                     kind: Kind::Held(holder),
                     ..

@@ -8,7 +8,7 @@ fn place(head: &mut SetHead, tag: u64, bytes: u32) -> Placement {
 }
 
 fn held(head: &SetHead) -> u64 {
-    head.records().map(Record::charge).sum()
+    head.records().map(SlotRecord::charge).sum()
 }
 
 /// So many bytes that four values fill a set.
