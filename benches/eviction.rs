@@ -201,7 +201,7 @@ impl SharedData for Shared {
     fn set(&self, name: &str, value: &[u8], _version: Option<Version>) -> Result<(), SetFault> {
         self.versions.set(self.versions.get() + 1);
         let version = Version(self.versions.get());
-        let value = value.to_vec();
+        let value = value.to_vec().into();
         let versioned = Versioned { value, version };
         self.values.borrow_mut().insert(name.to_owned(), versioned);
         Ok(())

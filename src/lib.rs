@@ -53,4 +53,5 @@ pub mod steps;
 #[cfg(not(fuzzing))]
 mod steps;
 
+pub mod bytes;
 pub mod clock;

@@ -10,6 +10,7 @@ use std::thread;
 
 use envoy_llm_cache::config::Config;
 use envoy_llm_cache::driver::{StreamContext, WorkerContext};
+use envoy_llm_cache::host::Reply;
 use fake_host::{FakeHost, Process};
 
 const WORKERS: usize = 4;
@@ -36,7 +37,7 @@ fn ask(
     host: &Rc<FakeHost>,
     process: &Process,
     prompt: usize,
-) -> Option<Vec<u8>> {
+) -> Option<Reply> {
     let fake = host.add_stream(STREAM);
     host.current.set(STREAM);
     let stream = StreamContext::new(STREAM, Rc::clone(worker));
@@ -63,7 +64,7 @@ fn ask(
     }
     if let Some(reply) = fake.reply.take() {
         stream.logged();
-        return Some(reply.body.as_bytes().to_vec());
+        return Some(reply);
     }
     let headers = [(":status", "200"), ("content-type", "application/json")];
     fake.response_headers
@@ -78,29 +79,35 @@ fn ask(
     None
 }
 
+/// A worker in the thread that calls this.
+fn start(config: Config, process: &Arc<Process>, seed: u64) -> (Rc<WorkerContext>, Rc<FakeHost>) {
+    let host = Rc::new(FakeHost {
+        process: Some(Arc::clone(process)),
+        seed,
+        ..FakeHost::new(Some([seed; 4]))
+    });
+    let worker = WorkerContext::new(config, Rc::<FakeHost>::clone(&host));
+    (worker, host)
+}
+
 #[test]
 fn workers_in_threads_ask_the_upstream_once_for_each_prompt() {
     let process = Arc::new(Process::default());
     let asked: Vec<_> = (0..PROMPTS).map(|_| AtomicUsize::new(0)).collect();
-    let start = Barrier::new(WORKERS);
+    let ready = Barrier::new(WORKERS);
     thread::scope(|scope| {
         for number in 0..WORKERS {
-            let (process, asked, start) = (Arc::clone(&process), &asked, &start);
+            let (process, asked, ready) = (Arc::clone(&process), &asked, &ready);
             scope.spawn(move || {
-                let seed = number as u64 + 1;
-                let secret = Some([seed; 4]);
-                let host = Rc::new(FakeHost {
-                    process: Some(Arc::clone(&process)),
-                    seed,
-                    ..FakeHost::new(secret)
-                });
                 let config = Config::parse(br#"{"collapse": {"max_wait": "1m"}}"#).unwrap();
-                let worker = WorkerContext::new(config, Rc::<FakeHost>::clone(&host));
-                start.wait();
+                let (worker, host) = start(config, &process, number as u64 + 1);
+                ready.wait();
                 for _ in 0..3 {
                     for (prompt, asked) in asked.iter().enumerate() {
                         match ask(&worker, &host, &process, prompt) {
-                            Some(body) => assert_eq!(body, answer(prompt).into_bytes()),
+                            Some(reply) => {
+                                assert_eq!(reply.body.as_bytes(), answer(prompt).as_bytes())
+                            }
                             None => drop(asked.fetch_add(1, Ordering::Relaxed)),
                         }
                     }
@@ -113,4 +120,20 @@ fn workers_in_threads_ask_the_upstream_once_for_each_prompt() {
         .map(|count| count.load(Ordering::Relaxed))
         .collect();
     assert_eq!(asked, [1; PROMPTS]);
+}
+
+#[test]
+fn an_entry_that_a_host_shares_is_served_without_a_copy() {
+    let process = Arc::new(Process::default());
+    let (worker, host) = start(Config::parse(b"{}").unwrap(), &process, 1);
+    assert!(ask(&worker, &host, &process, 0).is_none());
+    // Decoded at the first hit, and found in the same slot at the second.
+    for _ in 0..2 {
+        let reply = ask(&worker, &host, &process, 0).unwrap();
+        assert_eq!(reply.body.as_bytes(), answer(0).as_bytes());
+        let body = reply.body.as_bytes().as_ptr_range();
+        let values = process.values.lock().unwrap();
+        let mut shared = values.values().map(|(value, _)| value.as_ptr_range());
+        assert!(shared.any(|value| value.start <= body.start && body.end <= value.end));
+    }
 }

@@ -14,6 +14,7 @@
 use std::rc::Rc;
 
 use crate::budget::{Charged, Reservation};
+use crate::bytes::Bytes;
 use crate::cache::{CacheKey, Entry, Freshness, Seal, Tier};
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::clock::{DeltaSeconds, UnixMillis};
@@ -249,7 +250,7 @@ pub(crate) fn give_up(task: Task, cx: &Cx<'_>) {
 /// use; `None` if it is none, or does not fit.
 fn newer(
     request: &KeyedRequest,
-    found: Option<Vec<u8>>,
+    found: Option<Bytes>,
     cx: &Cx<'_>,
 ) -> Option<(Vec<u8>, UnixMillis)> {
     let seal = &cx.worker.http.as_ref()?.seal;
@@ -261,17 +262,18 @@ fn newer(
 }
 
 /// The entry for a key, unless it has expired or is none.
-fn fresh(key: &CacheKey, bytes: Vec<u8>, seal: &Seal, cx: &Cx<'_>) -> Option<Entry> {
+fn fresh(key: &CacheKey, bytes: Bytes, seal: &Seal, cx: &Cx<'_>) -> Option<Entry> {
     let entry = Entry::decode(key, bytes, seal).ok()?;
     let freshness = cx.worker.freshness(&entry.head, cx.now());
     matches!(freshness, Freshness::Fresh { .. }).then_some(entry)
 }
 
 /// A flight is over: those who wait get its answer, or go to the upstream.
-fn end_flight(key: &CacheKey, entry: Option<Vec<u8>>, tier: Tier, cx: &Cx<'_>) {
+fn end_flight(key: &CacheKey, entry: Option<Bytes>, tier: Tier, cx: &Cx<'_>) {
     // They are released a few at a time.
     let held = entry.map(|entry| {
-        let bytes = entry.capacity();
+        let entry = entry.into_shared();
+        let bytes = entry.len();
         Charged::new(entry, bytes, &cx.worker.budget)
     });
     let release = match held {

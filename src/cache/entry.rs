@@ -20,6 +20,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use super::CacheKey;
+use crate::bytes::Bytes;
 use crate::clock::{UnixMillis, as_millis};
 use crate::config::LONGEST_TTL;
 use crate::http::Headers;
@@ -72,7 +73,7 @@ pub struct Entry {
     /// What stands before the body, decoded.
     pub head: Rc<EntryHead>,
     /// The whole encoded entry; the body is a part of it, which is never copied out.
-    bytes: Vec<u8>,
+    bytes: Bytes,
 }
 
 /// What an entry says of its answer.
@@ -237,7 +238,12 @@ impl Entry {
     ///
     /// # Errors
     /// Whatever is wrong with the bytes: to the caller they are a miss.
-    pub fn decode(key: &CacheKey, bytes: Vec<u8>, seal: &Seal) -> Result<Self, EntryFault> {
+    pub fn decode(
+        key: &CacheKey,
+        bytes: impl Into<Bytes>,
+        seal: &Seal,
+    ) -> Result<Self, EntryFault> {
+        let bytes = bytes.into();
         let mut fields = Fields(&bytes);
         if fields.array().ok_or(EntryFault::Foreign)? != MAGIC
             || fields.array().ok_or(EntryFault::Foreign)? != [FORMAT_VERSION]
@@ -288,7 +294,7 @@ impl Entry {
 
     /// The entry whose head was decoded before, from the same bytes: the caller must know that they
     /// are. `None` if they cannot be.
-    pub fn again(head: Rc<EntryHead>, bytes: Vec<u8>) -> Option<Self> {
+    pub fn again(head: Rc<EntryHead>, bytes: Bytes) -> Option<Self> {
         (bytes.len() == head.length).then_some(Self { head, bytes })
     }
 

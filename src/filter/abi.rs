@@ -266,7 +266,7 @@ pub(super) fn shared_data(name: &str) -> Result<Option<Versioned>, HostFault> {
     match status {
         STATUS_OK => Ok(Some(Versioned {
             // SAFETY: the host has just allocated it for this call.
-            value: unsafe { take(data, size) },
+            value: unsafe { take(data, size) }.into(),
             version: Version(version),
         })),
         STATUS_NOT_FOUND => Ok(None),

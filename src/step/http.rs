@@ -1,5 +1,6 @@
 //! The store behind HTTP: what is asked of it, counted, and its breaker's turns told.
 
+use crate::bytes::Bytes;
 use crate::cache::{CacheKey, Draft};
 use crate::callout::CalloutResult;
 use crate::clock::UnixMillis;
@@ -46,12 +47,12 @@ impl Cx<'_> {
     pub(crate) fn http_looked_up(
         &self,
         result: CalloutResult,
-    ) -> Result<Option<Vec<u8>>, StoreFault> {
+    ) -> Result<Option<Bytes>, StoreFault> {
         let HttpTier { store, .. } = self.http_tier()?;
         let (found, suspicion) = store.looked_up(result, self.now());
         self.report_store(StoreOperation::Lookup, OperationResult::of_lookup(&found));
         self.probe_if_suspect(suspicion);
-        found
+        found.map(|found| found.map(Bytes::from))
     }
 
     /// Has an entry written to the store behind HTTP, if there is one and room in it.

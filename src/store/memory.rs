@@ -15,6 +15,7 @@ mod tries;
 
 use std::time::Duration;
 
+use crate::bytes::Bytes;
 use crate::clock::UnixMillis;
 
 use super::{HostFault, SharedData, StoreFault, StoreKey, Version};
@@ -42,7 +43,7 @@ pub struct SlotRef {
 #[derive(Debug, PartialEq, Eq)]
 pub struct Stored {
     /// Any bytes at all.
-    pub bytes: Vec<u8>,
+    pub bytes: Bytes,
     /// Where, if it is in one piece.
     pub seen: Option<SlotRef>,
 }

@@ -8,6 +8,8 @@ pub use http::{BreakerState, HttpStore, Lookup, Suspicion, Turn, WriteBegun, Wri
 pub use lease::{Joined, Lease, Leases, Peeked};
 pub use memory::{MemoryStore, SlotRef, Stored};
 
+use crate::bytes::Bytes;
+
 /// What a store knows an entry or a lease by: a digest, so that its bytes are spread evenly. A store
 /// needs nothing else of a cache key, and does not know `cache`, which stands beside it.
 pub type StoreKey = [u8; 32];
@@ -38,7 +40,7 @@ pub struct Version(pub u32);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Versioned {
     /// The value.
-    pub value: Vec<u8>,
+    pub value: Bytes,
     /// Its version.
     pub version: Version,
 }

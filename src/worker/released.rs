@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::budget::Charged;
+use crate::bytes::Bytes;
 use crate::cache::Tier;
 use crate::report::CollapseFault;
 
@@ -19,7 +20,7 @@ pub(crate) enum Release {
     /// With the answer to the identical request.
     Answer {
         /// The entry, not verified. Many may wait for it.
-        entry: Rc<Charged<Vec<u8>>>,
+        entry: Rc<Charged<Bytes>>,
         /// Where it was found.
         tier: Tier,
     },

@@ -59,7 +59,7 @@ impl SharedData for FakeSharedData {
         }
         let values = self.values.borrow();
         Ok(values.get(name).map(|(value, version)| Versioned {
-            value: value.clone(),
+            value: value.clone().into(),
             version: Version(*version),
         }))
     }
@@ -81,10 +81,13 @@ impl SharedData for FakeSharedData {
     }
 }
 
+/// A value that all threads share, and its version.
+type SharedValue = (Arc<[u8]>, u32);
+
 /// What the workers of one process share, each of which has a thread and a host of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Process {
-    values: Mutex<BTreeMap<String, (Vec<u8>, u32)>>,
+    pub(crate) values: Mutex<BTreeMap<String, SharedValue>>,
     /// The messages that were enqueued and not delivered, by the numbers of the queues.
     pub(crate) queues: Mutex<Vec<VecDeque<Vec<u8>>>>,
 }
@@ -93,7 +96,7 @@ impl SharedData for Process {
     fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
         let values = self.values.lock().map_err(|_| HostFault)?;
         Ok(values.get(name).map(|(value, version)| Versioned {
-            value: value.clone(),
+            value: value.clone().into(),
             version: Version(*version),
         }))
     }
@@ -107,7 +110,7 @@ impl SharedData for Process {
             return Err(SetFault::VersionMismatch);
         }
         let next = current.unwrap_or(0) + 1;
-        values.insert(name.to_owned(), (value.to_owned(), next));
+        values.insert(name.to_owned(), (value.into(), next));
         Ok(())
     }
 }

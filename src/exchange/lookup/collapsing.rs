@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use crate::bytes::Bytes;
 use crate::cache::{CacheStatus, Tier};
 use crate::clock::DeltaSeconds;
 use crate::report::{CollapseFault, Miss, RequestResult};
@@ -130,7 +131,7 @@ impl Waiting {
             Release::Go(fault) => {
                 return search.forward_miss(Miss::Collapse(fault), stale, None, cx);
             }
-            Release::Answer { entry, tier } => (entry.to_vec(), tier),
+            Release::Answer { entry, tier } => (Bytes::clone(&entry), tier),
         };
         match search.examine(Ok(Some(bytes)), tier, cx) {
             Ok(Found::Fresh(usable, ttl)) => {

@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use crate::budget::Reservation;
+use crate::bytes::Bytes;
 use crate::cache::{Entry, Freshness, Seal, Tier};
 use crate::coding;
 use crate::config::Usage;
@@ -24,7 +25,7 @@ impl Search {
     /// What a store has under the key, if it can serve this request, or could if it were fresh.
     pub(super) fn examine(
         &mut self,
-        found: Result<Option<Vec<u8>>, StoreFault>,
+        found: Result<Option<Bytes>, StoreFault>,
         tier: Tier,
         cx: &Cx<'_>,
     ) -> Result<Found, Miss> {

@@ -6,6 +6,7 @@
 //! Numbers are little-endian. The trailer stands behind the piece so that taking it off moves
 //! nothing.
 
+use crate::bytes::Bytes;
 use crate::store::{StoreKey, Version, Versioned};
 
 /// An entry longer than this is stored in pieces: a quarter of a set, so that a large entry takes
@@ -18,7 +19,7 @@ pub(super) const TRAILER_BYTES: usize = 32 + 2 + 2 + 4 + MAGIC.len();
 
 /// A piece of an entry, as it was in its slot.
 pub(super) struct Segment {
-    pub(super) piece: Vec<u8>,
+    pub(super) piece: Bytes,
     pub(super) trailer: Trailer,
     pub(super) version: Version,
 }

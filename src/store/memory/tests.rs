@@ -68,7 +68,7 @@ impl SharedData for FakeSharedData {
         }
         let values = self.values.borrow();
         Ok(values.get(name).map(|(value, version)| Versioned {
-            value: value.clone(),
+            value: value.clone().into(),
             version: Version(*version),
         }))
     }
@@ -145,7 +145,7 @@ fn an_entry_of_any_length_comes_back_as_it_was() {
         let found = store.look_up(&shared, &key(1), EPOCH).unwrap();
         assert_eq!(
             found.map(|found| found.bytes),
-            Some(entry(1, length)),
+            Some(entry(1, length).into()),
             "{length}"
         );
     }

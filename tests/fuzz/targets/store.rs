@@ -16,7 +16,10 @@ impl SharedData for Map {
     fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
         let value = self.0.borrow().get(name).cloned();
         let version = Version(1);
-        Ok(value.map(|value| Versioned { value, version }))
+        Ok(value.map(|value| Versioned {
+            value: value.into(),
+            version,
+        }))
     }
 
     fn set(&self, name: &str, value: &[u8], _version: Option<Version>) -> Result<(), SetFault> {

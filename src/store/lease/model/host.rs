@@ -15,7 +15,7 @@ impl Values {
     pub(in super::super) fn get(&self, name: &str) -> Option<Versioned> {
         let (value, version) = self.0.get(name)?;
         Some(Versioned {
-            value: value.clone(),
+            value: value.clone().into(),
             version: Version(*version),
         })
     }
@@ -98,11 +98,13 @@ impl SharedData for OneCall<'_> {
     fn get(&self, name: &str) -> Result<Option<Versioned>, HostFault> {
         let call = |values: &mut Values| {
             let found = values.get(name);
-            Reply::Got(Ok(found.map(|found| (found.value, found.version.0))))
+            Reply::Got(Ok(
+                found.map(|found| (found.value.to_vec(), found.version.0))
+            ))
         };
         match self.answer(call, Reply::Got(Err(()))) {
             Some(Reply::Got(Ok(found))) => Ok(found.map(|(value, version)| Versioned {
-                value,
+                value: value.into(),
                 version: Version(version),
             })),
             Some(Reply::Set(_)) => panic!("an operation that runs differently when run again"),
