@@ -95,6 +95,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_continue_stream(stream: u32) -> u32;
     fn proxy_set_effective_context(id: u32) -> u32;
     fn proxy_set_tick_period_milliseconds(period: u32) -> u32;
@@ -310,6 +311,12 @@ pub(super) fn define_metric(kind: u32, name: &str) -> Result<u32, HostFault> {
 pub(super) fn add_to_metric(id: u32, offset: i64) -> Result<(), HostFault> {
     // SAFETY: only numbers are passed.
     check(unsafe { proxy_increment_metric(id, offset) })
+}
+
+/// Sets a gauge.
+pub(super) fn set_metric(id: u32, value: u64) -> Result<(), HostFault> {
+    // SAFETY: only numbers are passed.
+    check(unsafe { proxy_record_metric(id, value) })
 }
 
 /// At most `max_size` bytes of a buffer, from its start. A buffer that does not exist is empty.

@@ -79,8 +79,7 @@ impl RootContext for Root {
             }
             Ok(config) => {
                 self.close();
-                let cluster = config.http.as_ref().map(|http| http.cluster.clone());
-                let host = Rc::new(ProxyWasm::new(cluster));
+                let host = Rc::new(ProxyWasm::new(&config));
                 self.context = Some(WorkerContext::new(config, host));
                 true
             }

@@ -7,6 +7,7 @@ use proxy_wasm::hostcalls;
 use crate::attributes::Attribute;
 use crate::callout::{Callout, CalloutFault, CalloutReply, CalloutResult};
 use crate::clock::UnixMillis;
+use crate::config::Config;
 use crate::host::{Host, Reply};
 use crate::http::Headers;
 use crate::report::{Counters, Metrics, Report};
@@ -21,10 +22,9 @@ pub(super) struct ProxyWasm {
 }
 
 impl ProxyWasm {
-    /// `cluster` is that of the store behind HTTP.
-    pub(super) fn new(cluster: Option<String>) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Self {
-            metrics: Metrics::new(HostCounters, cluster),
+            metrics: Metrics::open(HostCounters, config),
         }
     }
 }
@@ -177,6 +177,10 @@ impl Counters for HostCounters {
     fn add(&self, id: u32, offset: i64) {
         // A host that does not count does not stop the exchange.
         let _uncounted = abi::add_to_metric(id, offset);
+    }
+
+    fn set(&self, id: u32, value: u64) {
+        let _unset = abi::set_metric(id, value);
     }
 }
 

@@ -8,6 +8,16 @@ mod logging;
 
 use contexts::Root;
 
+/// The version, in a custom section of the module: tools read it without running the module.
+#[used]
+#[expect(
+    unsafe_code,
+    reason = "a custom section is not loaded into memory, and this is all of it"
+)]
+#[unsafe(link_section = "llm_cache_version")]
+static VERSION: [u8; env!("CARGO_PKG_VERSION").len()] =
+    *env!("CARGO_PKG_VERSION").as_bytes().first_chunk().unwrap();
+
 proxy_wasm::main! {{
     logging::install();
     proxy_wasm::set_root_context(|id| Box::new(Root::new(id)));

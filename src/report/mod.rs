@@ -1,5 +1,6 @@
 //! What operators are told. Every "no" has a reason, and the same word serves header, metric and log.
 
+pub mod all;
 mod metrics;
 
 use crate::coding::CodingFault;

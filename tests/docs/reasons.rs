@@ -4,119 +4,27 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use envoy_llm_cache::cache::{CacheStatus, Tier};
 use envoy_llm_cache::clock::DeltaSeconds;
-use envoy_llm_cache::coding::CodingFault;
-use envoy_llm_cache::llm::{ConversionError, NotWhole, Unfit};
-use envoy_llm_cache::report::{
-    AnswerResult, Bypass, CollapseFault, Miss, NotStored, OperationResult, RefreshResult, Report,
-    RequestResult, ShadowResult, StaleBecause, StoreOperation,
-};
-use envoy_llm_cache::store::StoreFault;
+use envoy_llm_cache::report::all::{STORE_FAULTS, bypasses, misses, not_stored, reports};
+use envoy_llm_cache::report::{Bypass, Miss, NotStored, Report};
 
 use crate::pages::{self, Table, assert_same, spans};
 
 const PAGE: &str = "docs/operations.md";
 
-/// Every value of an enum: variants without data, and variants that hold any of a list. Does not compile
-/// while it lacks a variant.
-macro_rules! all {
-    ($enum:ident: $($variant:ident),* $(; $($outer:ident($inner:expr)),*)?) => {{
-        let _complete = |value: $enum| match value {
-            $($enum::$variant => (),)*
-            $($($enum::$outer(_) => (),)*)?
-        };
-        let plain: Vec<$enum> = vec![$($enum::$variant),*];
-        let outer: Vec<Vec<$enum>> = vec![$($($inner.into_iter().map($enum::$outer).collect()),*)?];
-        [plain, outer.concat()].concat()
-    }};
-}
-
-fn store_faults() -> Vec<StoreFault> {
-    all!(StoreFault: TooLarge, Contended, Unavailable, Timeout, Refused, BreakerOpen, Busy)
-}
-
-fn coding_faults() -> Vec<CodingFault> {
-    all!(CodingFault: Malformed, Checksum, Truncated, AfterEnd, TooLarge, Laborious)
-}
-
-fn bypasses() -> Vec<Bypass> {
-    let unfit = all!(Unfit: UnclearForm, UnclearBody, Background, Conversation);
-    all!(Bypass: RequestTooLarge, UnknownLength, BodyIncomplete, NoStore, Sample, NoTenant, SignedRequest,
-        NoCluster, InvalidTtl, ContentEncoding, WriteOnly, CaptureLimit, ServerTools, Temperature;
-        Coding(coding_faults()), Unfit(unfit))
-}
-
-fn misses() -> Vec<Miss> {
-    let forms =
-        all!(ConversionError: Unsupported, NoUsage, UnknownMember, Content, TooLarge, Malformed);
-    let collapse = all!(CollapseFault: Timeout, LeaderFailed, CaptureLimit, Unusable);
-    all!(Miss: Absent, Expired, CaptureLimit, ConversionLimit, Origin, NoCache, MaxAge, Unusable;
-        Form(forms), Store(store_faults()), Collapse(collapse))
-}
-
-fn not_stored() -> Vec<NotStored> {
-    let not_whole = all!(NotWhole: Error, Malformed, StrayLines, NoData, Pending, AfterEnd, UnknownFinish,
-        Choices, Unfinished, ToolArguments);
-    all!(NotStored: ZeroTtl, LocalReply, Rerouted, Status, ContentType, ContentRange, ContentEncoding, Form,
-        Streams, ResponseTooLarge, CaptureLimit, Unreadable, Length, Trailers, Aborted, UnmarkedEnd,
-        FinishLength, FinishFiltered, FinishComplete, Stuttering, Empty, OtherModel, VetoedByHeader,
-        LessGeneral;
-        Coding(coding_faults()), NotWhole(not_whole), Store(store_faults()))
-}
-
-fn operation_results() -> Vec<OperationResult> {
-    all!(OperationResult: Found, Absent, Done; Failed(store_faults()))
-}
-
-/// Everything that is counted.
-fn reports() -> Vec<Report> {
-    let stale = all!(StaleBecause: Revalidating, UpstreamFailed);
-    let requests = all!(RequestResult: Hit, Collapsed, ShadowHit;
-        Stale(stale), Miss(misses()), Bypass(bypasses()));
-    let answers = all!(AnswerResult: Stored; NotStored(not_stored()));
-    let refreshes = all!(RefreshResult: Sent, ByRequest, Busy);
-    let shadow = all!(ShadowResult: Agreed, Disagreed, Incomparable, NotWhole);
-    let operations = all!(StoreOperation: Lookup, Probe, Write, Delete);
-    let _complete = |report: Report| match report {
-        Report::Request(_)
-        | Report::NearMiss(_)
-        | Report::Answer(_)
-        | Report::Evictions(_)
-        | Report::Store(..)
-        | Report::Breaker(_)
-        | Report::Refresh(_)
-        | Report::Shadow(_)
-        | Report::UpstreamAskedInVain
-        | Report::SavedMilliseconds(_)
-        | Report::SavedTokens(_) => (),
-    };
-    let mut reports = vec![
-        Report::NearMiss("user"),
-        Report::Evictions(1),
-        Report::UpstreamAskedInVain,
-        Report::SavedMilliseconds(1),
-        Report::SavedTokens(1),
-    ];
-    reports.extend(requests.into_iter().map(Report::Request));
-    reports.extend(answers.into_iter().map(Report::Answer));
-    reports.extend(refreshes.into_iter().map(Report::Refresh));
-    reports.extend(shadow.into_iter().map(Report::Shadow));
-    for operation in operations {
-        let results = operation_results().into_iter();
-        reports.extend(results.map(|result| Report::Store(operation, result)));
-    }
-    reports
-}
+/// The gauges, which no report counts, with their labels.
+const GAUGES: [&str; 3] = [
+    "llm_cache_breakers.cluster.c.state.open",
+    "llm_cache_breakers.cluster.c.state.half_open",
+    "llm_cache_info.version.v",
+];
 
 /// The names of all metrics, with their labels and the words of these.
 fn metrics() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
-    let counters = reports().into_iter().filter_map(Report::counter);
+    let mut counted = reports();
+    counted.push(Report::NearMiss("user"));
+    let counters = counted.into_iter().filter_map(Report::counter);
     let mut names: Vec<_> = counters.map(|(name, _)| name.to_string()).collect();
-    // The gauge is no report's.
-    let metrics = include_str!("../../src/report/metrics.rs");
-    let gauge = metrics
-        .split('"')
-        .find(|text| text.starts_with("llm_cache_"));
-    names.push(gauge.unwrap().replace(['{', '}'], ""));
+    names.extend(GAUGES.map(str::to_owned));
     let mut metrics: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
     for name in names {
         let mut parts = name.split('.').map(str::to_owned);
@@ -137,7 +45,7 @@ fn table_under(heading: &str) -> Vec<Table> {
 /// Of the store's faults, which not everything that asks a store can meet, a table may lack some.
 fn assert_documented(heading: &str, known: Vec<&'static str>) {
     let documented = pages::first_column(&table_under(heading));
-    let of_store: Vec<_> = store_faults().into_iter().map(StoreFault::as_str).collect();
+    let of_store: Vec<_> = STORE_FAULTS.iter().map(|fault| fault.as_str()).collect();
     let known = known
         .into_iter()
         .filter(|word| !of_store.contains(word) || documented.iter().any(|named| named == word));
@@ -159,7 +67,7 @@ fn every_reason_is_documented_and_no_other() {
         "`not_stored`",
         not_stored().into_iter().map(NotStored::as_str).collect(),
     );
-    let faults: Vec<_> = store_faults().into_iter().map(StoreFault::as_str).collect();
+    let faults: Vec<_> = STORE_FAULTS.iter().map(|fault| fault.as_str()).collect();
     assert_documented("`failed`", faults.clone());
     let tables = pages::tables_of(PAGE, "reason");
     for fault in faults {
@@ -196,11 +104,8 @@ fn every_metric_is_documented_with_its_labels_and_results() {
         assert_same(name, said(&row[2]), labels.keys().cloned().collect());
         let results = labels.get("result").cloned().unwrap_or_default();
         assert_same(name, said(&row[3]), results.into_iter().collect());
-        let kind = if name == "llm_cache_breakers" {
-            "gauge"
-        } else {
-            "counter"
-        };
+        let is_gauge = GAUGES.iter().any(|gauge| gauge.starts_with(name));
+        let kind = if is_gauge { "gauge" } else { "counter" };
         assert_eq!(row[1], kind, "{name}");
     }
     let operations = pages::tables_of(PAGE, "operation of the shared store");

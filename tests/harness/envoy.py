@@ -246,9 +246,9 @@ class Envoy:
         return self.stats("^" + re.escape(name).replace("\\", "%5C") + "$").get(name, 0)
 
     def cache_counters(self) -> dict[str, int]:
-        """The filter's own counters, without the namespace Envoy puts before them."""
+        """The filter's own counters and gauges that are not 0, without Envoy's namespace."""
         found = self.stats("wasmcustom")
-        return {name.removeprefix("wasmcustom."): value for name, value in found.items()}
+        return {name.removeprefix("wasmcustom."): value for name, value in found.items() if value}
 
     # -- the wasm VM ------------------------------------------------------------------------------
 
