@@ -28,7 +28,7 @@ SOURCE ?=
 RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run image test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ run: build $(DEMO_READY) ## Envoy with the filter in front of a provider: make r
 
 image: build ## the OCI image that Istio and Envoy Gateway fetch: target/image/, and as a tarball
 	$(RELEASE_PY).image --source '$(SOURCE)'
+
+release: build ## target/release-VERSION/: module, image, examples, SBOM, notes (DRAFT=1 before the tag)
+	$(RELEASE_PY).bundle --source '$(SOURCE)' $(if $(DRAFT),--draft)
 
 # The filter once more, with a way to trap its VM: half a minute of one core when it changes.
 .PHONY: trap
