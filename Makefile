@@ -18,13 +18,17 @@ AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 CARGO_DENY := target/tools/bin/cargo-deny
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
+REGISTRY_READY := target/debian/.registry-ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 DEMO_PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(DEMO_VENV)/bin/python
 BENCH_BUILD := target/bench-build
 UPSTREAM ?=
+# Where the sources are published, such as https://github.com/OWNER/REPOSITORY: in the image's labels.
+SOURCE ?=
+RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,12 +41,18 @@ demo: build $(DEMO_READY) ## a chat through Envoy, twice: MISS, then HIT (KEEP=1
 run: build $(DEMO_READY) ## Envoy with the filter in front of a provider: make run UPSTREAM=https://api.openai.com
 	$(DEMO_PY) -m harness.run '$(UPSTREAM)'
 
+image: build ## the OCI image that Istio and Envoy Gateway fetch: target/image/, and as a tarball
+	$(RELEASE_PY).image --source '$(SOURCE)'
+
+release: build ## target/release-VERSION/: module, image, examples, SBOM, notes (DRAFT=1 before the tag)
+	$(RELEASE_PY).bundle --source '$(SOURCE)' $(if $(DRAFT),--draft)
+
 # The filter once more, with a way to trap its VM: half a minute of one core when it changes.
 .PHONY: trap
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
+test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
 test-all: test test-properties test-agents soak ## what make test has, and what takes long or much room
@@ -79,7 +89,7 @@ check: rust-target ## formatting, lints and documentation of every crate, and th
 RUSTDOC := -D warnings -A rustdoc::private_intra_doc_links
 
 lint: $(VENV_READY) ## lints of what is in Python
-	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy
+	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy release
 
 # Advisories come from GitHub: without it, make deny DENY="bans licenses sources".
 DENY ?= advisories bans licenses sources
@@ -199,3 +209,7 @@ $(STORES_READY): tests/harness/debian.py $(VENV_READY)
 # Chromium with its libraries, 100 MB. Without it, the tests of pages in browsers are skipped and say so.
 $(BROWSER_READY): tests/harness/debian.py $(VENV_READY)
 	-$(PY) -m harness.debian chromium && touch $@
+
+# A registry and skopeo, 17 MB. Without them, the tests of the image in a registry are skipped and say so.
+$(REGISTRY_READY): tests/harness/debian.py $(VENV_READY)
+	-$(PY) -m harness.debian docker-registry skopeo && touch $@

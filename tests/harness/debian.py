@@ -19,7 +19,8 @@ import time
 from harness.envoy_binary import ROOT
 
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "webdis": "webdis",
-            "nginx": "nginx", "chromium": "chromium"}
+            "nginx": "nginx", "chromium": "chromium", "docker-registry": "docker-registry",
+            "skopeo": "skopeo"}
 # A folder for each package that was unpacked.
 UNPACKED = ROOT / "target" / "debian"
 ATTEMPTS = 4
