@@ -25,6 +25,11 @@ def test_the_shortest_filter_works_in_an_existing_envoy(envoys, prompt):
     assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]
 
 
+def test_the_shortest_filter_has_the_buffer_filter_of_a_whole_envoy():
+    buffer = yaml.safe_load((ENVOY_FOLDER / "filter.yaml").read_text())[-1]
+    assert buffer in Config(EXAMPLE).http_filters
+
+
 @pytest.mark.parametrize("name", ["envoy.yaml", *WITH_A_STORE])
 def test_a_whole_envoy_is_valid_as_it_stands_from_the_root_of_the_repository(name):
     valid, said = validate(Config(ENVOY_FOLDER / name))
