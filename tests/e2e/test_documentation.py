@@ -1,7 +1,6 @@
 """The configurations in README.md and docs/ are ones that Envoy takes, and README's work.
 
-A `yaml` block is a configuration of the plugin; blocks of other YAML have one more word
-(`yaml envoy`, `yaml kubernetes`). tests/docs/ holds the rest of the documentation to the code.
+tests/docs/ holds the rest of the documentation to the code.
 """
 
 import copy
@@ -10,22 +9,13 @@ import re
 import pytest
 import yaml
 from chats import chat
+from documentation import blocks, kinds
 from harness.envoy import ROOT, WASM, validate
 from harness.http1 import fetch
 
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
-BLOCK = re.compile(r"^```(yaml[ a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-
-
-def blocks(kind: str) -> list[tuple[str, object]]:
-    """The YAML of all pages that is said to be of this kind, each with its page."""
-    return [(page.name, yaml.safe_load(text)) for page in PAGES
-            for said, text in BLOCK.findall(page.read_text()) if said == kind]
-
 
 def test_every_block_is_of_a_known_kind_and_there_are_some_of_each():
-    kinds = [kind for page in PAGES for kind, _ in BLOCK.findall(page.read_text())]
-    assert set(kinds) == {"yaml", "yaml envoy", "yaml kubernetes"}
+    assert kinds() == {"yaml", "yaml envoy", "yaml kubernetes"}
 
 
 def with_plugins(envoys, values: list) -> tuple[bool, str]:
@@ -56,9 +46,10 @@ def test_a_wrong_configuration_among_them_would_be_found(envoys):
     assert "tll: unknown key" in said
 
 
-def test_the_filters_and_the_configuration_of_readme_work(envoys, prompt):
-    (filters,) = [value for page, value in blocks("yaml envoy") if page == "README.md"]
-    assert filters == yaml.safe_load((ROOT / "envoy" / "filter.yaml").read_text())
+def test_the_filter_and_the_configuration_of_readme_work(envoys, prompt):
+    (cache,) = [value for page, value in blocks("yaml envoy") if page == "README.md"]
+    filters = yaml.safe_load((ROOT / "envoy" / "filter.yaml").read_text())
+    assert cache == filters[:1]
     (value,) = [value for page, value in blocks("yaml") if page == "README.md"]
     config = envoys.config().without("envoy_llm_cache").without("envoy.filters.http.buffer")
     config.http_filters[:0] = filters

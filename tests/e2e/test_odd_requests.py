@@ -146,7 +146,7 @@ def test_a_prompt_over_what_envoy_allows_is_refused_as_without_the_filter(
     for port in (bare.port, envoy.port):
         with Http1Connection(port) as connection:
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-                connection.send(request_bytes("POST", PATH, body))
+                connection.send(request_bytes("POST", PATH, body, chunked=True))
             answer = connection.read_answer()
             refused.append((answer.status, answer.body))
     assert refused[0] == refused[1]

@@ -94,6 +94,14 @@ class Config:
         entry["load_assignment"]["endpoints"] = [{"lb_endpoints": endpoints}]
         return self
 
+    def add_cluster(self, name: str, port: int, http2: bool = False) -> None:
+        """One more cluster, with one endpoint on loopback."""
+        cluster = {"name": name, "connect_timeout": "5s", "load_assignment": {"cluster_name": name}}
+        self.tree["static_resources"]["clusters"].append(cluster)
+        self.at(name, port)
+        if http2:
+            cluster["typed_extension_protocol_options"] = protocol({"http2_protocol_options": {}})
+
     def configure(self, value: dict) -> "Config":
         """The plugin's configuration, the way the example gives it: as a Struct."""
         self.plugin["configuration"] = {
@@ -121,15 +129,18 @@ class Config:
 
     def asking(self, explicit_http_config: dict) -> "Config":
         """The upstream is asked over this protocol."""
-        self.cluster["typed_extension_protocol_options"] = {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": "type.googleapis.com/"
-                         "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": explicit_http_config}}
+        self.cluster["typed_extension_protocol_options"] = protocol(explicit_http_config)
         return self
 
     def text(self) -> str:
         return yaml.safe_dump(self.tree, sort_keys=False)
+
+
+def protocol(explicit_http_config: dict) -> dict:
+    """The `typed_extension_protocol_options` of a cluster that is asked over this protocol."""
+    options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    return {options: {"@type": f"type.googleapis.com/{options}",
+                      "explicit_http_config": explicit_http_config}}
 
 
 def die_with_parent() -> None:

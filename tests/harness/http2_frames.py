@@ -1,11 +1,12 @@
-"""HTTP/2 requests as raw frames (RFC 9113, RFC 7541): the beginning of each, any number of them."""
+"""HTTP/2 as raw frames (RFC 9113, RFC 7541): requests of which only the beginning is sent, any
+number of them, and what h2 must not see of a peer's frames."""
 
 import socket
 
 from harness.http1 import GUARD_SECONDS
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, SETTINGS, PING, CONTINUATION = 0, 1, 4, 6, 9
+DATA, HEADERS, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 4, 6, 7, 9
 END_STREAM, ACK, END_HEADERS = 1, 1, 4
 FRAME_HEADER_BYTES = 9
 MAX_FRAME_BYTES = 16_384
@@ -81,6 +82,40 @@ class Http2Frames:
         taken = bytes(self.pending[:length])
         del self.pending[:length]
         return taken
+
+
+class WithoutGoAway:
+    """Takes GOAWAY out of what a peer sends (RFC 9113, section 6.8).
+
+    By it a peer says which streams it still answers, and it goes on to answer them. h2 takes it for
+    the end of the connection, and fails at the next frame. What comes from a client begins with
+    `preface`.
+    """
+
+    def __init__(self, preface: bytes = b"") -> None:
+        self.preface_bytes = len(preface)
+        self.pending = bytearray()
+        # No stream after this one is answered.
+        self.last_stream = (1 << 31) - 1
+
+    def whole_frames(self, data: bytes) -> bytes:
+        """The frames that `data` completes, but for GOAWAY."""
+        self.pending += data
+        passed = bytes(self.pending[:self.preface_bytes])
+        del self.pending[:self.preface_bytes]
+        self.preface_bytes -= len(passed)
+        while len(self.pending) >= FRAME_HEADER_BYTES:
+            end = FRAME_HEADER_BYTES + int.from_bytes(self.pending[:3])
+            if len(self.pending) < end:
+                break
+            whole = bytes(self.pending[:end])
+            del self.pending[:end]
+            if whole[3] == GOAWAY:
+                named = int.from_bytes(whole[FRAME_HEADER_BYTES:FRAME_HEADER_BYTES + 4])
+                self.last_stream = min(self.last_stream, named)
+            else:
+                passed += whole
+        return passed
 
 
 def headers(stream: int, block: bytes) -> bytes:

@@ -1,7 +1,4 @@
-"""An upstream that speaks HTTP/2 with prior knowledge, for how only HTTP/2 can end an answer.
-
-It gives every request the answer that the test has set.
-"""
+"""Upstreams that speak HTTP/2 with prior knowledge, for what only HTTP/2 can do."""
 
 import contextlib
 import dataclasses
@@ -12,6 +9,7 @@ import h2.connection
 import h2.errors
 import h2.events
 
+from harness.http2_frames import PREFACE, WithoutGoAway
 from harness.socket_server import SocketServer
 
 
@@ -29,29 +27,40 @@ class Http2Answer:
     reset: h2.errors.ErrorCodes | None = None
 
 
-class Http2Upstream(SocketServer):
-    """Gives each request `answer`. A context manager."""
+class Http2Server(SocketServer):
+    """Speaks HTTP/2 and hands each event of each connection to `handle`. A context manager."""
+
+    def serve(self, accepted: socket.socket) -> None:
+        connection = h2.connection.H2Connection(
+            h2.config.H2Configuration(client_side=False, header_encoding=None))
+        connection.initiate_connection()
+        incoming = WithoutGoAway(PREFACE)
+        with accepted, contextlib.suppress(OSError):
+            accepted.sendall(connection.data_to_send())
+            while data := accepted.recv(1 << 16):
+                for event in connection.receive_data(incoming.whole_frames(data)):
+                    if isinstance(event, h2.events.DataReceived):
+                        connection.acknowledge_received_data(
+                            event.flow_controlled_length, event.stream_id)
+                    self.handle(connection, event)
+                accepted.sendall(connection.data_to_send())
+
+    def handle(self, connection: h2.connection.H2Connection, event: h2.events.Event) -> None:
+        raise NotImplementedError
+
+
+class Http2Upstream(Http2Server):
+    """Gives each request `answer`."""
 
     def __init__(self) -> None:
         self.answer: Http2Answer
         self.asked = 0
         super().__init__()
 
-    def serve(self, accepted: socket.socket) -> None:
-        connection = h2.connection.H2Connection(
-            h2.config.H2Configuration(client_side=False, header_encoding=None))
-        connection.initiate_connection()
-        with accepted, contextlib.suppress(OSError):
-            accepted.sendall(connection.data_to_send())
-            while data := accepted.recv(1 << 16):
-                for event in connection.receive_data(data):
-                    if isinstance(event, h2.events.DataReceived):
-                        connection.acknowledge_received_data(
-                            event.flow_controlled_length, event.stream_id)
-                    elif isinstance(event, h2.events.StreamEnded):
-                        self.asked += 1
-                        self.give(connection, event.stream_id)
-                accepted.sendall(connection.data_to_send())
+    def handle(self, connection: h2.connection.H2Connection, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.StreamEnded):
+            self.asked += 1
+            self.give(connection, event.stream_id)
 
     def give(self, connection: h2.connection.H2Connection, stream: int) -> None:
         answer = self.answer
@@ -62,3 +71,20 @@ class Http2Upstream(SocketServer):
             connection.send_headers(stream, answer.trailers, end_stream=True)
         elif answer.reset is not None:
             connection.reset_stream(stream, answer.reset)
+
+
+class Http2Echo(Http2Server):
+    """Answers each piece of a request with the same piece, while more of the request may come.
+
+    It ends with trailers, as gRPC does.
+    """
+
+    def handle(self, connection: h2.connection.H2Connection, event: h2.events.Event) -> None:
+        if isinstance(event, h2.events.RequestReceived):
+            kind = dict(event.headers).get(b"content-type", b"application/octet-stream")
+            connection.send_headers(event.stream_id,
+                                    [(":status", "200"), ("content-type", kind.decode())])
+        elif isinstance(event, h2.events.DataReceived):
+            connection.send_data(event.stream_id, event.data)
+        elif isinstance(event, h2.events.StreamEnded):
+            connection.send_headers(event.stream_id, [("grpc-status", "0")], end_stream=True)

@@ -1,0 +1,29 @@
+"""The YAML in README.md and docs/.
+
+A `yaml` block is a configuration of the plugin; blocks of other YAML have one more word
+(`yaml envoy`, `yaml kubernetes`).
+"""
+
+import re
+
+import yaml
+from harness.envoy import ROOT
+
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^```(yaml[ a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def kinds() -> set[str]:
+    return {kind for page in PAGES for kind, _ in BLOCK.findall(page.read_text())}
+
+
+def blocks(kind: str) -> list[tuple[str, object]]:
+    """The YAML of all pages that is said to be of this kind, each with its page."""
+    return [(page.name, yaml.safe_load(text)) for page in PAGES
+            for said, text in BLOCK.findall(page.read_text()) if said == kind]
+
+
+def envoy_block(page: str, member: str) -> dict:
+    """The one block of Envoy's configuration on this page that has this member."""
+    (found,) = [block for name, block in blocks("yaml envoy") if name == page and member in block]
+    return found
