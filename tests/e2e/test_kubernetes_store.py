@@ -16,7 +16,7 @@ from harness import kubectl
 from harness.envoy import ROOT, Config, Envoy
 from harness.http1 import fetch
 from harness.pod import Container
-from remote_store import PATIENT, cluster, with_cluster
+from http_stores import PATIENT, cluster, with_cluster
 
 FOLDER = ROOT / "envoy" / "kubernetes-store"
 PASSWORD = "3f1d0a9c5b7e24688642e7b5c9a0d1f3"
