@@ -213,7 +213,7 @@ def test_one_callers_slow_entries_keep_no_other_caller_from_the_store(
     slow: set[str] = set()
     script = SlowFor(lambda asked: any(key in asked.target for key in slow))
     with (ScriptedServer(script) as store,
-          Envoy(on_webdis(envoys, store.port, breaker=STAYS_OPEN, lookup_timeout="50ms",
+          Envoy(on_webdis(envoys, store.port, breaker=STAYS_OPEN, lookup_timeout="250ms",
                           plugin={"mode": "read_only"}), workers) as envoy,
           vm_survives(envoy)):
         bodies = [chat(prompt()) for _ in range(5)]
