@@ -1,4 +1,4 @@
-"""The YAML in README.md and docs/.
+"""The YAML in README.md and docs/, and the paths of the APIs.
 
 A `yaml` block is a configuration of the plugin; blocks of other YAML have one more word
 (`yaml envoy`, `yaml kubernetes`).
@@ -27,3 +27,12 @@ def envoy_block(page: str, member: str) -> dict:
     """The one block of Envoy's configuration on this page that has this member."""
     (found,) = [block for name, block in blocks("yaml envoy") if name == page and member in block]
     return found
+
+
+def api_paths() -> list[str]:
+    """A path of each end in the table of APIs, which tests/docs/ holds to the code."""
+    page = (ROOT / "docs" / "apis-and-conversion.md").read_text()
+    (table,) = re.findall(r"^\| api \| path ends in .*\n\|[-|]+\n((?:\|.*\n)+)", page, re.MULTILINE)
+    ends = [end.replace("...", "m") for row in table.splitlines()
+            for end in re.findall(r"`([^`]+)`", row.split("|")[2])]
+    return [f"/v1beta/models/m{end}" if end.startswith(":") else end for end in ends]

@@ -49,6 +49,8 @@ def by_callout(config: Config) -> Config:
     """Requests reach the cluster the way the filter's do: as callouts, never through the route."""
     for host in config.manager["route_config"]["virtual_hosts"]:
         host["routes"] = [{"match": {"prefix": "/"}, "direct_response": {"status": 418}}]
+    # The script holds a body as a whole.
+    config.listener["per_connection_buffer_limit_bytes"] = 64 << 20
     config.http_filters.insert(-1, {"name": "lua", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
         "default_source_code": {"inline_string": LUA}}})
