@@ -213,15 +213,15 @@ def test_one_callers_slow_entries_keep_no_other_caller_from_the_store(
     slow: set[str] = set()
     script = SlowFor(lambda asked: any(key in asked.target for key in slow))
     with (ScriptedServer(script) as store,
-          Envoy(on_webdis(envoys, store.port, breaker=STAYS_OPEN, lookup_timeout="250ms",
+          Envoy(on_webdis(envoys, store.port, breaker=STAYS_OPEN, lookup_timeout="1s",
                           plugin={"mode": "read_only"}), workers) as envoy,
-          vm_survives(envoy)):
+          vm_survives(envoy), concurrent.futures.ThreadPoolExecutor(5) as pool):
         bodies = [chat(prompt()) for _ in range(5)]
         for body in bodies:
             slow.add(fetch(envoy.port, body, headers=of("slow")).header("x-cache-key"))
         for round_ in range(6):
-            for body in bodies:
-                answer = fetch(envoy.port, body, headers=of("slow"))
+            asked = [pool.submit(fetch, envoy.port, body, headers=of("slow")) for body in bodies]
+            for answer in [future.result() for future in asked]:
                 assert (answer.status, detail(answer)) == (200, "store_unavailable")
             other = fetch(envoy.port, chat(prompt()), headers=of("other"))
             assert detail(other) is None, round_
