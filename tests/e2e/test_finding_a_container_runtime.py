@@ -25,6 +25,7 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setattr(debian, "find_all", none)
     monkeypatch.setattr(runtime, "root_is_confined", lambda: False)
     monkeypatch.setattr(runtime, "FOLDER", tmp_path / "target")
+    monkeypatch.setattr(runtime, "HOME", tmp_path / "target" / "home")
     return tmp_path
 
 

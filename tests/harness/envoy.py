@@ -1,6 +1,7 @@
 """Runs Envoys from envoy/envoy.yaml with what a test changes in it."""
 
 import atexit
+import contextlib
 import copy
 import ctypes
 import http.client
@@ -190,13 +191,10 @@ class Envoy:
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(GUARD_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.program.kill(self.process)
-                self.process.wait()
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GUARD_SECONDS)
+        self.program.end(self.process)
         self.folder.cleanup()
 
     def wait_until(self, holds, what: str):

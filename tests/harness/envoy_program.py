@@ -36,9 +36,10 @@ class Program:
     def pid(self, process: subprocess.Popen) -> int:
         return process.pid
 
-    def kill(self, process: subprocess.Popen) -> None:
-        """At once, when it does not end otherwise."""
+    def end(self, process: subprocess.Popen) -> None:
+        """At once, if it has not ended by itself."""
         process.kill()
+        process.wait()
 
 
 class Container:
@@ -80,9 +81,12 @@ class Container:
             raise unittest.SkipTest("the process of the Envoy in a container is not visible here")
         return pid
 
-    def kill(self, process: subprocess.Popen) -> None:
-        self.runtime.attempt("rm", "--force", self.name)
+    def end(self, process: subprocess.Popen) -> None:
+        # A signal that came before the container had started ended the process alone.
+        if process.poll() is None or process.returncode < 0:
+            self.runtime.attempt("rm", "--force", self.name)
         process.kill()
+        process.wait()
 
 
 def chosen() -> Program | Container:

@@ -3,8 +3,8 @@
     python -m harness.containers.runtime
 
 The order: $CONTAINER_RUNTIME (docker or podman), docker if its engine answers, podman, else
-Debian's podman with runc and settings of its own, unpacked under target/ without any change to the
-system. That one needs root.
+Debian's podman with runc and settings of its own, unpacked under target/ instead of installed. That
+one needs root.
 """
 
 import dataclasses
@@ -64,14 +64,14 @@ def find() -> Runtime:
         if not (path := shutil.which(kind)):
             problems.append(f"{kind} is not on PATH")
             continue
-        runtime = Runtime(kind, pathlib.Path(path))
-        answer = runtime.attempt("info")
         if kind == "podman" and root_is_confined():
             problems.append("podman: with its default settings it needs CAP_SYS_RESOURCE")
-        elif answer.returncode == 0:
+            continue
+        runtime = Runtime(kind, pathlib.Path(path))
+        answer = runtime.attempt("info")
+        if answer.returncode == 0:
             return runtime
-        else:
-            problems.append(f"{kind}: {(answer.stderr.strip().splitlines() or ['no answer'])[-1]}")
+        problems.append(f"{kind}: {(answer.stderr.strip().splitlines() or ['no answer'])[-1]}")
     if wanted != "docker":
         try:
             return debians_podman()
@@ -83,9 +83,10 @@ def find() -> Runtime:
 def root_is_confined() -> bool:
     """Whether this is root without the right to raise limits, which podman does by default."""
     status = pathlib.Path("/proc/self/status")
-    found = re.search(r"^CapEff:\s*(\w+)", status.read_text(), re.MULTILINE) \
-        if os.geteuid() == 0 and status.exists() else None
-    return found is not None and not int(found.group(1), 16) >> CAP_SYS_RESOURCE & 1
+    if os.geteuid() != 0 or not status.exists():
+        return False
+    effective = re.search(r"^CapEff:\s*(\w+)", status.read_text(), re.MULTILINE).group(1)
+    return not int(effective, 16) >> CAP_SYS_RESOURCE & 1
 
 
 def debians_podman() -> Runtime:
