@@ -29,7 +29,7 @@ SOURCE ?=
 RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run image release test test-all test-properties test-agents test-versions soak check lint deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents test-versions test-container soak check lint deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,7 +56,7 @@ trap: $(TRAP_WASM)
 test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) $(KUBECTL_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
-test-all: test test-properties test-agents test-versions soak ## what make test has, and what takes long or much room
+test-all: test test-properties test-agents test-versions test-container soak ## what make test has, and what takes long or much room
 
 # Other cases each time, where make test draws the same ones: what fails here is a finding, not a
 # broken commit.
@@ -76,6 +76,14 @@ TESTS_OF_VERSIONS := $(addprefix tests/e2e/test_, miss_then_hit.py other_traffic
 test-versions: build $(VENV_READY) ## the tests of the filter chain on every minor version of Envoy that has a wheel
 	set -e; for version in $(ENVOY_VERSIONS); do \
 		ENVOY= ENVOY_VERSION=$$version $(PY) -m pytest -c tests/e2e/pytest.ini $(TESTS_OF_VERSIONS); done
+
+# Docker or podman is needed. As root on Debian, podman is unpacked under target/ instead.
+CONTAINER_SUITES := miss_then_hit first_byte hang_ups never_stored http_store_faults http_store_writes \
+	trapped_vms bounded_memory
+test-container: build trap $(VENV_READY) $(STORES_READY) ## MISS, HIT, streams and faults with Envoy in a container, and compose.yaml (ENVOY_IMAGE, CONTAINER_RUNTIME)
+	image="$${ENVOY_IMAGE:-$$($(PY) -m harness.containers.images envoy)}" && \
+		ENVOY_IMAGE="$$image" $(PY) -m pytest -c tests/e2e/pytest.ini $(CONTAINER_SUITES:%=tests/e2e/test_%.py)
+	$(PY) -m pytest -c tests/containers/pytest.ini tests/containers
 
 soak: build $(VENV_READY) ## minutes of half-open, slow, huge and hostile traffic: memory stays bounded
 	$(PY) -m pytest -s -c tests/e2e/pytest.ini tests/e2e/soak.py

@@ -167,6 +167,10 @@ def main() -> int:
     except envoy_binary.NoEnvoy as error:
         print(error, file=sys.stderr)
         return 1
+    if os.environ.get("ENVOY_IMAGE"):
+        print("the benchmark binds Envoy to a core, which it cannot in a container: "
+              "unset ENVOY_IMAGE", file=sys.stderr)
+        return 1
     if len(machine.CORES) < 2:
         print("the benchmark needs two cores: one for Envoy, one for what loads it",
               file=sys.stderr)

@@ -20,7 +20,8 @@ from harness.envoy_binary import ROOT
 
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "webdis": "webdis",
             "nginx": "nginx", "chromium": "chromium", "docker-registry": "docker-registry",
-            "skopeo": "skopeo"}
+            "skopeo": "skopeo", "podman": "podman", "runc": "runc", "catatonit": "catatonit",
+            "prometheus": "prometheus", "busybox": "busybox-static"}
 # A folder for each package that was unpacked.
 UNPACKED = ROOT / "target" / "debian"
 ATTEMPTS = 4
@@ -49,8 +50,8 @@ def find_all(*programs: str) -> list[pathlib.Path]:
 def present(program: str) -> pathlib.Path | None:
     if on_path := shutil.which(program):
         return pathlib.Path(on_path)
-    folder = UNPACKED / PACKAGES[program] / "usr"
-    places = (folder / "bin" / program, folder / "sbin" / program)
+    folder = UNPACKED / PACKAGES[program]
+    places = [folder / below / program for below in ("usr/bin", "usr/sbin", "bin", "sbin")]
     return next((place for place in places if place.exists()), None)
 
 

@@ -10,8 +10,9 @@ import signal
 import sys
 import time
 
-from harness import envoy_binary
+from harness import envoy_program
 from harness.envoy import EXAMPLE, ROOT, Config, Envoy
+from harness.envoy_binary import NoEnvoy
 from harness.http1 import Answer, Http1Connection, request_bytes
 from harness.standin import Standin
 
@@ -75,11 +76,11 @@ def main() -> int:
     config = Config()
     envoy_port = config.listener["address"]["socket_address"]["port_value"]
     try:
-        binary = envoy_binary.find()
-    except envoy_binary.NoEnvoy as error:
+        program = envoy_program.chosen()
+    except NoEnvoy as error:
         print(error, file=sys.stderr)
         return 1
-    print(f"Envoy     {binary} ({envoy_binary.version(binary)}), {EXAMPLE.relative_to(ROOT)}")
+    print(f"Envoy     {program}, {EXAMPLE.relative_to(ROOT)}")
     try:
         standin = Standin(port=config.upstream_address["port_value"])
     except RuntimeError as error:

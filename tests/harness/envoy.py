@@ -1,11 +1,11 @@
 """Runs Envoys from envoy/envoy.yaml with what a test changes in it."""
 
 import atexit
+import contextlib
 import copy
 import ctypes
 import http.client
 import json
-import os
 import pathlib
 import re
 import signal
@@ -15,9 +15,9 @@ import time
 
 import yaml
 
-from harness import envoy_binary
+from harness import envoy_program
+from harness.envoy_binary import ROOT
 
-ROOT = envoy_binary.ROOT
 EXAMPLE = ROOT / "envoy" / "envoy.yaml"
 WASM = ROOT / "target" / "wasm32-wasip1" / "release" / "envoy_llm_cache.wasm"
 GUARD_SECONDS = 60
@@ -170,13 +170,14 @@ class Envoy:
             tree["dynamic_resources"] = {"lds_config": {"path_config_source": {
                 "path": str(self.listener_path), "watched_directory": {"path": str(path)}}}}
         (path / "envoy.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+        self.program = envoy_program.chosen()
         self.process = subprocess.Popen(
-            [envoy_binary.find(), "-c", path / "envoy.yaml", "--concurrency", str(workers),
-             "--disable-hot-restart", "--admin-address-path", path / "admin",
-             "--file-flush-interval-msec", "20", "--log-level", "info", *self.options],
+            self.program.command(
+                "-c", path / "envoy.yaml", "--concurrency", str(workers), "--disable-hot-restart",
+                "--admin-address-path", path / "admin", "--file-flush-interval-msec", "20",
+                "--log-level", "info", *self.options, environment=environment),
             stdout=self.access_path.open("wb"), stderr=self.log_path.open("wb"),
-            stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=die_with_parent,
-            env={**os.environ, **(environment or {})})
+            stdin=subprocess.DEVNULL, cwd=ROOT, preexec_fn=die_with_parent)
         atexit.register(self.stop)
         self.wait_until(lambda: (path / "admin").exists() and (path / "admin").read_text(),
                         "the admin port")
@@ -197,17 +198,14 @@ class Envoy:
 
     @property
     def pid(self) -> int:
-        return self.process.pid
+        return self.program.pid(self.process)
 
     def stop(self) -> None:
         atexit.unregister(self.stop)
-        if self.process.poll() is None:
-            self.process.terminate()
-            try:
-                self.process.wait(GUARD_SECONDS)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GUARD_SECONDS)
+        self.program.end(self.process)
         self.folder.cleanup()
 
     def wait_until(self, holds, what: str):
@@ -300,7 +298,7 @@ def validate(config: Config) -> tuple[bool, str]:
         path = pathlib.Path(folder) / "envoy.yaml"
         path.write_text(config.text())
         ran = subprocess.run(
-            [envoy_binary.find(), "-c", path, "--mode", "validate", "--log-level", "info"],
-            capture_output=True, text=True, cwd=ROOT, check=False, timeout=GUARD_SECONDS,
-            env={**os.environ})
+            envoy_program.chosen().command(
+                "-c", path, "--mode", "validate", "--log-level", "info"),
+            capture_output=True, text=True, cwd=ROOT, check=False, timeout=GUARD_SECONDS)
     return ran.returncode == 0, ran.stdout + ran.stderr

