@@ -14,7 +14,7 @@ use contexts::Root;
     unsafe_code,
     reason = "a custom section is not loaded into memory, and this is all of it"
 )]
-#[unsafe(link_section = "llm_cache_version")]
+#[unsafe(link_section = "envoy_llm_cache.version")]
 static VERSION: [u8; env!("CARGO_PKG_VERSION").len()] =
     *env!("CARGO_PKG_VERSION").as_bytes().first_chunk().unwrap();
 

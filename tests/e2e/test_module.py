@@ -41,4 +41,4 @@ def custom_sections(module: bytes) -> dict[str, bytes]:
 
 def test_the_module_names_its_version():
     version = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
-    assert custom_sections(MODULE.read_bytes())["llm_cache_version"] == version.encode()
+    assert custom_sections(MODULE.read_bytes())["envoy_llm_cache.version"] == version.encode()
