@@ -78,8 +78,8 @@ test-versions: build $(VENV_READY) ## the tests of the filter chain on every min
 		ENVOY= ENVOY_VERSION=$$version $(PY) -m pytest -c tests/e2e/pytest.ini $(TESTS_OF_VERSIONS); done
 
 # Docker or podman is needed. As root on Debian, podman is unpacked under target/ instead.
-CONTAINER_SUITES := miss_then_hit first_byte hang_ups never_stored http_store_faults http_store_writes \
-	trapped_vms bounded_memory
+CONTAINER_SUITES := bounded_memory first_byte hang_ups http_store_faults http_store_writes miss_then_hit \
+	never_stored trapped_vms
 test-container: build trap $(VENV_READY) $(STORES_READY) ## MISS, HIT, streams and faults with Envoy in a container, and compose.yaml (ENVOY_IMAGE, CONTAINER_RUNTIME)
 	image="$${ENVOY_IMAGE:-$$($(PY) -m harness.containers.images envoy)}" && \
 		ENVOY_IMAGE="$$image" $(PY) -m pytest -c tests/e2e/pytest.ini $(CONTAINER_SUITES:%=tests/e2e/test_%.py)

@@ -30,7 +30,8 @@ def ask_many(port: int, numbers: range, prompt: str) -> None:
                 answer = connection.read_answer()
                 assert (answer.status, answer.cache) == (200, "MISS")
                 content = json.loads(answer.body)["choices"][0]["message"]["content"]
-                assert content.endswith(question)
+                # The stand-in repeats the last 60 characters.
+                assert content.endswith(question[-60:])
 
 
 @pytest.mark.parametrize("workers", [1, 4], ids=["1-worker", "4-workers"])
