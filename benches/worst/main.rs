@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use envoy_llm_cache::attributes::Attributes;
 use envoy_llm_cache::cache::{Body, CacheKey, KeyParts};
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::coding::{self, Decoder, FREE_PROMPT_BYTES, MAX_PROMPT_RATIO};
 use envoy_llm_cache::config::{Config, KeySettings};
 use envoy_llm_cache::http::Headers;
@@ -103,14 +104,14 @@ fn answer(shape: &Answer) -> usize {
         server_tools: false,
     };
     let mut judge = api.judge(&ask, shape.framing);
-    let mut stutter = Stutter::new();
+    let (mut stutter, now) = (Stutter::new(), UnixMillis::from_millis(1));
     let mut decoder = Decoder::new(shape.coding.as_bytes(), 10 << 20).unwrap();
     let mut whole = Vec::new();
     for chunk in shape.body.chunks(shape.chunk) {
         let from = whole.len();
         let decoded = decoder.decode(chunk, &mut whole);
         let (_, fresh) = whole.split_at_checked(from).unwrap();
-        let fed = judge.feed(fresh, &mut |choice, text| stutter.piece(choice, text, 1));
+        let fed = judge.feed(fresh, &mut |choice, text| stutter.piece(choice, text, now));
         if decoded.is_err() || fed.is_err() {
             return shape.body.len().max(whole.len());
         }

@@ -43,7 +43,7 @@ pub(crate) struct ResponseRecorder {
 /// What an answer may take while it is recorded.
 #[derive(Clone, Debug)]
 pub(crate) struct RecordingLimits {
-    /// Of the worker, on behalf of nobody.
+    /// The worker's budget, not yet on behalf of a tenant.
     pub(crate) budget: CaptureBudget,
     /// `limits.max_response_bytes`.
     pub(crate) max_bytes: usize,
@@ -117,8 +117,8 @@ impl ResponseRecorder {
             value.map(|value| (name, value))
         };
         let mut headers: Headers = STORED_HEADERS.into_iter().filter_map(stored).collect();
-        // Without a type the host calls what it replies with plain text, and Cohere's client takes
-        // no stream that is called so. Whose answer this is did without one.
+        // The host sends a reply without a type as `text/plain`, which Cohere's client rejects for a
+        // stream. The upstream named no better type, so the one of the framing is stored.
         if is_untyped {
             headers.push("content-type", framing.content_type());
         }
@@ -146,7 +146,7 @@ impl ResponseRecorder {
         if let Some(decoded) = &mut self.decoded {
             plain = Cow::Owned(decoded.take(chunk, self.form.framing)?);
         }
-        let (stutter, now) = (&mut self.stutter, now.as_millis());
+        let stutter = &mut self.stutter;
         self.judge
             .feed(&plain, &mut |choice, text| stutter.piece(choice, text, now))
             .map_err(NotStored::NotWhole)?;
@@ -196,7 +196,7 @@ impl ResponseRecorder {
         if self.stutter.is_stuttering() && !settings.store_if.stuttering {
             return Err(NotStored::Stuttering);
         }
-        if is_of_another(&self.request, plain, self.form.framing) {
+        if names_another_model(&self.request, plain, self.form.framing) {
             return Err(NotStored::OtherModel);
         }
         if let Some(rival) = rival {
@@ -278,7 +278,7 @@ fn judged(
     let mut judge = request.api.judge_by(traits, framing, words);
     judge.feed(&plain, &mut |_, _| {}).ok()?;
     let verdict = judge.finish(&plain).ok()?;
-    (!is_of_another(request, &plain, framing)).then_some(verdict)
+    (!names_another_model(request, &plain, framing)).then_some(verdict)
 }
 
 /// The body of an entry, uncompressed.
@@ -293,19 +293,19 @@ pub(crate) fn plain_body(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]
 }
 
 /// Whether the configuration wants answers of the request's model only, and this one is not.
-fn is_of_another(request: &KeyedRequest, plain: &[u8], framing: Framing) -> bool {
+fn names_another_model(request: &KeyedRequest, plain: &[u8], framing: Framing) -> bool {
     let model = request.model.as_deref();
-    model.is_some_and(|asked| llm::is_of_another(asked, plain, framing))
+    model.is_some_and(|asked| llm::names_another_model(asked, plain, framing))
 }
 
 /// A whole answer that is wanted.
 pub(crate) struct StorableResponse {
     pub(crate) permit: FetchPermit,
-    /// On behalf of whom: [`ResolvedRequest::tenant`](crate::request::ResolvedRequest::tenant).
+    /// The tenant whose request this answers: [`ResolvedRequest::tenant`](crate::request::ResolvedRequest::tenant).
     pub(crate) tenant: u64,
     pub(crate) api: Api,
     pub(crate) draft: Draft,
-    /// When it is of no more use.
+    /// The end of its lifetime and of the stale window.
     pub(crate) expires: UnixMillis,
 }
 

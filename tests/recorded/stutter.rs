@@ -1,5 +1,8 @@
 //! The stutter detector against streams recorded from providers, as they are and made to stutter.
 
+use std::time::Duration;
+
+use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::llm::{Api, Framing, RequestTraits, Stutter};
 use envoy_llm_cache::sse;
 use serde_json::Value;
@@ -20,10 +23,10 @@ const ENOUGH_LETTERS: usize = 36;
 
 fn score(pieces: &[Piece], gap_ms: u64) -> f64 {
     let mut stutter = Stutter::new();
-    let mut now_ms = 1_700_000_000_000;
+    let mut now = UnixMillis::from_millis(1_700_000_000_000);
     for (choice, text) in pieces {
-        stutter.piece(*choice, text, now_ms);
-        now_ms += gap_ms;
+        stutter.piece(*choice, text, now);
+        now = now + Duration::from_millis(gap_ms);
     }
     assert_eq!(
         stutter.is_stuttering(),

@@ -31,7 +31,7 @@
 //! is gained; such pieces are worth nothing. What cannot be told from stuttering is a text that
 //! itself says one line after another, each longer than the last and beginning like it, and that
 //! the provider happens to cut exactly before each; or one of a great many equal elements that is sent
-//! in a few large pieces cut at just such places. It is not stored, and nothing else befalls it.
+//! in a few large pieces cut at just such places. Such an answer is not stored, but the client gets it unchanged.
 //!
 //! # After it
 //!
@@ -39,13 +39,15 @@
 //! back to normal is not forgiven: what it said twice stays in the answer. An episode that never
 //! came to the threshold counts for nothing, however many such follow.
 //!
-//! Not looked for is an answer that starts over in small pieces, which no piece tells by itself.
+//! An answer that starts over in small pieces is not detected, because no single piece shows it.
 
 use std::mem;
+use std::time::Duration;
 
 use crc32fast::Hasher;
 
 use super::held::{PER_ALLOCATION, list_bytes};
+use crate::clock::UnixMillis;
 use crate::steps;
 
 /// Watches the pieces of text of one stream.
@@ -67,9 +69,8 @@ impl Stutter {
     }
 
     /// Takes the next piece of a choice's text, as a [`Listener`](crate::llm::Listener) hears it.
-    /// `now_ms` is any clock of milliseconds. Empty pieces (a chunk with the role only) are
-    /// nothing.
-    pub fn piece(&mut self, choice: u64, text: &str, now_ms: u64) {
+    /// Empty pieces (a chunk with the role only) are nothing.
+    pub fn piece(&mut self, choice: u64, text: &str, now: UnixMillis) {
         if text.is_empty() {
             return;
         }
@@ -86,7 +87,7 @@ impl Stutter {
             });
         }
         if let Some(choice) = self.choices.get_mut(position) {
-            choice.state = mem::take(&mut choice.state).piece(text.as_bytes(), now_ms);
+            choice.state = mem::take(&mut choice.state).piece(text.as_bytes(), now);
         }
     }
 
@@ -142,20 +143,20 @@ enum State {
 }
 
 impl State {
-    fn piece(self, piece: &[u8], now_ms: u64) -> Self {
+    fn piece(self, piece: &[u8], now: UnixMillis) -> Self {
         let (mut heard, episode, plain) = match self {
-            Self::Initial => return Self::NormalFlow(Box::new(Heard::new(piece, now_ms))),
+            Self::Initial => return Self::NormalFlow(Box::new(Heard::new(piece, now))),
             Self::NormalFlow(heard) => (heard, None, 0),
             Self::Stuttering(heard, episode) => (heard, Some(episode), 0),
             Self::Recovering(heard, episode, plain) => (heard, Some(episode), plain),
             Self::Terminating { .. } => return self,
         };
         let step = heard.compare(piece);
-        let gap_ms = heard.take(piece, now_ms);
+        let gap = heard.take(piece, now);
         match (step, episode) {
             (Step::Repeats { bytes, worth }, episode) => {
                 let mut episode = episode.unwrap_or_default();
-                episode.repeat(piece.len(), bytes, worth, gap_ms);
+                episode.repeat(piece.len(), bytes, worth, gap);
                 let score = episode.score();
                 heard.highest = heard.highest.max(score);
                 if score >= Stutter::THRESHOLD {
@@ -216,23 +217,23 @@ enum Step {
 #[derive(Debug)]
 struct Heard {
     /// The last piece.
-    last: Told,
+    last: TextPrefix,
     /// All pieces, one after another.
-    whole: Told,
+    whole: TextPrefix,
     /// When the last piece came.
-    at_ms: u64,
+    at: UnixMillis,
     /// The highest score of any episode.
     highest: f64,
 }
 
 impl Heard {
-    fn new(piece: &[u8], now_ms: u64) -> Self {
-        let mut last = Told::default();
+    fn new(piece: &[u8], now: UnixMillis) -> Self {
+        let mut last = TextPrefix::default();
         last.append(piece);
         Self {
             whole: last.clone(),
             last,
-            at_ms: now_ms,
+            at: now,
             highest: 0.0,
         }
     }
@@ -272,12 +273,12 @@ impl Heard {
     }
 
     /// Remembers a piece and tells how long after the last one it came.
-    fn take(&mut self, piece: &[u8], now_ms: u64) -> u64 {
+    fn take(&mut self, piece: &[u8], now: UnixMillis) -> Duration {
         self.whole.append(piece);
         self.last.clear();
         self.last.append(piece);
-        let before_ms = mem::replace(&mut self.at_ms, now_ms);
-        now_ms.saturating_sub(before_ms)
+        let before = mem::replace(&mut self.at, now);
+        now.since(before)
     }
 }
 
@@ -293,13 +294,13 @@ fn worth(said: &[u8]) -> f64 {
 
 /// A text of which only the beginning is held.
 #[derive(Clone, Debug, Default)]
-struct Told {
+struct TextPrefix {
     head: Vec<u8>,
     length: usize,
     checksum: Hasher,
 }
 
-impl Told {
+impl TextPrefix {
     fn append(&mut self, bytes: &[u8]) {
         let room = HEAD_BYTES.saturating_sub(self.head.len());
         let kept = bytes.get(..room).unwrap_or(bytes);
@@ -343,12 +344,12 @@ struct Episode {
 }
 
 impl Episode {
-    fn repeat(&mut self, length: usize, again: usize, worth: f64, gap_ms: u64) {
+    fn repeat(&mut self, length: usize, again: usize, worth: f64, gap: Duration) {
         self.add(length, again);
         self.worth += worth;
         self.repeats = self.repeats.saturating_add(1);
-        let too_slow_ms = gap_ms.saturating_sub(HASTY_MS).min(UNHURRIED_MS);
-        self.haste += 1.0 - share(too_slow_ms, UNHURRIED_MS);
+        let too_slow = gap.saturating_sub(HASTY).min(UNHURRIED);
+        self.haste += 1.0 - too_slow.div_duration_f64(UNHURRIED);
     }
 
     fn stand_still(&mut self, length: usize, again: usize) {
@@ -400,8 +401,8 @@ const CERTAIN: f64 = 3.0;
 const PATIENCE: u32 = 3;
 
 /// Pieces in quick succession come within a second. After five seconds there is no haste.
-const HASTY_MS: u64 = 1_000;
-const UNHURRIED_MS: u64 = 4_000;
+const HASTY: Duration = Duration::from_secs(1);
+const UNHURRIED: Duration = Duration::from_secs(4);
 
 /// More choices than requests ask for.
 const MAX_CHOICES: usize = 8;

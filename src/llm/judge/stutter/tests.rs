@@ -4,6 +4,12 @@ use proptest::test_runner::RngSeed;
 
 use super::*;
 
+const NOW: UnixMillis = UnixMillis::from_millis(0);
+
+fn at(milliseconds: u64) -> UnixMillis {
+    UnixMillis::from_millis(milliseconds)
+}
+
 const SENTENCE: &str = "The capital of France is Paris, which lies on the Seine.";
 
 /// What a stream of these pieces for choice 0 comes to, so far apart.
@@ -13,7 +19,7 @@ fn score<T: AsRef<str>>(pieces: impl IntoIterator<Item = T>, gap_ms: u64) -> f64
         .into_iter()
         .zip((0..).step_by(gap_ms.max(1) as usize))
     {
-        stutter.piece(0, piece.as_ref(), if gap_ms == 0 { 0 } else { now_ms });
+        stutter.piece(0, piece.as_ref(), at(if gap_ms == 0 { 0 } else { now_ms }));
     }
     assert!((0.0..=1.0).contains(&stutter.score()));
     assert_eq!(
@@ -87,8 +93,8 @@ fn a_stutter_of_the_second_choice_trips_it() {
     let pieces = words(SENTENCE);
     let mut stutter = Stutter::new();
     for (healthy, stuttered) in pieces.iter().zip(cumulative(&pieces, 0)) {
-        stutter.piece(0, healthy, 0);
-        stutter.piece(7, &stuttered, 0);
+        stutter.piece(0, healthy, NOW);
+        stutter.piece(7, &stuttered, NOW);
     }
     assert!(stutter.is_stuttering());
 }
@@ -98,7 +104,7 @@ fn choices_that_say_the_same_in_turn_do_not_trip_it() {
     let mut stutter = Stutter::new();
     for piece in words(SENTENCE).iter().cycle().take(100) {
         for choice in 0..20 {
-            stutter.piece(choice, piece, 0);
+            stutter.piece(choice, piece, NOW);
         }
     }
     assert_eq!(stutter.score(), 0.0);
@@ -109,14 +115,14 @@ fn the_choices_after_the_eighth_are_not_watched() {
     let pieces = cumulative(&words(SENTENCE), 0);
     let mut stutter = Stutter::new();
     for choice in 0..9 {
-        stutter.piece(choice, "x", 0);
+        stutter.piece(choice, "x", NOW);
     }
     for piece in &pieces {
-        stutter.piece(8, piece, 0);
+        stutter.piece(8, piece, NOW);
     }
     assert_eq!(stutter.score(), 0.0);
     for piece in &pieces {
-        stutter.piece(7, piece, 0);
+        stutter.piece(7, piece, NOW);
     }
     assert!(stutter.is_stuttering());
 }
@@ -247,7 +253,7 @@ fn a_clock_that_goes_back_does_no_harm() {
         .iter()
         .zip([u64::MAX, 0].iter().cycle())
     {
-        stutter.piece(u64::MAX, piece, *now_ms);
+        stutter.piece(u64::MAX, piece, at(*now_ms));
     }
     assert!(stutter.is_stuttering());
 }
@@ -255,7 +261,7 @@ fn a_clock_that_goes_back_does_no_harm() {
 #[test]
 fn long_texts_are_compared_whole_though_only_their_beginning_is_held() {
     let head = "x y z ".repeat(HEAD_BYTES);
-    let mut told = Told::default();
+    let mut told = TextPrefix::default();
     told.append(head.as_bytes());
     assert_eq!(told.head.len(), HEAD_BYTES);
     assert!(told.begins(head.as_bytes()));
@@ -272,7 +278,7 @@ fn what_is_held_does_not_grow_with_the_stream() {
     let piece = "0123456789".repeat(1_000);
     for choice in 0..100 {
         for _ in 0..100 {
-            stutter.piece(choice, &piece, 0);
+            stutter.piece(choice, &piece, NOW);
         }
     }
     let held = |choice: &Choice| match &choice.state {
@@ -372,7 +378,7 @@ proptest! {
         let mut stutter = Stutter::new();
         let mut highest = 0.0;
         for (choice, piece, now_ms) in &pieces {
-            stutter.piece(*choice, piece, u64::from(*now_ms));
+            stutter.piece(*choice, piece, at(u64::from(*now_ms)));
             prop_assert!(stutter.score() >= highest && stutter.score() <= 1.0);
             highest = stutter.score();
         }
