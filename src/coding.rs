@@ -24,7 +24,7 @@ use zstd::Zstd;
 
 /// Undoes one content coding as the bytes come.
 ///
-/// It holds [`Decoder::held`] bytes: for gzip and deflate 64 KB, for Zstandard the window
+/// It holds [`Decoder::held_bytes`] bytes: for gzip and deflate 64 KB, for Zstandard the window
 /// that the frame asks for, at most 8.25 MiB and no more than was decoded.
 #[derive(Debug)]
 pub struct Decoder {
@@ -128,8 +128,8 @@ impl Decoder {
     }
 
     /// Bytes of memory that it holds.
-    pub fn held(&self) -> usize {
-        size_of::<Self>().saturating_add(self.stage.held())
+    pub fn held_bytes(&self) -> usize {
+        size_of::<Self>().saturating_add(self.stage.held_bytes())
     }
 }
 
@@ -179,10 +179,10 @@ impl Stage {
     }
 
     /// Bytes of memory.
-    fn held(&self) -> usize {
+    fn held_bytes(&self) -> usize {
         match self {
-            Self::Inflate(inflate) => inflate.held(),
-            Self::Zstd(zstd) => zstd.held(),
+            Self::Inflate(inflate) => inflate.held_bytes(),
+            Self::Zstd(zstd) => zstd.held_bytes(),
             _ => 0,
         }
     }

@@ -70,7 +70,7 @@ fn key(request: &Request) -> CacheKey {
             .exclude
             .iter()
             .map(|at| {
-                Exclude::Place(Edit {
+                Exclude::Pointer(Edit {
                     at: Pointer::parse(at).unwrap(),
                     change: Change::Remove,
                 })

@@ -1,4 +1,4 @@
-//! The short way of requests that come again must be the long way in everything but time.
+//! A request that the request memo recognizes gets the same result as one that it does not.
 
 mod simulated;
 
@@ -230,7 +230,7 @@ fn what_takes_no_part_in_the_key_is_told_apart_all_the_same() {
 }
 
 #[test]
-fn a_slot_that_was_written_since_is_not_believed() {
+fn a_remembered_slot_that_was_rewritten_is_not_used() {
     let remembered = || {
         let mut gateway = Gateway::new("{}", SECRET);
         for _ in 0..3 {

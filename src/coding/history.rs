@@ -85,7 +85,7 @@ impl History {
     }
 
     /// Bytes of memory.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         self.bytes.capacity()
     }
 }

@@ -101,7 +101,7 @@ impl Inflate {
     }
 
     /// Bytes of memory.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         size_of::<Self>() + STREAM_BYTES + STEP_BYTES
     }
 }

@@ -6,7 +6,7 @@
 //! is no larger than this (23 KB), and 0.9.1 bounds what a block comes to, as 0.8.3 did not: 128 KiB
 //! and one match, or 1 MiB of literals. Here a block is handed out when it is decoded.
 //!
-//! Held is one block and the window, which RFC 9659 bounds for HTTP. There is one frame, without a
+//! It holds one block and the window, which RFC 9659 bounds for HTTP. There is one frame, without a
 //! dictionary, as clients read it.
 
 use std::mem;
@@ -139,9 +139,9 @@ impl Zstd {
     }
 
     /// Bytes of memory.
-    pub(super) fn held(&self) -> usize {
+    pub(super) fn held_bytes(&self) -> usize {
         let scratch = size_of::<Huffman>() + Tables::MAX_BYTES + self.come.capacity();
-        self.history.held() + size_of::<Self>() + scratch
+        self.history.held_bytes() + size_of::<Self>() + scratch
     }
 
     fn part(

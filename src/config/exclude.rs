@@ -43,7 +43,7 @@ fn excluded(element: &Value) -> Result<Exclude, String> {
         false => format!("{text:?} {error}; or write {words}"),
     })?;
     let change = Change::Remove;
-    Ok(Exclude::Place(Edit { at, change }))
+    Ok(Exclude::Pointer(Edit { at, change }))
 }
 
 pub(super) fn mask(section: &mut Section<'_>) -> Option<Vec<Edit>> {

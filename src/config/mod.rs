@@ -86,7 +86,7 @@ pub struct Http {
     pub max_entry_bytes: usize,
     /// When no requests are sent to the store.
     pub breaker: Breaker,
-    /// The key of the seal of entries: without it, an entry that the filter accepts cannot be made.
+    /// Seals entries with an HMAC, so that nobody without this key can make an entry that is accepted.
     pub integrity_key: Option<Secret>,
 }
 
@@ -120,7 +120,7 @@ impl Secret {
         Self(text.into())
     }
 
-    /// For the one place that needs it.
+    /// The text itself, for request headers and seals.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -194,7 +194,7 @@ pub struct Jitter {
 }
 
 impl Jitter {
-    /// Nothing is left to chance.
+    /// No jitter.
     pub const NONE: Self = Self { percent: 0 };
 
     /// `None` if `percent` is above 50.
@@ -202,7 +202,7 @@ impl Jitter {
         (percent <= 50).then_some(Self { percent })
     }
 
-    /// A lifetime, given 32 random bits: from what the share leaves of it to the whole of it.
+    /// Shortens a lifetime by a random part of at most `percent`. `bits` are 32 random bits.
     pub fn apply(self, lifetime: Duration, bits: u32) -> Duration {
         let share = f64::from(self.percent) / 100.0 * (f64::from(bits) / f64::from(u32::MAX));
         lifetime.mul_f64(1.0 - share)
@@ -285,7 +285,7 @@ impl KeySettings {
     /// The edits of a request's body before the key is made of it, for this API.
     pub fn edits(&self, api: Api) -> Vec<&Edit> {
         let excluded = self.exclude.iter().flat_map(|exclude| match exclude {
-            Exclude::Place(edit) => std::slice::from_ref(edit),
+            Exclude::Pointer(edit) => std::slice::from_ref(edit),
             Exclude::Attribution => api.attribution(),
             Exclude::CallIds => api.call_ids(),
         });
@@ -296,8 +296,8 @@ impl KeySettings {
 /// Parts of the request body that take no part in the key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Exclude {
-    /// A path into the body: what it leads to is removed.
-    Place(Edit),
+    /// The values at a JSON pointer are removed.
+    Pointer(Edit),
     /// The members by which the API names the end user.
     Attribution,
     /// How the ids of calls are spelt; which call a result belongs to does take part.
@@ -308,7 +308,7 @@ impl Exclude {
     /// The text for it in configuration and keys.
     pub fn as_str(&self) -> &str {
         match self {
-            Self::Place(edit) => edit.at.as_str(),
+            Self::Pointer(edit) => edit.at.as_str(),
             Self::Attribution => "attribution",
             Self::CallIds => "call_ids",
         }
@@ -454,11 +454,14 @@ impl Config {
     /// Finds what holds for a request, as far as its headers tell. `path` is without the query.
     pub fn select(&self, headers: &Headers, path: &[u8]) -> Selection {
         // The body may choose between rules that ask for a model, and what holds without them.
-        let mut heads = self.rules.iter().filter(|r| r.when.head(headers, path));
+        let mut matching = self
+            .rules
+            .iter()
+            .filter(|r| r.when.matches_without_model(headers, path));
         let mut needs_model = false;
         let mut takes_part = false;
         let last = loop {
-            let Some(rule) = heads.next() else {
+            let Some(rule) = matching.next() else {
                 break Self::policy(None, path, &self.settings);
             };
             let policy = Self::policy(rule.api, path, &rule.settings);
@@ -477,7 +480,10 @@ impl Config {
 
     /// All settings that may hold for a request, as far as its headers tell.
     pub fn candidates(&self, headers: &Headers, path: &[u8]) -> impl Iterator<Item = &Settings> {
-        let rules = self.rules.iter().filter(|r| r.when.head(headers, path));
+        let rules = self
+            .rules
+            .iter()
+            .filter(|r| r.when.matches_without_model(headers, path));
         let rules = rules.map(|rule| &rule.settings);
         rules.chain([&self.settings]).map(AsRef::as_ref)
     }
@@ -489,10 +495,9 @@ impl Config {
         path: &[u8],
         model: Option<&str>,
     ) -> Option<Policy> {
-        let rule = self
-            .rules
-            .iter()
-            .find(|rule| rule.when.head(headers, path) && rule.when.model(model));
+        let rule = self.rules.iter().find(|rule| {
+            rule.when.matches_without_model(headers, path) && rule.when.matches_model(model)
+        });
         match rule {
             Some(rule) => Self::policy(rule.api, path, &rule.settings),
             None => Self::policy(None, path, &self.settings),
@@ -530,8 +535,8 @@ impl Limits {
         max_capture_bytes: 64 << 20,
     };
 
-    /// The defaults where Envoy buffers requests without a buffer filter, and refuses those that are
-    /// longer than a listener allows unless told otherwise.
+    /// The defaults with `hold_headers`. Envoy then refuses requests over the listener's buffer limit,
+    /// which is 1 MiB unless configured.
     pub const WITH_HEADERS_HELD: Self = Self {
         max_request_bytes: 1 << 20,
         ..Self::DEFAULT

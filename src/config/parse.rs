@@ -45,7 +45,7 @@ const STALE: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 const MAX_WAIT: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 const MAX_TTL: RangeInclusive<Duration> = Duration::ZERO..=LONGEST_TTL;
 
-/// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`). A prompt is in it up to ten times:
+/// A VM has 1 GiB of memory (proxy-wasm-cpp-host, `limits.h`). A prompt takes up to eleven times its length:
 /// as the host's copy, and in a canonical spelling that may be three times as long and is sorted
 /// through a second buffer, both of which double as they grow.
 const REQUEST_BYTES: RangeInclusive<u64> = 1..=32 << 20;
@@ -72,7 +72,7 @@ fn read(bytes: &[u8]) -> Result<Value, String> {
     // A Struct begins with the tag of its first field, which JSON takes for a line feed: no text
     // that is JSON is a Struct as well.
     match json::parse(bytes) {
-        // Of a name that stands twice, the last would silently be taken.
+        // If a key occurs twice, the parser would silently take the last value.
         Ok(_) if canonicalize(bytes, &[]).err() == Some(NotPlain::DuplicateName) => {
             Err("has an object in which a key occurs twice; keep one of them".to_owned())
         }

@@ -32,8 +32,8 @@ pub struct Match {
 }
 
 impl Match {
-    /// Whether all but the model holds.
-    pub fn head(&self, headers: &Headers, path: &[u8]) -> bool {
+    /// Whether everything but the model matches.
+    pub fn matches_without_model(&self, headers: &Headers, path: &[u8]) -> bool {
         let host_holds = self.host.as_ref().is_none_or(|pattern| {
             let authority = headers.get(":authority").unwrap_or_default();
             pattern.holds(&authority::host(authority))
@@ -52,7 +52,7 @@ impl Match {
     }
 
     /// Whether the model holds.
-    pub fn model(&self, model: Option<&str>) -> bool {
+    pub fn matches_model(&self, model: Option<&str>) -> bool {
         self.model
             .as_ref()
             .is_none_or(|pattern| model.is_some_and(|model| pattern.holds(model.as_bytes())))
@@ -142,7 +142,7 @@ mod tests {
             ..Match::default()
         };
         let holds = |authority: &str, path: &str| {
-            rule.head(
+            rule.matches_without_model(
                 &[(":authority", authority)].into_iter().collect(),
                 path.as_bytes(),
             )
@@ -159,8 +159,8 @@ mod tests {
             path: Some(ask),
             ..Match::default()
         };
-        assert!(rule.head(&Headers::new(), b"/ask"));
-        assert!(!rule.head(&Headers::new(), b"/ask/"));
+        assert!(rule.matches_without_model(&Headers::new(), b"/ask"));
+        assert!(!rule.matches_without_model(&Headers::new(), b"/ask/"));
     }
 
     #[test]

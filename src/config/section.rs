@@ -220,7 +220,7 @@ impl<'a> Section<'a> {
         Some(list)
     }
 
-    /// The elements of a list of at most `max`, each with its path.
+    /// The elements of a list of at most `most`, each with its path.
     pub(super) fn elements(
         &mut self,
         key: &'static str,
@@ -272,8 +272,8 @@ pub(super) fn one_of<T>(words: &[(&str, T)]) -> String {
     format!("one of {}", names.join(", "))
 }
 
-/// What a value is, for a message. Strings are shown, because a typo wants to be seen; keys that
-/// hold credentials are read without it.
+/// What a value is, for a message. Strings are shown, so that a typo is seen. It is not
+/// called for keys that hold credentials.
 pub(super) fn describe(value: &Value) -> String {
     match value {
         Value::Null => "null".to_owned(),
@@ -292,7 +292,7 @@ pub(super) fn header_name(value: &Value) -> Option<String> {
     (!name.is_empty() && name.bytes().all(is_token)).then(|| name.to_ascii_lowercase())
 }
 
-/// The ranges of sizes held in memory end below what 32 bits hold.
+/// A size as a `usize`. The ranges of these keys end below 2^32.
 pub(super) fn in_memory(bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX)
 }

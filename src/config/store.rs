@@ -28,7 +28,7 @@ const FAILURES: RangeInclusive<u32> = 1..=1_000;
 /// A key that can be guessed protects nothing; 32 characters of base64 are 192 bits.
 const MIN_INTEGRITY_KEY: usize = 32;
 
-/// What the filter or Envoy says itself.
+/// Headers that the filter or Envoy sets itself, so that a configuration must not.
 const OWN_HEADERS: [&str; 9] = [
     "cache-control",
     "connection",
@@ -113,7 +113,7 @@ fn http(store: &mut Section<'_>) -> Option<Http> {
         breaker: breaker(&mut section),
         integrity_key: integrity_key(&mut section),
         protocol,
-        // Without one there is a problem, and no configuration.
+        // A missing cluster is already a problem, so this value is never used.
         cluster: cluster.unwrap_or_default(),
     };
     section.finish();
@@ -121,7 +121,7 @@ fn http(store: &mut Section<'_>) -> Option<Http> {
 }
 
 fn path_prefix(section: &mut Section<'_>, protocol: StoreProtocol) -> Option<String> {
-    // RFC 3986, section 3.3, without percent-encoding: what signs requests must not have to guess.
+    // RFC 3986, section 3.3, without percent-encoding: a filter that signs requests must not have to guess the encoding.
     let is_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:@/".contains(&byte);
     let is_visible = |byte: u8| byte.is_ascii_graphic();
     match protocol {

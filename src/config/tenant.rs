@@ -48,7 +48,7 @@ pub(super) fn tenant(section: &mut Section<'_>, base: &Tenant) -> Tenant {
     tenant
 }
 
-/// What a rule says of the tenant does not change what the top says of anonymous callers.
+/// A rule that sets the tenant keeps the top-level setting for anonymous callers.
 fn anonymous_of(tenant: &Tenant) -> Anonymous {
     let mut distinctions = tenant.distinctions().iter();
     let found = distinctions.find_map(|distinction| match distinction {

@@ -11,7 +11,7 @@ fn problems(json: &str) -> Vec<String> {
 }
 
 fn place(at: &str) -> Exclude {
-    Exclude::Place(Edit {
+    Exclude::Pointer(Edit {
         at: Pointer::parse(at).unwrap(),
         change: Change::Remove,
     })

@@ -134,7 +134,7 @@ impl Served {
     ) -> Headers {
         let form = self.converted.as_ref().map(|(form, _)| form);
         let stored = headers_of(&self.entry, form);
-        let mut headers = stored.filtered(|name| self.to.origin.gets(name, &stored));
+        let mut headers = stored.filtered(|name| self.to.origin.is_sent(name, &stored));
         if respond.usage == Usage::Zero {
             headers = without_counts(&headers);
         }

@@ -26,7 +26,7 @@ impl Headers {
         Self::default()
     }
 
-    /// The fields with names to be kept, in order. Bytes are shared, not copied.
+    /// The fields whose names `keep` accepts, in order. Bytes are shared, not copied.
     pub fn filtered(&self, keep: impl Fn(&[u8]) -> bool) -> Self {
         let mut fields = Vec::with_capacity(self.fields.len());
         fields.extend(
@@ -40,7 +40,7 @@ impl Headers {
         }
     }
 
-    /// The same with bytes of its own, and none that it does not need.
+    /// A copy with bytes of its own, and no spare capacity.
     pub fn copied(&self) -> Self {
         let length = |field: &Field| field.name_length + field.value_length + 2;
         let mut copy = Self {
@@ -53,7 +53,7 @@ impl Headers {
         copy
     }
 
-    /// How many bytes it has allocated, those that it may share among them.
+    /// The allocated bytes, including those that other lists may share.
     pub fn held_bytes(&self) -> usize {
         self.list_bytes().saturating_add(self.bytes.capacity())
     }

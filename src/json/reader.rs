@@ -342,9 +342,9 @@ impl<'a> Read<'a> for f64 {
     }
 }
 
-/// Whether a JSON number is not beyond all that an `f64` can hold. Known by its magnitude, because
-/// to parse one that is close to half way between two `f64` takes a hundred times as long. Of those
-/// between [`LARGEST`] and what rounds to it, it says no.
+/// Whether a JSON number is not beyond all that an `f64` can hold. Decided by magnitude, because
+/// parsing a number close to half way between two `f64` takes a hundred times as long. Numbers between
+/// [`LARGEST`] and the first that rounds to infinity count as infinite.
 fn is_finite(number: &str) -> bool {
     let number = number.strip_prefix('-').unwrap_or(number);
     // Without an exponent, so few digits are never as many.

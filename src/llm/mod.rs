@@ -3,14 +3,14 @@
 //!
 //! Each API is a folder and implements [`ProviderApi`]. Its files have the same names and meanings:
 //!
-//! - `mod.rs`: its paths, its [`Facts`], which of the others answers what,
+//! - `mod.rs`: its paths, its [`Facts`], and the calls into the other files,
 //! - `request.rs`: what a request asks for,
 //! - `judge.rs`: whether an answer is whole,
 //! - `join.rs`: the JSON answer that a stream comes to,
 //! - `split.rs`: the stream that a JSON answer could have come in,
 //! - `tests.rs` or `tests/`.
 //!
-//! One that lacks something lacks the file. Dialects are folders with the same files. What APIs share
+//! An API without conversions, for example, has neither `join.rs` nor `split.rs`. Dialects are folders with the same files. What APIs share
 //! in reading requests is [`request`], in judging [`judge`], in conversions [`convert`]. [`scan`] reads
 //! members without building a tree, [`convert::tree`] takes trees apart. [`semantics`] says what of an
 //! answer carries meaning.
@@ -56,7 +56,7 @@ use semantics::Semantics;
 pub use convert::ConversionError;
 pub use form::{Form, Framing};
 pub use judge::finish::{Finish, FinishWords};
-pub use judge::model::{asked as asked_model, is_of_another};
+pub use judge::model::{asked_model, names_another_model};
 pub use judge::stutter::Stutter;
 pub use judge::{Judge, Listener, NotWhole, Verdict};
 pub use request::{RequestTraits, Unfit};
@@ -108,15 +108,15 @@ trait ProviderApi: Sync {
     /// Why the answer to this request must not come from a cache.
     fn read(&self, path: Path<'_>, body: Option<&Canonical>) -> Result<RequestTraits, Unfit>;
 
-    /// A judge for an answer in this framing, which is one that [`Api::framing`] gave. `words` are
-    /// those for how it ended that the API does not know.
+    /// A judge for an answer in this framing, which [`Api::framing`] gave. `words` adds
+    /// finish words that the API does not know.
     fn judge(&self, traits: &RequestTraits, framing: Framing, words: FinishWords)
     -> Box<dyn Judge>;
 
     /// The JSON answer that the API would have sent instead of this whole stream.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     fn join(&self, _stream: &[u8], _form: &Form) -> Result<Vec<u8>, ConversionError> {
         Err(ConversionError::Unsupported)
     }
@@ -124,7 +124,7 @@ trait ProviderApi: Sync {
     /// A stream in the form `wanted` that the API could have sent instead of this JSON answer.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     fn split(&self, _json: &[u8], _wanted: &Form) -> Result<Vec<u8>, ConversionError> {
         Err(ConversionError::Unsupported)
     }
@@ -132,7 +132,7 @@ trait ProviderApi: Sync {
     /// This stream in another form of streams.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     fn restream(
         &self,
         stream: &[u8],
@@ -183,8 +183,8 @@ struct Facts {
     suspicious_here: &'static [&'static [u8]],
     /// The response header in which the API's clients want an id of the exchange.
     request_id_header: Option<&'static str>,
-    /// How many times as long as an answer the stream may be that it becomes. More is refused: it
-    /// repeats names and ids for pieces that say next to nothing.
+    /// The length of a converted stream, at most, as a multiple of the answer's. A longer one is
+    /// refused, because it mostly repeats names and ids.
     max_growth: usize,
     /// What of its answers carries meaning.
     semantics: Semantics,
@@ -288,8 +288,8 @@ impl Api {
         }
     }
 
-    /// The path (with its query) in the spelling that stands for all of it, where this API's paths
-    /// are known: not where a rule says that it is this API's.
+    /// The path (with its query) in the one spelling that stands for its equivalents. A path that
+    /// only a rule assigns to this API stays as it is.
     pub fn normal_path(self, path: &[u8]) -> Cow<'_, [u8]> {
         let Path { bare, query } = Path::of(path);
         let normal = path::normal(bare);
@@ -346,7 +346,7 @@ impl Api {
     /// the other.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     pub fn convert(
         self,
         answer: &[u8],
@@ -397,7 +397,7 @@ impl Api {
         other: &[u8],
         other_form: &Form,
     ) -> Result<bool, ConversionError> {
-        // What takes much memory of the one is gone before the other is taken apart.
+        // The tree of the first answer is dropped before the second is parsed.
         Ok(self.said(one, one_form)? == self.said(other, other_form)?)
     }
 

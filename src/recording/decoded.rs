@@ -14,7 +14,7 @@ pub(super) struct DecodedCapture {
     decoder: Decoder,
     /// What the decoder holds.
     reservation: Reservation,
-    /// What a judge wants to see whole: a JSON document. The pieces of a stream are not kept.
+    /// The decoded JSON document, which its judge reads as a whole. Empty for a stream.
     decoded: Capture,
 }
 
@@ -54,7 +54,7 @@ impl DecodedCapture {
             .decode(chunk, &mut plain)
             .map_err(NotStored::Coding)?;
         // Its window grows with what was decoded.
-        self.reservation.set(self.decoder.held())?;
+        self.reservation.set(self.decoder.held_bytes())?;
         Ok(plain)
     }
 
@@ -88,5 +88,5 @@ impl DecodedCapture {
     }
 }
 
-/// How much of a body is decoded before the budget is asked for what came of it.
+/// The encoded bytes that are decoded at a time, before the budget is asked for the result.
 const CHUNK_BYTES: usize = 4 << 10;

@@ -1,4 +1,4 @@
-//! What an upstream says of an answer after its body.
+//! Trailers: whether they may say that the answer before them failed.
 
 use crate::http::Headers;
 
@@ -18,8 +18,8 @@ const HARMLESS: [&str; 12] = [
     "x-request-id",
 ];
 
-/// Whether the trailers leave no doubt of the answer before them. Servers that have sent 200 tell of a
-/// later error here, each by a name of its own, so that a name which is not known is a doubt.
+/// Whether no trailer may report a failure. A server that has sent 200 reports a later error in a
+/// trailer, under a name of its own, so an unknown name counts as a failure.
 pub(crate) fn are_harmless(trailers: &Headers) -> bool {
     trailers.iter().all(|(name, value)| match name {
         b"grpc-status" => value == b"0",

@@ -10,8 +10,8 @@ use super::{
     RequestResult, ShadowResult, StaleBecause, StoreOperation,
 };
 
-/// The variants of an enum that hold nothing. Does not compile while one is neither among them nor named
-/// behind the semicolon, as one that holds a value.
+/// The variants of an enum that hold no value. The variants that hold one follow the semicolon. A variant
+/// that is not named here is a compile error.
 macro_rules! variants {
     ($enum:ident: $($variant:ident),* $(; $($holder:ident),*)?) => {{
         const _: fn($enum) = |value| match value {

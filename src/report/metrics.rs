@@ -68,8 +68,8 @@ pub struct Metrics<C: Counters> {
 }
 
 impl<C: Counters> Metrics<C> {
-    /// Defines what can be counted under a configuration, so that each series begins with 0: a rate would
-    /// not see the first event of one that begins with 1, and an alert no data.
+    /// Defines what can be counted under a configuration, so that each series begins with 0. If a series
+    /// began with 1, a rate would miss its first event, and an alert would have no data until then.
     pub fn open(host: C, config: &Config) -> Self {
         let metrics = Self {
             host,
@@ -164,8 +164,8 @@ impl<C: Counters> Metrics<C> {
         self.set_breaker(turn.to);
     }
 
-    /// The gauges count the workers whose breaker is in a state. Closed is what most are in, and has
-    /// none.
+    /// The gauges count the workers whose breaker is in a state. The state closed, the usual one,
+    /// has no gauge.
     fn set_breaker(&self, state: BreakerState) {
         self.add_to_breakers(self.breaker.replace(state), -1);
         self.add_to_breakers(state, 1);
@@ -185,7 +185,7 @@ impl<C: Counters> Metrics<C> {
 }
 
 impl<C: Counters> Drop for Metrics<C> {
-    /// A worker that is gone is in no state.
+    /// A worker that is gone no longer counts in any gauge.
     fn drop(&mut self) {
         self.set_breaker(BreakerState::Closed);
     }

@@ -23,7 +23,7 @@ pub enum Bypass {
     NoStore,
     /// The key is not in the sample.
     Sample,
-    /// It lacks what tells callers apart: see `key.tenant`, and `key.anonymous`.
+    /// Nothing in the request tells callers apart: see `key.tenant`, and `key.anonymous`.
     NoTenant,
     /// It is signed, and so equals no other request: see `key.tenant`.
     SignedRequest,
@@ -153,8 +153,7 @@ pub enum NotStored {
     ZeroTtl,
     /// Envoy or one of its filters answered, not the upstream.
     LocalReply,
-    /// It was asked by another route, or in another cluster, than the request was to take when its key
-    /// was made.
+    /// It came by another route, or from another cluster, than the key names.
     Rerouted,
     /// The status is not 200.
     Status,
@@ -434,7 +433,7 @@ pub enum Report {
     UpstreamAskedInVain,
     /// For how long the upstream took that a hit would have saved.
     SavedMilliseconds(u64),
-    /// The tokens that it reports, and that a hit would have saved.
+    /// The tokens that the upstream reports for an answer which a hit would have saved.
     SavedTokens(u64),
 }
 

@@ -27,7 +27,7 @@ pub(crate) struct ResolvedRequest {
     pub(crate) traits: RequestTraits,
     /// What the key is made of, with `respond.explain`.
     pub(crate) parts: Option<Rc<str>>,
-    /// The model that it asks for, where answers of others are not stored; at most 256 bytes.
+    /// The model that the request names, at most 256 bytes; only with `store_if.same_model`.
     pub(crate) model: Option<Box<str>>,
 }
 

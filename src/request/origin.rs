@@ -8,8 +8,8 @@ use std::rc::Rc;
 
 use crate::http::Headers;
 
-/// The headers by which an answer tells browsers which origins may read what of it. They belong to the
-/// origin that it was given to, unless they are for all.
+/// The response headers that tell browsers which origins may read which parts of an answer. Unless they
+/// name all origins, they hold only for the origin that the answer was given to.
 const SHARING: [&str; 4] = [
     ALLOW_CREDENTIALS,
     ALLOW_ORIGIN,
@@ -20,7 +20,7 @@ const SHARING: [&str; 4] = [
 /// The name under which the origin of the request that got an answer is stored with it.
 const ORIGIN: &str = "origin";
 
-/// Longer than that of any page: a client chooses it, and it is stored.
+/// No page's origin is longer. There is a bound because clients choose the origin and it is stored.
 const MAX_ORIGIN_BYTES: usize = 256;
 
 /// The `origin` of a request.
@@ -60,7 +60,7 @@ impl Origin {
     }
 
     /// Whether a stored header is part of a reply to this origin.
-    pub(crate) fn gets(&self, name: &[u8], stored: &Headers) -> bool {
+    pub(crate) fn is_sent(&self, name: &[u8], stored: &Headers) -> bool {
         let shares = SHARING.iter().any(|known| known.as_bytes() == name);
         name != ORIGIN.as_bytes() && (!shares || *self != Self::Absent || is_for_all(stored))
     }
@@ -165,7 +165,7 @@ mod tests {
             Origin::Unclear,
         ] {
             assert!(origin.may_read(&kept), "{origin:?}");
-            assert!(kept.iter().all(|(name, _)| origin.gets(name, &kept)));
+            assert!(kept.iter().all(|(name, _)| origin.is_sent(name, &kept)));
         }
     }
 
@@ -186,12 +186,12 @@ mod tests {
             for other in [page(B), page("null"), page("*"), Origin::Unclear] {
                 assert!(!other.may_read(&kept), "{other:?} {answer:?}");
             }
-            assert!(!page(A).gets(ORIGIN.as_bytes(), &kept));
+            assert!(!page(A).is_sent(ORIGIN.as_bytes(), &kept));
             for name in SHARING {
-                assert!(page(A).gets(name.as_bytes(), &kept));
-                assert!(!Origin::Absent.gets(name.as_bytes(), &kept));
+                assert!(page(A).is_sent(name.as_bytes(), &kept));
+                assert!(!Origin::Absent.is_sent(name.as_bytes(), &kept));
             }
-            assert!(Origin::Absent.gets(b"content-type", &kept));
+            assert!(Origin::Absent.is_sent(b"content-type", &kept));
         }
     }
 

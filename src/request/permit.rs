@@ -9,21 +9,21 @@ use crate::store::Lease;
 pub(crate) enum LeaseKind {
     /// Identical requests wait for the answer.
     Collapse,
-    /// Others are served what has expired meanwhile.
+    /// Other requests are served the expired entry meanwhile.
     Refresh,
 }
 
-/// Why a request asks the upstream on behalf of others, and by what right.
+/// On behalf of which other requests a request asks the upstream, and the lease that allows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leadership {
-    /// Of identical requests, which wait for the answer.
+    /// Identical requests wait for the answer.
     Collapse {
         /// The number of the flight in this worker.
         flight: u32,
         /// Tells the other workers; without one, only this worker knows.
         lease: Option<Lease>,
     },
-    /// Of those that are served what has expired.
+    /// Other requests are served the expired entry.
     Refresh(Lease),
 }
 

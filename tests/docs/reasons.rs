@@ -42,7 +42,7 @@ fn table_under(heading: &str) -> Vec<Table> {
     tables
 }
 
-/// Of the store's faults, which not everything that asks a store can meet, a table may lack some.
+/// A table may lack some of the store's faults, because not every operation can meet all of them.
 fn assert_documented(heading: &str, known: Vec<&'static str>) {
     let documented = pages::first_column(&table_under(heading));
     let of_store: Vec<_> = STORE_FAULTS.iter().map(|fault| fault.as_str()).collect();

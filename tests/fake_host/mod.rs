@@ -22,7 +22,7 @@ pub(crate) const NOW: u64 = 1_700_000_000_000;
 pub(crate) const QUEUE: u32 = 7;
 
 thread_local! {
-    /// No two values have one version, whatever they are in.
+    /// Unique for all values of a thread, also across several [`FakeSharedData`].
     static LAST_VERSION: Cell<u32> = const { Cell::new(0) };
 }
 
@@ -153,9 +153,9 @@ pub(crate) struct FakeHost {
     pub(crate) now: Cell<u64>,
     pub(crate) secret: Cell<Option<[u64; 4]>>,
     pub(crate) shared: FakeSharedData,
-    /// In the place of `shared` and of messages of its own, if there are other workers.
+    /// If there are other workers, used instead of `shared` and `messages`.
     pub(crate) process: Option<Arc<Process>>,
-    /// What it draws, where no other is to draw the same.
+    /// The value that [`Host::random`] returns; workers of one process need different ones.
     pub(crate) seed: u64,
     pub(crate) streams: RefCell<BTreeMap<u32, Rc<FakeStream>>>,
     /// The stream whose callback is running.

@@ -45,7 +45,7 @@ fn request() -> Request {
 }
 
 fn place(at: &str) -> Exclude {
-    Exclude::Place(Edit {
+    Exclude::Pointer(Edit {
         at: Pointer::parse(at).unwrap(),
         change: Change::Remove,
     })

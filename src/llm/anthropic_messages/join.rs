@@ -30,7 +30,7 @@ impl Assembly {
     /// Takes the next event.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     pub(in crate::llm) fn take(&mut self, mut event: Object) -> Result<(), ConversionError> {
         let kind = take_string(&mut event, "type")?;
         if kind == "ping" {

@@ -74,7 +74,7 @@ pub(in crate::llm) fn read_body(body: &Canonical, form: Form) -> Result<RequestT
         temperature: number_member(body, "temperature"),
         server_tools: asks_for(body, "mcp_servers")
             || chat::searches(body)
-            || tools::are_not_all(body, Tool::is_the_client_s),
+            || tools::has_server_tool(body, Tool::is_client_tool),
     })
 }
 
@@ -90,13 +90,16 @@ struct Tool<'a> {
 read_members!(Tool<'a>: r#type as "type", name);
 
 impl Tool<'_> {
-    fn is_the_client_s(&self) -> bool {
-        let acts_on_the_client =
-            |word: &str| OF_THE_CLIENT.iter().any(|name| word.starts_with(name));
+    fn is_client_tool(&self) -> bool {
+        let acts_on_the_client = |word: &str| {
+            CLIENT_TOOL_PREFIXES
+                .iter()
+                .any(|name| word.starts_with(name))
+        };
         let word = self.r#type.as_str();
         self.name.0 && word.is_none_or(|word| word == "custom" || acts_on_the_client(word))
     }
 }
 
 /// Each with a date after it.
-const OF_THE_CLIENT: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];
+const CLIENT_TOOL_PREFIXES: [&str; 4] = ["bash_", "text_editor_", "computer_", "memory_"];

@@ -348,8 +348,8 @@ fn zero_native(payload: &[u8]) -> Result<Option<Vec<u8>>, ConversionError> {
     tree::to_json(&chunk).map(Some)
 }
 
-/// Sets the counts of tokens in a model's answer or event to zero, whosever it is; whether there were
-/// any.
+/// Sets the counts of tokens in a model's answer or event to zero, for every model. Returns whether
+/// there were any.
 fn zero_counts(native: &mut Object) -> bool {
     let mut found = cohere::zero_usage(native);
     // Anthropic's, and Nova's.
@@ -450,7 +450,7 @@ fn drop_padding(event: &mut Object) {
 
 const CHUNK: &str = "chunk";
 /// How the names begin of what Bedrock adds to a model's answer.
-const OF_BEDROCK: &str = "amazon-bedrock-";
+const BEDROCK_PREFIX: &str = "amazon-bedrock-";
 const METRICS: &str = "amazon-bedrock-invocationMetrics";
 const USAGES: &[&str] = &["/usage"];
 

@@ -72,7 +72,7 @@ pub(in crate::llm) fn inputs(body: &Canonical) -> u32 {
 /// there is not known to be the client's.
 fn runs_server_tools(body: &Canonical) -> bool {
     asks_for(body, "connectors")
-        || asks_for(body, "tools") && tools::are_not_all(body, Tool::is_the_client_s)
+        || asks_for(body, "tools") && tools::has_server_tool(body, Tool::is_client_tool)
 }
 
 #[derive(Default)]
@@ -83,7 +83,7 @@ struct Tool<'a> {
 read_members!(Tool<'a>: r#type as "type");
 
 impl Tool<'_> {
-    fn is_the_client_s(&self) -> bool {
+    fn is_client_tool(&self) -> bool {
         matches!(self.r#type.as_str(), None | Some("function"))
     }
 }

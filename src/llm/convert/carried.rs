@@ -2,10 +2,9 @@
 //!
 //! A member that comes in pieces must be known by name, because how pieces add up depends on it.
 //! Anything else comes once, or again and again with the same value, and is carried over as it is.
-//! A text, a list, or an object that holds one, that comes several times with one value might still
-//! be pieces of one that happen to be equal ("ha", "ha"): it is taken for one value only if the
-//! answer has several pieces that say something, and each of them has it, as is the case for a name or
-//! a model.
+//! Equal texts or lists in several pieces are ambiguous: a repeated value, such as a model's name, or
+//! pieces that happen to be equal ("ha", "ha"). They count as one repeated value only if several
+//! pieces say something, and each of those has the member.
 
 use serde_json::Value;
 

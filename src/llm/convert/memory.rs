@@ -1,7 +1,7 @@
 //! How much memory it takes to take an answer apart.
 //!
-//! What a tree of JSON takes depends on how many values there are and not on how long the text is:
-//! `{"":0},` of seven bytes takes fifty times as many. Counted are the bytes that may begin values,
+//! The memory of a JSON tree depends on the number of values, not on the length of the text: the seven
+//! bytes `{"":0},` take fifty times as many. This file counts the bytes that may begin values,
 //! also those in strings: arguments of tool calls are JSON in strings, and are parsed as well.
 
 use serde_json::Value;

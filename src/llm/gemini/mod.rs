@@ -22,7 +22,7 @@ use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
 
-/// ProviderApi buffers take both spellings of a name.
+/// Protocol buffers take both spellings of a name.
 const CALL_IDS: &[CallId] = &[
     ("/contents/*/parts/*/functionCall/id", Role::Names, &[]),
     ("/contents/*/parts/*/function_call/id", Role::Names, &[]),

@@ -56,7 +56,7 @@ impl ProviderApi for Json {
 
     fn judge(
         &self,
-        _ask: &RequestTraits,
+        _traits: &RequestTraits,
         _framing: Framing,
         _words: FinishWords,
     ) -> Box<dyn Judge> {

@@ -33,7 +33,7 @@ impl Finish {
     }
 }
 
-/// What words mean that the API's own judge does not know.
+/// The meaning of finish words that the API's own judge does not know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FinishWords {
     /// These, as they are written, and no others.
@@ -60,7 +60,7 @@ impl FinishWords {
     }
 }
 
-/// What the words of an API for how an answer ended mean.
+/// The finish words of an API, by their meaning.
 #[derive(Debug)]
 pub(crate) struct Vocabulary {
     pub(crate) complete: &'static [&'static str],
@@ -70,7 +70,7 @@ pub(crate) struct Vocabulary {
     pub(crate) error: &'static [&'static str],
     /// The rest is still to come.
     pub(crate) unfinished: &'static [&'static str],
-    /// In capitals or not.
+    /// Whether words are compared without regard to case.
     pub(crate) in_any_case: bool,
 }
 

@@ -6,7 +6,7 @@ use super::{DONE, Judge, Listener, NotWhole, Verdict};
 use crate::json::{Elements, NotElements};
 use crate::{eventstream, ndjson, sse};
 
-/// Not a supertrait, which would put the code that prints each judge into the module.
+/// `Debug` is no supertrait, because that would add code for each judge to the wasm binary.
 macro_rules! debug_as {
     ($($judge:ident),*) => {$(
         impl fmt::Debug for dyn $judge {
@@ -32,7 +32,7 @@ impl<F: FnOnce(&[u8]) -> Result<Verdict, NotWhole>> Judge for Document<F> {
     }
 
     fn finish(self: Box<Self>, whole: &[u8]) -> Result<Verdict, NotWhole> {
-        // serde_json does not look into the strings that it skips.
+        // The JSON reader does not check that strings which it skips are UTF-8.
         std::str::from_utf8(whole).map_err(|_| NotWhole::Malformed)?;
         (self.0)(whole)
     }
@@ -309,7 +309,7 @@ impl Judge for ArrayElements {
         let mut verdict = Ok(());
         let fed = self.elements.feed(chunk, |element| {
             if verdict.is_ok() {
-                // serde_json does not look into the strings that it skips.
+                // The JSON reader does not check that strings which it skips are UTF-8.
                 verdict = match std::str::from_utf8(element) {
                     Ok(_) => judge.document(element, listener),
                     Err(_) => Err(NotWhole::Malformed),

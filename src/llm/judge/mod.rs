@@ -26,7 +26,7 @@ pub struct Verdict {
 }
 
 impl Verdict {
-    /// Of a complete answer with its end.
+    /// The verdict on a complete answer whose end is marked.
     pub(crate) const fn complete(empty: bool) -> Self {
         Self {
             finish: Finish::Complete,
@@ -35,7 +35,7 @@ impl Verdict {
         }
     }
 
-    /// Of an answer whose finish alone marks its end.
+    /// The verdict on an answer whose finish alone marks its end.
     pub(crate) fn ended_by(finish: Option<Finish>, empty: bool) -> Self {
         Self {
             finish: finish.unwrap_or(Finish::Complete),
@@ -62,7 +62,7 @@ pub trait Judge {
         false
     }
 
-    /// How many bytes it has allocated for what it was fed, told at once.
+    /// How many bytes it has allocated for what it was fed. Takes constant time.
     fn held_bytes(&self) -> usize;
 
     /// Gives the verdict at the answer's end. `whole` is all that was fed.

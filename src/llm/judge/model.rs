@@ -39,7 +39,7 @@ const VENDORS: [&str; 17] = [
 
 /// The model that a request asks for: the body's `model`, else the one in the path (with its query).
 /// `None` if it names none, and the empty name, which is no answer's, if that cannot be told.
-pub fn asked(path: &[u8], body: Option<&Canonical>) -> Option<Box<str>> {
+pub fn asked_model(path: &[u8], body: Option<&Canonical>) -> Option<Box<str>> {
     let Some(body) = body else {
         return Some(in_path(path).unwrap_or_default());
     };
@@ -76,8 +76,8 @@ fn bounded(name: &str) -> Box<str> {
     name.get(..end).unwrap_or_default().into()
 }
 
-/// Whether an answer names another model than was asked for, anywhere. One that cannot be read may.
-pub fn is_of_another(asked: &str, answer: &[u8], framing: Framing) -> bool {
+/// Whether an answer names another model than was asked for, anywhere. An answer that cannot be read counts as naming another.
+pub fn names_another_model(asked: &str, answer: &[u8], framing: Framing) -> bool {
     let mut another = false;
     let mut look = |document: &[u8]| another = another || names_another(asked, document);
     match framing {

@@ -58,7 +58,7 @@ const LAST_OF_CHOICE_COUNTS: [&str; 4] = [
 /// Joins a stream of chunks that report usage.
 ///
 /// # Errors
-/// What would be lost, or guessed.
+/// If the conversion would lose or invent something.
 pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let answer = join_any(stream, shape)?;
     match answer.get("usage") {
@@ -70,7 +70,7 @@ pub(in crate::llm) fn join(stream: &[u8], shape: Shape) -> Result<Object, Conver
 /// Joins a stream of chunks, which may report no usage.
 ///
 /// # Errors
-/// What would be lost, or guessed.
+/// If the conversion would lose or invent something.
 pub(in crate::llm) fn join_any(stream: &[u8], shape: Shape) -> Result<Object, ConversionError> {
     let mut answer = Joined::default();
     events::objects(stream, &mut |chunk| answer.take(chunk))?;

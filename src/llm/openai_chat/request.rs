@@ -101,7 +101,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if SERVER_TOOL_MEMBERS.iter().any(|name| asks_for(body, name)) || searches(body) {
         return true;
     }
-    tools::are_not_all(body, Tool::is_the_client_s)
+    tools::has_server_tool(body, Tool::is_client_tool)
 }
 
 /// Whether the provider searches although no tool says so: OpenRouter's `plugins`, which it takes in
@@ -136,7 +136,7 @@ struct Tool<'a> {
 impl Tool<'_> {
     /// Mistral's older client leaves the type of functions out. What has neither may be anything:
     /// Gemini's search, say.
-    fn is_the_client_s(&self) -> bool {
+    fn is_client_tool(&self) -> bool {
         match self.r#type.as_str() {
             Some("function" | "custom") => true,
             None => self.is_function && !self.has_more,

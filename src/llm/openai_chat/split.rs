@@ -18,7 +18,7 @@ use crate::llm::{ConversionError, Form};
 /// Splits a whole completion, given as JSON, into a stream that is at most `max_growth` times as long.
 ///
 /// # Errors
-/// What would be lost, or guessed.
+/// If the conversion would lose or invent something.
 pub(in crate::llm) fn split_json(
     json: &[u8],
     shape: Shape,
@@ -33,7 +33,7 @@ pub(in crate::llm) fn split_json(
 /// none.
 ///
 /// # Errors
-/// What would be lost, or guessed.
+/// If the conversion would lose or invent something.
 pub(in crate::llm) fn restream(
     stream: &[u8],
     shape: Shape,
@@ -47,7 +47,7 @@ pub(in crate::llm) fn restream(
 /// Splits a whole completion into a stream of the form `wanted`, of at most `max_bytes`.
 ///
 /// # Errors
-/// What would be lost, or guessed.
+/// If the conversion would lose or invent something.
 pub(in crate::llm) fn split(
     completion: Object,
     shape: Shape,

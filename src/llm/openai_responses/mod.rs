@@ -140,7 +140,12 @@ impl ProviderApi for OpenaiResponses {
         request::read(body)
     }
 
-    fn judge(&self, _ask: &RequestTraits, framing: Framing, words: FinishWords) -> Box<dyn Judge> {
+    fn judge(
+        &self,
+        _traits: &RequestTraits,
+        framing: Framing,
+        words: FinishWords,
+    ) -> Box<dyn Judge> {
         match framing {
             Framing::Json => Box::new(Document(move |json: &[u8]| judge::judge(json, &words))),
             _ => Box::new(Events::new(judge::Stream::new(words))),

@@ -48,7 +48,7 @@ fn runs_server_tools(body: &Canonical) -> bool {
     if ["prompt", "search_parameters"].iter().any(asks) || chat::searches(body) {
         return true;
     }
-    asks_for(body, "tools") && tools::are_not_all(body, Tool::is_the_client_s)
+    asks_for(body, "tools") && tools::has_server_tool(body, Tool::is_client_tool)
 }
 
 #[derive(Default)]
@@ -61,10 +61,10 @@ struct Tool<'a> {
 read_members!(Tool<'a>: r#type as "type", tools);
 
 impl Tool<'_> {
-    fn is_the_client_s(&self) -> bool {
+    fn is_client_tool(&self) -> bool {
         match self.r#type.is("namespace") {
             true => self.tools == InNamespace::Client,
-            false => is_the_client_s(&self.r#type),
+            false => is_client_tool(&self.r#type),
         }
     }
 }
@@ -95,7 +95,7 @@ impl<'a> Read<'a> for InNamespace {
         json.each_element(&mut |json| {
             let mut nested = Nested::default();
             nested.read(json)?;
-            let is_client = *self != Self::Other && is_the_client_s(&nested.r#type);
+            let is_client = *self != Self::Other && is_client_tool(&nested.r#type);
             *self = if is_client { Self::Client } else { Self::Other };
             Ok(())
         })
@@ -104,7 +104,7 @@ impl<'a> Read<'a> for InNamespace {
 
 /// Others are the provider's: web and file search, MCP and connectors, code interpreter, computer use, image generation,
 /// shells, which may be containers of the provider, and new ones.
-fn is_the_client_s(r#type: &Text<'_>) -> bool {
+fn is_client_tool(r#type: &Text<'_>) -> bool {
     let client = [
         Some("function"),
         Some("custom"),

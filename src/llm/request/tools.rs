@@ -3,14 +3,14 @@
 use crate::json::{Canonical, Read};
 use crate::llm::scan;
 
-/// Whether `tools` lists one that the provider runs: one of which `is_the_client_s` is false, or that
-/// has another shape than `T`.
-pub(crate) fn are_not_all<'a, T: Read<'a> + Default>(
+/// Whether `tools` lists a tool that the provider runs: `is_client_tool` is false of it, or it has
+/// another shape than `T`.
+pub(crate) fn has_server_tool<'a, T: Read<'a> + Default>(
     body: &'a Canonical,
-    is_the_client_s: fn(&T) -> bool,
+    is_client_tool: fn(&T) -> bool,
 ) -> bool {
     match body.member("tools") {
         None | Some(b"null") => false,
-        Some(tools) => !scan::all_objects(tools, is_the_client_s),
+        Some(tools) => !scan::all_objects(tools, is_client_tool),
     }
 }

@@ -1,7 +1,7 @@
 //! What differs from request to request although no answer depends on it: who asks, and the ids of
 //! calls. Configuration may leave it out of keys, see [`KeySettings`](crate::config).
 //!
-//! Another list here is another format of keys.
+//! A change to one of these lists changes the format of keys.
 
 use std::sync::LazyLock;
 
@@ -13,7 +13,7 @@ use crate::llm::{APIS, Api};
 pub(crate) enum Attribution {
     /// A member of the body.
     Member(&'static str),
-    /// What a line of a text says after these words.
+    /// The rest of a line that begins with these words: a pointer to the texts, and the words.
     Line(&'static str, &'static str),
 }
 

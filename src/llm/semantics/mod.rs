@@ -23,7 +23,7 @@ use crate::llm::convert::tree::{Object, is_blank, positions_in_order, push_json}
 /// What of an API's answers carries meaning.
 ///
 /// A path here is a JSON pointer (RFC 6901, without escapes) in which `*` stands for each element
-/// of a list, except reasoning. One that leads nowhere finds nothing, so that one
+/// of a list, except reasoning. A path that leads nowhere is no error, so one
 /// description serves answers of several shapes.
 pub(super) struct Semantics {
     /// What the objects at a path in a JSON answer say, each for itself: in each choice, say.
@@ -188,7 +188,7 @@ fn write_arguments(arguments: Option<&Value>, out: &mut Vec<u8>) -> Result<(), C
     }
 }
 
-/// Writes a value in the one way for all that mean the same. The members of an object are in the
+/// Writes a value so that values which mean the same have the same bytes. The members of an object are in the
 /// order of their names already.
 fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), ConversionError> {
     match value {

@@ -32,7 +32,7 @@ fn decode_to(
         decoder.decode(chunk, out)?;
         assert!(out.len() <= MAX_BYTES);
         // What it holds grows with what came and what was decoded, whatever window it was told.
-        assert!(decoder.held() <= 4 * (body.len() + out.len()) + (256 << 10));
+        assert!(decoder.held_bytes() <= 4 * (body.len() + out.len()) + (256 << 10));
     }
     decoder.finish()
 }

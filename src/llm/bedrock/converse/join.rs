@@ -39,7 +39,7 @@ impl Assembly {
     /// Takes the next event.
     ///
     /// # Errors
-    /// What would be lost, or guessed.
+    /// If the conversion would lose or invent something.
     pub(in crate::llm::bedrock) fn take(
         &mut self,
         event: &str,

@@ -14,7 +14,7 @@
 //! Whether another model's answer is whole cannot be told.
 
 use super::super::converse::judge as converse;
-use super::super::{CHUNK, OF_BEDROCK, native};
+use super::super::{BEDROCK_PREFIX, CHUNK, native};
 use crate::json::{Malformed, Read, Reader, canonicalize};
 use crate::llm::anthropic_messages::judge::{self as anthropic, Guardrail, with_guardrail};
 use crate::llm::cohere::judge::{self as cohere, Embeddings};
@@ -313,7 +313,7 @@ fn nova_event(
     let object = canonicalize(json, &[]).map_err(|_| NotWhole::Malformed)?;
     let mut events = object.members().filter_map(|(name, payload)| {
         let name = std::str::from_utf8(name).ok()?.trim_matches('"');
-        (!name.starts_with(OF_BEDROCK)).then_some((name, payload))
+        (!name.starts_with(BEDROCK_PREFIX)).then_some((name, payload))
     });
     match (events.next(), events.next()) {
         (None, _) => Ok(()),

@@ -6,7 +6,7 @@ use crate::llm::request::number_member;
 use crate::llm::scan::{self, read_members};
 use crate::llm::{Form, RequestTraits, Unfit, anthropic_messages, cohere};
 
-/// What a request in this form asks for, by its body, whosever model it is for.
+/// What a request in this form asks for, by its body, for the models of every vendor.
 pub(in crate::llm::bedrock) fn read_body(
     body: &Canonical,
     form: Form,

@@ -51,13 +51,13 @@ impl Joined {
             Some(logprobs) => self.logprobs.push(logprobs),
         }
         let mut delta = take_object(&mut event, "delta")?;
-        nothing_else(&event)?;
+        nothing_but_nulls(&event)?;
         if kind == "message-end" {
             self.end = Some(delta);
             return Ok(());
         }
         let mut message = take_object(&mut delta, "message")?;
-        nothing_else(&delta)?;
+        nothing_but_nulls(&delta)?;
         match kind {
             "message-start" => {
                 self.role = message.remove("role");
@@ -89,7 +89,7 @@ impl Joined {
                 let call = at(&mut self.tool_calls, index).ok_or(ConversionError::Malformed)?;
                 let mut piece = take_object(&mut message, "tool_calls")?;
                 let arguments = take_object(&mut piece, "function")?;
-                nothing_else(&piece)?;
+                nothing_but_nulls(&piece)?;
                 let function = call.get_mut("function").and_then(Value::as_object_mut);
                 append(
                     function.ok_or(ConversionError::Malformed)?,
@@ -106,7 +106,7 @@ impl Joined {
             "content-end" | "tool-call-end" | "citation-end" => {}
             _ => return Err(ConversionError::UnknownMember),
         }
-        nothing_else(&message)
+        nothing_but_nulls(&message)
     }
 
     fn response(self) -> Result<Object, ConversionError> {
@@ -145,8 +145,8 @@ fn take_object(object: &mut Object, name: &str) -> Result<Object, ConversionErro
     }
 }
 
-/// All members of an event that are not taken out of it have no place in a response.
-fn nothing_else(object: &Object) -> Result<(), ConversionError> {
+/// Fails if the event still holds a member that is not null: a response has no place for it.
+fn nothing_but_nulls(object: &Object) -> Result<(), ConversionError> {
     if object.values().all(Value::is_null) {
         Ok(())
     } else {

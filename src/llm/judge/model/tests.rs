@@ -81,7 +81,7 @@ fn another_model_is_not_a_version() {
 fn a_request_names_its_model_in_the_body_or_in_the_path() {
     let asked = |path: &str, body: &str| {
         let body = json::canonicalize(body.as_bytes(), &[]).ok();
-        asked(path.as_bytes(), body.as_ref()).map(String::from)
+        asked_model(path.as_bytes(), body.as_ref()).map(String::from)
     };
     let chat = "/v1/chat/completions?a=/model/b/c";
     assert_eq!(asked(chat, r#"{"model":"\u006d"}"#).as_deref(), Some("m"));
@@ -150,7 +150,7 @@ fn an_answer_names_its_model_wherever_its_api_does() {
     ] {
         let answer = document.as_bytes();
         assert_eq!(
-            is_of_another("m", answer, Framing::Json),
+            names_another_model("m", answer, Framing::Json),
             is_other,
             "{document}"
         );
@@ -175,12 +175,12 @@ fn every_document_of_a_stream_is_looked_at() {
             (Framing::JsonArray, format!("[{one},{two}]").into_bytes()),
             (Framing::EventStream, messages),
         ] {
-            let is_other = is_of_another("m", &answer, framing);
+            let is_other = names_another_model("m", &answer, framing);
             assert_eq!(is_other, other == "n", "{framing:?}");
         }
     }
     for cut in [Framing::JsonArray, Framing::EventStream] {
-        assert!(is_of_another(
+        assert!(names_another_model(
             "m",
             b"{\"model\":\"m\"} and more than that",
             cut
@@ -189,7 +189,7 @@ fn every_document_of_a_stream_is_looked_at() {
 }
 
 #[test]
-fn an_answer_that_names_the_model_and_another_is_of_another() {
+fn an_answer_that_names_the_model_and_another_names_another_model() {
     for (answer, is_other) in [
         (r#"{"model":"m","modelVersion":"m-2024-08-06"}"#, false),
         (r#"{"model":"m","modelVersion":"n"}"#, true),
@@ -203,7 +203,7 @@ fn an_answer_that_names_the_model_and_another_is_of_another() {
         (r#"{"message":{"model":"m"},"response":"n"}"#, false),
         (r#"{"message":{"model":7},"response":{"model":"m"}}"#, false),
     ] {
-        let is = is_of_another("m", answer.as_bytes(), Framing::Json);
+        let is = names_another_model("m", answer.as_bytes(), Framing::Json);
         assert_eq!(is, is_other, "{answer}");
     }
 }
