@@ -3,6 +3,7 @@
 use crate::budget::{CaptureBudget, Reservation};
 use crate::cache::{Entry, Seal};
 use crate::clock::{UnixMillis, as_millis};
+use crate::llm::Tokens;
 use crate::recording::{StorableResponse, plain_body};
 use crate::report::{Report, ShadowResult};
 use crate::step::Cx;
@@ -52,6 +53,6 @@ impl ShadowHit {
         cx.report(Report::Shadow(result));
         let saved = as_millis(cx.now().since(self.forwarded));
         cx.report(Report::SavedMilliseconds(saved));
-        cx.report(Report::SavedTokens(tokens.unwrap_or(0)));
+        cx.report(Report::SavedTokens(tokens.map_or(0, Tokens::total)));
     }
 }

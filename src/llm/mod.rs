@@ -33,6 +33,7 @@ mod openai_responses;
 mod request;
 mod scan;
 mod semantics;
+mod tokens;
 mod workers_ai;
 
 #[cfg(test)]
@@ -46,8 +47,7 @@ use std::fmt;
 use crate::http;
 use crate::json::Canonical;
 
-use convert::tree::Object;
-use convert::{can_be_taken_apart, documents, memory};
+use convert::{can_be_taken_apart, memory};
 use request::path::{self, Path};
 use request::unclear;
 use request::volatile::{Attribution, CallId};
@@ -60,6 +60,7 @@ pub use judge::model::{asked_model, names_another_model};
 pub use judge::stutter::Stutter;
 pub use judge::{Judge, Listener, NotWhole, Verdict};
 pub use request::{RequestTraits, Unfit};
+pub use tokens::Tokens;
 
 /// Every API. The first whose paths match takes a request.
 static APIS: [&dyn ProviderApi; 11] = [
@@ -142,14 +143,6 @@ trait ProviderApi: Sync {
         self.split(&self.join(stream, stored)?, wanted)
     }
 
-    /// The JSON objects that an answer consists of, in order.
-    ///
-    /// # Errors
-    /// If it cannot be taken apart.
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
-        documents::objects(answer, form.framing)
-    }
-
     /// The same answer with every count of tokens that it reports set to zero, and with what is
     /// made of them (costs, rates) gone or zero too. Durations stay.
     ///
@@ -186,6 +179,8 @@ struct Facts {
     /// The length of a converted stream, at most, as a multiple of the answer's. A longer one is
     /// refused, because it mostly repeats names and ids.
     max_growth: usize,
+    /// Where documents of any form report usage, as JSON pointers; `""` is the document itself.
+    usage: &'static [&'static str],
     /// What of its answers carries meaning.
     semantics: Semantics,
 }
@@ -203,10 +198,9 @@ impl Facts {
         suspicious_here: &[],
         request_id_header: None,
         max_growth: 4,
+        usage: &[],
         semantics: Semantics {
             said: &[],
-            usage: &[],
-            tokens: &[],
             usage_event: None,
         },
     };
@@ -401,12 +395,9 @@ impl Api {
         Ok(self.said(one, one_form)? == self.said(other, other_form)?)
     }
 
-    /// The tokens that an answer reports in all, of the prompt and of what was made of it. `None`
-    /// where it reports none, or is too large to be taken apart.
-    pub fn tokens(self, answer: &[u8], form: &Form) -> Option<u64> {
-        can_be_taken_apart(answer).ok()?;
-        let documents = self.0.documents(answer, form).ok()?;
-        self.0.facts().semantics.tokens(documents)
+    /// The tokens that an answer reports. `None` where it reports none.
+    pub fn tokens(self, answer: &[u8], form: &Form) -> Option<Tokens> {
+        tokens::reported(answer, form, self.0.facts().usage)
     }
 
     /// What an answer says, spelled so that equal bytes mean the same.

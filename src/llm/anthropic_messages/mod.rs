@@ -58,10 +58,9 @@ static FACTS: Facts = Facts {
         "tools",
     ],
     suspicious_words: &[b"container"],
+    usage: &["/usage", "/message/usage"],
     semantics: Semantics {
         said: &[("", MESSAGE)],
-        usage: &["/usage", "/message/usage"],
-        tokens: &[TOKENS],
         usage_event: None,
     },
     ..Facts::DEFAULT
@@ -157,14 +156,6 @@ pub(super) const MESSAGE: &[Says] = &[
     Says::Calls("/content/*", "/name", &["/input"]),
     Says::Value("/stop_reason"),
     Says::Value("/stop_sequence"),
-];
-
-/// What makes up the total.
-pub(super) const TOKENS: &[&str] = &[
-    "/input_tokens",
-    "/cache_creation_input_tokens",
-    "/cache_read_input_tokens",
-    "/output_tokens",
 ];
 
 #[cfg(test)]

@@ -70,6 +70,14 @@ static FACTS: Facts = Facts {
     // boto3 puts it into `ResponseMetadata`, where callers look it up; tracers know the counts of
     // tokens by it.
     request_id_header: Some("x-amzn-requestid"),
+    usage: &[
+        "/usage",
+        "/message/usage",
+        "/metadata/usage",
+        "/meta",
+        "",
+        "/amazon-bedrock-invocationMetrics",
+    ],
     semantics: Semantics {
         said: &[
             (
@@ -114,24 +122,6 @@ static FACTS: Facts = Facts {
                     Says::Value("/embeddingsByType"),
                 ],
             ),
-        ],
-        usage: &["/usage", "/message/usage", "/metadata/usage", "/meta", ""],
-        tokens: &[
-            &["/totalTokens"],
-            &[
-                "/inputTokens",
-                "/cacheReadInputTokens",
-                "/cacheWriteInputTokens",
-                "/outputTokens",
-            ],
-            anthropic_messages::TOKENS,
-            &["/billed_units/input_tokens", "/billed_units/output_tokens"],
-            &[
-                "/inputTextTokenCount",
-                "/totalOutputTextTokenCount",
-                "/results/0/tokenCount",
-            ],
-            &["/prompt_token_count", "/generation_token_count"],
         ],
         usage_event: None,
     },
@@ -252,23 +242,6 @@ impl ProviderApi for Bedrock {
                 _ => Ok(None),
             }),
         }
-    }
-
-    fn documents(&self, answer: &[u8], form: &Form) -> Result<Vec<Object>, ConversionError> {
-        if form.framing != Framing::EventStream {
-            return documents::objects(answer, form.framing);
-        }
-        let mut objects = Vec::new();
-        each_event(answer, |_, payload| {
-            objects.push(match Operation::by_form(form) {
-                Operation::Converse => tree::parse(payload)?,
-                Operation::Invoke => {
-                    tree::parse(&native(payload).ok_or(ConversionError::Malformed)?)?
-                }
-            });
-            Ok(())
-        })?;
-        Ok(objects)
     }
 }
 

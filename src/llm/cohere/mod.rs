@@ -47,6 +47,7 @@ static FACTS: Facts = Facts {
         "tools",
     ],
     suspicious_words: &[b"connector"],
+    usage: &["/usage", "/delta/usage", "/meta", "/response/meta"],
     semantics: Semantics {
         said: &[(
             "",
@@ -65,8 +66,6 @@ static FACTS: Facts = Facts {
                 Says::Value("/embeddings"),
             ],
         )],
-        usage: &["/usage", "/delta/usage", "/meta", "/response/meta"],
-        tokens: TOKENS,
         usage_event: None,
     },
     ..Facts::DEFAULT
@@ -149,16 +148,6 @@ fn zero_meta(meta: &mut Value) -> bool {
     let zeroed = counts.map(|name| meta.get_mut(name).is_some_and(zero));
     zeroed.contains(&true)
 }
-
-/// What makes up the total: all tokens, where there is more than what is billed.
-const TOKENS: &[&[&str]] = &[
-    &["/tokens/input_tokens", "/tokens/output_tokens"],
-    &[
-        "/billed_units/input_tokens",
-        "/billed_units/image_tokens",
-        "/billed_units/output_tokens",
-    ],
-];
 
 #[cfg(test)]
 mod tests;

@@ -43,6 +43,7 @@ static FACTS: Facts = Facts {
     attribution: &[Attribution::Member("/labels")],
     call_ids: CALL_IDS,
     looked_for: &["generationConfig", "generation_config", "requests", "tools"],
+    usage: &["/usageMetadata"],
     semantics: Semantics {
         said: &[
             (
@@ -66,16 +67,6 @@ static FACTS: Facts = Facts {
                     Says::Value("/embeddings/*/values"),
                 ],
             ),
-        ],
-        usage: &["/usageMetadata"],
-        tokens: &[
-            &["/totalTokenCount"],
-            &[
-                "/promptTokenCount",
-                "/toolUsePromptTokenCount",
-                "/thoughtsTokenCount",
-                "/candidatesTokenCount",
-            ],
         ],
         usage_event: None,
     },

@@ -23,15 +23,9 @@ static FACTS: Facts = Facts {
     looked_for: &["temperature"],
     has_names_of_its_own: true,
     // The whole document except what most APIs make new for each answer.
+    usage: &["/usage", "/meta"],
     semantics: Semantics {
         said: &[("", &[Says::AllBut(&["id", "created", "usage", "meta"])])],
-        usage: &["/usage", "/meta"],
-        tokens: &[
-            &["/total_tokens"],
-            &["/prompt_tokens", "/completion_tokens"],
-            &["/tokens/input_tokens", "/tokens/output_tokens"],
-            &["/billed_units/input_tokens", "/billed_units/output_tokens"],
-        ],
         usage_event: None,
     },
     ..Facts::DEFAULT

@@ -1,14 +1,10 @@
 //! Which model a request asks for, and whether an answer comes from another: gateways with fallbacks
 //! give the answer of one model for the request of another.
 
-use std::borrow::Cow;
-
-use crate::json::{self, Canonical, Elements, Malformed, Read, Reader};
+use crate::json::{self, Canonical, Malformed, Read, Reader};
 use crate::llm::Framing;
-use crate::llm::bedrock::native;
 use crate::llm::request::path as request_path;
-use crate::llm::scan::{Content, read_members};
-use crate::{eventstream, ndjson, sse};
+use crate::llm::scan::{Content, each_document, read_members};
 
 /// Longer than any model's name. What is longer is cut, and then equals no answer's.
 const MAX_NAME_BYTES: usize = 256;
@@ -79,24 +75,10 @@ fn bounded(name: &str) -> Box<str> {
 /// Whether an answer names another model than was asked for, anywhere. An answer that cannot be read counts as naming another.
 pub fn names_another_model(asked: &str, answer: &[u8], framing: Framing) -> bool {
     let mut another = false;
-    let mut look = |document: &[u8]| another = another || names_another(asked, document);
-    match framing {
-        Framing::Json => look(answer),
-        Framing::Sse => sse::Parser::new().feed(answer, |event| look(event.data)),
-        Framing::Ndjson => ndjson::Parser::new().feed(answer, look),
-        Framing::JsonArray => {
-            let fed = Elements::new().feed(answer, look);
-            another |= fed.is_err();
-        }
-        Framing::EventStream => {
-            let fed = eventstream::Parser::new().feed(answer, |message| {
-                let payload = message.payload();
-                look(&native(payload).map_or(Cow::Borrowed(payload), Cow::Owned));
-            });
-            another |= fed.is_err();
-        }
-    }
-    another
+    let whole = each_document(answer, framing, &mut |document| {
+        another = another || names_another(asked, document);
+    });
+    another || whole.is_err()
 }
 
 fn names_another(asked: &str, document: &[u8]) -> bool {

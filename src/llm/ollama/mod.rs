@@ -31,6 +31,7 @@ static FACTS: Facts = Facts {
     streams: &[("application/x-ndjson", Framing::Ndjson)],
     call_ids: CHAT_CALL_IDS,
     looked_for: &["input", "model", "options", "stream"],
+    usage: &["", "/usage"],
     semantics: Semantics {
         said: &[(
             "",
@@ -51,8 +52,6 @@ static FACTS: Facts = Facts {
                 Says::Value("/data/*/embedding"),
             ],
         )],
-        usage: &["", "/usage"],
-        tokens: &[&["/prompt_eval_count", "/eval_count"], &["/total_tokens"]],
         usage_event: None,
     },
     ..Facts::DEFAULT

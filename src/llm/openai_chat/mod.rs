@@ -17,7 +17,7 @@ use crate::llm::convert::{tree, usage};
 use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
-use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
@@ -55,10 +55,9 @@ static FACTS: Facts = Facts {
         b"compound",
         b":online",
     ],
+    usage: &["/usage", "/x_groq/usage"],
     semantics: Semantics {
         said: &[("/choices/*", CHOICE)],
-        usage: &["/usage", "/x_groq/usage"],
-        tokens: OPENAI_TOKENS,
         usage_event: USAGE_EVENT,
     },
     ..Facts::DEFAULT

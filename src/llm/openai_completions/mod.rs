@@ -10,7 +10,7 @@ use crate::llm::convert::tree;
 use crate::llm::openai_chat::{self, OpenaiChat, Shape, USAGE_EVENT, join, split};
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
-use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
@@ -31,13 +31,12 @@ static FACTS: Facts = Facts {
         "stream_options",
         "temperature",
     ],
+    usage: &["/usage"],
     semantics: Semantics {
         said: &[(
             "/choices/*",
             &[Says::Text(&["/text"]), Says::Value("/finish_reason")],
         )],
-        usage: &["/usage"],
-        tokens: OPENAI_TOKENS,
         usage_event: USAGE_EVENT,
     },
     ..Facts::DEFAULT

@@ -13,7 +13,7 @@ use crate::llm::judge::framings::Document;
 use crate::llm::ollama::Ollama;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::OPENAI_ATTRIBUTION;
-use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
@@ -25,10 +25,9 @@ static FACTS: Facts = Facts {
     name: "openai_embeddings",
     attribution: OPENAI_ATTRIBUTION,
     looked_for: &["input", "model"],
+    usage: &["/usage"],
     semantics: Semantics {
         said: &[("/data/*", &[Says::Value("/embedding")])],
-        usage: &["/usage"],
-        tokens: OPENAI_TOKENS,
         usage_event: None,
     },
     ..Facts::DEFAULT

@@ -24,7 +24,7 @@ use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::is_flag;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CallId, OPENAI_ATTRIBUTION};
-use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
 };
@@ -94,6 +94,7 @@ static FACTS: Facts = Facts {
     // A stored prompt may bring tools.
     suspicious_here: &[b"prompt"],
     max_growth: split::MAX_GROWTH,
+    usage: &["/usage", "/response/usage"],
     semantics: Semantics {
         said: &[(
             "",
@@ -112,8 +113,6 @@ static FACTS: Facts = Facts {
                 Says::Value("/incomplete_details/reason"),
             ],
         )],
-        usage: &["/usage", "/response/usage"],
-        tokens: OPENAI_TOKENS,
         usage_event: None,
     },
     ..Facts::DEFAULT

@@ -1,5 +1,4 @@
-//! What a client acts on in an answer, so that two answers can be told to say the same, and the
-//! tokens that it reports.
+//! What a client acts on in an answer, so that two answers can be told to say the same.
 //!
 //! Compared are the text and the refusals of each choice, its tool calls and why it finished, and
 //! the vectors of embeddings:
@@ -28,12 +27,6 @@ use crate::llm::convert::tree::{Object, is_blank, positions_in_order, push_json}
 pub(super) struct Semantics {
     /// What the objects at a path in a JSON answer say, each for itself: in each choice, say.
     pub(super) said: &'static [(&'static str, &'static [Says])],
-    /// Where documents of any form report usage, as JSON pointers. Of what is reported again and
-    /// again, the last counts.
-    pub(super) usage: &'static [&'static str],
-    /// The counts in a usage whose sum is the total. The first of these lists with a count that
-    /// is reported is used.
-    pub(super) tokens: &'static [&'static [&'static str]],
     /// An event that reports usage: before a stream without any, which has no JSON form, it makes
     /// a stream that has one.
     pub(super) usage_event: Option<&'static [u8]>,
@@ -51,13 +44,6 @@ pub(super) enum Says {
     /// The object itself, without these members.
     AllBut(&'static [&'static str]),
 }
-
-/// [`Semantics::tokens`] of OpenAI and its like, in both of their vocabularies.
-pub(super) const OPENAI_TOKENS: &[&[&str]] = &[
-    &["/total_tokens"],
-    &["/prompt_tokens", "/completion_tokens"],
-    &["/input_tokens", "/output_tokens"],
-];
 
 impl Semantics {
     /// What a JSON answer says, spelled so that equal bytes mean the same.
@@ -82,26 +68,6 @@ impl Semantics {
             out.push(b'\n');
         }
         any.then_some(out).ok_or(ConversionError::UnknownMember)
-    }
-
-    /// The tokens that these documents of one answer report, in all.
-    pub(super) fn tokens(&self, documents: Vec<Object>) -> Option<u64> {
-        let mut usage = Object::new();
-        for document in documents {
-            let mut document = Value::Object(document);
-            for pointer in self.usage {
-                if let Some(Value::Object(reported)) =
-                    document.pointer_mut(pointer).map(Value::take)
-                {
-                    usage.extend(reported.into_iter().filter(|(_, count)| !count.is_null()));
-                }
-            }
-        }
-        let usage = Value::Object(usage);
-        self.tokens.iter().find_map(|counts| {
-            let counts = counts.iter().filter_map(|path| count(usage.pointer(path)?));
-            counts.reduce(u64::saturating_add)
-        })
     }
 }
 
@@ -249,12 +215,6 @@ fn plain(number: &Number) -> String {
         Some(power) => format!("{sign}{significant}e{power}"),
         None => text,
     }
-}
-
-/// A count of tokens; Cohere has them with a fraction of zero.
-fn count(value: &Value) -> Option<u64> {
-    let whole = value.as_number()?.to_string();
-    whole.strip_suffix(".0").unwrap_or(&whole).parse().ok()
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use crate::llm::judge::framings::{Document, Events};
 use crate::llm::request::number_member;
 use crate::llm::request::path::Path;
 use crate::llm::request::volatile::{CHAT_CALL_IDS, OPENAI_ATTRIBUTION};
-use crate::llm::semantics::{OPENAI_TOKENS, Says, Semantics};
+use crate::llm::semantics::{Says, Semantics};
 use crate::llm::{
     ConversionError, Facts, FinishWords, Form, Framing, Judge, ProviderApi, RequestTraits, Unfit,
     openai_chat,
@@ -34,6 +34,7 @@ static FACTS: Facts = Facts {
     attribution: OPENAI_ATTRIBUTION,
     call_ids: CHAT_CALL_IDS,
     looked_for: &["stream", "stream_options", "temperature"],
+    usage: &["/usage", "/result/usage"],
     semantics: Semantics {
         said: &[
             ("/result/choices/*", openai_chat::CHOICE),
@@ -52,8 +53,6 @@ static FACTS: Facts = Facts {
                 ],
             ),
         ],
-        usage: &["/usage", "/result/usage"],
-        tokens: OPENAI_TOKENS,
         usage_event: openai_chat::USAGE_EVENT,
     },
     ..Facts::DEFAULT

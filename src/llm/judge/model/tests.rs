@@ -2,6 +2,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::*;
+use crate::eventstream;
 
 #[test]
 fn a_version_of_a_model_is_the_same_model() {
