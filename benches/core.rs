@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use envoy_llm_cache::attributes::Attributes;
-use envoy_llm_cache::cache::{Body, CacheKey, Entry, KeyParts, NewEntry, Seal, encode};
+use envoy_llm_cache::cache::{
+    Body, CacheKey, Entry, KeyParts, NewEntry, Seal, UpstreamCost, encode,
+};
 use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::config::KeySettings;
 use envoy_llm_cache::http::Headers;
@@ -67,6 +69,7 @@ fn entries(c: &mut Criterion) {
             status: 200,
             created: UnixMillis::from_millis(1),
             lifetime: Duration::from_secs(3_600),
+            cost: UpstreamCost::default(),
             headers: &headers,
             body: &answer(size),
         };

@@ -51,6 +51,11 @@ impl DeltaSeconds {
         Self(seconds)
     }
 
+    /// How many they are.
+    pub const fn as_secs(self) -> u64 {
+        self.0
+    }
+
     /// The whole seconds that have passed in a duration.
     pub const fn floor(duration: Duration) -> Self {
         Self(duration.as_secs())

@@ -9,7 +9,7 @@ use crate::cache::Entry;
 use crate::callout::{Callout, CalloutFault};
 use crate::clock::UnixMillis;
 use crate::http::Headers;
-use crate::report::Report;
+use crate::report::{Gauges, Report, Subject};
 use crate::store::{HostFault, SharedData};
 
 /// A host: Envoy through proxy-wasm, or another one.
@@ -50,10 +50,20 @@ pub trait Host {
 
     /// Has [`WorkerContext::tick`](crate::driver::WorkerContext::tick) called at this interval; zero
     /// is never.
-    fn set_tick_period(&self, period: Duration);
+    ///
+    /// # Errors
+    /// [`HostFault`] if there are none to be had.
+    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault>;
 
     /// Tells the operators.
-    fn report(&self, report: Report);
+    fn report(&self, subject: &Subject, report: Report);
+
+    /// Tells the operators what the worker holds, and whatever else was not told at once.
+    fn flush_reports(&self, gauges: &Gauges);
+
+    /// Leaves what is to be said of the stream where access logs and traces find it: a
+    /// `google.protobuf.Struct` in its binary form, in the place of the last one.
+    fn set_log_record(&self, record: &[u8]);
 
     /// Sends a callout and returns its token. The result comes to the context whose callback is running.
     ///

@@ -8,6 +8,9 @@
 // The tests' host is shared with the tests beside `src/`, and names this crate.
 #[cfg(test)]
 extern crate self as envoy_llm_cache;
+#[cfg(test)]
+#[path = "../tests/fake_host/mod.rs"]
+mod fake_host;
 
 #[cfg(target_arch = "wasm32")]
 mod filter;

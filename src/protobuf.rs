@@ -14,6 +14,59 @@ pub(crate) fn decode_struct(bytes: &[u8]) -> Option<Value> {
     structure(bytes, MAX_DEPTH)
 }
 
+/// A member of a Struct that is written.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Member<'a> {
+    Text(&'a str),
+    Number(u64),
+    Flag(bool),
+}
+
+/// Appends a member to a Struct in its binary form.
+pub(crate) fn push_member(out: &mut Vec<u8>, name: &str, member: Member<'_>) {
+    let value_bytes = match member {
+        Member::Text(text) => field_bytes(text.len()),
+        Member::Number(_) => 1 + size_of::<f64>(),
+        Member::Flag(_) => 2,
+    };
+    let entry_bytes = field_bytes(name.len()).saturating_add(field_bytes(value_bytes));
+    push_tag(out, 1, entry_bytes);
+    push_field(out, 1, name.as_bytes());
+    push_tag(out, 2, value_bytes);
+    match member {
+        Member::Text(text) => push_field(out, 3, text.as_bytes()),
+        Member::Number(number) => {
+            out.push(2 << 3 | 1);
+            #[expect(clippy::cast_precision_loss, reason = "a Struct has doubles")]
+            out.extend_from_slice(&(number as f64).to_le_bytes());
+        }
+        Member::Flag(flag) => out.extend_from_slice(&[4 << 3, u8::from(flag)]),
+    }
+}
+
+/// Appends a field of a message: its number, below 16, and bytes.
+pub(crate) fn push_field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
+    push_tag(out, number, bytes.len());
+    out.extend_from_slice(bytes);
+}
+
+/// What stands before the bytes of a field.
+fn push_tag(out: &mut Vec<u8>, number: u8, mut length: usize) {
+    out.push(number << 3 | 2);
+    while length > 0x7f {
+        out.push(0x80 | u8::try_from(length & 0x7f).unwrap_or_default());
+        length >>= 7;
+    }
+    out.push(u8::try_from(length).unwrap_or_default());
+}
+
+/// How long a field is that has so many bytes.
+fn field_bytes(length: usize) -> usize {
+    let digits = usize::BITS.saturating_sub(length.leading_zeros()).max(1);
+    let digits = digits.div_ceil(7) as usize;
+    length.saturating_add(1).saturating_add(digits)
+}
+
 /// What Envoy tells is no message of the type that it should be, or one that nests too deep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unreadable;
@@ -192,6 +245,25 @@ mod tests {
             decode_struct(FROM_ENVOY),
             Some(json!({"ttl": "1h", "store": {"memory": {"max_bytes": "64MiB"}}}))
         );
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for length in [
+            0, 1, 100, 113, 114, 115, 125, 126, 127, 128, 129, 300, 16_383, 20_000,
+        ] {
+            let text = "x".repeat(length);
+            let mut bytes = Vec::new();
+            push_member(&mut bytes, "text", Member::Text(&text));
+            push_member(&mut bytes, &text, Member::Number(1 << 40));
+            push_member(&mut bytes, "flag", Member::Flag(true));
+            let decoded = decode_struct(&bytes).unwrap();
+            assert_eq!(
+                decoded,
+                json!({"text": text, text.as_str(): 1_u64 << 40, "flag": true}),
+                "{length}"
+            );
+        }
     }
 
     #[test]

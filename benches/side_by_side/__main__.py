@@ -91,7 +91,7 @@ class Bench:
 
     @staticmethod
     def check_fullness(row: Row, server: Envoy) -> None:
-        evicted = server.cache_counters().get("llm_cache_evictions", 0)
+        evicted = server.cache_counters().get("llm_cache_evictions_total", 0)
         if (evicted > 0) != ("100 %" in row.name):
             raise RuntimeError(f"{row.name}: {evicted} evictions, so the store is not that full")
 

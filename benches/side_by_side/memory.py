@@ -103,7 +103,7 @@ def resident_per_entry(load: Load, size: str) -> Entries:
 
 
 def evictions(envoy: Envoy) -> int:
-    return envoy.cache_counters().get("llm_cache_evictions", 0)
+    return envoy.cache_counters().get("llm_cache_evictions_total", 0)
 
 
 def linear_memory(envoy: Envoy) -> int:

@@ -55,8 +55,8 @@ pub(crate) enum Pending {
         _reservation: Reservation,
         _room: Share,
     },
-    /// The upstream is being asked.
-    Refresh(Box<KeyedRequest>),
+    /// The upstream is being asked, since then.
+    Refresh(Box<KeyedRequest>, UnixMillis),
     /// The store behind HTTP is being asked for the entry that a flight ended with.
     Find(CacheKey, Share),
 }
@@ -117,7 +117,7 @@ pub(crate) fn begin(task: Task, cx: &Cx<'_>) -> Option<Sending> {
             },
             Some(Lookup::Probe | Lookup::Refused(_)) | None => Sending {
                 callout,
-                pending: Pending::Refresh(request),
+                pending: Pending::Refresh(request, cx.now()),
             },
         }),
         Task::Find(key) => find(key, cx),
@@ -189,17 +189,17 @@ impl Pending {
                 }
                 Some(Sending {
                     callout,
-                    pending: Self::Refresh(request),
+                    pending: Self::Refresh(request, now),
                 })
             }
-            Self::Refresh(request) => {
+            Self::Refresh(request, sent) => {
                 let status = result.as_ref().map(|reply| reply.status);
                 let status = status.map_err(|fault| *fault);
                 cx.worker.refreshes.ended(&request.key, status, cx.now());
-                let permit = request.permit();
-                match recorded(*request, result, cx) {
+                let (permit, subject) = (request.permit(), cx.subject(&request));
+                match recorded(*request, result, sent, cx) {
                     Ok(response) => cx.store(response),
-                    Err(reason) => permit.not_stored(reason, cx),
+                    Err(reason) => permit.not_stored(&subject, reason, cx),
                 }
                 None
             }
@@ -215,7 +215,7 @@ impl Pending {
     pub(crate) fn abandon(self, cx: &Cx<'_>) {
         match self {
             Self::Write { permit, .. } => abandon(permit, cx),
-            Self::Newer { request, .. } | Self::Refresh(request) => {
+            Self::Newer { request, .. } | Self::Refresh(request, _) => {
                 abandon(Some(request.permit()), cx);
             }
             Self::Delete(_) | Self::Probe | Self::Find(..) => {}
@@ -293,15 +293,19 @@ fn end_flight(key: &CacheKey, entry: Option<Bytes>, tier: Tier, cx: &Cx<'_>) {
 fn recorded(
     request: KeyedRequest,
     result: CalloutResult,
+    sent: UnixMillis,
     cx: &Cx<'_>,
 ) -> Result<StorableResponse, NotStored> {
     let reply = result.map_err(|_| NotStored::Aborted)?;
     let (now, limits) = (cx.now(), cx.recording_limits());
-    let mut recorder = ResponseRecorder::begin(request, &reply.headers, true, now, limits)?;
+    let times = (sent, now);
+    let mut recorder = ResponseRecorder::begin(request, &reply.headers, true, times, limits)?;
     let body = reply.body.ok_or(NotStored::ResponseTooLarge)?;
     if !are_harmless(&reply.trailers) {
         return Err(NotStored::Trailers);
     }
     recorder.take(Some(&body), now)?;
-    recorder.finish(EndedBy::Upstream, cx.worker.random_bits())
+    recorder
+        .finish(EndedBy::Upstream, cx.worker.random_bits())
+        .1
 }

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! "LLMC"  version u8  framing u8  status u16  created u64  lifetime u64  key [32]
+//! cost: reports tokens u8, input u32, cached input u32, output u32, first byte u32, last byte u32
 //! form options: length u32, bytes
 //! headers: count u32, then per header: name length u32, name, value length u32, value
 //! body: length u32, bytes
@@ -19,7 +20,7 @@ use std::time::Duration;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use super::CacheKey;
+use super::{CacheKey, UpstreamCost};
 use crate::bytes::Bytes;
 use crate::clock::{UnixMillis, as_millis};
 use crate::config::LONGEST_TTL;
@@ -29,7 +30,7 @@ use crate::llm::{Form, Framing};
 const MAGIC: [u8; 4] = *b"LLMC";
 
 /// Raised whenever the layout or its meaning changes; `tests/golden/entry.hex` changes with it.
-const FORMAT_VERSION: u8 = 1;
+const FORMAT_VERSION: u8 = 2;
 
 /// Stored with an answer, each once, and sent again with a hit. Everything else belongs to the one
 /// exchange that it came with: `set-cookie`, request ids, rate limits, `date`, what concerns a
@@ -87,6 +88,8 @@ pub struct EntryHead {
     pub created: UnixMillis,
     /// How long it may be served.
     pub lifetime: Duration,
+    /// What it cost its upstream.
+    pub cost: UpstreamCost,
     /// Its stored headers.
     pub headers: Headers,
     /// Where the body is.
@@ -194,6 +197,8 @@ pub struct NewEntry<'a> {
     pub created: UnixMillis,
     /// How long it may be served.
     pub lifetime: Duration,
+    /// What it cost its upstream.
+    pub cost: UpstreamCost,
     /// Its headers, of which each is to be stored.
     pub headers: &'a Headers,
     /// Its body.
@@ -208,6 +213,7 @@ pub fn encode(key: &CacheKey, entry: &NewEntry<'_>) -> Option<Draft> {
         status,
         created,
         lifetime,
+        cost,
         headers,
         body,
     } = *entry;
@@ -215,13 +221,14 @@ pub fn encode(key: &CacheKey, entry: &NewEntry<'_>) -> Option<Draft> {
         return None;
     }
     let header_bytes: usize = headers.iter().map(|(n, v)| n.len() + v.len() + 8).sum();
-    let mut out = Vec::with_capacity(100 + form.options.len() + header_bytes + body.len());
+    let mut out = Vec::with_capacity(121 + form.options.len() + header_bytes + body.len());
     out.extend_from_slice(&MAGIC);
     out.extend_from_slice(&[FORMAT_VERSION, framing_code(form.framing)]);
     out.extend_from_slice(&status.to_le_bytes());
     out.extend_from_slice(&created.as_millis().to_le_bytes());
     out.extend_from_slice(&as_millis(lifetime).to_le_bytes());
     out.extend_from_slice(key.as_bytes());
+    out.extend_from_slice(&cost.encode());
     put(&mut out, &form.options)?;
     let count = u32::try_from(headers.iter().count()).ok()?;
     out.extend_from_slice(&count.to_le_bytes());
@@ -258,6 +265,7 @@ impl Entry {
         if fields.array().ok_or(EntryFault::Corrupt)? != *key.as_bytes() {
             return Err(EntryFault::OtherKey);
         }
+        let cost = UpstreamCost::decode(&fields.array().ok_or(EntryFault::Corrupt)?);
         let options = fields.sized().ok_or(EntryFault::Corrupt)?;
         let headers = fields.headers()?;
         let body_length = fields.sized().ok_or(EntryFault::Corrupt)?.len();
@@ -277,11 +285,13 @@ impl Entry {
         if !is_ours(status, &form, lifetime, &headers) {
             return Err(EntryFault::NotOurs);
         }
+        let cost = cost.ok_or(EntryFault::NotOurs)?;
         let head = EntryHead {
             form,
             status,
             created: UnixMillis::from_millis(u64::from_le_bytes(created)),
             lifetime,
+            cost,
             headers,
             body,
             length: bytes.len(),

@@ -2,6 +2,7 @@
 
 mod caller;
 mod copy;
+mod cost;
 mod entry;
 mod explain;
 mod freshness;
@@ -10,6 +11,7 @@ mod status;
 
 pub use caller::{NeededAttributes, NoCaller};
 pub use copy::copy_key;
+pub use cost::UpstreamCost;
 pub use entry::{Draft, Entry, EntryFault, EntryHead, NewEntry, STORED_HEADERS, Seal, encode};
 pub use explain::{Explanation, known_member};
 pub use freshness::{Freshness, freshness};

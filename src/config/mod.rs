@@ -39,6 +39,8 @@ pub struct Config {
     pub memory: Option<Memory>,
     /// The store behind HTTP, if there is one.
     pub http: Option<Http>,
+    /// What metrics tell apart, and what access logs can tell.
+    pub metrics: Metrics,
     /// What holds where no rule matches.
     pub settings: Rc<Settings>,
     /// First match wins.
@@ -54,6 +56,17 @@ pub struct Limits {
     pub max_response_bytes: usize,
     /// What one worker holds of requests and answers together.
     pub max_capture_bytes: usize,
+}
+
+/// What metrics tell apart, and what access logs can tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Metrics {
+    /// Whether metrics tell models apart.
+    pub model: bool,
+    /// How many models have a label of their own.
+    pub max_models: usize,
+    /// Whether each exchange leaves a record in Envoy's filter state.
+    pub filter_state: bool,
 }
 
 /// The store in Envoy's shared data, in bytes.
@@ -504,6 +517,11 @@ impl Config {
         }
     }
 
+    /// Whether any request can be one of this API.
+    pub fn may_select(&self, api: Api) -> bool {
+        api.has_paths() || self.rules.iter().any(|rule| rule.api == Some(api))
+    }
+
     fn policy(api: Option<Api>, path: &[u8], settings: &Rc<Settings>) -> Option<Policy> {
         if settings.mode == Mode::Disabled {
             return None;
@@ -521,6 +539,7 @@ impl Default for Config {
             hold_headers: false,
             limits: Limits::default(),
             memory: Some(Memory::default()),
+            metrics: Metrics::default(),
             http: None,
             settings: Rc::new(Settings::default()),
             rules: Vec::new(),
@@ -546,6 +565,16 @@ impl Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self::DEFAULT
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            model: false,
+            max_models: 50,
+            filter_state: true,
+        }
     }
 }
 

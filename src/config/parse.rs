@@ -13,7 +13,8 @@ use super::tenant::tenant;
 use super::units;
 use super::{
     Client, Collapse, Config, ConfigError, Cors, HeaderMatch, Jitter, KeySettings, LONGEST_TTL,
-    Limits, Match, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf, Usage,
+    Limits, Match, Metrics, Mode, PathMatch, Pattern, Respond, Rule, Sample, Settings, StoreIf,
+    Usage,
 };
 use crate::json::{self, NotPlain, canonicalize};
 use crate::llm::{Api, Finish, FinishWords};
@@ -54,6 +55,9 @@ const REQUEST_BYTES: RangeInclusive<u64> = 1..=32 << 20;
 const RESPONSE_BYTES: RangeInclusive<u64> = 1..=64 << 20;
 const CAPTURE_BYTES: RangeInclusive<u64> = 0..=128 << 20;
 
+/// Each model adds some 20 series for each API that it is asked by.
+const MAX_MODELS: RangeInclusive<u32> = 1..=1_000;
+
 pub(super) fn parse(bytes: &[u8]) -> Result<Config, Vec<ConfigError>> {
     let problems = Problems::default();
     let value = read(bytes).map_err(|problem| {
@@ -90,6 +94,7 @@ fn config(mut section: Section<'_>) -> Config {
         limits: limits(&mut section, hold_headers),
         memory,
         http,
+        metrics: metrics(&mut section),
         rules: rules(&mut section, &settings),
         settings: Rc::new(settings),
     };
@@ -246,6 +251,21 @@ fn limits(parent: &mut Section<'_>, hold_headers: bool) -> Limits {
     };
     section.finish();
     limits
+}
+
+fn metrics(parent: &mut Section<'_>) -> Metrics {
+    let base = Metrics::default();
+    let Some(mut section) = parent.section("metrics") else {
+        return base;
+    };
+    let max_models = section.count("max_models", MAX_MODELS);
+    let metrics = Metrics {
+        model: section.flag("model").unwrap_or(base.model),
+        max_models: max_models.map_or(base.max_models, |max| in_memory(max.into())),
+        filter_state: section.flag("filter_state").unwrap_or(base.filter_state),
+    };
+    section.finish();
+    metrics
 }
 
 fn client(parent: &mut Section<'_>, base: Client) -> Client {

@@ -53,6 +53,7 @@ fn every_key_is_read() {
                      "unless_header": {"X-Fallback": "1*"}},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
                    "max_capture_bytes": "3MiB"},
+        "metrics": {"model": true, "max_models": 7, "filter_state": false},
         "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
         "client": {"cache_control": "ignore", "max_ttl": "2h"},
         "respond": {"expose_key": true, "explain": true, "anti_buffering": false, "usage": "zero", "cors": "envoy"}
@@ -127,6 +128,11 @@ fn every_key_is_read() {
                 max_response_bytes: 1_000,
                 max_capture_bytes: 3 << 20,
             },
+            metrics: Metrics {
+                model: true,
+                max_models: 7,
+                filter_state: false,
+            },
             memory: Some(Memory {
                 max_bytes: 128 << 20,
                 max_entry_bytes: 64 << 10,
@@ -166,7 +172,7 @@ fn every_problem_is_told_at_once_with_its_path() {
         "limits": {"max_request_bytes": -1},
         "store_if": {"finish": ["done"], "finish_words": {"complete": [""], "done": []},
             "max_temperature": -1, "same_model": "yes", "unless_header": {"x-a": "a*b"}},
-        "client": [],
+        "client": [], "metrics": {"model": "gpt", "max_models": 0, "models": []},
         "respond": {"expose_key": "yes"},
         "rules": [{"match": {"path": "/a", "path_suffix": "/b"}}, {"api": "soap"}, 3]
     }"#,
@@ -199,6 +205,9 @@ fn every_problem_is_told_at_once_with_its_path() {
         "store_if.same_model",
         "store_if.unless_header",
         "client",
+        "metrics.model",
+        "metrics.max_models",
+        "metrics.models",
         "respond.expose_key",
         "rules[0].match.path_suffix",
         "rules[1].match",

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::callout::CalloutResult;
 use crate::exchange::{Event, Exchange, ResponseHead, Watched};
 use crate::host::Host;
+use crate::report::LogRecord;
 use crate::step::Cx;
 use crate::worker::Release;
 
@@ -20,8 +21,12 @@ struct Stream {
     id: u32,
     context: Rc<WorkerContext>,
     exchange: RefCell<Exchange>,
+    /// What the exchange reported, for access logs.
+    log_record: RefCell<LogRecord>,
     /// The host holds the request back, because the last callback said so.
     is_held: Cell<bool>,
+    /// The worker counts it among those that it holds.
+    searches: Cell<bool>,
 }
 
 impl StreamContext {
@@ -31,13 +36,15 @@ impl StreamContext {
             id,
             context,
             exchange: RefCell::new(Exchange::new()),
+            log_record: RefCell::default(),
             is_held: Cell::new(false),
+            searches: Cell::new(false),
         }))
     }
 
     /// The request's headers came. Whether the host is to hold them back.
     pub fn request_headers(&self, end_of_stream: bool) -> bool {
-        let cx = self.0.context.cx();
+        let cx = self.0.cx();
         if let Some(headers) = cx.host.request_headers() {
             self.0.step(
                 Event::RequestHeaders {
@@ -68,7 +75,7 @@ impl StreamContext {
 
     fn request_event(&self, event: Event<'_>) -> bool {
         if self.holds_request() {
-            self.0.step(event, &self.0.context.cx());
+            self.0.step(event, &self.0.cx());
         }
         let is_held = self.holds_request();
         self.0.is_held.set(is_held);
@@ -78,7 +85,7 @@ impl StreamContext {
     /// A callout of the stream has come to an end; `read` is given the length of the longest body that
     /// is of use.
     pub fn called(&self, read: impl FnOnce(usize) -> CalloutResult) {
-        let cx = self.0.context.cx();
+        let cx = self.0.cx();
         // A stream asks the store behind HTTP and nothing else.
         let http = cx.worker.config.http.as_ref();
         let result = read(http.map_or(0, |http| http.max_entry_bytes));
@@ -88,7 +95,7 @@ impl StreamContext {
 
     /// The response's headers came.
     pub fn response_headers(&self, end_of_stream: bool) {
-        let cx = self.0.context.cx();
+        let cx = self.0.cx();
         if self.awaits_response()
             && let Some(headers) = cx.host.response_headers()
         {
@@ -105,7 +112,7 @@ impl StreamContext {
     /// `size` bytes more of the response's body came, and are on their way to the client.
     pub fn response_body(&self, size: usize, end_of_stream: bool) {
         if self.captures_response() {
-            let cx = self.0.context.cx();
+            let cx = self.0.cx();
             let chunk = match size {
                 0 => Some(Vec::new()),
                 size => cx.host.response_chunk(size),
@@ -124,7 +131,7 @@ impl StreamContext {
     /// The response's trailers came, and so its body is complete.
     pub fn response_trailers(&self) {
         if self.captures_response() {
-            let cx = self.0.context.cx();
+            let cx = self.0.cx();
             let trailers = cx.host.response_trailers();
             self.0.step(Event::ResponseTrailers(trailers.as_ref()), &cx);
         }
@@ -134,7 +141,7 @@ impl StreamContext {
     pub fn logged(&self) {
         self.closed();
         let watched = self.0.exchange.borrow_mut().take_watched();
-        let cx = self.0.context.cx();
+        let cx = self.0.cx();
         // Where the router never got as far as a connection, it has not rewritten the request yet.
         if let Some(watched) = watched
             && cx.host.has_asked_upstream()
@@ -148,7 +155,7 @@ impl StreamContext {
     /// The stream is over. A host calls this after [`StreamContext::logged`], or alone if it does not
     /// log. Streams that wait for this one are released.
     pub fn closed(&self) {
-        let cx = self.0.context.cx();
+        let cx = self.0.cx();
         let by_client = self.captures_response() && cx.host.is_closed_by_client();
         self.0.step(Event::Closed { by_client }, &cx);
     }
@@ -170,6 +177,16 @@ impl StreamContext {
 }
 
 impl Stream {
+    fn cx(&self) -> Cx<'_> {
+        self.context.cx_of_exchange(&self.log_record)
+    }
+
+    fn count(&self, searches: bool) {
+        if self.searches.replace(searches) != searches {
+            self.context.count_held(searches);
+        }
+    }
+
     /// Hands the event to the exchange, and registers the stream with the worker while the exchange
     /// waits.
     fn step(self: &Rc<Self>, event: Event<'_>, cx: &Cx<'_>) {
@@ -177,8 +194,12 @@ impl Stream {
             let mut exchange = self.exchange.borrow_mut();
             let before = exchange.waits_for();
             exchange.handle(event, cx);
+            self.count(exchange.searches());
             (before, exchange.waits_for())
         };
+        if let Some(record) = self.log_record.borrow_mut().take_new() {
+            cx.host.set_log_record(&record);
+        }
         match (waited_for, waits_for) {
             (None, Some(wait)) => {
                 let waiter = Rc::clone(self);
@@ -199,9 +220,15 @@ impl Stream {
     }
 }
 
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.count(false);
+    }
+}
+
 impl WaitingStream for Stream {
     fn release(self: Rc<Self>, release: Release) {
-        let cx = self.context.cx();
+        let cx = self.cx();
         self.step(Event::Released(release), &cx);
         self.resume_if_free(cx.host);
     }

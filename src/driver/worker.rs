@@ -9,16 +9,24 @@ use std::time::Duration;
 use crate::background::{self, Pending, Sending};
 use crate::cache::CacheKey;
 use crate::callout::CalloutResult;
+use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::exchange::Wait;
 use crate::host::Host;
-use crate::report::CollapseFault;
+use crate::report::{CollapseFault, Gauges, LogRecord};
 use crate::step::Cx;
+use crate::store::{MemoryUsage, UsageSurvey};
 use crate::worker::{Due, Release, Task, Worker};
 
 /// The interval of ticks while streams wait. A message announces the end of most waits; ticks find
 /// deadlines, and ends whose message was lost.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How often the host is told what the worker holds and what was saved, while there is traffic.
+const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often the memory store is looked at, while there is traffic.
+const SURVEY_EVERY: Duration = Duration::from_secs(10);
 
 /// A stream that may wait.
 pub(super) trait WaitingStream {
@@ -34,7 +42,17 @@ pub struct WorkerContext {
     waiters: RefCell<BTreeMap<u32, Rc<dyn WaitingStream>>>,
     /// The tasks that wait for the result of a callout, by its token.
     calling: RefCell<BTreeMap<u32, Box<Calling>>>,
-    ticks: Cell<bool>,
+    /// The interval of ticks; zero is never.
+    tick_period: Cell<Duration>,
+    /// The host gives ticks, as far as it was asked for them.
+    has_ticks: Cell<bool>,
+    /// How many streams have a request that is held, and not answered yet.
+    held: Cell<u64>,
+    /// Something has happened that the host was not told of.
+    is_unflushed: Cell<bool>,
+    flushed_at: Cell<UnixMillis>,
+    survey: Cell<UsageSurvey>,
+    surveyed_at: Cell<UnixMillis>,
 }
 
 /// A task that waits for the result of a callout.
@@ -56,7 +74,13 @@ impl WorkerContext {
             host,
             waiters: RefCell::default(),
             calling: RefCell::default(),
-            ticks: Cell::new(false),
+            tick_period: Cell::default(),
+            has_ticks: Cell::new(true),
+            held: Cell::default(),
+            is_unflushed: Cell::default(),
+            flushed_at: Cell::default(),
+            survey: Cell::default(),
+            surveyed_at: Cell::default(),
         })
     }
 
@@ -78,9 +102,10 @@ impl WorkerContext {
         self.run();
     }
 
-    /// A tick: releases streams whose deadline has passed, and checks the leases of leaders in other
-    /// workers that have sent no message.
+    /// A tick: releases streams whose deadline has passed, checks the leases of leaders in other
+    /// workers that have sent no message, and tells the host what was not told at once.
     pub fn tick(&self) {
+        self.flush_if_due();
         let Due { overdue, unheard } = self.worker.flights.due(self.cx().now());
         if !overdue.is_empty() {
             let task = Task::Free(overdue, CollapseFault::Timeout);
@@ -115,8 +140,12 @@ impl WorkerContext {
         }
     }
 
-    pub(super) fn cx(&self) -> Cx<'_> {
+    fn cx(&self) -> Cx<'_> {
         Cx::new(&*self.host, &self.worker)
+    }
+
+    pub(super) fn cx_of_exchange<'a>(&'a self, log_record: &'a RefCell<LogRecord>) -> Cx<'a> {
+        Cx::of_exchange(&*self.host, &self.worker, log_record)
     }
 
     /// A stream waits from now on.
@@ -145,6 +174,63 @@ impl WorkerContext {
         if self.worker.tasks.must_wake() {
             self.wake();
         }
+        self.is_unflushed.set(true);
+        if self.tick_period.get().is_zero() {
+            self.set_ticks();
+        }
+        if !self.has_ticks.get() {
+            self.flush_if_due();
+        }
+    }
+
+    /// A stream's request is held from now on, or is not any more.
+    pub(super) fn count_held(&self, is_held: bool) {
+        let held = self.held.get();
+        self.held.set(match is_held {
+            true => held.saturating_add(1),
+            false => held.saturating_sub(1),
+        });
+    }
+
+    /// Tells the host what the worker holds and what was saved, if the last time is long ago.
+    fn flush_if_due(&self) {
+        let now = self.host.now();
+        if !self.is_unflushed.get() || now.since(self.flushed_at.get()) < FLUSH_EVERY {
+            return;
+        }
+        self.flushed_at.set(now);
+        let budget = &self.worker.budget;
+        let capture_bytes = self
+            .worker
+            .config
+            .limits
+            .max_capture_bytes
+            .saturating_sub(budget.left());
+        let gauges = Gauges {
+            capture_bytes: u64::try_from(capture_bytes).unwrap_or(u64::MAX),
+            held_requests: self.held.get(),
+            waiting_requests: u64::try_from(self.waiters.borrow().len()).unwrap_or(u64::MAX),
+            memory: self.survey_memory(now),
+        };
+        self.host.flush_reports(&gauges);
+        let is_quiet = gauges.capture_bytes == 0 && gauges.held_requests == 0;
+        self.is_unflushed
+            .set(!is_quiet || self.survey.get().is_under_way());
+    }
+
+    /// Looks at the memory store, or at a part of it; `None` if it has not been looked at in full.
+    fn survey_memory(&self, now: UnixMillis) -> Option<MemoryUsage> {
+        let memory = self.worker.memory.as_ref()?;
+        let mut survey = self.survey.take();
+        let is_due = now.since(self.surveyed_at.get()) >= SURVEY_EVERY;
+        let usage = (survey.is_under_way() || is_due)
+            .then(|| memory.survey(&mut survey, self.host.shared_data()))
+            .flatten();
+        self.survey.set(survey);
+        if usage.is_some() {
+            self.surveyed_at.set(now);
+        }
+        usage
     }
 
     /// Runs all that is to be done, until nothing is, and releases some of those who wait.
@@ -224,10 +310,15 @@ impl WorkerContext {
             tasks,
             ..
         } = &self.worker;
-        let wanted = flights.are_waited_for() || !released.is_empty() || !tasks.is_empty();
-        if self.ticks.replace(wanted) != wanted {
-            let period = if wanted { TICK } else { Duration::ZERO };
-            self.host.set_tick_period(period);
+        let is_needed = flights.are_waited_for() || !released.is_empty() || !tasks.is_empty();
+        let period = match (is_needed, self.is_unflushed.get()) {
+            (true, _) => TICK,
+            (false, true) => FLUSH_EVERY,
+            (false, false) => Duration::ZERO,
+        };
+        if self.tick_period.replace(period) != period {
+            let set = self.host.set_tick_period(period);
+            self.has_ticks.set(set.is_ok());
         }
     }
 }

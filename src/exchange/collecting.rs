@@ -9,10 +9,10 @@ use crate::config::{Cors, Mode, Policy, Selection, Settings};
 use crate::http::{self, Headers, RequestDirectives};
 use crate::json;
 use crate::llm;
-use crate::report::{Bypass, Report, RequestResult};
+use crate::report::{Bypass, Report, RequestResult, Subject};
 use crate::request::{KeyedRequest, Origin, ResolvedRequest};
 use crate::step::Cx;
-use crate::worker::Worker;
+use crate::worker::{Models, Worker};
 
 use super::held_request::HeldRequest;
 use super::lookup::{Search, Searched, reply_only_if_cached};
@@ -310,8 +310,7 @@ impl Collecting {
         if !is_cool(traits.temperature, settings.store_if.max_temperature) {
             return Err(NotKeyed::Bypass(Bypass::Temperature));
         }
-        let same_model = settings.store_if.same_model;
-        let model = same_model.then(|| llm::asked_model(path, canonical.as_ref()));
+        let model = llm::asked_model(path, canonical.as_ref());
         let keyed = match settings.key.edits(api).as_slice() {
             [] => canonical,
             edits => {
@@ -351,7 +350,7 @@ impl Collecting {
             settings,
             traits,
             parts: explanation.map(|explanation| explanation.finish().into()),
-            model: model.flatten(),
+            model: model.map(Rc::from),
         };
         Ok((resolved, near_miss))
     }
@@ -362,7 +361,16 @@ impl Collecting {
 }
 
 fn bypass(reason: Bypass, selection: &Selection, head: &RequestHead, cx: &Cx<'_>) -> Collected {
-    cx.report(Report::Request(RequestResult::Bypass(reason)));
+    let api = match selection {
+        Selection::Decided(policy) => Some(policy.api),
+        Selection::NoPart | Selection::NeedsModel => None,
+    };
+    let subject = Subject {
+        api,
+        label: cx.worker.models.as_ref().map(Models::other),
+        ..Subject::default()
+    };
+    cx.report_of(&subject, Report::Request(RequestResult::Bypass(reason)));
     let settings = match selection {
         Selection::Decided(policy) => &policy.settings,
         Selection::NoPart | Selection::NeedsModel => &cx.worker.config.settings,

@@ -105,7 +105,7 @@ impl Exchange {
     }
 
     /// Whether the request is held, and it is not decided yet how it is answered.
-    fn searches(&self) -> bool {
+    pub(crate) fn searches(&self) -> bool {
         match self.state {
             State::Collecting(_) | State::Fetching(_) | State::Waiting(_) => true,
             State::Start

@@ -9,7 +9,7 @@ use crate::config::{Respond, Usage};
 use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
 use crate::llm::Form;
-use crate::report::Bypass;
+use crate::report::{Bypass, Report};
 use crate::request::Origin;
 use crate::step::Cx;
 use crate::worker::{HitConditions, HitHeaders};
@@ -150,6 +150,14 @@ impl Served {
             headers.push("x-accel-buffering", "no");
         }
         headers
+    }
+
+    /// What operators are told of it; `age` is the time since it was received.
+    pub(super) fn report(&self, age: DeltaSeconds) -> Report {
+        Report::Served(crate::report::Served {
+            age,
+            cost: self.entry.head.cost,
+        })
     }
 
     fn with_headers(self, headers: Rc<Headers>) -> Reply {

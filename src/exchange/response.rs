@@ -5,12 +5,12 @@ use std::time::Duration;
 use crate::attributes::{Attribute, Attributes};
 use crate::budget::{Charged, Reservation};
 use crate::cache::CacheStatus;
-use crate::clock::DeltaSeconds;
+use crate::clock::{DeltaSeconds, UnixMillis};
 use crate::config::Respond;
 use crate::http::Headers;
 use crate::llm::Api;
 use crate::recording::{EndedBy, ResponseRecorder, are_harmless};
-use crate::report::{NotStored, Report, RequestResult, ShadowResult, StaleBecause};
+use crate::report::{NotStored, Report, RequestResult, ShadowResult, StaleBecause, Subject};
 use crate::request::{FetchPermit, KeyedRequest};
 use crate::step::Cx;
 
@@ -29,6 +29,10 @@ pub(super) struct Bypassed {
 /// The request is with the upstream.
 #[derive(Debug)]
 pub(super) struct Forwarded {
+    /// What operators are told of the request.
+    pub(super) subject: Subject,
+    /// When it went on.
+    pub(super) sent: UnixMillis,
     /// What the client is told, if it is to see that there is a cache.
     pub(super) status: Option<CacheStatus>,
     pub(super) respond: Respond,
@@ -136,16 +140,17 @@ impl Forwarded {
         if let Some(fallback) = self.fallback.take() {
             if let Some(status) = failure(headers, via_upstream) {
                 if let Some(permit) = permit {
-                    permit.not_stored(NotStored::Status, cx);
+                    permit.not_stored(&self.subject, NotStored::Status, cx);
                 }
                 return Answered::Replied(fallback.serve(
+                    &self.subject,
                     &self.announced,
                     self.respond,
                     status,
                     cx,
                 ));
             }
-            cx.report(Report::Request(fallback.otherwise));
+            cx.report_of(&self.subject, Report::Request(fallback.otherwise));
         }
         if let Some(status) = &self.status {
             announce(status, self.respond, &self.announced, headers, cx);
@@ -153,8 +158,8 @@ impl Forwarded {
         let (Some(Storable { request, route }), Some(permit)) = (self.storable, permit) else {
             return Answered::Over;
         };
-        let (now, limits) = (cx.now(), cx.recording_limits());
-        let recorder = ResponseRecorder::begin(request, headers, via_upstream, now, limits);
+        let (times, limits) = ((self.sent, cx.now()), cx.recording_limits());
+        let recorder = ResponseRecorder::begin(request, headers, via_upstream, times, limits);
         let recorder = match recorder {
             // A filter behind this one may have changed what the route is chosen by.
             Ok(_) if !end_of_stream && route_now(cx) != route => Err(NotStored::Rerouted),
@@ -162,7 +167,7 @@ impl Forwarded {
         };
         match recorder {
             Err(reason) => {
-                not_stored(reason, permit, self.shadow_hit.is_some(), cx);
+                not_stored(reason, &self.subject, permit, self.shadow_hit.is_some(), cx);
                 Answered::Over
             }
             Ok(recorder) => {
@@ -189,10 +194,16 @@ impl Forwarded {
     /// The stream is over, and no response came.
     pub(super) fn close(&self, cx: &Cx<'_>) {
         if let Some(fallback) = &self.fallback {
-            cx.report(Report::Request(fallback.otherwise));
+            cx.report_of(&self.subject, Report::Request(fallback.otherwise));
         }
         if let Some(permit) = self.permit() {
-            not_stored(NotStored::Aborted, permit, self.shadow_hit.is_some(), cx);
+            not_stored(
+                NotStored::Aborted,
+                &self.subject,
+                permit,
+                self.shadow_hit.is_some(),
+                cx,
+            );
         }
     }
 }
@@ -217,6 +228,7 @@ fn failure(headers: &Headers, via_upstream: bool) -> Option<u16> {
 impl Fallback {
     fn serve(
         self,
+        subject: &Subject,
         announced: &Announced,
         respond: Respond,
         upstream_status: u16,
@@ -226,9 +238,10 @@ impl Fallback {
             expired_for: self.expired_for,
             status: upstream_status,
         };
-        let reply = self.served.reply(announced, respond, &status, self.age);
         let result = RequestResult::Stale(StaleBecause::UpstreamFailed);
-        cx.report(Report::Request(result));
+        cx.report_of(subject, Report::Request(result));
+        cx.report_of(subject, self.served.report(self.age));
+        let reply = self.served.reply(announced, respond, &status, self.age);
         reply::send(reply, cx)
     }
 }
@@ -271,30 +284,38 @@ impl Capturing {
 
     /// The response came to its end: it is stored if it is whole and wanted.
     fn conclude(self, ended_by: EndedBy, cx: &Cx<'_>) {
-        let permit = self.recorder.permit();
-        let response = self.recorder.finish(ended_by, cx.worker.random_bits());
+        let request = self.recorder.request();
+        let (permit, subject) = (request.permit(), cx.subject(request));
+        let (passage, response) = self.recorder.finish(ended_by, cx.worker.random_bits());
+        cx.report_of(&subject, Report::Passed(passage));
         match (response, self.shadow_hit) {
             (Ok(response), None) => cx.store(response),
             (Ok(response), Some(shadow_hit)) => shadow_hit.compare(response, cx),
-            (Err(reason), shadow_hit) => not_stored(reason, permit, shadow_hit.is_some(), cx),
+            (Err(reason), shadow_hit) => {
+                not_stored(reason, &subject, permit, shadow_hit.is_some(), cx);
+            }
         }
     }
 
     fn give_up(&self, reason: NotStored, cx: &Cx<'_>) {
-        not_stored(
-            reason,
-            self.recorder.permit(),
-            self.shadow_hit.is_some(),
-            cx,
-        );
+        let request = self.recorder.request();
+        let (permit, subject) = (request.permit(), cx.subject(request));
+        cx.report_of(&subject, Report::Passed(self.recorder.passage()));
+        not_stored(reason, &subject, permit, self.shadow_hit.is_some(), cx);
     }
 }
 
 /// An answer is not one that would be stored: nor can it be compared with one that was.
-fn not_stored(reason: NotStored, permit: FetchPermit, is_shadow: bool, cx: &Cx<'_>) {
+fn not_stored(
+    reason: NotStored,
+    subject: &Subject,
+    permit: FetchPermit,
+    is_shadow: bool,
+    cx: &Cx<'_>,
+) {
     if is_shadow {
-        cx.report(Report::Shadow(ShadowResult::NotWhole));
+        cx.report_of(subject, Report::Shadow(ShadowResult::NotWhole));
     } else {
-        permit.not_stored(reason, cx);
+        permit.not_stored(subject, reason, cx);
     }
 }

@@ -2,8 +2,6 @@
 
 use crate::budget::{CaptureBudget, Reservation};
 use crate::cache::{Entry, Seal};
-use crate::clock::{UnixMillis, as_millis};
-use crate::llm::Tokens;
 use crate::recording::{StorableResponse, plain_body};
 use crate::report::{Report, ShadowResult};
 use crate::step::Cx;
@@ -12,18 +10,15 @@ use crate::step::Cx;
 #[derive(Debug)]
 pub(super) struct ShadowHit {
     entry: Entry,
-    /// When the request went on to the upstream.
-    forwarded: UnixMillis,
     _reservation: Reservation,
 }
 
 impl ShadowHit {
     /// `None` if there is no room for it.
-    pub(super) fn new(entry: Entry, forwarded: UnixMillis, budget: &CaptureBudget) -> Option<Self> {
+    pub(super) fn new(entry: Entry, budget: &CaptureBudget) -> Option<Self> {
         let reservation = Reservation::take(budget, entry.len())?;
         Some(Self {
             entry,
-            forwarded,
             _reservation: reservation,
         })
     }
@@ -31,11 +26,15 @@ impl ShadowHit {
     /// Compares what the upstream said with what would have been served.
     pub(super) fn compare(&self, response: StorableResponse, cx: &Cx<'_>) {
         let StorableResponse {
-            permit, api, draft, ..
+            request,
+            draft,
+            cost,
+            ..
         } = response;
+        let api = request.api;
         let max_bytes = cx.worker.config.limits.max_response_bytes;
         let bytes = draft.seal(&Seal::Checksum);
-        let fresh = Entry::decode(&permit.key, bytes, &Seal::Checksum).ok();
+        let fresh = Entry::decode(&request.key, bytes, &Seal::Checksum).ok();
         let agreed = fresh.as_ref().and_then(|fresh| {
             let stored = plain_body(&self.entry, max_bytes)?;
             let said = plain_body(fresh, max_bytes)?;
@@ -43,16 +42,15 @@ impl ShadowHit {
             let bytes = [&stored, &said].map(|answer| api.conversion_bytes(answer));
             let _room = Reservation::take(&cx.worker.budget, bytes.into_iter().max()?)?;
             let agreed = api.agree(&stored, &self.entry.head.form, &said, &fresh.head.form);
-            Some((agreed.ok()?, api.tokens(&said, &fresh.head.form)))
+            agreed.ok()
         });
-        let (result, tokens) = match agreed {
-            Some((true, tokens)) => (ShadowResult::Agreed, tokens),
-            Some((false, tokens)) => (ShadowResult::Disagreed, tokens),
-            None => (ShadowResult::Incomparable, None),
+        let result = match agreed {
+            Some(true) => ShadowResult::Agreed,
+            Some(false) => ShadowResult::Disagreed,
+            None => ShadowResult::Incomparable,
         };
-        cx.report(Report::Shadow(result));
-        let saved = as_millis(cx.now().since(self.forwarded));
-        cx.report(Report::SavedMilliseconds(saved));
-        cx.report(Report::SavedTokens(tokens.map_or(0, Tokens::total)));
+        let subject = cx.subject(&request);
+        cx.report_of(&subject, Report::Shadow(result));
+        cx.report_of(&subject, Report::ShadowSaved(cost));
     }
 }

@@ -28,6 +28,7 @@ const STREAM_HTTP_REQUEST: u32 = 0;
 
 pub(super) const METRIC_COUNTER: u32 = 0;
 pub(super) const METRIC_GAUGE: u32 = 1;
+pub(super) const METRIC_HISTOGRAM: u32 = 2;
 
 pub(super) const LOG_CRITICAL: u32 = 5;
 
@@ -46,6 +47,20 @@ unsafe extern "C" {
         path_size: usize,
         value: *mut *mut u8,
         value_size: *mut usize,
+    ) -> u32;
+    fn proxy_set_property(
+        path: *const u8,
+        path_size: usize,
+        value: *const u8,
+        value_size: usize,
+    ) -> u32;
+    fn proxy_call_foreign_function(
+        name: *const u8,
+        name_size: usize,
+        arguments: *const u8,
+        arguments_size: usize,
+        results: *mut *mut u8,
+        results_size: *mut usize,
     ) -> u32;
     fn proxy_get_buffer_bytes(
         buffer: u32,
@@ -135,6 +150,32 @@ pub(super) fn property(path: &[u8]) -> Result<Vec<u8>, HostFault> {
     check(unsafe { proxy_get_property(path.as_ptr(), path.len(), &raw mut data, &raw mut size) })?;
     // SAFETY: the host has just allocated it for this call.
     Ok(unsafe { take(data, size) })
+}
+
+/// Sets what Envoy keeps as the stream's filter state under `wasm.` and this name.
+pub(super) fn set_property(name: &str, value: &[u8]) -> Result<(), HostFault> {
+    // SAFETY: the host reads both during the call.
+    check(unsafe { proxy_set_property(name.as_ptr(), name.len(), value.as_ptr(), value.len()) })
+}
+
+/// Calls a function that the host has beyond the ABI. What it returns is dropped.
+pub(super) fn call_foreign_function(name: &str, arguments: &[u8]) -> Result<(), HostFault> {
+    let mut data = std::ptr::null_mut();
+    let mut size = 0;
+    // SAFETY: the host reads name and arguments during the call and writes to places that are ours.
+    check(unsafe {
+        proxy_call_foreign_function(
+            name.as_ptr(),
+            name.len(),
+            arguments.as_ptr(),
+            arguments.len(),
+            &raw mut data,
+            &raw mut size,
+        )
+    })?;
+    // SAFETY: the host has just allocated it for this call, if there is any.
+    drop(unsafe { take(data, size) });
+    Ok(())
 }
 
 pub(super) fn headers(map: u32) -> Result<Headers, HostFault> {
@@ -299,7 +340,7 @@ pub(super) fn set_shared_data(
     }
 }
 
-/// Defines a counter or a gauge, or finds it.
+/// Defines a metric, or finds it.
 pub(super) fn define_metric(kind: u32, name: &str) -> Result<u32, HostFault> {
     let mut id = 0;
     // SAFETY: the host reads the name during the call and writes one u32 to a place that is ours.
@@ -313,8 +354,8 @@ pub(super) fn add_to_metric(id: u32, offset: i64) -> Result<(), HostFault> {
     check(unsafe { proxy_increment_metric(id, offset) })
 }
 
-/// Sets a gauge.
-pub(super) fn set_metric(id: u32, value: u64) -> Result<(), HostFault> {
+/// Sets a gauge, or adds a value to a histogram.
+pub(super) fn record_metric(id: u32, value: u64) -> Result<(), HostFault> {
     // SAFETY: only numbers are passed.
     check(unsafe { proxy_record_metric(id, value) })
 }

@@ -10,7 +10,8 @@ use crate::clock::UnixMillis;
 use crate::config::Config;
 use crate::host::{Host, Reply};
 use crate::http::Headers;
-use crate::report::{Counters, Metrics, Report};
+use crate::protobuf::push_field;
+use crate::report::{Gauges, MetricKind, Metrics, MetricsHost, Report, Subject};
 use crate::store::{HostFault, SetFault, SharedData, Version, Versioned};
 
 use super::abi;
@@ -18,13 +19,16 @@ use super::abi;
 /// The host of a plugin under one configuration.
 #[derive(Debug)]
 pub(super) struct ProxyWasm {
-    metrics: Metrics<HostCounters>,
+    metrics: Metrics<EnvoyMetrics>,
 }
 
 impl ProxyWasm {
     pub(super) fn new(config: &Config) -> Self {
+        if config.metrics.filter_state {
+            declare_log_record();
+        }
         Self {
-            metrics: Metrics::open(HostCounters, config),
+            metrics: Metrics::open(EnvoyMetrics, config),
         }
     }
 }
@@ -64,13 +68,22 @@ impl Host for ProxyWasm {
         abi::enqueue(queue, message)
     }
 
-    fn set_tick_period(&self, period: Duration) {
+    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault> {
         let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
-        let _unset = abi::set_tick_period(milliseconds);
+        abi::set_tick_period(milliseconds)
     }
 
-    fn report(&self, report: Report) {
-        self.metrics.report(report);
+    fn report(&self, subject: &Subject, report: Report) {
+        self.metrics.report(subject, report);
+    }
+
+    fn flush_reports(&self, gauges: &Gauges) {
+        self.metrics.flush(gauges);
+    }
+
+    fn set_log_record(&self, record: &[u8]) {
+        // An exchange that is not logged in full is better than none.
+        let _unset = abi::set_property(LOG_RECORD, record);
     }
 
     /// This goes through the SDK, because its dispatcher wants to know each token. It panics on
@@ -161,17 +174,36 @@ impl Host for ProxyWasm {
 /// The details of a response, as an attribute.
 const CODE_DETAILS: &[u8] = b"response\0code_details";
 
-/// Envoy's counters and gauges.
+/// Under this name, behind `wasm.`, a stream's filter state has its record.
+const LOG_RECORD: &str = "llm_cache";
+
+/// Tells Envoy that the record is a Struct, so that access logs can write it as JSON, and CEL can read its
+/// members.
+///
+/// Source: `DeclarePropertyArguments` in Envoy's `source/extensions/common/wasm/ext/declare_property.proto`:
+/// `name = 1`, `readonly = 2`, `type = 3` (3 is Protobuf), `schema = 4`.
+fn declare_log_record() {
+    const TYPE_URL: &[u8] = b"type.googleapis.com/google.protobuf.Struct";
+    let mut arguments = Vec::new();
+    push_field(&mut arguments, 1, LOG_RECORD.as_bytes());
+    arguments.extend_from_slice(&[3 << 3, 3]);
+    push_field(&mut arguments, 4, TYPE_URL);
+    // A VM with another plugin of ours knows it already.
+    let _known = abi::call_foreign_function("declare_property", &arguments);
+}
+
+/// Envoy's metrics.
 #[derive(Clone, Copy, Debug)]
-struct HostCounters;
+struct EnvoyMetrics;
 
-impl Counters for HostCounters {
-    fn define_counter(&self, name: &str) -> Option<u32> {
-        abi::define_metric(abi::METRIC_COUNTER, name).ok()
-    }
-
-    fn define_gauge(&self, name: &str) -> Option<u32> {
-        abi::define_metric(abi::METRIC_GAUGE, name).ok()
+impl MetricsHost for EnvoyMetrics {
+    fn define(&self, kind: MetricKind, name: &str) -> Option<u32> {
+        let kind = match kind {
+            MetricKind::Counter => abi::METRIC_COUNTER,
+            MetricKind::Gauge => abi::METRIC_GAUGE,
+            MetricKind::Histogram => abi::METRIC_HISTOGRAM,
+        };
+        abi::define_metric(kind, name).ok()
     }
 
     fn add(&self, id: u32, offset: i64) {
@@ -179,8 +211,8 @@ impl Counters for HostCounters {
         let _uncounted = abi::add_to_metric(id, offset);
     }
 
-    fn set(&self, id: u32, value: u64) {
-        let _unset = abi::set_metric(id, value);
+    fn record(&self, id: u32, value: u64) {
+        let _unrecorded = abi::record_metric(id, value);
     }
 }
 

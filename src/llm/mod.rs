@@ -21,6 +21,7 @@ mod anthropic_messages;
 mod bedrock;
 mod cohere;
 mod convert;
+mod documents;
 mod form;
 mod gemini;
 mod json;
@@ -225,6 +226,11 @@ impl Api {
     /// The word for it in configuration and keys.
     pub fn name(self) -> &'static str {
         self.0.facts().name
+    }
+
+    /// Whether requests are told to be of this API by their path, and not by a rule alone.
+    pub fn has_paths(self) -> bool {
+        self != Self(&json::Json)
     }
 
     /// The API of that name.

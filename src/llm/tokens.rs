@@ -7,8 +7,7 @@
 use memchr::memmem;
 
 use crate::json::{Malformed, Read, Reader};
-use crate::llm::Form;
-use crate::llm::scan::each_document;
+use crate::llm::{Form, documents};
 
 /// The tokens of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -121,7 +120,7 @@ pub(super) fn reported(answer: &[u8], form: &Form, usages: &[&str]) -> Option<To
         }
     };
     // Of a stream that breaks off, what was read before that counts as well.
-    let _whole = each_document(answer, form.framing, &mut look);
+    let _whole = documents::each(answer, form.framing, &mut look);
     usage.tokens()
 }
 

@@ -8,14 +8,14 @@ mod trailers;
 use std::borrow::Cow;
 
 use crate::budget::{CaptureBudget, Charged, NoRoom, Reservation};
-use crate::cache::{Draft, Entry, NewEntry, STORED_HEADERS, encode};
+use crate::cache::{Draft, Entry, NewEntry, STORED_HEADERS, UpstreamCost, encode};
 use crate::clock::UnixMillis;
 use crate::coding;
 use crate::config::StoreIf;
 use crate::http::{self, Headers};
-use crate::llm::{self, Api, Finish, Form, Framing, Judge, RequestTraits, Stutter, Verdict};
-use crate::report::NotStored;
-use crate::request::{FetchPermit, KeyedRequest, is_for_browsers};
+use crate::llm::{self, Finish, Form, Framing, Judge, RequestTraits, Stutter, Tokens, Verdict};
+use crate::report::{NotStored, Passage};
+use crate::request::{KeyedRequest, is_for_browsers};
 
 use capture::Capture;
 use decoded::DecodedCapture;
@@ -27,8 +27,13 @@ pub(crate) struct ResponseRecorder {
     request: KeyedRequest,
     form: Form,
     headers: Charged<Headers>,
+    /// When its request was sent.
+    sent: UnixMillis,
     /// When the response's headers came.
     created: UnixMillis,
+    first_byte: Option<UnixMillis>,
+    last_byte: UnixMillis,
+    chunks: u32,
     content_length: Option<u64>,
     judge: Box<dyn Judge>,
     stutter: Stutter,
@@ -58,7 +63,7 @@ pub(crate) enum EndedBy {
 }
 
 impl ResponseRecorder {
-    /// Begins with the response's headers.
+    /// Begins with the response's headers, which came `now` to a request that was sent at `sent`.
     ///
     /// # Errors
     /// Why this answer is not stored, whatever follows.
@@ -66,7 +71,7 @@ impl ResponseRecorder {
         request: KeyedRequest,
         headers: &Headers,
         via_upstream: bool,
-        now: UnixMillis,
+        (sent, now): (UnixMillis, UnixMillis),
         limits: RecordingLimits,
     ) -> Result<Self, NotStored> {
         if !via_upstream {
@@ -126,7 +131,11 @@ impl ResponseRecorder {
         Ok(Self {
             form,
             headers: Charged::new(headers, bytes, &budget).ok_or(NoRoom)?,
+            sent,
             created: now,
+            first_byte: None,
+            last_byte: now,
+            chunks: 0,
             content_length,
             reservation: Reservation::new(&budget),
             judge: api.judge_by(traits, framing, &request.settings.store_if.finish_words),
@@ -141,6 +150,11 @@ impl ResponseRecorder {
     /// Takes the next chunk; `None` is one that the host could not give.
     pub(crate) fn take(&mut self, chunk: Option<&[u8]>, now: UnixMillis) -> Result<(), NotStored> {
         let chunk = chunk.ok_or(NotStored::Unreadable)?;
+        if !chunk.is_empty() {
+            self.chunks = self.chunks.saturating_add(1);
+            self.first_byte.get_or_insert(now);
+            self.last_byte = now;
+        }
         self.capture.push(chunk)?;
         let mut plain = Cow::Borrowed(chunk);
         if let Some(decoded) = &mut self.decoded {
@@ -155,8 +169,20 @@ impl ResponseRecorder {
         Ok(self.reservation.set(held)?)
     }
 
-    pub(crate) fn permit(&self) -> FetchPermit {
-        self.request.permit()
+    /// The request whose answer it is.
+    pub(crate) fn request(&self) -> &KeyedRequest {
+        &self.request
+    }
+
+    /// How the answer passed so far.
+    pub(crate) fn passage(&self) -> Passage {
+        Passage {
+            chunks: self.chunks,
+            first_byte: self.first_byte.map(|first| first.since(self.sent)),
+            last_byte: self.last_byte.since(self.sent),
+            tokens: None,
+            is_ended: false,
+        }
     }
 
     /// Whether the API's end marker has come, so that nothing is missing.
@@ -164,13 +190,29 @@ impl ResponseRecorder {
         self.judge.is_over()
     }
 
-    /// The response came to its end: what is to be stored, if it is whole and wanted. `random` makes
-    /// the jitter of its lifetime.
+    /// The response came to its end: how it passed, and what is to be stored if it is whole and wanted.
+    /// `random` makes the jitter of its lifetime.
     pub(crate) fn finish(
         mut self,
         ended_by: EndedBy,
         random: u32,
-    ) -> Result<StorableResponse, NotStored> {
+    ) -> (Passage, Result<StorableResponse, NotStored>) {
+        let mut passage = Passage {
+            is_ended: true,
+            ..self.passage()
+        };
+        let plain = match self.plain(ended_by) {
+            Ok(plain) => plain,
+            Err(reason) => return (passage, Err(reason)),
+        };
+        let body = plain.as_ref().map_or(self.capture.bytes(), Capture::bytes);
+        passage.tokens = self.tokens(body);
+        let response = self.judged(plain.as_ref(), passage, random);
+        (passage, response)
+    }
+
+    /// The whole answer, decoded, where it is compressed.
+    fn plain(&mut self, ended_by: EndedBy) -> Result<Option<Capture>, NotStored> {
         let length = self.capture.bytes().len();
         let all_there = self
             .content_length
@@ -181,9 +223,33 @@ impl ResponseRecorder {
         if ended_by == EndedBy::Client {
             self.undo_cut_coding()?;
         }
+        self.decoded.take().map(DecodedCapture::finish).transpose()
+    }
+
+    /// The tokens that the answer reports, or else its headers, as Bedrock's do.
+    fn tokens(&self, plain: &[u8]) -> Option<Tokens> {
+        let in_headers = || {
+            let count = |name| self.headers.number(name);
+            Some(Tokens {
+                input: count("x-amzn-bedrock-input-token-count")?.saturating_add(
+                    count("x-amzn-bedrock-cache-write-input-token-count").unwrap_or(0),
+                ),
+                cached_input: count("x-amzn-bedrock-cache-read-input-token-count").unwrap_or(0),
+                output: count("x-amzn-bedrock-output-token-count").unwrap_or(0),
+            })
+        };
+        let in_body = self.request.api.tokens(plain, &self.form);
+        in_body.or_else(in_headers)
+    }
+
+    fn judged(
+        self,
+        decoded: Option<&Capture>,
+        passage: Passage,
+        random: u32,
+    ) -> Result<StorableResponse, NotStored> {
         let body = self.capture.bytes();
-        let decoded = self.decoded.map(DecodedCapture::finish).transpose()?;
-        let plain = decoded.as_ref().map_or(body, Capture::bytes);
+        let plain = decoded.map_or(body, Capture::bytes);
         let answer = self.judge.finish(plain).map_err(NotStored::NotWhole)?;
         let KeyedRequest {
             resolved,
@@ -209,22 +275,24 @@ impl ResponseRecorder {
             converted.map_err(|_| NotStored::LessGeneral)?;
         }
         let ttl = settings.ttl_jitter.apply(*ttl, random);
+        let first_byte = passage.first_byte.unwrap_or(passage.last_byte);
+        let cost = UpstreamCost::new(passage.tokens, first_byte, passage.last_byte);
         let entry = NewEntry {
             form: &self.form,
             status: 200,
             created: self.created,
             lifetime: ttl,
+            cost,
             headers: &self.headers,
             body,
         };
         let draft = encode(&self.request.key, &entry);
-        let of_use = ttl.saturating_add(settings.stale_window());
+        let expires = self.created + ttl.saturating_add(settings.stale_window());
         Ok(StorableResponse {
-            permit: self.request.permit(),
-            tenant: self.request.tenant,
-            api,
             draft: draft.ok_or(NotStored::ResponseTooLarge)?,
-            expires: self.created + of_use,
+            expires,
+            cost,
+            request: self.request,
         })
     }
 
@@ -295,18 +363,17 @@ pub(crate) fn plain_body(entry: &Entry, max_bytes: usize) -> Option<Cow<'_, [u8]
 /// Whether the configuration wants answers of the request's model only, and this one is not.
 fn names_another_model(request: &KeyedRequest, plain: &[u8], framing: Framing) -> bool {
     let model = request.model.as_deref();
+    let model = model.filter(|_| request.settings.store_if.same_model);
     model.is_some_and(|asked| llm::names_another_model(asked, plain, framing))
 }
 
 /// A whole answer that is wanted.
 pub(crate) struct StorableResponse {
-    pub(crate) permit: FetchPermit,
-    /// The tenant whose request this answers: [`ResolvedRequest::tenant`](crate::request::ResolvedRequest::tenant).
-    pub(crate) tenant: u64,
-    pub(crate) api: Api,
+    pub(crate) request: KeyedRequest,
     pub(crate) draft: Draft,
     /// The end of its lifetime and of the stale window.
     pub(crate) expires: UnixMillis,
+    pub(crate) cost: UpstreamCost,
 }
 
 /// Whether the configuration wants a whole answer like this stored.

@@ -1,13 +1,15 @@
 //! Everything that can be reported, so that all counters exist from the start, and the documentation can
 //! be held to them.
 
+use crate::cache::UpstreamCost;
+use crate::clock::DeltaSeconds;
 use crate::coding::CodingFault;
 use crate::llm::{ConversionError, NotWhole, Unfit};
 use crate::store::StoreFault;
 
 use super::{
     AnswerResult, Bypass, CollapseFault, Miss, NotStored, OperationResult, RefreshResult, Report,
-    RequestResult, ShadowResult, StaleBecause, StoreOperation,
+    RequestResult, Served, ShadowResult, StaleBecause, StoreOperation,
 };
 
 /// The variants of an enum that hold no value. The variants that hold one follow the semicolon. A variant
@@ -69,8 +71,8 @@ const OPERATIONS: &[StoreOperation] = variants!(StoreOperation: Lookup, Probe, W
 const OPERATION_RESULTS: &[OperationResult] =
     variants!(OperationResult: Found, Absent, Done; Failed);
 
-const REPORTS: &[Report] = variants!(Report: UpstreamAskedInVain; Request, NearMiss, Answer, Evictions,
-    Store, Breaker, Refresh, Shadow, SavedMilliseconds, SavedTokens);
+const REPORTS: &[Report] = variants!(Report: UpstreamAskedInVain; Request, Served, NearMiss, Passed, Answer,
+    Evictions, Store, StoreLookup, Breaker, Refresh, Shadow, ShadowSaved);
 
 /// Why requests are kept out.
 pub fn bypasses() -> Vec<Bypass> {
@@ -125,8 +127,11 @@ pub fn reports() -> Vec<Report> {
         all.extend(results.map(|result| Report::Store(operation, result)));
     }
     all.extend_from_slice(REPORTS);
+    all.push(Report::Served(Served {
+        age: DeltaSeconds::default(),
+        cost: UpstreamCost::default(),
+    }));
     all.push(Report::Evictions(0));
-    all.push(Report::SavedMilliseconds(0));
-    all.push(Report::SavedTokens(0));
+    all.push(Report::ShadowSaved(UpstreamCost::default()));
     all
 }

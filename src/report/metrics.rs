@@ -1,29 +1,63 @@
-//! What becomes of reports: counters and gauges, and the log.
+//! What becomes of reports: counters, gauges and histograms, and the log.
+//!
+//! What hits save is added up here and handed to the host about once a second
+//! ([`Metrics::flush`]), because a hit would otherwise wait for five host calls more. All else is handed on at once.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
+use crate::clock::as_millis;
 use crate::config::{Config, Mode, Settings};
+use crate::llm::Api;
 use crate::store::{BreakerState, Turn};
 
-use super::{AnswerResult, Bypass, CounterName, Miss, Report, RequestResult, StaleBecause, all};
+use super::{
+    AnswerResult, Bypass, CounterName, Gauges, Miss, OTHER_MODEL, Passage, Report, RequestResult,
+    Served, StaleBecause, Subject, all,
+};
 
-/// A host's counters and gauges.
-pub trait Counters {
-    /// Defines a counter, or finds it; `None` if the host has none.
-    fn define_counter(&self, name: &str) -> Option<u32>;
+/// What a host can be told of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// How values are spread.
+    Histogram,
+}
 
-    /// Defines a gauge, or finds it; `None` if the host has none.
-    fn define_gauge(&self, name: &str) -> Option<u32>;
+/// A host's metrics.
+pub trait MetricsHost {
+    /// Defines a metric, or finds it; `None` if the host has none.
+    fn define(&self, kind: MetricKind, name: &str) -> Option<u32>;
 
     /// Adds to a counter, where `offset` is positive, or to a gauge.
     fn add(&self, id: u32, offset: i64);
 
-    /// Sets a gauge.
-    fn set(&self, id: u32, value: u64);
+    /// Sets a gauge, or adds a value to a histogram.
+    fn record(&self, id: u32, value: u64);
 }
 
 /// The gauge that tells which version runs, and that its configuration is a good one: always 1.
 const INFO: &str = concat!("llm_cache_info.version.", env!("CARGO_PKG_VERSION"));
+
+/// The gauges that are sums over workers.
+const CAPTURE_BYTES: &str = "llm_cache_capture_bytes";
+const CAPTURE_LIMIT_BYTES: &str = "llm_cache_capture_limit_bytes";
+const HELD_REQUESTS: &str = "llm_cache_held_requests";
+const WAITING_REQUESTS: &str = "llm_cache_waiting_requests";
+
+/// The gauges of what all workers of a process share.
+const MEMORY_BYTES: &str = "llm_cache_memory_bytes";
+const MEMORY_ENTRIES: &str = "llm_cache_memory_entries";
+const MEMORY_LIMIT_BYTES: &str = "llm_cache_memory_limit_bytes";
+
+/// The histograms.
+const HIT_AGE: &str = "llm_cache_hit_age_seconds";
+const STORE_LOOKUP: &str = "llm_cache_store_lookup_milliseconds";
+const UPSTREAM_FIRST_BYTE: &str = "llm_cache_upstream_first_byte_milliseconds";
+const UPSTREAM: &str = "llm_cache_upstream_milliseconds";
 
 /// Whether a configuration can bring it about.
 fn is_possible(report: Report, config: &Config) -> bool {
@@ -38,63 +72,190 @@ fn is_possible(report: Report, config: &Config) -> bool {
         Report::Request(RequestResult::Collapsed | RequestResult::Miss(Miss::Collapse(_))) => {
             any(|settings| !settings.collapse.max_wait.is_zero())
         }
-        Report::Request(RequestResult::ShadowHit)
-        | Report::Shadow(_)
-        | Report::SavedMilliseconds(_)
-        | Report::SavedTokens(_) => any(|settings| settings.mode == Mode::Shadow),
+        Report::Request(RequestResult::ShadowHit) | Report::Shadow(_) | Report::ShadowSaved(_) => {
+            any(|settings| settings.mode == Mode::Shadow)
+        }
         Report::Evictions(_) => config.memory.is_some(),
-        Report::Store(..) => config.http.is_some(),
+        Report::Store(..) | Report::StoreLookup(_) => config.http.is_some(),
         Report::Request(_)
+        | Report::Served(_)
         | Report::NearMiss(_)
+        | Report::Passed(_)
         | Report::Answer(_)
         | Report::Breaker(_)
         | Report::UpstreamAskedInVain => true,
     }
 }
 
-/// The metrics of one configuration in one VM. Their number is bounded by the words that there are.
+/// Whether its series are worth their room for an API of which no request has come yet.
+fn is_main(report: Report) -> bool {
+    match report {
+        Report::Request(result) => match result {
+            RequestResult::Hit
+            | RequestResult::Stale(_)
+            | RequestResult::Collapsed
+            | RequestResult::ShadowHit
+            | RequestResult::Bypass(Bypass::NoTenant) => true,
+            RequestResult::Miss(miss) => matches!(miss, Miss::Absent | Miss::Expired),
+            RequestResult::Bypass(_) => false,
+        },
+        Report::Answer(result) => result == AnswerResult::Stored,
+        _ => true,
+    }
+}
+
+/// A counter with its labels.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Series {
+    name: CounterName,
+    api: Option<Api>,
+    model: Option<Rc<str>>,
+}
+
+impl Series {
+    fn is_of(&self, name: CounterName, subject: &Subject) -> bool {
+        self.name == name
+            && (!name.is_by_api || (self.api == subject.api && self.model == subject.label))
+    }
+}
+
+impl std::fmt::Display for Series {
+    /// `<family>[.<label>.<word>]...`, from which `stats_tags` can make labels (see
+    /// `envoy/envoy.yaml`). The model comes last, because only it may have dots.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, api, model } = self;
+        f.write_str(name.family)?;
+        let labels = [
+            ("api", api.map(Api::name)),
+            ("operation", name.operation),
+            ("result", name.result),
+            ("reason", name.reason),
+            ("direction", name.direction),
+            ("member", name.member),
+            ("model", model.as_deref()),
+        ];
+        for (label, word) in labels {
+            if let Some(word) = word {
+                write!(f, ".{label}.{word}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[derive(Debug)]
-pub struct Metrics<C: Counters> {
-    host: C,
+struct Counter {
+    series: Series,
+    id: u32,
+    /// What the host has not been told yet.
+    unsent: u64,
+}
+
+/// A gauge, and what this worker has in it.
+#[derive(Debug, Default)]
+struct Share {
+    id: Option<u32>,
+    value: Cell<u64>,
+}
+
+impl Share {
+    fn set(&self, host: &impl MetricsHost, value: u64) {
+        let before = self.value.replace(value);
+        if let Some(id) = self.id.filter(|_| value != before) {
+            let [before, value] = [before, value].map(|it| i64::try_from(it).unwrap_or(i64::MAX));
+            host.add(id, value.saturating_sub(before));
+        }
+    }
+}
+
+/// The metrics of one configuration in one VM. Their number is bounded: by the words that there are, and
+/// by `metrics.max_models`.
+#[derive(Debug)]
+pub struct Metrics<H: MetricsHost> {
+    host: H,
     /// The cluster of the store behind HTTP, if there is one.
     cluster: Option<String>,
+    /// What a configuration can bring about.
+    possible: Vec<Report>,
     /// Those counted most often tend to stand first.
-    counters: RefCell<Vec<(CounterName, u32)>>,
+    counters: RefCell<Vec<Counter>>,
+    /// Counters have something that the host was not told.
+    is_unsent: Cell<bool>,
+    /// The APIs and labels of models of which a request has come.
+    seen: RefCell<Vec<Subject>>,
     breaker: Cell<BreakerState>,
+    capture: Share,
+    /// Of workers that have had traffic: Envoy's main thread has a VM as well, and no requests.
+    capture_limit: Share,
+    max_capture_bytes: u64,
+    held: Share,
+    waiting: Share,
+    memory: [Option<u32>; 2],
+    hit_age: Option<u32>,
+    store_lookup: Option<u32>,
+    upstream_first_byte: Option<u32>,
+    upstream: Option<u32>,
     /// Operators have been told of hits whose request went to the upstream in vain.
     warned_of_upstream: Cell<bool>,
     /// Operators have been told of requests whose caller nobody knows.
     warned_of_anonymous: Cell<bool>,
 }
 
-impl<C: Counters> Metrics<C> {
-    /// Defines what can be counted under a configuration, so that each series begins with 0. If a series
-    /// began with 1, a rate would miss its first event, and an alert would have no data until then.
-    pub fn open(host: C, config: &Config) -> Self {
-        let metrics = Self {
-            host,
-            cluster: config.http.as_ref().map(|http| http.cluster.clone()),
-            counters: RefCell::default(),
-            breaker: Cell::new(BreakerState::Closed),
-            warned_of_upstream: Cell::new(false),
-            warned_of_anonymous: Cell::new(false),
-        };
+impl<H: MetricsHost> Metrics<H> {
+    /// Defines what can be counted under a configuration, so that each main series begins with 0. If a
+    /// series began with 1, a rate would miss its first event, and an alert would have no data until then.
+    pub fn open(host: H, config: &Config) -> Self {
         let possible = all::reports().into_iter();
         let possible = possible.filter(|report| is_possible(*report, config));
-        for (name, _) in possible.filter_map(Report::counter) {
-            metrics.define(name);
+        let share = |name| Share {
+            id: host.define(MetricKind::Gauge, name),
+            value: Cell::default(),
+        };
+        let histogram = |name| host.define(MetricKind::Histogram, name);
+        let gauge = |name| host.define(MetricKind::Gauge, name);
+        let metrics = Self {
+            cluster: config.http.as_ref().map(|http| http.cluster.clone()),
+            possible: possible.collect(),
+            counters: RefCell::default(),
+            is_unsent: Cell::new(false),
+            seen: RefCell::default(),
+            breaker: Cell::new(BreakerState::Closed),
+            capture: share(CAPTURE_BYTES),
+            capture_limit: share(CAPTURE_LIMIT_BYTES),
+            max_capture_bytes: u64::try_from(config.limits.max_capture_bytes).unwrap_or(u64::MAX),
+            held: share(HELD_REQUESTS),
+            waiting: share(WAITING_REQUESTS),
+            memory: [MEMORY_BYTES, MEMORY_ENTRIES]
+                .map(|name| config.memory.and_then(|_| gauge(name))),
+            hit_age: histogram(HIT_AGE),
+            store_lookup: config.http.as_ref().and_then(|_| histogram(STORE_LOOKUP)),
+            upstream_first_byte: histogram(UPSTREAM_FIRST_BYTE),
+            upstream: histogram(UPSTREAM),
+            warned_of_upstream: Cell::new(false),
+            warned_of_anonymous: Cell::new(false),
+            host,
+        };
+        let model: Option<Rc<str>> = config.metrics.model.then(|| OTHER_MODEL.into());
+        for api in Api::all().filter(|api| config.may_select(*api)) {
+            metrics.define_all(Some(api), model.as_ref(), is_main);
         }
         for state in [BreakerState::Open, BreakerState::HalfOpen] {
             metrics.add_to_breakers(state, 0);
         }
-        if let Some(info) = metrics.host.define_gauge(INFO) {
-            metrics.host.set(info, 1);
+        let set = |name, value| {
+            if let Some(id) = metrics.host.define(MetricKind::Gauge, name) {
+                metrics.host.record(id, value);
+            }
+        };
+        set(INFO, 1);
+        if let Some(memory) = config.memory {
+            set(MEMORY_LIMIT_BYTES, memory.max_bytes);
         }
         metrics
     }
 
     /// Counts and logs a report.
-    pub fn report(&self, report: Report) {
+    pub fn report(&self, subject: &Subject, report: Report) {
         match report {
             Report::Answer(AnswerResult::NotStored(reason)) => {
                 log::debug!("llm-cache: answer not stored: {}", reason.as_str());
@@ -114,41 +275,144 @@ impl<C: Counters> Metrics<C> {
                      see key.tenant, and key.anonymous for models that ask for no credentials"
                 );
             }
+            Report::Served(Served { age, .. }) => self.spread(self.hit_age, age.as_secs()),
+            Report::StoreLookup(took) => self.spread(self.store_lookup, as_millis(took)),
+            Report::Passed(Passage {
+                is_ended: true,
+                first_byte: Some(first_byte),
+                last_byte,
+                ..
+            }) => {
+                self.spread(self.upstream_first_byte, as_millis(first_byte));
+                self.spread(self.upstream, as_millis(last_byte));
+            }
             Report::Request(_)
             | Report::NearMiss(_)
+            | Report::Passed(_)
             | Report::Answer(AnswerResult::Stored)
             | Report::Evictions(_)
             | Report::Store(..)
             | Report::Refresh(_)
             | Report::Shadow(_)
-            | Report::UpstreamAskedInVain
-            | Report::SavedMilliseconds(_)
-            | Report::SavedTokens(_) => {}
+            | Report::ShadowSaved(_)
+            | Report::UpstreamAskedInVain => {}
         }
-        if let Some((name, added @ 1..)) = report.counter() {
-            self.count(name, added);
-        }
-    }
-
-    fn count(&self, name: CounterName, added: u64) {
-        let id = self.defined(name).or_else(|| self.define(name));
-        if let Some(id) = id {
-            self.host.add(id, i64::try_from(added).unwrap_or(i64::MAX));
+        let later = matches!(report, Report::Served(_) | Report::ShadowSaved(_));
+        for (name, added) in report.counters() {
+            if added > 0 {
+                self.count(name, subject, added, later);
+            }
         }
     }
 
-    fn define(&self, name: CounterName) -> Option<u32> {
-        let id = self.host.define_counter(&name.to_string())?;
-        self.counters.borrow_mut().push((name, id));
-        Some(id)
+    /// Hands on what was added up, and what the worker holds now.
+    pub fn flush(&self, gauges: &Gauges) {
+        if self.is_unsent.replace(false) {
+            for counter in self.counters.borrow_mut().iter_mut() {
+                let added = std::mem::take(&mut counter.unsent);
+                if added > 0 {
+                    self.host
+                        .add(counter.id, i64::try_from(added).unwrap_or(i64::MAX));
+                }
+            }
+        }
+        self.capture_limit.set(&self.host, self.max_capture_bytes);
+        self.capture.set(&self.host, gauges.capture_bytes);
+        self.held.set(&self.host, gauges.held_requests);
+        self.waiting.set(&self.host, gauges.waiting_requests);
+        if let Some(usage) = gauges.memory {
+            for (id, value) in self.memory.into_iter().zip([usage.bytes, usage.entries]) {
+                self.spread(id, value);
+            }
+        }
     }
 
-    fn defined(&self, name: CounterName) -> Option<u32> {
+    /// A model becomes a label: its main series begin with 0.
+    pub fn add_model(&self, api: Api, model: &Rc<str>) {
+        self.define_all(Some(api), Some(model), is_main);
+    }
+
+    fn count(&self, name: CounterName, subject: &Subject, added: u64, later: bool) {
+        let find = || {
+            let mut counters = self.counters.borrow_mut();
+            let at = counters
+                .iter()
+                .position(|counter| counter.series.is_of(name, subject))?;
+            let before = at.saturating_sub(1);
+            counters.swap(before, at);
+            let counter = counters.get_mut(before)?;
+            if later {
+                counter.unsent = counter.unsent.saturating_add(added);
+            }
+            Some(counter.id)
+        };
+        let found = find().or_else(|| {
+            self.define_missing(name, subject);
+            find()
+        });
+        match found {
+            Some(_) if later => self.is_unsent.set(true),
+            Some(id) => self.host.add(id, i64::try_from(added).unwrap_or(i64::MAX)),
+            None => {}
+        }
+    }
+
+    /// Defines a counter that is counted for the first time, and the others of its API, which may be
+    /// counted next.
+    fn define_missing(&self, name: CounterName, subject: &Subject) {
+        if name.is_by_api && subject.api.is_some() {
+            let seen = Subject {
+                api: subject.api,
+                label: subject.label.clone(),
+                ..Subject::default()
+            };
+            let is_new = !self.seen.borrow().contains(&seen);
+            if is_new {
+                self.seen.borrow_mut().push(seen);
+                // With a model, the reasons of a request without one are enough.
+                let wanted = if subject.label.is_none() {
+                    |_| true
+                } else {
+                    is_main
+                };
+                self.define_all(subject.api, subject.label.as_ref(), wanted);
+            }
+        }
+        self.define(name, subject.api, subject.label.as_ref());
+    }
+
+    /// Defines what is possible and wanted, and not defined yet.
+    fn define_all(&self, api: Option<Api>, model: Option<&Rc<str>>, wanted: fn(Report) -> bool) {
+        for report in self.possible.iter().filter(|report| wanted(**report)) {
+            for (name, _) in report.counters() {
+                self.define(name, api, model);
+            }
+        }
+    }
+
+    fn define(&self, name: CounterName, api: Option<Api>, model: Option<&Rc<str>>) {
+        let series = Series {
+            name,
+            api: api.filter(|_| name.is_by_api),
+            model: model.filter(|_| name.is_by_api).cloned(),
+        };
         let mut counters = self.counters.borrow_mut();
-        let at = counters.iter().position(|(defined, _)| *defined == name)?;
-        let before = at.saturating_sub(1);
-        counters.swap(before, at);
-        counters.get(before).map(|(_, id)| *id)
+        if counters.iter().any(|counter| counter.series == series) {
+            return;
+        }
+        if let Some(id) = self.host.define(MetricKind::Counter, &series.to_string()) {
+            counters.push(Counter {
+                series,
+                id,
+                unsent: 0,
+            });
+        }
+    }
+
+    fn spread(&self, id: Option<u32>, value: u64) {
+        if let Some(id) = id {
+            self.host.record(id, value);
+        }
     }
 
     fn breaker_turned(&self, turn: Turn) {
@@ -177,115 +441,21 @@ impl<C: Counters> Metrics<C> {
         {
             let word = state.as_str();
             let name = format!("llm_cache_breakers.cluster.{cluster}.state.{word}");
-            if let Some(id) = self.host.define_gauge(&name) {
+            if let Some(id) = self.host.define(MetricKind::Gauge, &name) {
                 self.host.add(id, offset);
             }
         }
     }
 }
 
-impl<C: Counters> Drop for Metrics<C> {
+impl<H: MetricsHost> Drop for Metrics<H> {
     /// A worker that is gone no longer counts in any gauge.
     fn drop(&mut self) {
         self.set_breaker(BreakerState::Closed);
+        self.flush(&Gauges::default());
+        self.capture_limit.set(&self.host, 0);
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-    use std::rc::Rc;
-
-    use super::*;
-
-    /// The values by names; a number stands for a name in the order of definition.
-    #[derive(Clone, Debug, Default)]
-    struct FakeCounters {
-        defined: Rc<RefCell<Vec<String>>>,
-        values: Rc<RefCell<BTreeMap<String, i64>>>,
-    }
-
-    impl FakeCounters {
-        fn define(&self, name: &str) -> Option<u32> {
-            self.defined.borrow_mut().push(name.to_owned());
-            self.values.borrow_mut().entry(name.to_owned()).or_default();
-            u32::try_from(self.definitions() - 1).ok()
-        }
-
-        fn value(&self, name: &str) -> Option<i64> {
-            self.values.borrow().get(name).copied()
-        }
-
-        fn definitions(&self) -> usize {
-            self.defined.borrow().len()
-        }
-    }
-
-    impl Counters for FakeCounters {
-        fn define_counter(&self, name: &str) -> Option<u32> {
-            self.define(name)
-        }
-
-        fn define_gauge(&self, name: &str) -> Option<u32> {
-            self.define(name)
-        }
-
-        fn add(&self, id: u32, offset: i64) {
-            let name = &self.defined.borrow()[id as usize];
-            *self.values.borrow_mut().entry(name.clone()).or_default() += offset;
-        }
-
-        fn set(&self, id: u32, value: u64) {
-            let name = self.defined.borrow()[id as usize].clone();
-            self.values.borrow_mut().insert(name, value.cast_signed());
-        }
-    }
-
-    fn open(config: &str) -> (Metrics<FakeCounters>, FakeCounters) {
-        let counters = FakeCounters::default();
-        let config = Config::parse(config.as_bytes()).unwrap();
-        (Metrics::open(counters.clone(), &config), counters)
-    }
-
-    #[test]
-    fn all_that_a_configuration_can_count_begins_with_0() {
-        let (metrics, counters) = open("{}");
-        assert_eq!(counters.value("llm_cache_requests.result.hit"), Some(0));
-        assert_eq!(counters.value("llm_cache_evictions"), Some(0));
-        assert_eq!(counters.value(INFO), Some(1));
-        let defined = counters.definitions();
-        assert_eq!(counters.values.borrow().len(), defined, "each once");
-        for report in [
-            Report::Request(RequestResult::Hit),
-            Report::Request(RequestResult::Bypass(Bypass::NoStore)),
-            Report::Answer(AnswerResult::Stored),
-        ] {
-            metrics.report(report);
-        }
-        assert_eq!(counters.definitions(), defined);
-        assert_eq!(counters.value("llm_cache_requests.result.hit"), Some(1));
-    }
-
-    #[test]
-    fn what_a_configuration_cannot_count_is_not_there() {
-        const STALE: &str = "llm_cache_requests.result.stale.reason.revalidating";
-        const OPEN: &str = "llm_cache_breakers.cluster.c.state.open";
-        const FOUND: &str = "llm_cache_store.operation.lookup.result.found";
-        const DONE: &str = "llm_cache_store.operation.lookup.result.done";
-        for (config, there) in [
-            ("{}", [None, None, None, None]),
-            (
-                r#"{"stale_while_revalidate": "1s"}"#,
-                [Some(0), None, None, None],
-            ),
-            (
-                r#"{"store": {"http": {"cluster": "c", "protocol": "webdis"}}}"#,
-                [None, Some(0), Some(0), None],
-            ),
-        ] {
-            let (_metrics, counters) = open(config);
-            let values = [STALE, OPEN, FOUND, DONE].map(|name| counters.value(name));
-            assert_eq!(values, there, "{config}");
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,23 @@
 //! What operators are told. Every "no" has a reason, and the same word serves header, metric and log.
 
 pub mod all;
+mod log_record;
 mod metrics;
 
-use crate::coding::CodingFault;
-use crate::llm::{ConversionError, NotWhole, Unfit};
-use crate::store::{StoreFault, Turn};
+use std::rc::Rc;
+use std::time::Duration;
 
-pub use metrics::{Counters, Metrics};
+use crate::cache::{CacheKey, UpstreamCost};
+use crate::clock::{DeltaSeconds, as_millis};
+use crate::coding::CodingFault;
+use crate::llm::{Api, ConversionError, NotWhole, Tokens, Unfit};
+use crate::store::{MemoryUsage, StoreFault, Turn};
+
+pub use log_record::LogRecord;
+pub use metrics::{MetricKind, Metrics, MetricsHost};
+
+/// The label of models that have none of their own.
+pub const OTHER_MODEL: &str = "other";
 
 /// Why a request that takes part is not looked up. Its answer is not stored either, but for
 /// [`Bypass::WriteOnly`].
@@ -258,7 +268,8 @@ pub enum RequestResult {
 }
 
 impl RequestResult {
-    fn words(self) -> (&'static str, Option<&'static str>) {
+    /// The words for its result, and for the reason if it has one.
+    pub fn words(self) -> (&'static str, Option<&'static str>) {
         match self {
             Self::Hit => ("hit", None),
             Self::Stale(because) => ("stale", Some(because.as_str())),
@@ -408,33 +419,89 @@ impl AnswerResult {
     }
 }
 
-/// Something that operators see: in counters, gauges and the log.
+/// The request that a report is about, as far as it is known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Subject {
+    /// Its API.
+    pub api: Option<Api>,
+    /// The label of its model; only with `metrics.model`.
+    pub label: Option<Rc<str>>,
+    /// The model that it names.
+    pub model: Option<Rc<str>>,
+    /// Its key.
+    pub key: Option<CacheKey>,
+    /// Whether it asks for a stream.
+    pub is_stream: Option<bool>,
+}
+
+/// A stored answer that was served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Served {
+    /// The time since it was received.
+    pub age: DeltaSeconds,
+    /// What it saves.
+    pub cost: UpstreamCost,
+}
+
+/// How an answer passed that was recorded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Passage {
+    /// In how many chunks Envoy handed it on.
+    pub chunks: u32,
+    /// The time from the request to its first byte; `None` if none came.
+    pub first_byte: Option<Duration>,
+    /// The time from the request to its last byte.
+    pub last_byte: Duration,
+    /// The tokens that it reports, if it does and came to its end.
+    pub tokens: Option<Tokens>,
+    /// Whether it came to its end.
+    pub is_ended: bool,
+}
+
+/// What a worker holds at a time, and how full the memory store is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gauges {
+    /// Bytes held of requests and answers, of `limits.max_capture_bytes`.
+    pub capture_bytes: u64,
+    /// Requests that are held back.
+    pub held_requests: u64,
+    /// Those of them that wait for the answer to an identical one.
+    pub waiting_requests: u64,
+    /// The memory store of the process, if it was looked at.
+    pub memory: Option<MemoryUsage>,
+}
+
+/// Something that operators see: in metrics and the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Report {
     /// How a request went. At most once per exchange.
     Request(RequestResult),
+    /// A stored answer was served. At most once per exchange.
+    Served(Served),
     /// Nothing was stored for a request that differs from an earlier one in this member of the body
     /// only.
     NearMiss(&'static str),
+    /// An answer that was recorded is over. At most once per exchange.
+    Passed(Passage),
     /// What became of an answer that might have been stored. At most once per exchange.
     Answer(AnswerResult),
     /// The number of entries that made room in memory for another before they expired.
     Evictions(u32),
     /// What came of a callout to the store behind HTTP.
     Store(StoreOperation, OperationResult),
+    /// A request has waited so long for the store behind HTTP.
+    StoreLookup(Duration),
     /// The breaker in front of that store has turned.
     Breaker(Turn),
     /// What came of a refresh in the background.
     Refresh(RefreshResult),
     /// How two answers compare, in `mode: shadow`.
     Shadow(ShadowResult),
+    /// What a hit would have saved, in `mode: shadow`.
+    ShadowSaved(UpstreamCost),
     /// A hit was found to have opened a request to the upstream: no buffer filter behind this one held
     /// it back.
     UpstreamAskedInVain,
-    /// For how long the upstream took that a hit would have saved.
-    SavedMilliseconds(u64),
-    /// The tokens that the upstream reports for an answer which a hit would have saved.
-    SavedTokens(u64),
 }
 
 /// The name of a counter: its family, and labels with their words.
@@ -444,72 +511,139 @@ pub struct CounterName {
     operation: Option<&'static str>,
     result: Option<&'static str>,
     reason: Option<&'static str>,
+    direction: Option<&'static str>,
     member: Option<&'static str>,
+    is_by_api: bool,
 }
 
-impl Report {
-    /// The counter, and what is added to it; `None` for what is not counted.
-    pub fn counter(self) -> Option<(CounterName, u64)> {
-        let name = |family, (result, reason)| CounterName {
-            family,
-            operation: None,
-            result: Some(result),
-            reason,
-            member: None,
-        };
-        let plain = |family| CounterName {
+impl CounterName {
+    /// A counter without labels.
+    const fn of(family: &'static str) -> Self {
+        Self {
             family,
             operation: None,
             result: None,
             reason: None,
+            direction: None,
             member: None,
-        };
-        Some(match self {
-            Self::Breaker(_) => return None,
-            Self::Request(result) => (name("llm_cache_requests", result.words()), 1),
-            Self::NearMiss(member) => (
-                CounterName {
-                    member: Some(member),
-                    ..plain("llm_cache_near_misses")
-                },
-                1,
-            ),
-            Self::Answer(result) => (name("llm_cache_answers", result.words()), 1),
-            Self::Store(operation, result) => (
-                CounterName {
-                    operation: Some(operation.as_str()),
-                    ..name("llm_cache_store", result.words())
-                },
-                1,
-            ),
-            Self::Evictions(evicted) => (plain("llm_cache_evictions"), u64::from(evicted)),
-            Self::Refresh(result) => (name("llm_cache_refreshes", (result.as_str(), None)), 1),
-            Self::Shadow(result) => (name("llm_cache_shadow", (result.as_str(), None)), 1),
-            Self::UpstreamAskedInVain => (plain("llm_cache_upstream_asked_in_vain"), 1),
-            Self::SavedMilliseconds(milliseconds) => {
-                (plain("llm_cache_shadow_saved_milliseconds"), milliseconds)
-            }
-            Self::SavedTokens(tokens) => (plain("llm_cache_shadow_saved_tokens"), tokens),
-        })
+            is_by_api: false,
+        }
+    }
+
+    const fn by_api(self) -> Self {
+        Self {
+            is_by_api: true,
+            ..self
+        }
+    }
+
+    const fn with_result(self, (result, reason): (&'static str, Option<&'static str>)) -> Self {
+        Self {
+            result: Some(result),
+            reason,
+            ..self
+        }
+    }
+
+    const fn with_direction(self, direction: &'static str) -> Self {
+        Self {
+            direction: Some(direction),
+            ..self
+        }
     }
 }
 
-impl std::fmt::Display for CounterName {
-    /// `<family>[.<label>.<word>]...`, from which `stats_tags` can make labels (see
-    /// `envoy/envoy.yaml`).
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.family)?;
-        let labels = [
-            ("operation", self.operation),
-            ("result", self.result),
-            ("reason", self.reason),
-            ("member", self.member),
-        ];
-        for (label, word) in labels {
-            if let Some(word) = word {
-                write!(f, ".{label}.{word}")?;
+/// Counters, and what is added to each.
+type Counts = [Option<(CounterName, u64)>; 5];
+
+impl Report {
+    /// The counters, and what is added to each; none for what is not counted.
+    pub fn counters(self) -> impl Iterator<Item = (CounterName, u64)> {
+        let counts: Counts = match self {
+            Self::Breaker(_) | Self::StoreLookup(_) | Self::Passed(_) => [None; 5],
+            Self::Request(result) => {
+                let name = CounterName::of("llm_cache_requests_total").by_api();
+                one(name.with_result(result.words()), 1)
             }
-        }
-        Ok(())
+            Self::Served(Served { cost, .. }) => {
+                let [input, cached_input, output, last_byte] = costs(
+                    "llm_cache_saved_tokens_total",
+                    "llm_cache_saved_milliseconds_total",
+                    cost,
+                );
+                let first_byte = "llm_cache_saved_first_byte_milliseconds_total";
+                let first_byte = CounterName::of(first_byte).by_api();
+                let first_byte = (first_byte, as_millis(cost.first_byte()));
+                [input, cached_input, output, last_byte, first_byte].map(Some)
+            }
+            Self::NearMiss(member) => one(
+                CounterName {
+                    member: Some(member),
+                    ..CounterName::of("llm_cache_near_misses_total")
+                },
+                1,
+            ),
+            Self::Answer(result) => {
+                let name = CounterName::of("llm_cache_answers_total").by_api();
+                one(name.with_result(result.words()), 1)
+            }
+            Self::Store(operation, result) => one(
+                CounterName {
+                    operation: Some(operation.as_str()),
+                    ..CounterName::of("llm_cache_store_operations_total")
+                        .with_result(result.words())
+                },
+                1,
+            ),
+            Self::Evictions(evicted) => {
+                one(CounterName::of("llm_cache_evictions_total"), evicted.into())
+            }
+            Self::Refresh(result) => {
+                let name = CounterName::of("llm_cache_refreshes_total");
+                one(name.with_result((result.as_str(), None)), 1)
+            }
+            Self::Shadow(result) => {
+                let name = CounterName::of("llm_cache_shadow_comparisons_total").by_api();
+                one(name.with_result((result.as_str(), None)), 1)
+            }
+            Self::ShadowSaved(cost) => {
+                let [input, cached_input, output, last_byte] = costs(
+                    "llm_cache_shadow_saved_tokens_total",
+                    "llm_cache_shadow_saved_milliseconds_total",
+                    cost,
+                )
+                .map(Some);
+                [input, cached_input, output, last_byte, None]
+            }
+            Self::UpstreamAskedInVain => {
+                one(CounterName::of("llm_cache_upstream_asked_in_vain_total"), 1)
+            }
+        };
+        counts.into_iter().flatten()
     }
+}
+
+fn one(name: CounterName, added: u64) -> Counts {
+    [Some((name, added)), None, None, None, None]
+}
+
+/// The counters of tokens and of milliseconds, and what is added for an answer of this cost.
+fn costs(
+    tokens: &'static str,
+    milliseconds: &'static str,
+    cost: UpstreamCost,
+) -> [(CounterName, u64); 4] {
+    let Tokens {
+        input,
+        cached_input,
+        output,
+    } = cost.tokens().unwrap_or_default();
+    let tokens = CounterName::of(tokens).by_api();
+    let milliseconds = CounterName::of(milliseconds).by_api();
+    [
+        (tokens.with_direction("input"), input),
+        (tokens.with_direction("cached_input"), cached_input),
+        (tokens.with_direction("output"), output),
+        (milliseconds, as_millis(cost.last_byte())),
+    ]
 }

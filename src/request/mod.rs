@@ -27,8 +27,8 @@ pub(crate) struct ResolvedRequest {
     pub(crate) traits: RequestTraits,
     /// What the key is made of, with `respond.explain`.
     pub(crate) parts: Option<Rc<str>>,
-    /// The model that the request names, at most 256 bytes; only with `store_if.same_model`.
-    pub(crate) model: Option<Box<str>>,
+    /// The model that the request names, at most 256 bytes, and the empty name where that cannot be told.
+    pub(crate) model: Option<Rc<str>>,
 }
 
 /// A request that has a key, and so an answer that may be stored.
@@ -56,7 +56,9 @@ impl KeyedRequest {
     pub(crate) fn permit(&self) -> FetchPermit {
         FetchPermit::new(self.key, self.leadership)
     }
+}
 
+impl ResolvedRequest {
     pub(crate) fn asks_for_stream(&self) -> bool {
         let form = self.traits.form.as_ref();
         form.is_some_and(|form| form.framing.is_stream())

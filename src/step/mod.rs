@@ -8,15 +8,15 @@ mod permit;
 mod refresh;
 mod store;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 
 use crate::attributes::Attribute;
 use crate::cache::{Entry, Seal};
 use crate::clock::UnixMillis;
 use crate::host::Host;
 use crate::recording::{RecordingLimits, would_be_stored};
-use crate::report::Report;
-use crate::request::KeyedRequest;
+use crate::report::{LogRecord, Report, Subject};
+use crate::request::{KeyedRequest, ResolvedRequest};
 use crate::worker::{Task, Worker};
 
 pub(crate) use refresh::NotRefreshed;
@@ -26,6 +26,8 @@ pub(crate) struct Cx<'a> {
     pub(crate) host: &'a dyn Host,
     pub(crate) worker: &'a Worker,
     now: Cell<Option<UnixMillis>>,
+    /// Gathers what is reported of an exchange.
+    log_record: Option<&'a RefCell<LogRecord>>,
 }
 
 impl<'a> Cx<'a> {
@@ -34,6 +36,19 @@ impl<'a> Cx<'a> {
             host,
             worker,
             now: Cell::new(None),
+            log_record: None,
+        }
+    }
+
+    /// The context of a step of an exchange, whose reports are gathered for access logs.
+    pub(crate) fn of_exchange(
+        host: &'a dyn Host,
+        worker: &'a Worker,
+        log_record: &'a RefCell<LogRecord>,
+    ) -> Self {
+        Self {
+            log_record: worker.config.metrics.filter_state.then_some(log_record),
+            ..Self::new(host, worker)
         }
     }
 
@@ -55,9 +70,32 @@ impl<'a> Cx<'a> {
         known.collect()
     }
 
-    /// Tells the operators.
+    /// Tells the operators what is not about one request.
     pub(crate) fn report(&self, report: Report) {
-        self.host.report(report);
+        self.report_of(&Subject::default(), report);
+    }
+
+    /// Tells the operators of a request.
+    pub(crate) fn report_of(&self, subject: &Subject, report: Report) {
+        if let Some(log_record) = self.log_record {
+            log_record.borrow_mut().note(subject, report);
+        }
+        self.host.report(subject, report);
+    }
+
+    /// What reports are to tell of a request.
+    pub(crate) fn subject(&self, request: &ResolvedRequest) -> Subject {
+        let label = self.worker.models.as_ref().map(|models| {
+            let shared = self.host.shared_data();
+            models.label(request.model.as_deref(), shared, self.now())
+        });
+        Subject {
+            api: Some(request.api),
+            label,
+            model: request.model.clone(),
+            key: Some(request.key),
+            is_stream: Some(request.asks_for_stream()),
+        }
     }
 
     /// Has something done in the background. The host is told of it once the step is over.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::cache::CacheKey;
-use crate::report::{AnswerResult, CollapseFault, NotStored, Report};
+use crate::report::{AnswerResult, CollapseFault, NotStored, Report, Subject};
 use crate::request::{FetchPermit, Leadership, LeaseKind};
 use crate::worker::Task;
 
@@ -14,8 +14,8 @@ const UNSTORABLE_FOR: Duration = Duration::from_secs(5);
 
 impl FetchPermit {
     /// The answer is in a store, where those who wait will find it.
-    pub(crate) fn stored(self, cx: &Cx<'_>) {
-        cx.report(Report::Answer(AnswerResult::Stored));
+    pub(crate) fn stored(self, subject: &Subject, cx: &Cx<'_>) {
+        cx.report_of(subject, Report::Answer(AnswerResult::Stored));
         self.found(cx);
     }
 
@@ -25,8 +25,9 @@ impl FetchPermit {
     }
 
     /// There will be no answer in a store.
-    pub(crate) fn not_stored(self, reason: NotStored, cx: &Cx<'_>) {
-        cx.report(Report::Answer(AnswerResult::NotStored(reason)));
+    pub(crate) fn not_stored(self, subject: &Subject, reason: NotStored, cx: &Cx<'_>) {
+        let result = AnswerResult::NotStored(reason);
+        cx.report_of(subject, Report::Answer(result));
         let unstorable_for = if proves_unstorable(reason) {
             UNSTORABLE_FOR
         } else {

@@ -13,12 +13,15 @@ impl Cx<'_> {
     /// Hands an answer to the stores, and ends its permit.
     pub(crate) fn store(&self, response: StorableResponse) {
         let StorableResponse {
-            permit,
-            tenant,
+            request,
             draft,
             expires,
             ..
         } = response;
+        if let (Some(models), Some(model)) = (&self.worker.models, &request.model) {
+            models.add(model, self.host.shared_data());
+        }
+        let (permit, tenant, subject) = (request.permit(), request.tenant, self.subject(&request));
         let (inserted, for_http) = if self.worker.memory.is_some() {
             let for_http = self.worker.http.as_ref().map(|_| draft.clone());
             let entry = draft.seal(&Seal::Checksum);
@@ -39,13 +42,15 @@ impl Cx<'_> {
             })
         });
         match (inserted, accepted) {
-            (Ok(()), _) => permit.stored(self),
-            (Err(_), Some(Ok(()))) => self.report(Report::Answer(AnswerResult::Stored)),
+            (Ok(()), _) => permit.stored(&subject, self),
+            (Err(_), Some(Ok(()))) => {
+                self.report_of(&subject, Report::Answer(AnswerResult::Stored));
+            }
             // Why the one store that there is did not take it.
             (Err(_), Some(Err(fault))) if self.worker.memory.is_none() => {
-                permit.not_stored(NotStored::Store(fault), self);
+                permit.not_stored(&subject, NotStored::Store(fault), self);
             }
-            (Err(fault), _) => permit.not_stored(NotStored::Store(fault), self),
+            (Err(fault), _) => permit.not_stored(&subject, NotStored::Store(fault), self),
         }
     }
 }

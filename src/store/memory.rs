@@ -12,6 +12,7 @@ mod set;
 mod sizes;
 mod slot_address;
 mod tries;
+mod usage;
 
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use segment::{SEGMENT_BYTES, Segment, TRAILER_BYTES, Trailer};
 use set::{SET_BYTES, SET_SLOT_BYTES};
 use sizes::MAX_SETS;
 use slot_address::SlotAddress;
+
+pub use usage::{MemoryUsage, UsageSurvey};
 
 /// How long an entry is read from its slot before the set's head is read again, which notes that the
 /// entry is in use. Versions take far longer to wrap around.
@@ -176,6 +179,12 @@ impl MemoryStore {
             evicted = evicted.saturating_add(address.write(shared, &value, now, expires)?);
         }
         Ok(evicted)
+    }
+
+    /// Goes on with a survey, and says how full the store is once all of it was looked at. The next call
+    /// begins anew.
+    pub fn survey(&self, survey: &mut UsageSurvey, shared: &dyn SharedData) -> Option<MemoryUsage> {
+        survey.go_on(self.sets, shared)
     }
 
     /// Whether this many segments fit, spread over all sets.

@@ -6,7 +6,7 @@ mod memory;
 
 pub use http::{BreakerState, HttpStore, Lookup, Suspicion, Turn, WriteBegun, WriteRoom};
 pub use lease::{Joined, Lease, Leases, Peeked};
-pub use memory::{MemoryStore, SlotRef, Stored};
+pub use memory::{MemoryStore, MemoryUsage, SlotRef, Stored, UsageSurvey};
 
 use crate::bytes::Bytes;
 

@@ -5,6 +5,7 @@
 mod flights;
 mod http_tier;
 mod key_headers;
+mod models;
 mod near_misses;
 mod refreshes;
 mod released;
@@ -27,6 +28,7 @@ use crate::store::{Leases, MemoryStore, SharedData, Version};
 pub(crate) use flights::{Due, Flights};
 pub(crate) use http_tier::HttpTier;
 pub(crate) use key_headers::KeyHeaderFilter;
+pub(crate) use models::Models;
 pub(crate) use near_misses::NearMisses;
 pub(crate) use refreshes::Refreshes;
 pub(crate) use released::{Release, ReleaseQueue};
@@ -60,6 +62,8 @@ pub struct Worker {
     /// `None` without a random key.
     pub(crate) memo: Option<RequestMemo>,
     pub(crate) near_misses: NearMisses,
+    /// `None` if metrics do not tell models apart.
+    pub(crate) models: Option<Models>,
     pub(crate) upstream_watch: UpstreamWatch,
     pub(crate) tasks: TaskQueue,
     pub(crate) released: ReleaseQueue,
@@ -101,6 +105,7 @@ impl Worker {
             explaining: explaining(&config, host),
             memo: secret.map(RequestMemo::new),
             near_misses: NearMisses::new(secret.unwrap_or_default()),
+            models: (config.metrics.model).then(|| Models::new(config.metrics.max_models)),
             upstream_watch: UpstreamWatch::default(),
             tasks: TaskQueue::default(),
             released: ReleaseQueue::default(),

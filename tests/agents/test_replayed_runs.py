@@ -79,7 +79,7 @@ def test_a_run_that_is_repeated_asks_the_provider_nothing(envoy_with, standin, n
     assert first.startswith("All done, says answer ")
     assert said_by(script, f"{envoy.url}/agent", *options) == first
     assert standin.requests() == asked
-    assert envoy.cache_counters()["llm_cache_requests.result.hit"] == 2
+    assert envoy.cache_counters()["llm_cache_requests_total.result.hit"] == 2
 
 
 @pytest.mark.parametrize("name", NEEDED)

@@ -83,10 +83,11 @@ def test_a_new_envoy_among_the_same_others_hits_in_redis(compose):
 def test_prometheus_has_the_metrics_of_the_filter_with_labels(compose):
     body = chat("Is this counted?")
     assert [fetch(compose.ports["GATEWAY_PORT"], body).cache for _ in range(2)] == ["MISS", "HIT"]
-    (series,) = wait_until(lambda: scraped(compose, 'llm_cache_requests{result="hit"} > 0'),
+    (series,) = wait_until(lambda: scraped(compose, 'llm_cache_requests_total{result="hit"} > 0'),
                            "Prometheus to scrape")
     assert series["metric"]["job"] == "envoy"
-    assert scraped(compose, 'llm_cache_store{operation="write", result="done"} > 0')
+    written = 'llm_cache_store_operations_total{operation="write", result="done"} > 0'
+    assert scraped(compose, written)
 
 
 def test_the_published_ports_are_on_loopback(compose):

@@ -1,32 +1,68 @@
 //! The reasons and metrics of docs/operations.md.
 
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use envoy_llm_cache::cache::{CacheStatus, Tier};
 use envoy_llm_cache::clock::DeltaSeconds;
-use envoy_llm_cache::report::all::{STORE_FAULTS, bypasses, misses, not_stored, reports};
-use envoy_llm_cache::report::{Bypass, Miss, NotStored, Report};
+use envoy_llm_cache::config::Config;
+use envoy_llm_cache::llm::Api;
+use envoy_llm_cache::report::all::{STORE_FAULTS, bypasses, misses, not_stored};
+use envoy_llm_cache::report::{
+    AnswerResult, Bypass, MetricKind, Metrics, MetricsHost, Miss, NotStored, Report, Subject,
+};
 
 use crate::pages::{self, Table, assert_same, spans};
 
 const PAGE: &str = "docs/operations.md";
 
-/// The gauges, which no report counts, with their labels.
-const GAUGES: [&str; 3] = [
-    "llm_cache_breakers.cluster.c.state.open",
-    "llm_cache_breakers.cluster.c.state.half_open",
-    "llm_cache_info.version.v",
-];
+/// A configuration that makes every report possible.
+const ALL: &str = r#"{"store": {"http": {"cluster": "c", "protocol": "webdis"}},
+    "collapse": {"max_wait": "1s"}, "stale_while_revalidate": "1s", "stale_if_error": "1s",
+    "metrics": {"model": true}, "rules": [{"match": {}, "mode": "shadow"}]}"#;
+
+/// What a host is asked to define.
+#[derive(Clone, Debug, Default)]
+struct Defined(Rc<RefCell<Vec<(MetricKind, String)>>>);
+
+impl MetricsHost for Defined {
+    fn define(&self, kind: MetricKind, name: &str) -> Option<u32> {
+        self.0.borrow_mut().push((kind, name.to_owned()));
+        Some(0)
+    }
+
+    fn add(&self, _id: u32, _offset: i64) {}
+
+    fn record(&self, _id: u32, _value: u64) {}
+}
+
+/// Every series that there can be.
+fn series() -> Vec<(MetricKind, String)> {
+    let defined = Defined::default();
+    let config = Config::parse(ALL.as_bytes()).unwrap();
+    let metrics = Metrics::open(defined.clone(), &config);
+    let of_api = Subject {
+        api: Api::from_name("openai_chat"),
+        ..Subject::default()
+    };
+    let of_model = Subject {
+        label: Some("m".into()),
+        ..of_api.clone()
+    };
+    for subject in [of_api, of_model] {
+        metrics.report(&subject, Report::Answer(AnswerResult::Stored));
+    }
+    metrics.report(&Subject::default(), Report::NearMiss("user"));
+    defined.0.take()
+}
 
 /// The names of all metrics, with their labels and the words of these.
 fn metrics() -> BTreeMap<String, BTreeMap<String, BTreeSet<String>>> {
-    let mut counted = reports();
-    counted.push(Report::NearMiss("user"));
-    let counters = counted.into_iter().filter_map(Report::counter);
-    let mut names: Vec<_> = counters.map(|(name, _)| name.to_string()).collect();
-    names.extend(GAUGES.map(str::to_owned));
     let mut metrics: BTreeMap<_, BTreeMap<_, BTreeSet<_>>> = BTreeMap::new();
-    for name in names {
+    for (_, name) in series() {
+        // Its dots would part labels.
+        let name = name.replace(env!("CARGO_PKG_VERSION"), "v");
         let mut parts = name.split('.').map(str::to_owned);
         let labels = metrics.entry(parts.next().unwrap()).or_default();
         while let (Some(label), Some(word)) = (parts.next(), parts.next()) {
@@ -78,7 +114,8 @@ fn every_reason_is_documented_and_no_other() {
             "{fault}"
         );
     }
-    let stale = &metrics()["llm_cache_requests"]["reason"] - &words(&bypasses(), Bypass::as_str);
+    let stale =
+        &metrics()["llm_cache_requests_total"]["reason"] - &words(&bypasses(), Bypass::as_str);
     let stale = &stale - &words(&misses(), Miss::as_str);
     assert_same(
         "`stale`",
@@ -93,7 +130,7 @@ fn words<T: Copy>(all: &[T], as_str: fn(T) -> &'static str) -> BTreeSet<String> 
 
 #[test]
 fn every_metric_is_documented_with_its_labels_and_results() {
-    let metrics = metrics();
+    let (metrics, series) = (metrics(), series());
     let table = &pages::tables_of(PAGE, "metric")[0];
     let documented = pages::first_column(std::slice::from_ref(table));
     assert_same("metrics", documented, metrics.keys().cloned().collect());
@@ -104,12 +141,14 @@ fn every_metric_is_documented_with_its_labels_and_results() {
         assert_same(name, said(&row[2]), labels.keys().cloned().collect());
         let results = labels.get("result").cloned().unwrap_or_default();
         assert_same(name, said(&row[3]), results.into_iter().collect());
-        let is_gauge = GAUGES.iter().any(|gauge| gauge.starts_with(name));
-        let kind = if is_gauge { "gauge" } else { "counter" };
-        assert_eq!(row[1], kind, "{name}");
+        let is_it = |series: &str| series.split('.').next() == Some(name);
+        let (kind, _) = series.iter().find(|(_, series)| is_it(series)).unwrap();
+        assert_eq!(row[1], format!("{kind:?}").to_lowercase(), "{name}");
     }
     let operations = pages::tables_of(PAGE, "operation of the shared store");
-    let known = metrics["llm_cache_store"]["operation"].iter().cloned();
+    let known = metrics["llm_cache_store_operations_total"]["operation"]
+        .iter()
+        .cloned();
     assert_same(
         "operations",
         pages::first_column(&operations),
@@ -151,10 +190,12 @@ fn a_detail_or_a_metric_that_a_page_names_is_known() {
                 page.display()
             );
         }
-        for rest in text.split("llm_cache_").skip(1) {
+        // What had another name in an earlier version is history.
+        let is_history = page.ends_with("CHANGELOG.md");
+        for rest in text.split("llm_cache_").skip(1).filter(|_| !is_history) {
             let name = format!("llm_cache_{}", word(rest));
             let is_detail_of_code = ["llm_cache_hit", "llm_cache_only_if_cached"].contains(&&*name);
-            let is_family = name == "llm_cache_";
+            let is_family = name.ends_with('_') && metrics.keys().any(|one| one.starts_with(&name));
             let is_known = metrics.contains_key(&name) || is_detail_of_code || is_family;
             assert!(is_known, "{}: {name}", page.display());
         }

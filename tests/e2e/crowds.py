@@ -138,5 +138,6 @@ class Counted:
     def since(self) -> dict[str, int]:
         after = self.envoy.cache_counters()
         grown = {name: value - self.before.get(name, 0) for name, value in after.items()}
-        return {name.removeprefix("llm_cache_"): value for name, value in grown.items()
+        return {name.removeprefix("llm_cache_").replace("_total", ""): value
+                for name, value in grown.items()
                 if value and "near_misses" not in name}

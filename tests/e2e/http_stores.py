@@ -20,9 +20,10 @@ MEMORY = {"max_bytes": "64MiB", "max_entry_bytes": "8MiB"}
 # As long as can be: where a test waits for one of these, it waits for a fault of the filter's.
 PATIENT = {"lookup_timeout": "10s", "store_timeout": "60s"}
 
-LOOKUP = "llm_cache_store.operation.lookup.result."
-PROBE = "llm_cache_store.operation.probe.result."
-WRITE = "llm_cache_store.operation.write.result."
+LOOKUP = "llm_cache_store_operations_total.operation.lookup.result."
+PROBE = "llm_cache_store_operations_total.operation.probe.result."
+WRITE = "llm_cache_store_operations_total.operation.write.result."
+DELETE = "llm_cache_store_operations_total.operation.delete.result."
 OPEN = f"llm_cache_breakers.cluster.{CLUSTER}.state.open"
 HALF_OPEN = f"llm_cache_breakers.cluster.{CLUSTER}.state.half_open"
 
@@ -166,7 +167,7 @@ FRAMING = EntryField(5, "<B")
 STATUS = EntryField(6, "<H")
 CREATED = EntryField(8, "<Q")
 LIFETIME = EntryField(16, "<Q")
-HEAD = 56
+HEAD = 56 + 21
 
 
 def changed(entry: bytes, field: EntryField, change) -> bytes:

@@ -53,10 +53,10 @@ def test_a_hundred_thousand_answers_through_a_small_store_leave_memory_flat(
         ask(range(ANSWERS // 5, ANSWERS))
         assert envoy.resident_bytes() - filled < GROWTH
         counters = envoy.cache_counters()
-        assert counters["llm_cache_requests.result.miss.reason.absent"] == ANSWERS
-        stored = counters["llm_cache_answers.result.stored"]
+        assert counters["llm_cache_requests_total.result.miss.reason.absent"] == ANSWERS
+        stored = counters["llm_cache_answers_total.result.stored"]
         contended = counters.get(
-            "llm_cache_answers.result.not_stored.reason.store_contended", 0)
+            "llm_cache_answers_total.result.not_stored.reason.store_contended", 0)
         assert stored + contended == ANSWERS
         assert stored > ANSWERS * 0.9
         # The store still works, and what came last is in it.

@@ -382,7 +382,8 @@ def test_an_answer_of_a_cluster_that_is_chosen_when_the_key_is_made_is_not_store
                  for headers in ({"x-elsewhere": "yes"}, {}, {"x-elsewhere": "yes"})]
         # The last one has the key of the second: that it would go elsewhere can nobody know.
         assert found == ["MISS", "MISS", "HIT"]
-        assert envoy.cache_counters()["llm_cache_answers.result.not_stored.reason.rerouted"] == 1
+        rerouted = "llm_cache_answers_total.result.not_stored.reason.rerouted"
+        assert envoy.cache_counters()[rerouted] == 1
 
 
 def test_the_key_knows_the_route_that_holds_once_codings_are_narrowed(envoys, standin, prompt):

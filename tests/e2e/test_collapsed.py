@@ -307,7 +307,7 @@ def test_waiters_find_the_answer_in_whichever_store_has_it(
         assert sum(map(is_collapsed, answers)) == 199
         assert len({answer.body for answer in answers}) == 2
         assert len({text_of(answer.body) for answer in answers}) == 1
-        assert envoy.cache_counters()["llm_cache_requests.result.collapsed"] == 199
+        assert envoy.cache_counters()["llm_cache_requests_total.result.collapsed"] == 199
         show_delay(crowd)
 
 

@@ -73,7 +73,7 @@ def test_a_gateway_misses_then_hits(started, standin, prompt):
     body = chat(prompt())
     with upstream_asked(standin, 1):
         assert [fetch(envoy.port, body).cache for _ in range(3)] == ["MISS", "HIT", "HIT"]
-    assert envoy.cache_counters().get("llm_cache_upstream_asked_in_vain", 0) == 0
+    assert envoy.cache_counters().get("llm_cache_upstream_asked_in_vain_total", 0) == 0
 
 
 def test_a_prompt_may_exceed_the_limit_of_the_connection(started, prompt):
@@ -211,8 +211,8 @@ def test_metrics_have_the_labels_of_the_whole_envoy(started, prompt):
         assert bootstrap_of(name)["stats_config"] == whole
     envoy = started(documents("cache"))
     fetch(envoy.port, chat(prompt()))
-    assert 'llm_cache_requests{result="miss",reason="absent"} ' in envoy.admin(
-        "/stats/prometheus")
+    labels = 'api="openai_chat",result="miss",reason="absent"'
+    assert f"llm_cache_requests_total{{{labels}}} " in envoy.admin("/stats/prometheus")
 
 
 def test_the_file_with_a_store_is_the_one_without_and_the_store():
@@ -245,7 +245,7 @@ def test_two_gateways_share_a_store(started, prompt, webdis):
     body = chat(prompt())
     assert fetch(first.port, body).cache == "MISS"
     first.wait_until(lambda: first.cache_counters().get(
-        "llm_cache_store.operation.write.result.done"), "the write")
+        "llm_cache_store_operations_total.operation.write.result.done"), "the write")
     with Envoy(first.config) as second:
         assert fetch(second.port, body).header("cache-status").endswith("detail=http")
 
@@ -323,7 +323,7 @@ def test_behind_the_ai_gateway_nothing_is_stored(started, standin, prompt, claud
     assert [answer.cache for answer in answers] == ["MISS", "MISS"]
     assert [said(answer) for answer in answers] == ["Hello from Claude"] * 2
     counters = envoy.cache_counters()
-    assert not counters.get("llm_cache_answers.result.stored")
+    assert not counters.get("llm_cache_answers_total.result.stored")
     assert [name for name in counters if "not_stored" in name]
 
 

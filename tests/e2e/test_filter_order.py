@@ -197,7 +197,8 @@ def test_a_mapper_keeps_hits_from_being_rewritten(envoys, standin, prompt, mappe
         body = chat(prompt(), stream="chat" in path)
         miss, hit, again = (fetch(envoy.port, body, path, standin=answer) for _ in range(3))
         refused = fetch(envoy.port, chat(prompt()), headers={"cache-control": "only-if-cached"})
-        envoy.wait_until(lambda: "details=llm_cache_hit " in envoy.access_log(), "the access log")
+        logged = '"details":"llm_cache_hit"'
+        envoy.wait_until(lambda: logged in envoy.access_log(), "the access log")
     assert [answer.cache for answer in (miss, hit, again)] == ["MISS", "HIT", "HIT"]
     assert (hit.body == again.body == miss.body) == mapped
     assert (hit.header("content-type") == miss.header("content-type")) == mapped

@@ -40,7 +40,8 @@ def half_open(envoy: Envoy, fields, repeated=None, times=0, streams=STREAMS):
 
 
 def bypassed(envoy: Envoy) -> int:
-    return envoy.cache_counters().get("llm_cache_requests.result.bypass.reason.capture_limit", 0)
+    counter = "llm_cache_requests_total.result.bypass.reason.capture_limit"
+    return envoy.cache_counters().get(counter, 0)
 
 
 def caches(envoy: Envoy, question: str, headers: dict[str, str]) -> list[str | None]:

@@ -34,7 +34,7 @@ def asked_twice(envoy, upstream, question, **ending) -> tuple[list, int, set[str
     """How two requests go, how many of them reach the upstream, and why none was stored."""
     kind, body = BODIES["stream" if question["stream"] else "json"]
     upstream.answer = Http2Answer(kind, body, **ending)
-    reasons = "llm_cache_answers.result.not_stored.reason."
+    reasons = "llm_cache_answers_total.result.not_stored.reason."
     asked, before = upstream.asked, envoy.cache_counters()
     with vm_survives(envoy), Http2Connection(envoy.port) as connection:
         answers = [connection.ask(question) for _ in range(2)]

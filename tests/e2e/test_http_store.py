@@ -164,7 +164,7 @@ def test_an_entry_over_the_memorys_limit_is_kept_in_the_store_alone(
             hits = [fetch(envoy.port, body) for _ in range(2)]
         assert [(tier(hit), hit.body) for hit in hits] == 2 * [("http", stored.body)]
         # It was stored, though not everywhere.
-        assert counted(envoy, "llm_cache_answers.result.") == {"stored": 1}
+        assert counted(envoy, "llm_cache_answers_total.result.") == {"stored": 1}
 
 
 def test_controls_of_a_request_hold_for_the_store_as_well(remote, standin, prompt):

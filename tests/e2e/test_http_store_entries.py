@@ -12,6 +12,7 @@ from harness.redis_server import Redis
 from harness.webdis import Webdis
 from http_stores import (
     CREATED,
+    DELETE,
     FRAMING,
     HEAD,
     LIFETIME,
@@ -279,8 +280,7 @@ def test_an_expired_object_that_nobody_replaces_is_deleted(envoys, s3, prompt):
         entries.write(key, changed(entries.read(key), LIFETIME, lambda _: 0))
         assert fetch(envoy.port, body, headers={"cache-control": "only-if-cached"}).status == 504
         envoy.wait_until(lambda: entries.name(key) not in s3.stored_keys(), "the object to go")
-        envoy.wait_until(lambda: counted(envoy, "llm_cache_store.operation.delete.") == {
-            "result.done": 1}, "the deletion to be counted")
+        envoy.wait_until(lambda: counted(envoy, DELETE) == {"done": 1}, "the removal")
 
 
 @pytest.mark.parametrize(("size", "reason"), [

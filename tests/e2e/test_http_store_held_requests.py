@@ -202,7 +202,7 @@ def test_an_upstream_that_answers_before_it_is_asked_wins_over_the_store(envoys,
             gated.gate.open()
             envoy.wait_until(lambda: envoy.stat("cluster.cache.upstream_rq_active") == 0,
                              "the lookup's end")
-            assert counted(envoy, "llm_cache_answers.") == {}
+            assert counted(envoy, "llm_cache_answers_total.") == {}
 
 
 def test_a_hit_comes_though_the_upstream_has_seen_the_headers(envoys, webdis, standin, prompt):

@@ -17,6 +17,7 @@ from http_stores import (
     LOOKUP,
     MEMORY,
     PREFIX,
+    PROBE,
     WRITE,
     RedisEntries,
     S3Entries,
@@ -78,7 +79,7 @@ def test_no_secret_reaches_log_metrics_or_answers(envoys, redis, locked, prompt)
         redis.kill()
         envoy.wait_until(
             lambda: fetch(envoy.port, chat(prompt()), headers=caller).status == 200
-            and counted(envoy, "llm_cache_store.operation.probe."), "the breaker to open")
+            and counted(envoy, PROBE), "the breaker to open")
         redis.start()
         locked.pause()
         answers.append(fetch(envoy.port, chat(prompt()), headers=caller))

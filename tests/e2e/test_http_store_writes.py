@@ -33,7 +33,7 @@ MIB = 1 << 20
 MAX_WRITES = 64
 MAX_WRITTEN_ENTRIES = 2
 NEW = {"cache-control": "no-cache"}
-ANSWERS = "llm_cache_answers.result."
+ANSWERS = "llm_cache_answers_total.result."
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["json", "stream"])

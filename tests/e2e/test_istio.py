@@ -82,7 +82,7 @@ def test_a_gateway_misses_then_hits(started, standin, prompt, way):
     with upstream_asked(standin, 1):
         assert [fetch(envoy.port, body).cache for _ in range(3)] == ["MISS", "HIT", "HIT"]
     assert fetch(envoy.port, body, headers={"x-refuse": "1"}).status == 403
-    assert envoy.cache_counters().get("llm_cache_upstream_asked_in_vain", 0) == 0
+    assert envoy.cache_counters().get("llm_cache_upstream_asked_in_vain_total", 0) == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -195,8 +195,8 @@ def test_metrics_have_the_labels_of_the_whole_envoy(envoys, started, prompt):
     assert patch["patch"]["value"]["stats_config"] == envoys.config().tree["stats_config"]
     envoy = started(documents("image", "metrics"))
     fetch(envoy.port, chat(prompt()))
-    assert 'llm_cache_requests{result="miss",reason="absent"} ' in envoy.admin(
-        "/stats/prometheus")
+    labels = 'api="openai_chat",result="miss",reason="absent"'
+    assert f"llm_cache_requests_total{{{labels}}} " in envoy.admin("/stats/prometheus")
 
 
 @pytest.mark.parametrize(("namespace", "stray"), [("llm-store", ""), ("llm-cache", 'cache="svc",')])

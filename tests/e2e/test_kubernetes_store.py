@@ -158,7 +158,7 @@ def test_a_gateway_hits_through_the_commands_of_the_pods(envoys, prompt, webdis,
     with Envoy(gateway(envoys, webdis.port)) as envoy:
         assert fetch(envoy.port, body).cache == "MISS"
         envoy.wait_until(lambda: envoy.cache_counters().get(
-            "llm_cache_store.operation.write.result.done"), "the write")
+            "llm_cache_store_operations_total.operation.write.result.done"), "the write")
         assert fetch(envoy.port, body).header("cache-status").endswith("detail=http")
 
 
@@ -227,6 +227,6 @@ def test_a_gateway_hits_through_the_proxy_and_a_cluster(
               Envoy(gateway(envoys, webdis.port)) as envoy):
             assert fetch(envoy.port, body).cache == "MISS"
             envoy.wait_until(lambda: envoy.cache_counters().get(
-                "llm_cache_store.operation.write.result.done"), "the write")
+                "llm_cache_store_operations_total.operation.write.result.done"), "the write")
             assert fetch(envoy.port, body).header("cache-status").endswith("detail=http")
     assert redis_cluster.stored_keys()

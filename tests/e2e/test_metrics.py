@@ -27,23 +27,24 @@ def test_each_outcome_is_counted_once_with_its_reason(envoys, workers, prompt):
                    if "near_misses" not in name}
         assert counted == {
             f"llm_cache_info.version.{VERSION}": 1,
-            "llm_cache_requests.result.hit": 2,
-            "llm_cache_requests.result.miss.reason.absent": 3,
-            "llm_cache_requests.result.miss.reason.no_cache": 1,
-            "llm_cache_requests.result.bypass.reason.no_store": 1,
-            "llm_cache_answers.result.stored": 2,
-            "llm_cache_answers.result.not_stored.reason.status": 1,
-            "llm_cache_answers.result.not_stored.reason.aborted": 1,
+            "llm_cache_requests_total.result.hit": 2,
+            "llm_cache_requests_total.result.miss.reason.absent": 3,
+            "llm_cache_requests_total.result.miss.reason.no_cache": 1,
+            "llm_cache_requests_total.result.bypass.reason.no_store": 1,
+            "llm_cache_answers_total.result.stored": 2,
+            "llm_cache_answers_total.result.not_stored.reason.status": 1,
+            "llm_cache_answers_total.result.not_stored.reason.aborted": 1,
         }
         lines = envoy.admin("/stats/prometheus").splitlines()
         for line in (f'llm_cache_info{{version="{VERSION}"}} 1',
                      # Nobody has asked for this yet, and a rate needs where it begins.
-                     'llm_cache_requests{reason="no_tenant",result="bypass"} 0',
-                     'llm_cache_requests{result="hit"} 2',
-                     'llm_cache_requests{reason="absent",result="miss"} 3',
-                     'llm_cache_requests{reason="no_store",result="bypass"} 1',
-                     'llm_cache_answers{result="stored"} 2',
-                     'llm_cache_answers{reason="status",result="not_stored"} 1'):
+                     series("requests", "bypass", "no_tenant", 0),
+                     series("requests", "hit", None, 0, api="anthropic_messages"),
+                     series("requests", "hit", None, 2),
+                     series("requests", "miss", "absent", 3),
+                     series("requests", "bypass", "no_store", 1),
+                     series("answers", "stored", None, 2),
+                     series("answers", "not_stored", "status", 1)):
             assert any(sorted_labels(other) == line for other in lines), line
 
 
@@ -56,10 +57,10 @@ def test_what_the_store_does_and_where_its_breaker_stands_can_be_seen(envoys, pr
             assert fetch(envoy.port, chat(prompt())).status == 200
         lines = [sorted_labels(line) for line in envoy.admin("/stats/prometheus").splitlines()]
         for line in (
-                'llm_cache_store{operation="lookup",reason="store_unavailable",result="failed"} 1',
-                'llm_cache_store{operation="write",reason="store_unavailable",result="failed"} 1',
-                'llm_cache_store{operation="write",reason="breaker_open",result="failed"} 2',
-                'llm_cache_requests{reason="breaker_open",result="miss"} 2',
+                store_failed("lookup", "store_unavailable", 1),
+                store_failed("write", "store_unavailable", 1),
+                store_failed("write", "breaker_open", 2),
+                series("requests", "miss", "breaker_open", 2),
                 'llm_cache_breakers{cluster="no.such-cluster",state="open"} 1'):
             assert line in lines, line
         told = [line for line in envoy.log().splitlines() if "breaker of cluster" in line]
@@ -79,10 +80,22 @@ def test_a_miss_because_of_one_member_is_counted_by_its_name(envoys, prompt):
                 "generationConfig": {"temperature": temperature}}).encode(),
                 "/v1beta/models/gemini-2.5-flash:generateContent")
         lines = [sorted_labels(line) for line in envoy.admin("/stats/prometheus").splitlines()]
-        assert [line for line in lines if line.startswith("llm_cache_near_misses{")] == [
-            'llm_cache_near_misses{member="generationConfig"} 1',
-            'llm_cache_near_misses{member="other"} 1',
-            'llm_cache_near_misses{member="user"} 2']
+        assert [line for line in lines if line.startswith("llm_cache_near_misses_total{")] == [
+            'llm_cache_near_misses_total{member="generationConfig"} 1',
+            'llm_cache_near_misses_total{member="other"} 1',
+            'llm_cache_near_misses_total{member="user"} 2']
+
+
+def series(family: str, result: str, reason: str | None, value: int,
+           api: str = "openai_chat") -> str:
+    """A line of Prometheus's format, its labels sorted."""
+    because = f'reason="{reason}",' if reason else ""
+    return f'llm_cache_{family}_total{{api="{api}",{because}result="{result}"}} {value}'
+
+
+def store_failed(operation: str, reason: str, value: int) -> str:
+    labels = f'operation="{operation}",reason="{reason}",result="failed"'
+    return f"llm_cache_store_operations_total{{{labels}}} {value}"
 
 
 def sorted_labels(line: str) -> str:

@@ -227,7 +227,7 @@ def test_what_providers_leave_out_of_whole_answers_does_not_keep_them_out(
 def outcomes(envoy, standin, question, body: bytes, more: str = "") -> list[str]:
     """How two requests go that get this stream: the second is a hit, or says why the first one's
     answer was not stored."""
-    reasons = "llm_cache_answers.result.not_stored.reason."
+    reasons = "llm_cache_answers_total.result.not_stored.reason."
     before = envoy.cache_counters()
     fixture = f"{standin.put_fixture('judged', body)};type=text/event-stream{more}"
     first, second = (fetch(envoy.port, question, standin=fixture) for _ in range(2))
@@ -380,7 +380,7 @@ def test_an_answer_over_the_size_limits_passes_whole_and_is_not_stored(envoys, p
     question = chat(prompt())
     answers = [fetch(small.port, question, standin="size=9000") for _ in range(2)]
     assert [answer.cache for answer in answers] == ["MISS", "MISS"]
-    reason = "llm_cache_answers.result.not_stored.reason."
+    reason = "llm_cache_answers_total.result.not_stored.reason."
     assert small.cache_counters()[reason + "entry_too_large"] == 2
     assert envoy.cache_counters()[reason + "response_too_large"] == 4
 

@@ -200,7 +200,8 @@ def test_trailers_of_the_answer_reach_the_client_on_a_miss(
 def test_an_answer_whose_trailers_tell_of_an_error_passes_and_is_not_stored(
         envoys, standin, prompt, stream, trailer):
     envoy = envoys.shared(envoys.config().with_http1_trailers())
-    body, reason = chat(prompt(), stream), "llm_cache_answers.result.not_stored.reason.trailers"
+    reason = "llm_cache_answers_total.result.not_stored.reason.trailers"
+    body = chat(prompt(), stream)
     before = envoy.cache_counters().get(reason, 0)
     name, _, value = trailer.partition(":")
     with vm_survives(envoy), upstream_asked(standin, 2):

@@ -19,12 +19,13 @@ def envoy(envoys, workers) -> Envoy:
     return envoys.configured(PLUGIN, workers)
 
 
-def grown(counted: Counted) -> dict[str, int]:
-    """But for what was saved, of which only the sign is certain."""
-    since = counted.since()
-    for name in ("shadow_saved_milliseconds", "shadow_saved_tokens"):
-        since.pop(name, None)
-    return since
+def shadow_saved(envoy: Envoy) -> dict[str, int]:
+    """What hits would have saved in chats."""
+    metrics, api = envoy.cache_metrics(), "_total.api.openai_chat"
+    names = {"milliseconds": api, **{f"tokens.{direction}": f"{api}.direction.{direction}"
+                                     for direction in ("input", "output")}}
+    return {name: metrics[f"llm_cache_shadow_saved_{name.split('.')[0]}{labels}"]
+            for name, labels in names.items()}
 
 
 @pytest.mark.parametrize("standin_says", [
@@ -50,15 +51,19 @@ def test_an_answer_that_says_the_same_is_counted_and_what_a_hit_would_have_saved
     with vm_survives(envoy):
         counted = Counted(envoy)
         fetch(envoy.port, body, standin=f"{fixture};type=application/json")
-        assert grown(counted) == {"requests.result.miss.reason.absent": 1,
+        assert counted.since() == {"requests.result.miss.reason.absent": 1,
                                   "answers.result.stored": 1}
-        counted = Counted(envoy)
+        counted, before = Counted(envoy), shadow_saved(envoy)
         for _ in range(3):
             fetch(envoy.port, body, standin=f"{fixture};type=application/json;split=50;pace=5")
         since = counted.since()
-    assert since["shadow_saved_milliseconds"] > 0
-    assert since["shadow_saved_tokens"] == 3 * 12
-    assert since["requests.result.shadow_hit"] == since["shadow.result.agreed"] == 3
+        envoy.wait_until(
+            lambda: shadow_saved(envoy)["tokens.input"] == before["tokens.input"] + 3 * 7,
+            "what was saved to be told")
+    saved = shadow_saved(envoy)
+    assert saved["tokens.output"] == before["tokens.output"] + 3 * 5
+    assert saved["milliseconds"] > before["milliseconds"]
+    assert since["requests.result.shadow_hit"] == since["shadow_comparisons.result.agreed"] == 3
 
 
 def test_an_answer_that_says_something_else_is_counted_as_disagreeing(envoy, prompt):
@@ -66,7 +71,8 @@ def test_an_answer_that_says_something_else_is_counted_as_disagreeing(envoy, pro
     fetch(envoy.port, body)
     counted = Counted(envoy)
     fetch(envoy.port, body)
-    assert grown(counted) == {"requests.result.shadow_hit": 1, "shadow.result.disagreed": 1}
+    assert counted.since() == {"requests.result.shadow_hit": 1,
+                               "shadow_comparisons.result.disagreed": 1}
 
 
 @pytest.mark.parametrize("failing", ["err=500", "err=400", "cut=50", "finish=length", "empty"])
@@ -75,8 +81,10 @@ def test_an_answer_that_would_not_be_stored_is_not_compared(envoy, prompt, faili
     fetch(envoy.port, body)
     counted = Counted(envoy)
     fetch(envoy.port, body, standin=failing)
-    envoy.wait_until(lambda: "shadow.result.not_whole" in counted.since(), "the end of the answer")
-    assert grown(counted) == {"requests.result.shadow_hit": 1, "shadow.result.not_whole": 1}
+    envoy.wait_until(lambda: "shadow_comparisons.result.not_whole" in counted.since(),
+                     "the end of the answer")
+    assert counted.since() == {"requests.result.shadow_hit": 1,
+                               "shadow_comparisons.result.not_whole": 1}
 
 
 @pytest.mark.parametrize("first", [False, True], ids=["json-first", "stream-first"])
@@ -85,9 +93,9 @@ def test_a_stream_and_a_whole_answer_that_say_the_same_agree(envoy, standin, pro
     counted = Counted(envoy)
     for streams in (first, not first):
         fetch(envoy.port, pair.body(text, streams), standin=pair.standin(standin, streams))
-    since = grown(counted)
+    since = counted.since()
     assert since["requests.result.shadow_hit"] == 1
-    assert since["shadow.result.agreed"] == 1
+    assert since["shadow_comparisons.result.agreed"] == 1
 
 
 def test_what_was_compared_does_not_replace_what_is_stored(envoy, prompt):
@@ -109,4 +117,5 @@ def test_http2_streams_are_compared_each_for_itself(envoy, standin, prompt):
     assert {(answer.status, answer.cache, answer.ending) for answer in answers} == {
         (200, None, "whole")}
     assert len({answer.body for answer in answers}) == 30
-    assert grown(counted) == {"requests.result.shadow_hit": 30, "shadow.result.disagreed": 30}
+    assert counted.since() == {"requests.result.shadow_hit": 30,
+                               "shadow_comparisons.result.disagreed": 30}

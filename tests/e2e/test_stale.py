@@ -413,7 +413,7 @@ def test_a_request_that_the_router_turned_away_tells_nothing_of_its_route(
         maintain(envoy, 0)
         live = until_fresh(envoy, body, {})
         assert outcome(live) == (200, "MISS", "whole")
-        assert "llm_cache_refreshes.result.sent" not in envoy.cache_counters()
+        assert "llm_cache_refreshes_total.result.sent" not in envoy.cache_counters()
 
 
 def maintain(envoy: Envoy, percent: int) -> None:

@@ -7,7 +7,7 @@ from chats import chat
 from harness.envoy import Envoy
 from harness.http1 import fetch
 
-COUNTER = "llm_cache_upstream_asked_in_vain"
+COUNTER = "llm_cache_upstream_asked_in_vain_total"
 BUFFER = "envoy.filters.http.buffer"
 
 

@@ -12,7 +12,7 @@ use envoy_llm_cache::callout::{Callout, CalloutFault};
 use envoy_llm_cache::clock::UnixMillis;
 use envoy_llm_cache::host::{Host, Reply};
 use envoy_llm_cache::http::Headers;
-use envoy_llm_cache::report::Report;
+use envoy_llm_cache::report::{Gauges, Report, Subject};
 use envoy_llm_cache::store::{HostFault, SetFault, SharedData, Version, Versioned};
 
 /// When a [`FakeHost`] begins, in milliseconds since 1970.
@@ -136,6 +136,9 @@ pub(crate) struct FakeStream {
     pub(crate) reply: RefCell<Option<Reply>>,
     pub(crate) is_resumed: Cell<bool>,
     pub(crate) reports: RefCell<Vec<Report>>,
+    /// Whom each of them is about.
+    pub(crate) subjects: RefCell<Vec<Subject>>,
+    pub(crate) log_record: RefCell<Vec<u8>>,
 }
 
 /// Something that happens once.
@@ -167,9 +170,11 @@ pub(crate) struct FakeHost {
     /// The messages that were enqueued and not delivered.
     pub(crate) messages: RefCell<VecDeque<(u32, Vec<u8>)>>,
     pub(crate) refuses_messages: Cell<bool>,
+    pub(crate) refuses_ticks: Cell<bool>,
     pub(crate) tick_period: Cell<Duration>,
     /// What was reported outside of streams.
     pub(crate) reports: RefCell<Vec<Report>>,
+    pub(crate) flushed: RefCell<Vec<Gauges>>,
 }
 
 /// Outside of all streams.
@@ -191,8 +196,10 @@ impl FakeHost {
             refuses_calls: Cell::default(),
             messages: RefCell::default(),
             refuses_messages: Cell::default(),
+            refuses_ticks: Cell::default(),
             tick_period: Cell::default(),
             reports: RefCell::default(),
+            flushed: RefCell::default(),
         }
     }
 
@@ -254,14 +261,31 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn set_tick_period(&self, period: Duration) {
+    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault> {
+        if self.refuses_ticks.get() {
+            return Err(HostFault);
+        }
         self.tick_period.set(period);
+        Ok(())
     }
 
-    fn report(&self, report: Report) {
+    fn report(&self, subject: &Subject, report: Report) {
         match self.stream() {
-            Some(stream) => stream.reports.borrow_mut().push(report),
+            Some(stream) => {
+                stream.reports.borrow_mut().push(report);
+                stream.subjects.borrow_mut().push(subject.clone());
+            }
             None => self.reports.borrow_mut().push(report),
+        }
+    }
+
+    fn flush_reports(&self, gauges: &Gauges) {
+        self.flushed.borrow_mut().push(*gauges);
+    }
+
+    fn set_log_record(&self, record: &[u8]) {
+        if let Some(stream) = self.stream() {
+            stream.log_record.replace(record.to_vec());
         }
     }
 

@@ -1,6 +1,7 @@
 """Runs Envoys from envoy/envoy.yaml with what a test changes in it."""
 
 import atexit
+import collections
 import contextlib
 import copy
 import ctypes
@@ -22,6 +23,11 @@ EXAMPLE = ROOT / "envoy" / "envoy.yaml"
 WASM = ROOT / "target" / "wasm32-wasip1" / "release" / "envoy_llm_cache.wasm"
 GUARD_SECONDS = 60
 PR_SET_PDEATHSIG = 1
+
+# Metrics that come about a second late.
+LATE = re.compile("llm_cache_(shadow_)?saved_|llm_cache_(memory|capture|held|waiting)_")
+# The labels that tell APIs and models apart.
+OF_SUBJECT = re.compile(r"(?<=_total)\.api\.[a-z_]+|\.model\..*$")
 
 
 class Config:
@@ -254,10 +260,19 @@ class Envoy:
     def stat(self, name: str) -> int:
         return self.stats("^" + re.escape(name).replace("\\", "%5C") + "$").get(name, 0)
 
-    def cache_counters(self) -> dict[str, int]:
-        """The filter's own counters and gauges that are not 0, without Envoy's namespace."""
+    def cache_metrics(self) -> dict[str, int]:
+        """The filter's own counters and gauges, without Envoy's namespace."""
         found = self.stats("wasmcustom")
-        return {name.removeprefix("wasmcustom."): value for name, value in found.items() if value}
+        return {name.removeprefix("wasmcustom."): value for name, value in found.items()}
+
+    def cache_counters(self) -> dict[str, int]:
+        """How often each thing has happened, over all APIs and models. What comes late, and
+        what the filter holds, is left out."""
+        counters = collections.Counter()
+        for name, value in self.cache_metrics().items():
+            if value and not LATE.match(name):
+                counters[OF_SUBJECT.sub("", name)] += value
+        return dict(counters)
 
     # -- the wasm VM ------------------------------------------------------------------------------
 
@@ -278,6 +293,10 @@ class Envoy:
 
     def access_log(self) -> str:
         return self.access_path.read_text(errors="replace")
+
+    def log_lines(self) -> list[dict]:
+        """The access log, where it is JSON."""
+        return [json.loads(line) for line in self.access_log().splitlines()]
 
     def write_listener(self, config: Config) -> None:
         """Hands Envoy a listener over the file it watches; the move makes it one event."""

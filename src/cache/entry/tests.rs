@@ -1,4 +1,5 @@
 use super::*;
+use crate::llm::Tokens;
 
 fn key() -> CacheKey {
     CacheKey::from_bytes([7; 32])
@@ -23,9 +24,23 @@ fn new_entry<'a>(form: &'a Form, headers: &'a Headers) -> NewEntry<'a> {
         status: 200,
         created: UnixMillis::default(),
         lifetime: Duration::from_millis(1),
+        cost: UpstreamCost::default(),
         headers,
         body: b"",
     }
+}
+
+fn cost() -> UpstreamCost {
+    let tokens = Tokens {
+        input: 10,
+        cached_input: 20,
+        output: 30,
+    };
+    UpstreamCost::new(
+        Some(tokens),
+        Duration::from_millis(400),
+        Duration::from_secs(5),
+    )
 }
 
 fn encoded(seal: &Seal) -> Vec<u8> {
@@ -34,6 +49,7 @@ fn encoded(seal: &Seal) -> Vec<u8> {
     let entry = NewEntry {
         created: UnixMillis::from_millis(1_700_000_000_000),
         lifetime: Duration::from_hours(1),
+        cost: cost(),
         body: b"data: [DONE]\n\n",
         ..new_entry(&form, &headers)
     };
@@ -167,6 +183,7 @@ fn forged(
     out.extend_from_slice(&[0; 8]);
     out.extend_from_slice(&lifetime.to_le_bytes());
     out.extend_from_slice(key().as_bytes());
+    out.extend_from_slice(&UpstreamCost::default().encode());
     put(&mut out, options).unwrap();
     out.extend_from_slice(&u32::try_from(headers.len()).unwrap().to_le_bytes());
     for (name, value) in headers {
@@ -237,6 +254,23 @@ fn only_what_is_stored_is_an_entry_whichever_key_sealed_it() {
         let options = [b'o'; MAX_OPTION_BYTES];
         let decoded = Entry::decode(&key(), forged(200, YEAR, &options, &all, &seal), &seal);
         assert!(decoded.is_ok(), "{decoded:?}");
+    }
+}
+
+#[test]
+fn a_cost_that_no_answer_has_is_refused_whichever_key_sealed_it() {
+    const COST_AT: usize = 4 + 1 + 1 + 2 + 8 + 8 + 32;
+    for seal in seals() {
+        let form = Form::new(Framing::Json, b"");
+        let headers = Headers::new();
+        let draft = encode(&key(), &new_entry(&form, &headers)).unwrap();
+        for (place, byte) in [(0, 7), (4, 255), (20, 255)] {
+            let mut forged = draft.clone();
+            forged.0[COST_AT + place] = byte;
+            let decoded = Entry::decode(&key(), forged.seal(&seal), &seal);
+            assert_eq!(decoded, Err(EntryFault::NotOurs), "{place}");
+        }
+        assert!(Entry::decode(&key(), draft.seal(&seal), &seal).is_ok());
     }
 }
 

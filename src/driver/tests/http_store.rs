@@ -3,7 +3,7 @@
 use super::*;
 use std::time::Duration;
 
-use crate::cache::{Entry, NewEntry, Seal, encode};
+use crate::cache::{Entry, NewEntry, Seal, UpstreamCost, encode};
 use crate::callout::CalloutReply;
 use crate::llm::{Form, Framing};
 use crate::store::BreakerState;
@@ -195,6 +195,7 @@ fn planted(
         status: 200,
         created: UnixMillis::from_millis(NOW),
         lifetime: Duration::from_millis(lifetime),
+        cost: UpstreamCost::default(),
         headers: &head,
         body,
     };

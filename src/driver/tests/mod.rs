@@ -7,8 +7,6 @@ mod codings;
 mod collapsed;
 mod copies;
 mod directives;
-#[path = "../../../tests/fake_host/mod.rs"]
-mod fake_host;
 mod faults;
 mod held_requests;
 mod http_store;
@@ -17,11 +15,13 @@ mod replays;
 mod shadow;
 mod stale;
 mod storing;
+mod telemetry;
 mod transitions;
 
 use std::cell::{Cell, Ref};
 use std::ops::Deref;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{StreamContext, WorkerContext};
 use crate::attributes::{Attribute, CertificateField};
@@ -30,6 +30,7 @@ use crate::cache::CacheKey;
 use crate::callout::{Callout, CalloutFault, CalloutResult};
 use crate::clock::UnixMillis;
 use crate::config::Config;
+use crate::fake_host::{FakeHost, FakeSharedData, FakeStream, Hook, NO_STREAM, NOW, by_upstream};
 use crate::host::{Reply, ReplyBody};
 use crate::http::Headers;
 use crate::report::{
@@ -38,7 +39,6 @@ use crate::report::{
 };
 use crate::store::StoreFault;
 use crate::worker::Worker;
-use fake_host::{FakeHost, FakeSharedData, FakeStream, Hook, NO_STREAM, NOW, by_upstream};
 
 const JSON: &str = r#"{"object":"chat.completion","choices":[{"index":0,"message":{"content":"Hi"},"finish_reason":"stop"}]}"#;
 const STREAM: &str = "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hi\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
@@ -107,7 +107,7 @@ impl TestWorker {
     }
 
     fn wants_ticks(&self) -> bool {
-        !self.host.tick_period.get().is_zero()
+        self.host.tick_period.get() == Duration::from_millis(20)
     }
 
     fn is_woken(&self) -> bool {

@@ -60,6 +60,7 @@ impl Usable {
             status,
             created,
             lifetime,
+            cost,
             ..
         } = *self.entry.head;
         let entry = NewEntry {
@@ -67,6 +68,7 @@ impl Usable {
             status,
             created,
             lifetime,
+            cost,
             headers: &headers,
             body,
         };

@@ -2,7 +2,7 @@
 
 use crate::cache::Tier;
 use crate::callout::CalloutResult;
-use crate::report::Miss;
+use crate::report::{Miss, Report};
 use crate::step::Cx;
 use crate::store::{Lookup, StoreFault};
 
@@ -18,6 +18,7 @@ impl Search {
                     search: self,
                     miss,
                     stale,
+                    since: cx.now(),
                     _room: room,
                 };
                 return match cx.host.call(&callout) {
@@ -50,8 +51,10 @@ impl Fetching {
             mut search,
             miss: from_memory,
             stale,
+            since,
             _room,
         } = self;
+        cx.report(Report::StoreLookup(cx.now().since(since)));
         let found = cx.http_looked_up(result);
         let found = search.examine(found, Tier::Http, cx);
         if found.is_ok() {

@@ -31,7 +31,7 @@ impl Search {
         let fallback = stale.map(|stale| stale.into_fallback(result, self.addressee()));
         if fallback.is_none() {
             // With a fallback, it is not yet known how the request will go.
-            cx.report(Report::Request(result));
+            cx.report_of(&cx.subject(&self.request), Report::Request(result));
         }
         if let (Miss::Absent, Some(member)) = (miss, self.near_miss) {
             cx.report(Report::NearMiss(member));
@@ -51,6 +51,7 @@ impl Search {
             return Searched::Replied(reply_only_if_cached(cx));
         }
         let may_store = self.may_store();
+        let subject = cx.subject(&self.request);
         let mut request = self.request;
         request.leadership = leadership;
         let route = self.attributes.of_route();
@@ -62,9 +63,11 @@ impl Search {
         });
         if request.settings.mode.writes() && !may_store {
             let zero = AnswerResult::NotStored(NotStored::ZeroTtl);
-            cx.report(Report::Answer(zero));
+            cx.report_of(&subject, Report::Answer(zero));
         }
         Searched::Forwarded(Box::new(Forwarded {
+            subject,
+            sent: cx.now(),
             status: (!shadow).then_some(status),
             respond: request.settings.respond,
             announced: Announced {

@@ -16,7 +16,7 @@ impl Search {
     pub(in crate::exchange) fn begin(self, cx: &Cx<'_>) -> Searched {
         if !self.request.settings.mode.reads() {
             let result = RequestResult::Bypass(Bypass::WriteOnly);
-            cx.report(Report::Request(result));
+            cx.report_of(&cx.subject(&self.request), Report::Request(result));
             return self.forward(bypassed(Bypass::WriteOnly), None, None, cx);
         }
         if self.directives.no_cache {

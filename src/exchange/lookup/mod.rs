@@ -79,6 +79,7 @@ pub(super) struct Fetching {
     miss: Miss,
     /// What the memory has, expired.
     stale: Option<Stale>,
+    since: UnixMillis,
     _room: Share,
 }
 

@@ -29,7 +29,8 @@ impl Search {
 
     /// Asks the upstream although there is an entry, to compare the two.
     fn forward_shadow_hit(self, usable: Usable, cx: &Cx<'_>) -> Searched {
-        cx.report(Report::Request(RequestResult::ShadowHit));
+        let subject = cx.subject(&self.request);
+        cx.report_of(&subject, Report::Request(RequestResult::ShadowHit));
         let Self {
             request,
             reservation,
@@ -37,9 +38,11 @@ impl Search {
             ..
         } = self;
         let budget = cx.worker.budget.of(request.tenant);
-        let shadow_hit = ShadowHit::new(usable.entry, cx.now(), &budget);
+        let shadow_hit = ShadowHit::new(usable.entry, &budget);
         let route = attributes.of_route();
         Searched::Forwarded(Box::new(Forwarded {
+            subject,
+            sent: cx.now(),
             status: None,
             respond: request.settings.respond,
             announced: Announced {
@@ -66,6 +69,9 @@ impl Search {
             parts: self.request.parts.clone(),
         };
         let served = Served::new(usable.entry, usable.converted, self.addressee());
+        let subject = cx.subject(&self.request);
+        cx.report_of(&subject, Report::Request(result));
+        cx.report_of(&subject, served.report(usable.age));
         let respond = self.request.settings.respond;
         let reply = match usable.hit_headers {
             Some(hit_headers) => {
@@ -73,7 +79,6 @@ impl Search {
             }
             None => served.reply(&announced, respond, status, usable.age),
         };
-        cx.report(Report::Request(result));
         send(reply, cx)
     }
 

@@ -2,9 +2,9 @@
 //! give the answer of one model for the request of another.
 
 use crate::json::{self, Canonical, Malformed, Read, Reader};
-use crate::llm::Framing;
 use crate::llm::request::path as request_path;
-use crate::llm::scan::{Content, each_document, read_members};
+use crate::llm::scan::{Content, read_members};
+use crate::llm::{Framing, documents};
 
 /// Longer than any model's name. What is longer is cut, and then equals no answer's.
 const MAX_NAME_BYTES: usize = 256;
@@ -75,7 +75,7 @@ fn bounded(name: &str) -> Box<str> {
 /// Whether an answer names another model than was asked for, anywhere. An answer that cannot be read counts as naming another.
 pub fn names_another_model(asked: &str, answer: &[u8], framing: Framing) -> bool {
     let mut another = false;
-    let whole = each_document(answer, framing, &mut |document| {
+    let whole = documents::each(answer, framing, &mut |document| {
         another = another || names_another(asked, document);
     });
     another || whole.is_err()

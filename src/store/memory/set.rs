@@ -186,6 +186,14 @@ impl SetHead {
         self.records().map(|record| record.way)
     }
 
+    /// How many slots are in use, and how many bytes they hold.
+    pub(super) fn usage(&self) -> (u64, u64) {
+        self.records().fold((0, 0), |(slots, bytes), record| {
+            let bytes: u64 = bytes;
+            (slots + 1, bytes.saturating_add(record.bytes.into()))
+        })
+    }
+
     /// Notes that the value of this tag was found; whether the head changed. What is among the
     /// quarter found most recently stays where it is: a value in steady use costs no writes, and
     /// is still far from being evicted.

@@ -1,5 +1,6 @@
 mod interrupted;
 mod sizes;
+mod usage;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
