@@ -50,10 +50,7 @@ pub trait Host {
 
     /// Has [`WorkerContext::tick`](crate::driver::WorkerContext::tick) called at this interval; zero
     /// is never.
-    ///
-    /// # Errors
-    /// [`HostFault`] if there are none to be had.
-    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault>;
+    fn set_tick_period(&self, period: Duration);
 
     /// Tells the operators.
     fn report(&self, subject: &Subject, report: Report);

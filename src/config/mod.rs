@@ -573,7 +573,7 @@ impl Default for Metrics {
         Self {
             model: false,
             max_models: 50,
-            filter_state: true,
+            filter_state: false,
         }
     }
 }

@@ -53,7 +53,7 @@ fn every_key_is_read() {
                      "unless_header": {"X-Fallback": "1*"}},
         "limits": {"max_request_bytes": "2MiB", "max_response_bytes": 1000.0,
                    "max_capture_bytes": "3MiB"},
-        "metrics": {"model": true, "max_models": 7, "filter_state": false},
+        "metrics": {"model": true, "max_models": 7, "filter_state": true},
         "store": {"memory": {"max_bytes": "128MiB", "max_entry_bytes": "64KiB"}},
         "client": {"cache_control": "ignore", "max_ttl": "2h"},
         "respond": {"expose_key": true, "explain": true, "anti_buffering": false, "usage": "zero", "cors": "envoy"}
@@ -131,7 +131,7 @@ fn every_key_is_read() {
             metrics: Metrics {
                 model: true,
                 max_models: 7,
-                filter_state: false,
+                filter_state: true,
             },
             memory: Some(Memory {
                 max_bytes: 128 << 20,

@@ -25,6 +25,9 @@ const TICK: Duration = Duration::from_millis(20);
 /// How often the host is told what the worker holds and what was saved, while there is traffic.
 const FLUSH_EVERY: Duration = Duration::from_secs(1);
 
+/// After so many steps of streams it is seen whether that is due: a VM may be denied ticks.
+const LOOK_EVERY_STEPS: u32 = 32;
+
 /// How often the memory store is looked at, while there is traffic.
 const SURVEY_EVERY: Duration = Duration::from_secs(10);
 
@@ -44,8 +47,8 @@ pub struct WorkerContext {
     calling: RefCell<BTreeMap<u32, Box<Calling>>>,
     /// The interval of ticks; zero is never.
     tick_period: Cell<Duration>,
-    /// The host gives ticks, as far as it was asked for them.
-    has_ticks: Cell<bool>,
+    /// How many steps the streams have made.
+    steps: Cell<u32>,
     /// How many streams have a request that is held, and not answered yet.
     held: Cell<u64>,
     /// Something has happened that the host was not told of.
@@ -75,7 +78,7 @@ impl WorkerContext {
             waiters: RefCell::default(),
             calling: RefCell::default(),
             tick_period: Cell::default(),
-            has_ticks: Cell::new(true),
+            steps: Cell::default(),
             held: Cell::default(),
             is_unflushed: Cell::default(),
             flushed_at: Cell::default(),
@@ -178,7 +181,9 @@ impl WorkerContext {
         if self.tick_period.get().is_zero() {
             self.set_ticks();
         }
-        if !self.has_ticks.get() {
+        let steps = self.steps.get().wrapping_add(1);
+        self.steps.set(steps);
+        if steps % LOOK_EVERY_STEPS == 0 {
             self.flush_if_due();
         }
     }
@@ -317,8 +322,7 @@ impl WorkerContext {
             (false, false) => Duration::ZERO,
         };
         if self.tick_period.replace(period) != period {
-            let set = self.host.set_tick_period(period);
-            self.has_ticks.set(set.is_ok());
+            self.host.set_tick_period(period);
         }
     }
 }

@@ -68,9 +68,9 @@ impl Host for ProxyWasm {
         abi::enqueue(queue, message)
     }
 
-    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault> {
+    fn set_tick_period(&self, period: Duration) {
         let milliseconds = u32::try_from(period.as_millis()).unwrap_or(u32::MAX);
-        abi::set_tick_period(milliseconds)
+        let _unset = abi::set_tick_period(milliseconds);
     }
 
     fn report(&self, subject: &Subject, report: Report) {

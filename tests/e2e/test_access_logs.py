@@ -60,7 +60,7 @@ def test_each_outcome_is_told_with_what_it_cost_or_saved(envoys, prompt):
 
 
 def test_an_exchange_without_a_record_is_logged_all_the_same(envoys, prompt):
-    config = envoys.config({"metrics": {"filter_state": False}})
+    config = envoys.config({"ttl": "1h"})
     with Envoy(config) as envoy:
         body = chat(prompt())
         assert [fetch(envoy.port, body).cache for _ in range(2)] == ["MISS", "HIT"]

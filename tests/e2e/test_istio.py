@@ -199,6 +199,24 @@ def test_metrics_have_the_labels_of_the_whole_envoy(envoys, started, prompt):
     assert f"llm_cache_requests_total{{{labels}}} " in envoy.admin("/stats/prometheus")
 
 
+@pytest.mark.parametrize("model", ["gpt-4.1", "tag.x;.cache.y.response_code.200.reason.z"])
+def test_the_name_of_a_model_is_one_label(started, prompt, model):
+    resources = documents("image", "metrics")
+    plugin = istio.of_kind(resources, "WasmPlugin")[0]
+    plugin["spec"].setdefault("pluginConfig", {})["metrics"] = {"model": True}
+    envoy = started(resources)
+    body = chat(prompt(), model=model)
+    for _ in range(2):
+        fetch(envoy.port, body)
+    label = model.replace(";", "_")
+    # Istio's own tags make labels of their own out of some words, and leave the rest as it is.
+    lines = [line for line in envoy.admin("/stats/prometheus").splitlines()
+             if 'result="hit"' in line and f'model="{label}"' in line]
+    assert [line.rpartition(" ")[2] for line in lines] == ["1"]
+    assert all(line.startswith("llm_cache_requests_total{") for line in lines)
+    assert not any('reason="z"' in line for line in lines)
+
+
 @pytest.mark.parametrize(("namespace", "stray"), [("llm-store", ""), ("llm-cache", 'cache="svc",')])
 def test_the_cluster_of_a_store_is_one_label(started, prompt, namespace, stray):
     """Istio's own tags make a label of their own out of `cache.` and the next word."""

@@ -2,12 +2,13 @@
 
 import http.client
 import json
+import re
 import tomllib
 
 from chats import chat
 from harness.envoy import Envoy
 from harness.envoy_binary import ROOT
-from harness.http1 import fetch
+from harness.http1 import Http1Connection, fetch, request_bytes
 
 VERSION = tomllib.loads((ROOT / "Cargo.toml").read_text())["package"]["version"]
 
@@ -65,6 +66,115 @@ def test_what_the_store_does_and_where_its_breaker_stands_can_be_seen(envoys, pr
             assert line in lines, line
         told = [line for line in envoy.log().splitlines() if "breaker of cluster" in line]
         assert len(told) == 1 and "no.such-cluster: closed -> open" in told[0]
+
+
+CHAT = ".api.openai_chat"
+
+
+def wait_for(envoy: Envoy, **expected: int) -> None:
+    """Until metrics that come late have these values; their names are without the prefix."""
+    def met():
+        metrics = envoy.cache_metrics()
+        return all(metrics.get(f"llm_cache_{name.replace('__', '.')}") == value
+                   for name, value in expected.items())
+    envoy.wait_until(met, f"{expected}")
+
+
+def test_what_hits_save_is_counted_by_api(envoys, standin, prompt):
+    gemini = standin.put_fixture("gemini", json.dumps({
+        "candidates": [{"content": {"role": "model", "parts": [{"text": "Answer"}]},
+                        "finishReason": "STOP", "index": 0}],
+        "usageMetadata": {"promptTokenCount": 100, "cachedContentTokenCount": 60,
+                          "candidatesTokenCount": 20, "thoughtsTokenCount": 5,
+                          "totalTokenCount": 125}}).encode())
+    with Envoy(envoys.config()) as envoy:
+        ask = {"contents": [{"parts": [{"text": prompt()}]}]}
+        path = "/v1beta/models/gemini-2.5-flash:generateContent"
+        says = f"{gemini};type=application/json"
+        assert [fetch(envoy.port, ask, path, standin=says).cache for _ in range(3)] == [
+            "MISS", "HIT", "HIT"]
+        body = chat(prompt(), True, stream_options={"include_usage": True})
+        # The second hit is converted.
+        for again in (body, body, {**body, "stream": False}):
+            fetch(envoy.port, again, standin="pace=20")
+        wait_for(envoy, saved_tokens_total__api__gemini__direction__input=2 * 40,
+                 saved_tokens_total__api__gemini__direction__cached_input=2 * 60,
+                 saved_tokens_total__api__gemini__direction__output=2 * 25,
+                 saved_tokens_total__api__openai_chat__direction__input=2 * 7,
+                 saved_tokens_total__api__openai_chat__direction__output=2 * 5)
+        metrics = envoy.cache_metrics()
+        whole = metrics[f"llm_cache_saved_milliseconds_total{CHAT}"]
+        first_byte = metrics[f"llm_cache_saved_first_byte_milliseconds_total{CHAT}"]
+        assert 0 <= first_byte < whole
+        spread = {"hit_age_seconds": 4, "upstream_milliseconds": 2,
+                  "upstream_first_byte_milliseconds": 2}
+        lines = {f"llm_cache_{name}_count{{}} {count}" for name, count in spread.items()}
+        # Envoy shows histograms once it has flushed its stats, every five seconds.
+        envoy.wait_until(lambda: lines <= set(envoy.admin("/stats/prometheus").splitlines()),
+                         "the histograms")
+
+
+def test_stale_answers_save_as_hits_do(envoys, prompt):
+    config = envoys.config({"stale_if_error": "1h"})
+    with Envoy(config, workers=1) as envoy:
+        body = chat(prompt())
+        fetch(envoy.port, body, headers={"x-llm-cache-ttl": "1s"})
+        envoy.wait_until(lambda: fetch(envoy.port, body, standin="err=503").cache == "STALE",
+                         "a stale answer")
+        stale = envoy.cache_counters()[
+            "llm_cache_requests_total.result.stale.reason.upstream_failed"]
+        hits = envoy.cache_counters().get("llm_cache_requests_total.result.hit", 0)
+        wait_for(envoy, saved_tokens_total__api__openai_chat__direction__output=5 * (stale + hits))
+
+
+def test_a_model_is_a_label_once_an_answer_of_it_is_stored(envoys, workers, prompt):
+    config = envoys.config({"metrics": {"model": True, "max_models": 2}})
+    models = ["gpt-4.1", "us.anthropic.claude.reason.x:0", "one-too-many"]
+    with Envoy(config, workers) as envoy:
+        for model in models:
+            fetch(envoy.port, chat(prompt(), model=model), standin="err=500")
+            body = chat(prompt(), model=model)
+            for _ in range(3):
+                fetch(envoy.port, body)
+        hits = {}
+        for line in envoy.admin("/stats/prometheus").splitlines():
+            found = re.fullmatch(r'llm_cache_requests_total\{api="openai_chat",result="hit",'
+                                 r'model="([^"]+)"\} (\d+)', line)
+            if found:
+                hits[found[1]] = int(found[2])
+    # Other workers learn of a label within a second.
+    assert set(hits) == {*models[:2], "other"}
+    assert sum(hits.values()) == 6
+    if workers == 1:
+        assert hits == {models[0]: 2, models[1]: 2, "other": 2}
+
+
+def test_how_full_it_is_can_be_seen(envoys, prompt):
+    config = envoys.config({"collapse": {"max_wait": "60s"},
+                            "store": {"memory": {"max_bytes": "8MiB"}}})
+    with Envoy(config, workers=1) as envoy:
+        wait_for(envoy, memory_limit_bytes=8 << 20, memory_entries=0, held_requests=0)
+        body = chat(prompt())
+        fetch(envoy.port, body)
+        leader, follower, half = (Http1Connection(envoy.port) for _ in range(3))
+        with leader, follower, half:
+            slow = request_bytes("POST", "/v1/chat/completions", chat("slow"),
+                                 standin="stall=0")
+            leader.send(slow)
+            follower.send(slow)
+            half.send(slow[:-5])
+            wait_for(envoy, held_requests=2, waiting_requests=1)
+            metrics = envoy.cache_metrics()
+            assert 0 < metrics["llm_cache_capture_bytes"] < 1 << 20
+            assert metrics["llm_cache_capture_limit_bytes"] == 64 << 20
+        wait_for(envoy, held_requests=0, waiting_requests=0, capture_bytes=0)
+        fetch(envoy.port, body)
+
+        def is_seen():
+            fetch(envoy.port, body)
+            return envoy.cache_metrics()["llm_cache_memory_entries"] == 1
+        envoy.wait_until(is_seen, "the memory store to be looked at")
+        assert 300 < envoy.cache_metrics()["llm_cache_memory_bytes"] < 3_000
 
 
 def test_a_miss_because_of_one_member_is_counted_by_its_name(envoys, prompt):

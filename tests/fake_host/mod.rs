@@ -170,7 +170,6 @@ pub(crate) struct FakeHost {
     /// The messages that were enqueued and not delivered.
     pub(crate) messages: RefCell<VecDeque<(u32, Vec<u8>)>>,
     pub(crate) refuses_messages: Cell<bool>,
-    pub(crate) refuses_ticks: Cell<bool>,
     pub(crate) tick_period: Cell<Duration>,
     /// What was reported outside of streams.
     pub(crate) reports: RefCell<Vec<Report>>,
@@ -196,7 +195,6 @@ impl FakeHost {
             refuses_calls: Cell::default(),
             messages: RefCell::default(),
             refuses_messages: Cell::default(),
-            refuses_ticks: Cell::default(),
             tick_period: Cell::default(),
             reports: RefCell::default(),
             flushed: RefCell::default(),
@@ -261,12 +259,8 @@ impl Host for FakeHost {
         Ok(())
     }
 
-    fn set_tick_period(&self, period: Duration) -> Result<(), HostFault> {
-        if self.refuses_ticks.get() {
-            return Err(HostFault);
-        }
+    fn set_tick_period(&self, period: Duration) {
         self.tick_period.set(period);
-        Ok(())
     }
 
     fn report(&self, subject: &Subject, report: Report) {
