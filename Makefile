@@ -30,10 +30,10 @@ SOURCE ?=
 RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run image release test test-all test-properties test-agents test-versions test-container soak check lint deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents test-versions test-container soak check lint dashboard-picture demo-pictures deny bench bench-docs fuzz clean rust-target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(WASM) ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 
@@ -107,6 +107,20 @@ check: rust-target ## formatting, lints and documentation of every crate, and th
 	PROPTEST_RNG_SEED=1 cargo test --locked
 # The documentation is for those who work on it.
 RUSTDOC := -D warnings -A rustdoc::private_intra_doc_links
+
+# Debian's Prometheus, and matplotlib in a venv of its own.
+PICTURE_VENV := target/venv-picture
+$(PICTURE_VENV)/.ready: tests/requirements-picture.txt
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
+	touch $@
+
+dashboard-picture: build $(PICTURE_VENV)/.ready ## docs/dashboard.png: what the dashboard asks for, drawn by matplotlib
+	PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(PICTURE_VENV)/bin/python -m harness.dashboard_picture
+
+demo-pictures: build $(VENV_READY) $(BROWSER_READY) ## docs/demo-*.png: screenshots of the demo page
+	$(PY) -m harness.demo_page.screenshots
 
 lint: $(VENV_READY) ## lints of what is in Python
 	$(VENV)/bin/ruff check --config tests/ruff.toml tests benches envoy release
