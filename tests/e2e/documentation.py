@@ -54,7 +54,8 @@ def metrics() -> dict[str, str]:
 def series() -> set[str]:
     """The names of the series that these are in Prometheus."""
     suffixes = {"histogram": ("_bucket", "_sum", "_count")}
-    return {name + suffix for name, kind in metrics().items() for suffix in suffixes.get(kind, ("",))}
+    return {name + suffix for name, kind in metrics().items()
+            for suffix in suffixes.get(kind, ("",))}
 
 
 def series_named(text: str) -> set[str]:

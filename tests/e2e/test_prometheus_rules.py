@@ -58,13 +58,13 @@ def test_an_alert_says_how_bad_it_is_what_it_is_about_and_where_to_read_on(name)
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_is_in_the_table_of_alerts(name):
-    page = (ROOT / "docs" / "monitoring.md").read_text()
+    page = (ROOT / "docs" / "dashboard.md").read_text()
     (severity,) = re.findall(rf"^\| `{name}` \| (\w+) \|", page, re.MULTILINE)
     assert severity == ALERTS[name]["labels"]["severity"]
 
 
 def test_the_table_of_alerts_has_no_other():
-    page = (ROOT / "docs" / "monitoring.md").read_text()
+    page = (ROOT / "docs" / "dashboard.md").read_text()
     assert set(re.findall(r"`(LlmCache\w+)`", page)) == set(ALERTS)
 
 
