@@ -13,7 +13,7 @@ from documentation import series, series_named
 from harness import dashboard
 from harness.envoy import ROOT, Envoy
 from harness.http1 import Http1Connection, fetch, request_bytes
-from harness.prometheus_server import Prometheus
+from harness.prometheus import Prometheus
 from harness.redis_server import Redis
 from harness.webdis import Webdis
 
@@ -88,10 +88,9 @@ def test_compose_mounts_the_dashboard_where_grafana_looks_for_it():
     mounted = {entry["source"]: entry["target"] for entry in service["volumes"]
                if isinstance(entry, dict)}
     inside = mounted[f"./{dashboard.FILE.relative_to(ROOT)}"]
-    providers = dashboard.FILE.parent / "dashboards" / "files.yaml"
+    providers = dashboard.FILE.parent / "dashboards" / "llm-cache.yaml"
     (provider,) = yaml.safe_load(providers.read_text())["providers"]
     assert inside == f"{provider['options']['path']}/{dashboard.FILE.name}"
-    assert inside == service["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
     assert mounted["./envoy/grafana/dashboards"] == "/etc/grafana/provisioning/dashboards"
 
 
@@ -116,7 +115,7 @@ def envoy(envoys, webdis):
 
 
 @pytest.fixture(scope="module")
-def prometheus(envoy, webdis, standin):
+def prometheus(prometheus_programs, envoy, webdis, standin):
     """It has scraped the Envoy before, while and after something of everything happened to it."""
     with Prometheus(envoy.admin_port) as prometheus, contextlib.ExitStack() as stack:
         # Series with a model begin with their first event, which no rate shows.

@@ -6,7 +6,7 @@ import pytest
 import yaml
 from documentation import anchors, series, series_named
 from harness.envoy import ROOT
-from harness.prometheus_server import EXAMPLE, FOLDER, promtool
+from harness.prometheus import EXAMPLE, FOLDER, promtool
 
 UNIT_TESTS = sorted((ROOT / "tests" / "prometheus").glob("*.yaml"))
 RULE_FILES = [FOLDER / name for name in yaml.safe_load(EXAMPLE.read_text())["rule_files"]]
@@ -17,7 +17,7 @@ RECORDS = {rule["record"] for rule in RULES if "record" in rule}
 PRICE = "llm_cache:price_dollars_per_million_tokens"
 
 
-def test_the_configuration_of_compose_and_all_rules_are_valid():
+def test_the_configuration_of_compose_and_all_rules_are_valid(prometheus_programs):
     ran = promtool("check", "config", "--lint=all", "--lint-fatal", EXAMPLE)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert {file.name for file in RULE_FILES} == {
@@ -25,7 +25,7 @@ def test_the_configuration_of_compose_and_all_rules_are_valid():
 
 
 @pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda file: file.stem)
-def test_rules_and_alerts_do_what_their_unit_tests_say(file):
+def test_rules_and_alerts_do_what_their_unit_tests_say(prometheus_programs, file):
     ran = promtool("test", "rules", file)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
@@ -58,13 +58,13 @@ def test_an_alert_says_how_bad_it_is_what_it_is_about_and_where_to_read_on(name)
 
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_is_in_the_table_of_alerts(name):
-    page = (ROOT / "docs" / "dashboard.md").read_text()
+    page = (ROOT / "docs" / "operations.md").read_text()
     (severity,) = re.findall(rf"^\| `{name}` \| (\w+) \|", page, re.MULTILINE)
     assert severity == ALERTS[name]["labels"]["severity"]
 
 
 def test_the_table_of_alerts_has_no_other():
-    page = (ROOT / "docs" / "dashboard.md").read_text()
+    page = (ROOT / "docs" / "operations.md").read_text()
     assert set(re.findall(r"`(LlmCache\w+)`", page)) == set(ALERTS)
 
 

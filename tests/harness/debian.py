@@ -21,7 +21,8 @@ from harness.envoy_binary import ROOT
 PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "webdis": "webdis",
             "nginx": "nginx", "chromium": "chromium", "docker-registry": "docker-registry",
             "skopeo": "skopeo", "podman": "podman", "runc": "runc", "catatonit": "catatonit",
-            "prometheus": "prometheus", "promtool": "prometheus", "busybox": "busybox-static"}
+            "prometheus": "prometheus", "promtool": "prometheus",
+            "busybox": "busybox-static"}
 # A folder for each package that was unpacked.
 UNPACKED = ROOT / "target" / "debian"
 ATTEMPTS = 4

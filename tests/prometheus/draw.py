@@ -1,10 +1,10 @@
 """Draws envoy/grafana/llm-cache.json without a Grafana:
 
-    make dashboard-picture
+    make picture
 
 An Envoy runs under some minutes of traffic, a Prometheus scrapes it, and each panel is drawn from
-what its queries return, at its place, with the colours and units that it names. It is a likeness: the
-panels that Grafana draws have more to them.
+what its queries return, at its place, with the colours and units that it names. It is a likeness:
+the panels that Grafana draws have more to them.
 """
 
 import datetime
@@ -19,7 +19,7 @@ import matplotlib
 import matplotlib.pyplot as plt
 from harness import dashboard
 from harness.envoy import ROOT, Envoy
-from harness.prometheus_server import Prometheus
+from harness.prometheus import Prometheus
 from harness.standin import Standin
 from PIL import Image
 from traffic import Traffic, config, servers
@@ -79,7 +79,7 @@ class Page:
 
     def draw(self) -> bytes:
         self.text(MARGIN, 26, self.dashboard["title"], size=14, weight="bold")
-        chosen = [f"{variable['label']}: {'Prometheus' if variable['type'] == 'datasource' else 'All'}"
+        chosen = [f"{variable['label']}: {'All' if variable['includeAll'] else 'Prometheus'}"
                   for variable in self.dashboard["templating"]["list"]]
         self.text(self.width - MARGIN, 26, "      ".join(chosen), color=FAINT, ha="right")
         for panel in self.panels:
@@ -95,7 +95,7 @@ class Page:
         drawn = io.BytesIO()
         self.figure.savefig(drawn, format="png", facecolor=BACKGROUND)
         small = io.BytesIO()
-        Image.open(drawn).convert("RGB").quantize(64, dither=Image.Dither.NONE).save(
+        Image.open(drawn).convert("RGB").quantize(160, dither=Image.Dither.NONE).save(
             small, "png", optimize=True)
         return small.getvalue()
 

@@ -1,5 +1,6 @@
 """Some minutes of the traffic of a gateway, for a picture of the dashboard."""
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -116,10 +117,9 @@ class Traffic:
     def client(self, seed: int) -> None:
         chance = random.Random(seed)
         while self.part < 1:
-            try:
+            # An answer that the upstream breaks off is part of it.
+            with contextlib.suppress(Broken, OSError):
                 self.ask(chance)
-            except (Broken, OSError):
-                pass  # An answer that the upstream broke off.
             # More of it around the middle, as around noon.
             time.sleep(chance.expovariate(4 + 8 * math.sin(math.pi * self.part)))
 
