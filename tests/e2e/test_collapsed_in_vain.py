@@ -151,7 +151,7 @@ def test_what_is_never_stored_is_waited_for_once(envoy, standin, prompt):
     rule = {"x-rule": "no-streams-stored"}
     with Crowd(envoy.port, "http1") as crowd:
         leader = first_to_ask(crowd, standin, body, headers=rule, standin=f"step={first}")
-        envoy.wait_until(lambda: "answers.result.not_stored.reason.streams" in str(
+        envoy.wait_until(lambda: "answers_total.result.not_stored.reason.streams" in str(
             envoy.cache_counters()), "the first answer to begin")
         before = standin.requests()
         crowd.ask(body, 20, headers=rule, standin=held(second))

@@ -1,7 +1,7 @@
 """`make demo`: a chat through Envoy, streaming and not, twice each, with timings.
 
 Ends with 0 only if each was a MISS and then a HIT of the same bytes. KEEP=1 leaves all of it
-running until Ctrl-C, to try more with curl.
+running until Ctrl-C, with a page in a browser and to try more with curl.
 """
 
 import dataclasses
@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 
-from harness import envoy_program
+from harness import demo_page, envoy_program
 from harness.envoy import EXAMPLE, ROOT, Config, Envoy
 from harness.envoy_binary import NoEnvoy
 from harness.http1 import Answer, Http1Connection, request_bytes
@@ -86,6 +86,7 @@ def main() -> int:
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
+    demo_page.serve(config, demo_page.standin_settings(standin))
     with standin, Envoy(config, workers=2) as envoy:
         print(f"provider  127.0.0.1:{standin.port} (a stand-in)\nlistener  127.0.0.1:{envoy_port}"
               f"\nadmin     127.0.0.1:{envoy.admin_port}\n")
@@ -94,9 +95,15 @@ def main() -> int:
         good = as_promised(rows)
         print("\n" + ("Each second request was answered by the cache."
                       if good else "This is not MISS, HIT of the same bytes: something is wrong."))
+        if os.environ.get("KEEP") != "1":
+            print(f"make demo KEEP=1 shows it in a browser, at http://127.0.0.1:{envoy_port}/")
         if os.environ.get("KEEP") == "1":
             print(f"""
-Left running; Ctrl-C ends it. Try:
+Left running; Ctrl-C ends it. The same in a browser, for five APIs:
+
+  http://127.0.0.1:{envoy_port}/
+
+or with curl:
 
   curl -is 127.0.0.1:{envoy_port}/v1/chat/completions -H 'authorization: Bearer demo' \\
     -H 'content-type: application/json' \\

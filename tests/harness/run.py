@@ -7,11 +7,11 @@ import ipaddress
 import os
 import pathlib
 import sys
-import tempfile
+import time
 import urllib.parse
 
-from harness import envoy_program
-from harness.envoy import ROOT, Config
+from harness import demo_page, envoy_program
+from harness.envoy import Config, Envoy
 from harness.envoy_binary import NoEnvoy
 
 SYSTEM_ROOTS = "/etc/ssl/certs/ca-certificates.crt"
@@ -87,25 +87,72 @@ def config_for(upstream: str) -> Config:
     return config
 
 
+def example_of(host: str) -> str:
+    """A curl line for this provider, up to its body."""
+    if host.endswith("anthropic.com"):
+        return """/v1/messages \\
+    -H "x-api-key: $ANTHROPIC_API_KEY" -H 'anthropic-version: 2023-06-01' \\
+    -H 'content-type: application/json' -d '{"model": "claude-sonnet-4-5", "max_tokens": 99,
+      "messages": [{"role": "user", "content": "Say hello"}]}'"""
+    if host.endswith("googleapis.com"):
+        return """/v1beta/models/gemini-2.5-flash:generateContent \\
+    -H "x-goog-api-key: $GEMINI_API_KEY" -H 'content-type: application/json' \\
+    -d '{"contents": [{"parts": [{"text": "Say hello"}]}]}'"""
+    credential = "" if is_loopback(host) else ' -H "authorization: Bearer $OPENAI_API_KEY"'
+    return f"""/v1/chat/completions{credential} \\
+    -H 'content-type: application/json' \\
+    -d '{{"model": "gpt-4o-mini", "messages": [{{"role": "user", "content": "Say hello"}}]}}'"""
+
+
+def introduction(upstream: str, envoy: Envoy) -> str:
+    """What a person needs to know of the running gateway."""
+    _, host, _ = upstream_of(upstream)
+    return f"""{upstream} with a cache. Ctrl-C ends it.
+
+gateway   {envoy.url}
+page      {envoy.url}/
+metrics   http://127.0.0.1:{envoy.admin_port}/stats/prometheus
+logs      {envoy.log_path} and {envoy.access_path.name}, until it ends
+
+  curl -i {envoy.url}{example_of(host)}
+"""
+
+
+def follow(envoy: Envoy) -> None:
+    """Prints what the filter says in Envoy's log, until Envoy ends."""
+    with envoy.log_path.open(errors="replace") as log:
+        while envoy.process.poll() is None:
+            for line in log:
+                if "llm-cache:" in line:
+                    print(line.rstrip(), flush=True)
+            time.sleep(0.2)
+
+
 def main(upstream: str) -> int:
     try:
         config = config_for(upstream)
-        program = envoy_program.chosen()
+        envoy_program.chosen()
     except (BadUpstream, NoEnvoy) as error:
         print(error, file=sys.stderr)
         return 1
     if upstream.startswith("https") and not pathlib.Path(SYSTEM_ROOTS).exists():
         print(f"{SYSTEM_ROOTS} is missing: install the package ca-certificates", file=sys.stderr)
         return 1
-    with tempfile.NamedTemporaryFile("w", prefix="envoy-llm-cache-", suffix=".yaml",
-                                     delete=False) as file:
-        file.write(config.text())
-    port = config.listener["address"]["socket_address"]["port_value"]
-    print(f"{upstream} with a cache: http://127.0.0.1:{port} (configuration: {file.name})",
-          flush=True)
-    os.chdir(ROOT)
-    command = program.command("-c", file.name, "--disable-hot-restart")
-    os.execvp(command[0], command)
+    demo_page.serve(config, {"standin": None, "upstream": upstream})
+    try:
+        envoy = Envoy(config, workers=os.cpu_count() or 1)
+    except AssertionError as error:
+        print(error, file=sys.stderr)
+        return 1
+    with envoy:
+        print(introduction(upstream, envoy), flush=True)
+        try:
+            follow(envoy)
+        except KeyboardInterrupt:
+            print()
+            return 0
+        print(envoy.log()[-2000:], file=sys.stderr)
+        return 1
 
 
 if __name__ == "__main__":
