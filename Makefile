@@ -72,10 +72,11 @@ test-agents: build $(VENV_READY) $(AGENTS_READY) ## replay runs of real agents, 
 	$(PY) -m pytest -c tests/agents/pytest.ini tests/agents
 
 # The latest wheel of each minor version that PyPI has, but for 1.38.3, which was built without V8;
-# and the tests of what Envoy does with held requests and with the filters around the cache.
+# and the tests of what Envoy does with held requests, the filters around the cache, metrics and logs.
 ENVOY_VERSIONS := 1.36.4 1.37.0 1.38.2 1.39.3 1.40.0
 TESTS_OF_VERSIONS := $(addprefix tests/e2e/test_, miss_then_hit.py other_traffic.py filter_order.py \
-	upstream_untouched_on_hits.py hold_headers.py http2_upstream.py untouched_requests.py)
+	upstream_untouched_on_hits.py hold_headers.py http2_upstream.py untouched_requests.py metrics.py \
+	access_logs.py)
 test-versions: build $(VENV_READY) ## the tests of the filter chain on every minor version of Envoy that has a wheel
 	set -e; for version in $(ENVOY_VERSIONS); do \
 		ENVOY= ENVOY_VERSION=$$version $(PY) -m pytest -c tests/e2e/pytest.ini $(TESTS_OF_VERSIONS); done

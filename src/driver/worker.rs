@@ -108,7 +108,7 @@ impl WorkerContext {
     /// A tick: releases streams whose deadline has passed, checks the leases of leaders in other
     /// workers that have sent no message, and tells the host what was not told at once.
     pub fn tick(&self) {
-        self.flush_if_due();
+        self.flush_if_due(|now| self.survey_memory(now));
         let Due { overdue, unheard } = self.worker.flights.due(self.cx().now());
         if !overdue.is_empty() {
             let task = Task::Free(overdue, CollapseFault::Timeout);
@@ -183,8 +183,9 @@ impl WorkerContext {
         }
         let steps = self.steps.get().wrapping_add(1);
         self.steps.set(steps);
-        if steps % LOOK_EVERY_STEPS == 0 {
-            self.flush_if_due();
+        if steps.is_multiple_of(LOOK_EVERY_STEPS) {
+            // No request waits for the memory store to be looked at.
+            self.flush_if_due(|_| None);
         }
     }
 
@@ -198,7 +199,7 @@ impl WorkerContext {
     }
 
     /// Tells the host what the worker holds and what was saved, if the last time is long ago.
-    fn flush_if_due(&self) {
+    fn flush_if_due(&self, survey: impl FnOnce(UnixMillis) -> Option<MemoryUsage>) {
         let now = self.host.now();
         if !self.is_unflushed.get() || now.since(self.flushed_at.get()) < FLUSH_EVERY {
             return;
@@ -215,7 +216,7 @@ impl WorkerContext {
             capture_bytes: u64::try_from(capture_bytes).unwrap_or(u64::MAX),
             held_requests: self.held.get(),
             waiting_requests: u64::try_from(self.waiters.borrow().len()).unwrap_or(u64::MAX),
-            memory: self.survey_memory(now),
+            memory: survey(now),
         };
         self.host.flush_reports(&gauges);
         let is_quiet = gauges.capture_bytes == 0 && gauges.held_requests == 0;

@@ -6,6 +6,7 @@ use std::mem;
 use crate::attributes::{Attribute, Attributes};
 use crate::budget::{Charged, NoRoom, Reservation};
 use crate::http::Headers;
+use crate::report::LogRecord;
 use crate::worker::Worker;
 
 /// What an exchange takes, its contexts, flight and place among those that wait included, but for
@@ -28,6 +29,8 @@ pub(super) struct HeldRequest {
     pub(super) attributes: Attributes,
     /// What the exchange takes beside.
     pub(super) reservation: Reservation,
+    /// What it takes of that, but for the attributes.
+    exchange_bytes: usize,
 }
 
 impl HeldRequest {
@@ -46,8 +49,13 @@ impl HeldRequest {
         let bytes = headers
             .held_bytes()
             .saturating_add(key_headers.list_bytes());
+        let exchange_bytes = match worker.config.metrics.filter_state {
+            true => EXCHANGE_BYTES.saturating_add(LogRecord::BYTES),
+            false => EXCHANGE_BYTES,
+        };
         Some(Self {
-            reservation: Reservation::take(&worker.budget, EXCHANGE_BYTES)?,
+            reservation: Reservation::take(&worker.budget, exchange_bytes)?,
+            exchange_bytes,
             headers: Charged::new(headers, bytes, &worker.budget)?,
             key_headers,
             attributes: Attributes::default(),
@@ -74,7 +82,7 @@ impl HeldRequest {
     }
 
     fn keep(&mut self, attributes: Attributes) -> Result<(), NoRoom> {
-        let bytes = EXCHANGE_BYTES.saturating_add(attributes.held_bytes());
+        let bytes = self.exchange_bytes.saturating_add(attributes.held_bytes());
         self.attributes = attributes;
         self.reservation.set(bytes)
     }

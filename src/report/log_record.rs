@@ -11,9 +11,12 @@ use super::{AnswerResult, Passage, Report, RequestResult, Served, ShadowResult, 
 /// How many digits of a key stand in the record: they tell two requests apart, and are no key.
 const KEY_DIGITS: usize = 16;
 
-/// What an exchange reported.
+/// What an exchange reported; without anything, it takes no memory of its own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LogRecord {
+pub struct LogRecord(Option<Box<Gathered>>);
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Gathered {
     /// It has grown since it was encoded.
     is_new: bool,
     request: Option<RequestResult>,
@@ -26,8 +29,26 @@ pub struct LogRecord {
 }
 
 impl LogRecord {
+    /// What it takes, in bytes, beside what the subject shares.
+    pub const BYTES: usize = size_of::<Gathered>();
+
     /// Takes in what is reported of an exchange.
     pub fn note(&mut self, subject: &Subject, report: Report) {
+        self.0.get_or_insert_default().note(subject, report);
+    }
+
+    /// The record as a `google.protobuf.Struct` in its binary form, if it has grown since the last time and the
+    /// exchange takes part. Times are milliseconds, but `age`, in seconds.
+    pub fn take_new(&mut self) -> Option<Vec<u8>> {
+        let gathered = self.0.as_deref_mut()?;
+        mem::take(&mut gathered.is_new)
+            .then(|| gathered.encode())
+            .flatten()
+    }
+}
+
+impl Gathered {
+    fn note(&mut self, subject: &Subject, report: Report) {
         match report {
             Report::Request(result) => {
                 self.request = Some(result);
@@ -49,13 +70,6 @@ impl LogRecord {
         self.is_new = true;
     }
 
-    /// The record, if it has grown since the last time.
-    pub fn take_new(&mut self) -> Option<Vec<u8>> {
-        mem::take(&mut self.is_new).then(|| self.encode()).flatten()
-    }
-
-    /// The record as a `google.protobuf.Struct` in its binary form; `None` if the exchange takes no
-    /// part. Times are milliseconds, but `age`, in seconds.
     fn encode(&self) -> Option<Vec<u8>> {
         let mut out = Vec::with_capacity(512);
         let mut push = |name, member: Option<Member<'_>>| {

@@ -92,7 +92,7 @@ impl<'a> Cx<'a> {
         Subject {
             api: Some(request.api),
             label,
-            model: request.model.clone(),
+            model: request.model.clone().filter(|model| !model.is_empty()),
             key: Some(request.key),
             is_stream: Some(request.asks_for_stream()),
         }

@@ -38,6 +38,8 @@ fn call<T>(gateway: &Gateway, callback: impl FnOnce() -> T) -> T {
         fake.response_headers.take();
         fake.response_chunk.take();
         fake.reports.take();
+        fake.subjects.take();
+        fake.log_record.take();
         fake.set_in_response.take();
     }
     result
@@ -320,7 +322,7 @@ fn answers_that_are_captured_take_no_more_than_they_are_charged() {
         stream,
     } in hostile()
     {
-        let gateway = gateway("{}");
+        let gateway = gateway(r#"{"metrics": {"filter_state": true}}"#);
         let worker = gateway.context.worker();
         let taken = Taken::since_now(worker);
         let stream_of = begin(&gateway, 1, exact(&post(&[(":path", path)])));

@@ -11,7 +11,7 @@ import werkzeug
 import werkzeug.serving
 from chats import chat
 from documentation import blocks, envoy_block
-from harness.envoy import ROOT, Envoy
+from harness.envoy import ROOT, Envoy, validate
 from harness.http1 import fetch
 
 PAGE = "access-logs.md"
@@ -122,6 +122,9 @@ def test_a_trace_has_the_tags_of_the_page(envoys, collector, prompt):
             "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig",
             "collector_cluster": "zipkin", "collector_endpoint": "/api/v2/spans",
             "collector_endpoint_version": "HTTP_JSON"}}}
+    valid, said = validate(config)
+    if not valid and "CustomTag" in said:
+        pytest.skip("custom tags take no formats before Envoy 1.37")
     # Without this, spans are sent every five seconds.
     config.tree["layered_runtime"] = {"layers": [{"name": "tests", "static_layer": {
         "tracing.zipkin.min_flush_spans": 1}}]}

@@ -27,14 +27,14 @@ pub fn prepare(body: &[u8]) {
 }
 
 pub struct Hit {
-    counter: u32,
+    metrics: host::Metrics,
     headers: Vec<u8>,
 }
 
 impl Hit {
-    pub fn new(counter: u32) -> Self {
+    pub fn new(metrics: host::Metrics) -> Self {
         let headers = Vec::new();
-        Self { counter, headers }
+        Self { metrics, headers }
     }
 }
 
@@ -55,7 +55,9 @@ impl HttpContext for Hit {
             black_box(host::buffer(host::REQUEST_BODY));
             black_box(host::now());
             let (entry, _) = host::shared_data(ENTRY);
-            host::increment(self.counter);
+            host::increment(self.metrics);
+            // The age of the answer.
+            host::record(self.metrics);
             host::reply(DETAILS, &HEADERS, &entry[BESIDE_THE_BODY..]);
         }
         Action::Pause

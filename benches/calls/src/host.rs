@@ -10,6 +10,7 @@ pub const CONFIGURATION: u32 = 7;
 pub const REQUEST_HEADERS: u32 = 0;
 pub const RESPONSE_HEADERS: u32 = 2;
 const COUNTER: u32 = 0;
+const HISTOGRAM: u32 = 2;
 /// Nobody else sets what this sets.
 pub const ANY_VERSION: u32 = 0;
 const NO_GRPC_STATUS: i32 = -1;
@@ -61,6 +62,7 @@ unsafe extern "C" {
     ) -> u32;
     fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> u32;
     fn proxy_increment_metric(id: u32, offset: i64) -> u32;
+    fn proxy_record_metric(id: u32, value: u64) -> u32;
     fn proxy_send_local_response(
         status: u32,
         details: *const u8,
@@ -145,16 +147,34 @@ pub fn add_response_header(name: &str, value: &str) {
     });
 }
 
-pub fn define_counter(name: &str) -> u32 {
-    let mut id = 0;
-    // SAFETY: the host reads the name and writes one number to a place that is ours.
-    succeed(unsafe { proxy_define_metric(COUNTER, name.as_ptr(), name.len(), &raw mut id) });
-    id
+/// A counter and a histogram.
+#[derive(Clone, Copy, Default)]
+pub struct Metrics {
+    counter: u32,
+    histogram: u32,
 }
 
-pub fn increment(counter: u32) {
+pub fn define_metrics() -> Metrics {
+    let define = |kind, name: &str| {
+        let mut id = 0;
+        // SAFETY: the host reads the name and writes one number to a place that is ours.
+        succeed(unsafe { proxy_define_metric(kind, name.as_ptr(), name.len(), &raw mut id) });
+        id
+    };
+    Metrics {
+        counter: define(COUNTER, "calls"),
+        histogram: define(HISTOGRAM, "durations"),
+    }
+}
+
+pub fn increment(metrics: Metrics) {
     // SAFETY: only numbers are passed.
-    succeed(unsafe { proxy_increment_metric(counter, 1) });
+    succeed(unsafe { proxy_increment_metric(metrics.counter, 1) });
+}
+
+pub fn record(metrics: Metrics) {
+    // SAFETY: only numbers are passed.
+    succeed(unsafe { proxy_record_metric(metrics.histogram, 1) });
 }
 
 pub fn reply(details: &str, headers: &[(&str, &str)], body: &[u8]) {

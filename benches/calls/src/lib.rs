@@ -26,7 +26,7 @@ proxy_wasm::main! {{
 #[derive(Default)]
 struct Root {
     answers: bool,
-    counter: u32,
+    metrics: host::Metrics,
 }
 
 impl Context for Root {}
@@ -34,7 +34,7 @@ impl Context for Root {}
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
         let body = host::buffer(host::CONFIGURATION);
-        self.counter = host::define_counter("calls");
+        self.metrics = host::define_metrics();
         self.answers = !body.is_empty();
         if self.answers {
             hit::prepare(&body);
@@ -46,9 +46,9 @@ impl RootContext for Root {
 
     fn create_http_context(&self, context_id: u32) -> Option<Box<dyn HttpContext>> {
         Some(if self.answers {
-            Box::new(Hit::new(self.counter))
+            Box::new(Hit::new(self.metrics))
         } else {
-            Box::new(Miss::new(self.counter, context_id))
+            Box::new(Miss::new(self.metrics, context_id))
         })
     }
 

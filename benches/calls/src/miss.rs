@@ -30,7 +30,7 @@ pub fn prepare() {
 }
 
 pub struct Miss {
-    counter: u32,
+    metrics: host::Metrics,
     set: u32,
     slot: u32,
     headers: Vec<u8>,
@@ -39,11 +39,11 @@ pub struct Miss {
 }
 
 impl Miss {
-    pub fn new(counter: u32, context_id: u32) -> Self {
+    pub fn new(metrics: host::Metrics, context_id: u32) -> Self {
         // Keys are digests: neighbours among requests are none in the store (Knuth, 6.4).
         let place = context_id.wrapping_mul(2_654_435_769) >> 16;
         Self {
-            counter,
+            metrics,
             set: place % SETS,
             slot: place / SETS % SLOTS,
             headers: Vec::new(),
@@ -59,9 +59,12 @@ impl Miss {
         black_box(old);
         host::set_shared_data(&head_name(self.set), &self.head, host::ANY_VERSION);
         host::set_shared_data(&name, &self.entry, version);
+        // The upstream's first byte and its last.
+        host::record(self.metrics);
+        host::record(self.metrics);
         // An answer that is stored, and an entry that made room.
-        host::increment(self.counter);
-        host::increment(self.counter);
+        host::increment(self.metrics);
+        host::increment(self.metrics);
     }
 }
 
@@ -83,8 +86,8 @@ impl HttpContext for Miss {
         black_box(host::now());
         black_box(host::shared_data(&head_name(self.set)));
         // A miss, and one that is near to an earlier request.
-        host::increment(self.counter);
-        host::increment(self.counter);
+        host::increment(self.metrics);
+        host::increment(self.metrics);
         Action::Continue
     }
 

@@ -124,6 +124,26 @@ fn a_converted_hit_and_a_stale_one_save_the_same() {
 }
 
 #[test]
+fn an_answer_that_was_waited_for_saves_what_it_cost() {
+    let worker = worker(r#"{"collapse": {"max_wait": "10s"}, "metrics": {"filter_state": true}}"#);
+    let mut leader = Host::new(&worker);
+    leader.request(&post(&[]), ASK_JSON);
+    let mut follower = Host::with_memory_of(&worker, &leader);
+    follower.request(&post(&[]), ASK_JSON);
+    assert!(follower.holds_request());
+    leader.now += 700;
+    leader.response_headers(&ok("application/json", &[]), true);
+    leader.response_body(WITH_USAGE, true);
+    follower.now = leader.now;
+    worker.settle(&leader.memory);
+    let record = logged(&mut follower);
+    assert_eq!(
+        [&record["result"], &record["saved_ms"], &record["age"]],
+        [&json!("collapsed"), &json!(700), &json!(0)]
+    );
+}
+
+#[test]
 fn what_was_not_stored_is_logged_with_its_reason() {
     let worker = worker(LOGGED);
     let whole = ok("application/json", &[]);
@@ -187,6 +207,9 @@ fn a_model_is_logged_in_one_line_however_a_client_spells_it() {
     let mut host = Host::new(&worker);
     host.request(&post(&[]), r#"{"model":"a\n\u0000b","messages":[]}"#);
     assert_eq!(logged(&mut host)["model"], "a__b");
+    let mut unnamed = Host::new(&worker);
+    unnamed.request(&post(&[]), r#"{"model":"","messages":[]}"#);
+    assert_eq!(logged(&mut unnamed).get("model"), None);
 }
 
 #[test]

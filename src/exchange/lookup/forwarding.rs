@@ -3,7 +3,7 @@
 use crate::cache::{CacheStatus, Forward};
 use crate::exchange::reply::{self, Announced, Sent};
 use crate::exchange::response::{Fallback, Forwarded, Storable, Watched};
-use crate::report::{AnswerResult, Miss, NotStored, Report, RequestResult};
+use crate::report::{AnswerResult, Miss, NotStored, Report, RequestResult, Subject};
 use crate::request::Leadership;
 use crate::step::Cx;
 
@@ -27,20 +27,21 @@ impl Search {
             detail,
             waited: matches!(miss, Miss::Collapse(_)),
         };
-        let result = RequestResult::Miss(miss);
+        let (result, subject) = (RequestResult::Miss(miss), cx.subject(&self.request));
         let fallback = stale.map(|stale| stale.into_fallback(result, self.addressee()));
         if fallback.is_none() {
             // With a fallback, it is not yet known how the request will go.
-            cx.report_of(&cx.subject(&self.request), Report::Request(result));
+            cx.report_of(&subject, Report::Request(result));
         }
         if let (Miss::Absent, Some(member)) = (miss, self.near_miss) {
             cx.report(Report::NearMiss(member));
         }
-        self.forward(status, fallback, leadership, cx)
+        self.forward(subject, status, fallback, leadership, cx)
     }
 
     pub(super) fn forward(
         self,
+        subject: Subject,
         status: CacheStatus,
         fallback: Option<Fallback>,
         leadership: Option<Leadership>,
@@ -51,7 +52,6 @@ impl Search {
             return Searched::Replied(reply_only_if_cached(cx));
         }
         let may_store = self.may_store();
-        let subject = cx.subject(&self.request);
         let mut request = self.request;
         request.leadership = leadership;
         let route = self.attributes.of_route();

@@ -16,8 +16,9 @@ impl Search {
     pub(in crate::exchange) fn begin(self, cx: &Cx<'_>) -> Searched {
         if !self.request.settings.mode.reads() {
             let result = RequestResult::Bypass(Bypass::WriteOnly);
-            cx.report_of(&cx.subject(&self.request), Report::Request(result));
-            return self.forward(bypassed(Bypass::WriteOnly), None, None, cx);
+            let subject = cx.subject(&self.request);
+            cx.report_of(&subject, Report::Request(result));
+            return self.forward(subject, bypassed(Bypass::WriteOnly), None, None, cx);
         }
         if self.directives.no_cache {
             return self.forward_miss(Miss::NoCache, None, None, cx);
