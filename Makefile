@@ -10,6 +10,8 @@ VENV := target/venv
 VENV_READY := $(VENV)/.ready
 DEMO_VENV := target/venv-demo
 DEMO_READY := $(DEMO_VENV)/.ready
+PICTURE_VENV := target/venv-picture
+PICTURE_READY := $(PICTURE_VENV)/.ready
 NODE_READY := target/node/.ready
 AGENTS_VENV := target/venv-agents
 AGENTS_NODE := target/node-agents
@@ -30,10 +32,10 @@ SOURCE ?=
 RELEASE_PY := PYTHONDONTWRITEBYTECODE=1 $(PYTHON) -m release
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run image release test test-all test-properties test-agents test-versions test-container soak check lint dashboard-picture demo-pictures deny bench bench-docs fuzz clean rust-target
+.PHONY: help build demo run image release test test-all test-properties test-agents test-versions test-container soak check lint deny bench bench-docs picture demo-pictures fuzz clean rust-target
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: $(WASM) ## build the filter: target/wasm32-wasip1/release/envoy_llm_cache.wasm
 
@@ -108,18 +110,7 @@ check: rust-target ## formatting, lints and documentation of every crate, and th
 # The documentation is for those who work on it.
 RUSTDOC := -D warnings -A rustdoc::private_intra_doc_links
 
-# Debian's Prometheus, and matplotlib in a venv of its own.
-PICTURE_VENV := target/venv-picture
-$(PICTURE_VENV)/.ready: tests/requirements-picture.txt
-	rm -rf $(@D)
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install --quiet --disable-pip-version-check --requirement $<
-	touch $@
-
-dashboard-picture: build $(PICTURE_VENV)/.ready ## docs/dashboard.png: what the dashboard asks for, drawn by matplotlib
-	PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(PICTURE_VENV)/bin/python -m harness.dashboard_picture
-
-demo-pictures: build $(VENV_READY) $(BROWSER_READY) ## docs/demo-*.png: screenshots of the demo page
+demo-pictures: build $(VENV_READY) $(BROWSER_READY) ## take the screenshots of the demo page again: docs/demo-*.png
 	$(PY) -m harness.demo_page.screenshots
 
 lint: $(VENV_READY) ## lints of what is in Python
@@ -148,6 +139,9 @@ bench: build $(VENV_READY) $(LITELLM)/.ready $(BENCH_PROGRAMS_READY) ## measure 
 	cargo build --release --locked --manifest-path benches/noop/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	cargo build --release --locked --manifest-path benches/calls/Cargo.toml --target-dir $(BENCH_BUILD) --target $(TARGET)
 	$(SIDE_BY_SIDE)
+
+picture: build $(PICTURE_READY) $(PROMETHEUS_READY) $(STORES_READY) ## draw docs/dashboard.png from five minutes of traffic, with Matplotlib (40 MB)
+	PYTHONPATH=tests PYTHONDONTWRITEBYTECODE=1 $(PICTURE_VENV)/bin/python tests/prometheus/draw.py
 
 bench-docs: $(VENV_READY) ## put what it measured into docs/performance.md and README.md
 	$(SIDE_BY_SIDE).docs
@@ -200,7 +194,9 @@ $(WASM_OPT):
 $(VENV_READY): REQUIREMENTS := tests/requirements.txt
 $(DEMO_READY): REQUIREMENTS := tests/requirements-demo.txt
 $(VENV_READY): tests/requirements.txt
-$(VENV_READY) $(DEMO_READY): tests/requirements-demo.txt
+$(PICTURE_READY): REQUIREMENTS := tests/prometheus/requirements.txt
+$(PICTURE_READY): tests/prometheus/requirements.txt
+$(VENV_READY) $(DEMO_READY) $(PICTURE_READY): tests/requirements-demo.txt
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv" >&2; exit 1; }
 	rm -rf $(@D)
 	$(PYTHON) -m venv $(@D)

@@ -10,6 +10,7 @@ import os
 import pathlib
 
 import pytest
+from harness import debian
 from harness.envoy import ROOT, WASM, Config, Envoy
 from harness.redis_server import Redis, RedisCluster
 from harness.s3 import S3
@@ -143,6 +144,15 @@ def s3():
     """Shared, and not to be killed: a test that wants to starts one of its own."""
     with S3() as s3:
         yield s3
+
+
+@pytest.fixture(scope="session")
+def prometheus_programs():
+    """Prometheus and promtool, without which there is nothing to test rules and dashboards with."""
+    try:
+        debian.find_all("prometheus", "promtool")
+    except debian.NoProgram as missing:
+        pytest.skip(f"no Prometheus: {missing}")
 
 
 @pytest.fixture(scope="module")

@@ -36,3 +36,28 @@ def api_paths() -> list[str]:
     ends = [end.replace("...", "m") for row in table.splitlines()
             for end in re.findall(r"`([^`]+)`", row.split("|")[2])]
     return [f"/v1beta/models/m{end}" if end.startswith(":") else end for end in ends]
+
+
+def anchors(page: str) -> set[str]:
+    """The anchors that GitHub gives the headings of a page."""
+    headings = re.findall(r"^#+ (.*)", (ROOT / page).read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def metrics() -> dict[str, str]:
+    """The type of each metric, from the table of docs/operations.md, which tests/docs/ holds to the
+    code."""
+    page = (ROOT / "docs" / "operations.md").read_text()
+    return dict(re.findall(r"^\| `(llm_cache_\w+)` \| (\w+) \|", page, re.MULTILINE))
+
+
+def series() -> set[str]:
+    """The names of the series that these are in Prometheus."""
+    suffixes = {"histogram": ("_bucket", "_sum", "_count")}
+    return {name + suffix for name, kind in metrics().items()
+            for suffix in suffixes.get(kind, ("",))}
+
+
+def series_named(text: str) -> set[str]:
+    """The names of series of the filter in a text. Those of recording rules have a colon."""
+    return set(re.findall(r"(?<![\w:])llm_cache_\w+", text))
