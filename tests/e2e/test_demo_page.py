@@ -58,7 +58,7 @@ def ask(tab: Tab, envoy: Envoy, api: str, form: str, question: str) -> list[dict
     """Opens the page by a link that asks by itself, and says what both panes show."""
     tab.open("about:blank")
     tab.complaints.clear()
-    tab.open(f"{envoy.url}/#ask=1&api={api}&form={form}&question={question}")
+    tab.open(f"{envoy.url}/demo/#ask=1&api={api}&form={form}&question={question}")
     tab.wait_for(ASKED)
     assert tab.evaluate("location.host") == f"127.0.0.1:{envoy.port}"
     return tab.evaluate(SHOWN)
@@ -96,7 +96,7 @@ def test_words_appear_as_they_come(tab, own_standin, prompt):
     settings["standin"]["openai_chat"]["stream"] += f";step={name}"
     config = Config.for_tests(own_standin.port)
     with with_page(config, settings) as envoy:
-        tab.open(f"{envoy.url}/#ask=1&api=openai_chat&form=stream&question={name}")
+        tab.open(f"{envoy.url}/demo/#ask=1&api=openai_chat&form=stream&question={name}")
         own_standin.release(name, 20)
         begun = tab.wait_for("document.querySelector('.answer')?.textContent.length > 20 && "
                              "document.querySelector('.answer').textContent")
@@ -118,9 +118,50 @@ def test_errors_are_shown_and_markup_stays_text(tab, own_standin, prompt):
             assert (pane["text"], pane["fault"]) == (text, "")
         assert tab.evaluate("document.querySelectorAll('.answer *').length") == 0
         assert tab.evaluate("document.title") == "envoy-llm-cache"
-        for pane in ask(tab, envoy, "openai_chat", "stream", prompt()):
-            assert pane["fault"].startswith("500 ")
-            assert (pane["text"], pane["saved"]) == ("", "")
+        first, second = ask(tab, envoy, "openai_chat", "stream", prompt())
+        assert first["fault"].startswith("500 ")
+        assert (first["text"], second["cache"], second["saved"]) == ("", "", "")
+
+
+@pytest.mark.parametrize(("standin_says", "fault"), [
+    ("err=event", "error"), ("cut=900", ""), ("clean_cut=900", "ended before"),
+    ("no_done", "ended before")])
+def test_a_stream_that_fails_is_not_shown_as_an_answer(
+        tab, own_standin, prompt, standin_says, fault):
+    settings = {"standin": {"openai_chat": {"stream": f"{standin_says};pace=0"}}}
+    with with_page(Config.for_tests(own_standin.port), settings) as envoy:
+        first, second = ask(tab, envoy, "openai_chat", "stream", prompt())
+    assert first["fault"] and fault in first["fault"]
+    assert (second["cache"], second["saved"]) == ("", "")
+
+
+STREAM = ('\ufeff: a comment\r\ndata: {"a": 1}\r\n\r\nevent: x\ndata: one\ndata:two\n\n'
+          "id: 1\rdata: three\r\rdata: \u2028\n\nevent: none\n\ndata: cut")
+EVENTS = ['{"a": 1}', "one\ntwo", "three", "\u2028"]
+
+
+def test_events_and_lines_are_read_wherever_they_are_cut(tab, demo):
+    tab.open(f"{demo.url}/demo/")
+    tab.wait_for("document.querySelectorAll('#apis input').length === 5")
+    found = tab.evaluate(f"""import("/demo/app.js").then(({{EventStream, Lines}}) => {{
+        const text = {json.dumps(STREAM)}, lines = "[1]\\n\\r\\n[2]\\n[3]", found = [];
+        const read = (Reader, text, at) => {{
+            const taken = [], reader = new Reader((document) => taken.push(document));
+            reader.feed(text.slice(0, at));
+            reader.feed(text.slice(at));
+            reader.end();
+            return taken;
+        }};
+        for (let at = 0; at <= text.length; at += 1) found.push(read(EventStream, text, at));
+        for (let at = 0; at <= lines.length; at += 1) found.push(read(Lines, lines, at));
+        found.push(read(EventStream, "data: last\\r\\r", 3));
+        return found;
+    }})""")
+    *cuts, last = found
+    assert last == ["last"]
+    events, lines = cuts[:len(STREAM) + 1], cuts[len(STREAM) + 1:]
+    assert events == [EVENTS] * len(events)
+    assert [[line.strip() for line in one] for one in lines] == [["[1]", "[2]", "[3]"]] * len(lines)
 
 
 def test_the_page_is_all_of_the_admin_interface_that_can_be_reached(demo):
@@ -130,10 +171,11 @@ def test_the_page_is_all_of_the_admin_interface_that_can_be_reached(demo):
     # All else is the provider's.
     for path, method in (("/demo/stats?filter=.", "GET"), ("/demo/stats", "POST"),
                          ("/demo/quitquitquit", "GET"), ("/demo/../stats", "GET"),
-                         ("/stats", "GET"), ("/?x", "GET"), ("/", "POST")):
+                         ("/stats", "GET"), ("/demo/?x", "GET"),
+                         ("/demo/", "POST"), ("/", "GET")):
         answer = fetch(demo.port, b"" if method == "POST" else None, path, method)
         assert b"wasmcustom" not in answer.body and b"<html" not in answer.body, path
-    page = fetch(demo.port, None, "/", "GET")
+    page = fetch(demo.port, None, "/demo/", "GET")
     assert page.header("content-security-policy").startswith("default-src 'none'")
     assert page.cache is None
 
@@ -145,10 +187,11 @@ def test_a_real_provider_is_asked_with_the_key_and_the_model_of_the_page(
     config.listen(0)
     with with_page(config, {"standin": None, "upstream": upstream}) as envoy:
         told = run.introduction(upstream, envoy)
-        assert f"page      {envoy.url}/" in told and "OPENAI_API_KEY" not in told
+        assert f"page      {envoy.url}/demo/" in told and "OPENAI_API_KEY" not in told
+        tab.open("about:blank")
         tab.complaints.clear()
         # A link does not ask a provider that costs money.
-        tab.open(f"{envoy.url}/#ask=1&form=json&question={prompt()}")
+        tab.open(f"{envoy.url}/demo/#ask=1&form=json&question={prompt()}")
         tab.wait_for("document.querySelectorAll('#apis input').length === 5")
         assert tab.evaluate("document.getElementById('provider').hidden") is False
         before = own_standin.requests()

@@ -96,12 +96,12 @@ def main() -> int:
         print("\n" + ("Each second request was answered by the cache."
                       if good else "This is not MISS, HIT of the same bytes: something is wrong."))
         if os.environ.get("KEEP") != "1":
-            print(f"make demo KEEP=1 shows it in a browser, at http://127.0.0.1:{envoy_port}/")
+            print(f"make demo KEEP=1 shows it in a browser, at http://127.0.0.1:{envoy_port}/demo/")
         if os.environ.get("KEEP") == "1":
             print(f"""
 Left running; Ctrl-C ends it. The same in a browser, for five APIs:
 
-  http://127.0.0.1:{envoy_port}/
+  http://127.0.0.1:{envoy_port}/demo/
 
 or with curl:
 

@@ -6,6 +6,7 @@ JSON texts with a NUL behind each.
 """
 
 import base64
+import contextlib
 import json
 import os
 import subprocess
@@ -22,7 +23,7 @@ class Tab:
     """One tab in a browser of its own. A context manager: leaving it ends the browser."""
 
     def __init__(self, width: int = 1200, height: int = 900) -> None:
-        self.folder = tempfile.TemporaryDirectory(prefix="chromium-")
+        self.folder = tempfile.TemporaryDirectory(prefix="chromium-", ignore_cleanup_errors=True)
         reads, self.sends = os.pipe()
         self.receives, writes = os.pipe()
         binary = browser.find()
@@ -57,7 +58,12 @@ class Tab:
         return self
 
     def __exit__(self, *_) -> None:
+        self.session = None
+        with contextlib.suppress(AssertionError, OSError):
+            self.send("Browser.close")
         os.close(self.sends)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(GUARD_SECONDS)
         self.process.kill()
         self.process.wait()
         os.close(self.receives)

@@ -110,7 +110,7 @@ def introduction(upstream: str, envoy: Envoy) -> str:
     return f"""{upstream} with a cache. Ctrl-C ends it.
 
 gateway   {envoy.url}
-page      {envoy.url}/
+page      {envoy.url}/demo/
 metrics   http://127.0.0.1:{envoy.admin_port}/stats/prometheus
 logs      {envoy.log_path} and {envoy.access_path.name}, until it ends
 
@@ -121,10 +121,13 @@ logs      {envoy.log_path} and {envoy.access_path.name}, until it ends
 def follow(envoy: Envoy) -> None:
     """Prints what the filter says in Envoy's log, until Envoy ends."""
     with envoy.log_path.open(errors="replace") as log:
+        line = ""
         while envoy.process.poll() is None:
-            for line in log:
+            # A line may be half written.
+            while (line := line + log.readline()).endswith("\n"):
                 if "llm-cache:" in line:
                     print(line.rstrip(), flush=True)
+                line = ""
             time.sleep(0.2)
 
 

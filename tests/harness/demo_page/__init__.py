@@ -21,10 +21,10 @@ MAX_FILE_BYTES = 1 << 16
 
 
 def serve(config: Config, settings: dict) -> None:
-    """Adds the page at `/` to an Envoy; `settings` are what `app.js` reads of them."""
+    """Adds the page at `/demo/` to an Envoy; `settings` are what `app.js` reads of them."""
     routes = config.manager["route_config"]
     routes["max_direct_response_body_size_bytes"] = MAX_FILE_BYTES
-    files = {"/": ("index.html", "text/html; charset=utf-8"),
+    files = {"/demo/": ("index.html", "text/html; charset=utf-8"),
              "/demo/style.css": ("style.css", "text/css; charset=utf-8"),
              "/demo/app.js": ("app.js", "text/javascript; charset=utf-8")}
     pages = [direct(path, (FOLDER / name).read_text(), kind)

@@ -2,7 +2,7 @@
 // Answers are shown as text; nothing of them is ever markup.
 
 // How each API is asked, and what of its answers is shown. `text` and `usage` get each document of an
-// answer: the data of an event, a line, or the whole.
+// answer: the data of an event, a line, or the whole. `ends` tells the document that ends a stream.
 const APIS = {
   openai_chat: {
     label: "OpenAI Chat",
@@ -15,6 +15,7 @@ const APIS = {
     }),
     text: (document) => document.choices?.[0]?.delta?.content ?? document.choices?.[0]?.message?.content,
     usage: ({usage}) => usage && [usage.prompt_tokens, usage.completion_tokens],
+    ends: (document) => document === DONE,
   },
   openai_responses: {
     label: "OpenAI Responses",
@@ -29,6 +30,7 @@ const APIS = {
       const usage = document.usage ?? document.response?.usage;
       return usage && [usage.input_tokens, usage.output_tokens];
     },
+    ends: ({type}) => type === "response.completed" || type === "response.incomplete",
   },
   anthropic_messages: {
     label: "Anthropic",
@@ -47,6 +49,7 @@ const APIS = {
       const usage = document.usage ?? document.message?.usage;
       return usage && [usage.input_tokens, usage.output_tokens];
     },
+    ends: ({type}) => type === "message_stop",
   },
   gemini: {
     label: "Gemini",
@@ -57,6 +60,7 @@ const APIS = {
     body: (question) => ({contents: [{role: "user", parts: [{text: question}]}]}),
     text: (document) => document.candidates?.[0]?.content?.parts?.map((part) => part.text ?? "").join(""),
     usage: ({usageMetadata: usage}) => usage && [usage.promptTokenCount, usage.candidatesTokenCount],
+    ends: (document) => document.candidates?.[0]?.finishReason !== undefined,
   },
   ollama: {
     label: "Ollama",
@@ -68,8 +72,12 @@ const APIS = {
     }),
     text: (document) => document.message?.content,
     usage: (document) => document.done && [document.prompt_eval_count, document.eval_count],
+    ends: ({done}) => done === true,
   },
 };
+
+// What OpenAI sends in the place of a last document.
+const DONE = Symbol("[DONE]");
 
 const QUESTIONS = [
   "Why is a cache in front of a model a good idea?",
@@ -101,6 +109,11 @@ export class EventStream {
       this.#line(this.#rest.slice(0, end.index));
       this.#rest = this.#rest.slice(end.index + end[0].length);
     }
+  }
+
+  /** The stream is over: a CR that came last ends its line. What no blank line ended is no event. */
+  end() {
+    this.feed("\n");
   }
 
   #line(line) {
@@ -166,10 +179,11 @@ class Pane {
     this.clear();
     const answer = this.find(".answer");
     answer.classList.add("coming");
-    const taken = {firstByte: null, total: null, pieces: 0, tokens: null, text: "", cache: null};
+    const taken = {firstByte: null, total: null, pieces: 0, tokens: null, text: "", cache: null, failed: false};
     try {
       await this.read(api, request, taken, answer);
     } catch (error) {
+      taken.failed = true;
       this.find(".fault").textContent = `${error.message ?? error}`;
     }
     answer.classList.remove("coming");
@@ -192,9 +206,13 @@ class Pane {
       pieces: String(taken.pieces),
       tokens: taken.tokens && `${taken.tokens[0]} in, ${taken.tokens[1]} out`,
     });
+    let isEnded = false;
     const take = (text) => {
-      if (text === "[DONE]") return;
-      const parsed = JSON.parse(text);
+      const parsed = text === "[DONE]" ? DONE : JSON.parse(text);
+      isEnded ||= api.ends(parsed);
+      if (parsed === DONE) return;
+      const error = parsed.error ?? parsed.response?.error;
+      if (error) throw new Error(error.message ?? JSON.stringify(error));
       const usage = api.usage(parsed);
       // Anthropic counts in two events.
       if (usage) taken.tokens = usage.map((count, at) => count ?? taken.tokens?.[at] ?? 0);
@@ -214,12 +232,14 @@ class Pane {
       else whole += text;
       facts();
     }
-    reader?.end?.();
+    reader?.feed(decoder.decode());
+    reader?.end();
     taken.total = performance.now() - start;
     facts();
     if (!response.ok) throw new Error(`${response.status} ${whole.slice(0, 500)}`);
     if (!reader) take(whole);
     facts();
+    if (reader && !isEnded) throw new Error("The stream ended before its answer did.");
   }
 }
 
@@ -235,12 +255,13 @@ function milliseconds(value) {
 /** The filter's counters and gauges: [name, labels, value], by Envoy's names for them. */
 export function metrics({stats}) {
   return stats.filter(({name}) => name?.startsWith("wasmcustom.llm_cache_")).map(({name, value}) => {
+    // Models, versions and clusters may have dots. The first two come last, and a cluster before its state.
     const [family, ...rest] = name.slice("wasmcustom.".length).split(".");
     const labels = {};
     while (rest.length) {
       const label = rest.shift();
-      // A model and a version may have dots; they come last.
-      labels[label] = ["model", "version"].includes(label) ? rest.splice(0).join(".") : rest.shift();
+        const end = {model: rest.length, version: rest.length, cluster: rest.lastIndexOf("state")}[label] ?? 1;
+      labels[label] = rest.splice(0, end).join(".");
     }
     return [family, labels, value];
   });
@@ -252,6 +273,7 @@ function sum(found, family, holds = () => true) {
 }
 
 async function showCounters() {
+  if (document.hidden) return;
   try {
     const response = await fetch("/demo/stats", {cache: "no-store"});
     if (!response.ok) throw new Error(`${response.status}`);
@@ -336,8 +358,8 @@ async function start() {
     };
     panes[1].clear();
     const first = await panes[0].ask(api, request);
-    const second = await panes[1].ask(api, request);
-    if (second.cache === "HIT" && first.total !== null) {
+    const second = first.failed ? first : await panes[1].ask(api, request);
+    if (!first.failed && second.cache === "HIT" && first.total !== null) {
       const tokens = second.tokens ? ` and ${second.tokens[0] + second.tokens[1]} tokens` : "";
       panes[1].find(".saved").textContent = first.cache === "HIT" ? "Both came from the cache."
         : `Saved ${milliseconds(Math.max(0, first.total - second.total))}${tokens}.`;

@@ -18,7 +18,7 @@ def main() -> None:
             config.tree["admin"]["address"]["socket_address"]["port_value"] = free_port()
             demo_page.serve(config, demo_page.standin_settings(standin))
             with Envoy(config) as envoy, Tab(1200, 1100) as tab:
-                tab.open(f"{envoy.url}/#ask=1&question={QUESTION}", dark=scheme == "dark")
+                tab.open(f"{envoy.url}/demo/#ask=1&question={QUESTION}", dark=scheme == "dark")
                 tab.wait_for("document.body?.dataset.asked === '1'")
                 tab.wait_for(SAVED)
                 (ROOT / "docs" / f"demo-{scheme}.png").write_bytes(tab.screenshot())
