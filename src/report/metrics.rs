@@ -3,6 +3,8 @@
 //! What hits save is added up here and handed to the host about once a second
 //! ([`Metrics::flush`]), because a hit would otherwise wait for five host calls more. All else is handed on at once.
 
+mod counters;
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -10,6 +12,8 @@ use crate::clock::as_millis;
 use crate::config::{Config, Mode, Settings};
 use crate::llm::Api;
 use crate::store::{BreakerState, Turn};
+
+use counters::{About, Counters};
 
 use super::{
     AnswerResult, Bypass, CounterName, Gauges, Miss, OTHER_MODEL, Passage, Report, RequestResult,
@@ -104,53 +108,6 @@ fn is_main(report: Report) -> bool {
     }
 }
 
-/// A counter with its labels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Series {
-    name: CounterName,
-    api: Option<Api>,
-    model: Option<Rc<str>>,
-}
-
-impl Series {
-    fn is_of(&self, name: CounterName, subject: &Subject) -> bool {
-        self.name == name
-            && (!name.is_by_api || (self.api == subject.api && self.model == subject.label))
-    }
-}
-
-impl std::fmt::Display for Series {
-    /// `<family>[.<label>.<word>]...`, from which `stats_tags` can make labels (see
-    /// `envoy/envoy.yaml`). The model comes last, because only it may have dots.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, api, model } = self;
-        f.write_str(name.family)?;
-        let labels = [
-            ("api", api.map(Api::name)),
-            ("operation", name.operation),
-            ("result", name.result),
-            ("reason", name.reason),
-            ("direction", name.direction),
-            ("member", name.member),
-            ("model", model.as_deref()),
-        ];
-        for (label, word) in labels {
-            if let Some(word) = word {
-                write!(f, ".{label}.{word}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-#[derive(Debug)]
-struct Counter {
-    series: Series,
-    id: u32,
-    /// What the host has not been told yet.
-    unsent: u64,
-}
-
 /// A gauge, and what this worker has in it.
 #[derive(Debug, Default)]
 struct Share {
@@ -177,12 +134,9 @@ pub struct Metrics<H: MetricsHost> {
     cluster: Option<String>,
     /// What a configuration can bring about.
     possible: Vec<Report>,
-    /// Those counted most often tend to stand first.
-    counters: RefCell<Vec<Counter>>,
+    counters: RefCell<Counters>,
     /// Counters have something that the host was not told.
     is_unsent: Cell<bool>,
-    /// The APIs and labels of models of which a request has come.
-    seen: RefCell<Vec<Subject>>,
     breaker: Cell<BreakerState>,
     capture: Share,
     /// Of workers that have had traffic: Envoy's main thread has a VM as well, and no requests.
@@ -218,7 +172,6 @@ impl<H: MetricsHost> Metrics<H> {
             possible: possible.collect(),
             counters: RefCell::default(),
             is_unsent: Cell::new(false),
-            seen: RefCell::default(),
             breaker: Cell::new(BreakerState::Closed),
             capture: share(CAPTURE_BYTES),
             capture_limit: share(CAPTURE_LIMIT_BYTES),
@@ -237,7 +190,11 @@ impl<H: MetricsHost> Metrics<H> {
         };
         let model: Option<Rc<str>> = config.metrics.model.then(|| OTHER_MODEL.into());
         for api in Api::all().filter(|api| config.may_select(*api)) {
-            metrics.define_all(Some(api), model.as_ref(), is_main);
+            let about = About {
+                api: Some(api),
+                model: model.clone(),
+            };
+            metrics.define_all(&about, is_main, &mut metrics.counters.borrow_mut());
         }
         for state in [BreakerState::Open, BreakerState::HalfOpen] {
             metrics.add_to_breakers(state, 0);
@@ -308,12 +265,8 @@ impl<H: MetricsHost> Metrics<H> {
     /// Hands on what was added up, and what the worker holds now.
     pub fn flush(&self, gauges: &Gauges) {
         if self.is_unsent.replace(false) {
-            for counter in self.counters.borrow_mut().iter_mut() {
-                let added = std::mem::take(&mut counter.unsent);
-                if added > 0 {
-                    self.host
-                        .add(counter.id, i64::try_from(added).unwrap_or(i64::MAX));
-                }
+            for (id, added) in self.counters.borrow_mut().take_unsent() {
+                self.host.add(id, i64::try_from(added).unwrap_or(i64::MAX));
             }
         }
         self.capture_limit.set(&self.host, self.max_capture_bytes);
@@ -327,86 +280,57 @@ impl<H: MetricsHost> Metrics<H> {
         }
     }
 
-    /// A model becomes a label: its main series begin with 0.
-    pub fn add_model(&self, api: Api, model: &Rc<str>) {
-        self.define_all(Some(api), Some(model), is_main);
-    }
-
     fn count(&self, name: CounterName, subject: &Subject, added: u64, later: bool) {
-        let find = || {
-            let mut counters = self.counters.borrow_mut();
-            let at = counters
-                .iter()
-                .position(|counter| counter.series.is_of(name, subject))?;
-            let before = at.saturating_sub(1);
-            counters.swap(before, at);
-            let counter = counters.get_mut(before)?;
+        let about = About::new(name, subject);
+        let mut counters = self.counters.borrow_mut();
+        let add = |counters: &mut Counters| {
+            let counter = counters.find(name, &about)?;
             if later {
                 counter.unsent = counter.unsent.saturating_add(added);
+                self.is_unsent.set(true);
+            } else {
+                let added = i64::try_from(added).unwrap_or(i64::MAX);
+                self.host.add(counter.id, added);
             }
-            Some(counter.id)
+            Some(())
         };
-        let found = find().or_else(|| {
-            self.define_missing(name, subject);
-            find()
-        });
-        match found {
-            Some(_) if later => self.is_unsent.set(true),
-            Some(id) => self.host.add(id, i64::try_from(added).unwrap_or(i64::MAX)),
-            None => {}
+        if add(&mut counters).is_none() {
+            self.define_missing(name, &about, &mut counters);
+            // A host that has no more counters does not stop the exchange.
+            let _uncounted = add(&mut counters);
         }
     }
 
     /// Defines a counter that is counted for the first time, and the others of its API, which may be
     /// counted next.
-    fn define_missing(&self, name: CounterName, subject: &Subject) {
-        if name.is_by_api && subject.api.is_some() {
-            let seen = Subject {
-                api: subject.api,
-                label: subject.label.clone(),
-                ..Subject::default()
+    fn define_missing(&self, name: CounterName, about: &About, counters: &mut Counters) {
+        if about.api.is_some() && counters.is_first_of(about) {
+            // With a model, the reasons of a request without one are enough.
+            let wanted = match about.model {
+                None => |_| true,
+                Some(_) => is_main,
             };
-            let is_new = !self.seen.borrow().contains(&seen);
-            if is_new {
-                self.seen.borrow_mut().push(seen);
-                // With a model, the reasons of a request without one are enough.
-                let wanted = if subject.label.is_none() {
-                    |_| true
-                } else {
-                    is_main
-                };
-                self.define_all(subject.api, subject.label.as_ref(), wanted);
-            }
+            self.define_all(about, wanted, counters);
         }
-        self.define(name, subject.api, subject.label.as_ref());
+        self.define(name, about, counters);
     }
 
     /// Defines what is possible and wanted, and not defined yet.
-    fn define_all(&self, api: Option<Api>, model: Option<&Rc<str>>, wanted: fn(Report) -> bool) {
+    fn define_all(&self, about: &About, wanted: fn(Report) -> bool, counters: &mut Counters) {
         for report in self.possible.iter().filter(|report| wanted(**report)) {
             for (name, _) in report.counters() {
-                self.define(name, api, model);
+                match name.is_by_api {
+                    true => self.define(name, about, counters),
+                    false => self.define(name, &About::default(), counters),
+                }
             }
         }
     }
 
-    fn define(&self, name: CounterName, api: Option<Api>, model: Option<&Rc<str>>) {
-        let series = Series {
-            name,
-            api: api.filter(|_| name.is_by_api),
-            model: model.filter(|_| name.is_by_api).cloned(),
-        };
-        let mut counters = self.counters.borrow_mut();
-        if counters.iter().any(|counter| counter.series == series) {
-            return;
-        }
-        if let Some(id) = self.host.define(MetricKind::Counter, &series.to_string()) {
-            counters.push(Counter {
-                series,
-                id,
-                unsent: 0,
-            });
-        }
+    fn define(&self, name: CounterName, about: &About, counters: &mut Counters) {
+        counters.define(name, about, |name| {
+            self.host.define(MetricKind::Counter, name)
+        });
     }
 
     fn spread(&self, id: Option<u32>, value: u64) {
